@@ -30,16 +30,21 @@ class Purpose(StrEnum):
 
 
 class OrderKind(StrEnum):
-    """The kinds the bot sends. STOP_MARKET and TAKE_PROFIT_MARKET are conditional: Binance's Algo service."""
+    """The kinds the bot sends. STOP_MARKET and TAKE_PROFIT_MARKET are conditional: Binance's Algo service.
+
+    The FOREIGN ones are never sent: what a person or the exchange's liquidation placed on our account.
+    """
 
     MARKET = "MARKET"
     STOP_MARKET = "STOP_MARKET"
     TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
+    FOREIGN = "FOREIGN"
+    FOREIGN_CONDITIONAL = "FOREIGN_CONDITIONAL"
 
     @property
     def conditional(self) -> bool:
         """Whether the order waits for a trigger price."""
-        return self is not OrderKind.MARKET
+        return self not in (OrderKind.MARKET, OrderKind.FOREIGN)
 
 
 class OrderStatus(StrEnum):
