@@ -21,12 +21,17 @@ class Side(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why an order is sent; its first letter stands in the client id."""
+    """Why an order is sent."""
 
     ENTRY = "entry"
-    EXIT = "xit"
+    EXIT = "exit"
     STOP = "stop"
     TARGET = "target"
+
+    @property
+    def letter(self) -> str:
+        """The letter that stands for it in a client id."""
+        return "x" if self is Purpose.EXIT else self.value[0]
 
 
 class OrderKind(StrEnum):
@@ -143,7 +148,7 @@ def client_id(bot_id: str, symbol: str, decided_ms: int, purpose: Purpose, attem
     Returns:
         At most 36 characters of ``[A-Za-z0-9-]``: prefix, symbol, instant in base 36, purpose and attempt.
     """
-    return f"{bot_prefix(bot_id)}-{symbol[:14]}-{_base36(decided_ms)}-{purpose.value[0]}{_base36(attempt)}"
+    return f"{bot_prefix(bot_id)}-{symbol[:14]}-{_base36(decided_ms)}-{purpose.letter}{_base36(attempt)}"
 
 
 def is_own(order_client_id: str, bot_id: str) -> bool:
