@@ -25,29 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from src.indicators import Indicators
+
 REVISION = "0001"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
-INDICATORS = (
-    "rsi",
-    "macd",
-    "macd_signal",
-    "macd_histogram",
-    "ema_9",
-    "ema_21",
-    "ema_50",
-    "ema_200",
-    "sma_20",
-    "bb_upper",
-    "bb_middle",
-    "bb_lower",
-    "atr",
-    "vwap",
-    "stoch_k",
-    "stoch_d",
-    "volume",
-    "volume_ratio",
-)
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
+_JSON = JSON(none_as_null=True)
 
 
 class Money(TypeDecorator[Decimal]):
@@ -141,20 +124,21 @@ signals = Table(
     Column("instant_ms", BigInteger, nullable=False),
     *_owner(),
     Column("price", Float, nullable=False),
-    *(Column(name, Float) for name in INDICATORS),
+    *(Column(name, Float) for name in Indicators._fields),
     Column("signal_type", String(4), nullable=False),
     Column("strength", Integer, nullable=False),
-    Column("votes", JSON, nullable=False),
-    Column("rl_state", JSON),
+    Column("votes", _JSON, nullable=False),
+    Column("rl_state", _JSON),
     Column("rl_action", String(4), nullable=False),
     Column("confidence", Float, nullable=False),
     _flag("explored"),
-    Column("gates", JSON, nullable=False),
+    Column("gates", _JSON, nullable=False),
     _count("gates_failed"),
     _words("veto"),
     Column("decision", String(12), nullable=False),
     _words("reason"),
     _flag("acted"),
+    _words("outcome"),
     Column("client_id", String(36)),
     Column("position_side", String(5)),
     _money("pnl_unrealized"),
@@ -306,8 +290,8 @@ market_context = Table(
         Column(name, String(16), nullable=False)
         for name in ("market_trend", "btc_trend", "market_regime", "volatility_level")
     ),
-    Column("sources", JSON, nullable=False),
-    Column("unknown", JSON, nullable=False),
+    Column("sources", _JSON, nullable=False),
+    Column("unknown", _JSON, nullable=False),
     *_newest_first("market_context", "bot_id"),
 )
 
@@ -327,9 +311,9 @@ chart_analyses = Table(
     Column("recommendation", String(4)),
     Column("confidence", String(8)),
     Column("overall_score", Float),
-    Column("support_levels", JSON),
-    Column("resistance_levels", JSON),
-    Column("technical_signals", JSON),
+    Column("support_levels", _JSON),
+    Column("resistance_levels", _JSON),
+    Column("technical_signals", _JSON),
     _words("summary"),
     _words("chart_file"),
     _words("error"),
@@ -351,7 +335,7 @@ news_articles = Table(
     Column("source", String(64), nullable=False),
     Column("title", Text, nullable=False),
     _words("summary"),
-    Column("symbols", JSON, nullable=False),
+    Column("symbols", _JSON, nullable=False),
     Column("world", String(12), nullable=False),
     Column("sentiment", String(8)),
     Column("confidence", Float),
@@ -379,7 +363,7 @@ training_runs = Table(
     _instant("data_end", nullable=True),
     Column("accepted", Boolean),
     _words("verdict"),
-    Column("metrics", JSON),
+    Column("metrics", _JSON),
     _words("model_file"),
     Column("model_sha256", String(64), nullable=False, server_default=text("''")),
     *_newest_first("training_runs", "bot_id"),
@@ -422,7 +406,7 @@ bot_status = Table(
     _instant("last_error_at", nullable=True),
     Column("version", String(32), nullable=False),
     Column("config_hash", String(64), nullable=False),
-    Column("details", JSON, nullable=False),
+    Column("details", _JSON, nullable=False),
     UniqueConstraint("bot_id", "process"),
 )
 
@@ -432,13 +416,15 @@ circuit_breaker_events = Table(
     _id(),
     _instant(),
     *_owner(),
-    Column("event", String(16), nullable=False),
-    Column("state", String(8), nullable=False),
-    Column("rule", String(32), nullable=False, server_default=text("''")),
+    Column("version", Integer, nullable=False),
+    Column("status", String(8), nullable=False),
+    Column("trigger", String(32), nullable=False),
     _words("reason"),
+    Column("since_ms", BigInteger, nullable=False),
     Column("actor", String(64), nullable=False),
-    Column("details", JSON, nullable=False),
-    Index("ix_circuit_breaker_events_bot_id", "bot_id", "id"),
+    Column("reset_requested_by", String(64), nullable=False, server_default=text("''")),
+    Column("reset_requested_ms", BigInteger, nullable=False, server_default=text("0")),
+    UniqueConstraint("bot_id", "version"),
 )
 
 api_usage = Table(

@@ -1,0 +1,383 @@
+"""Floor 3, adapters: one database under several processes: engines, transactions, patience, writing behind.
+
+SQLAlchemy is known here and in the rooms that compose queries; its exceptions end here. Writers begin with
+BEGIN IMMEDIATE, since a transaction that first reads and then writes is refused as soon as another process wrote
+in between; readers open the file read-only and keep their transactions short, so that the log can be folded back.
+"""
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, StaticPool, Table, create_engine, event, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+from src.core.clock import monotonic_s
+from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.schema import REVISION
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[Connection], object]
+
+BUSY_MS = 5_000
+BATCH = 100  # rows in one transaction: a longer one would keep the trader's next order intent waiting
+_MIGRATION_LOCK = 727_001  # any number of our own, for PostgreSQL's advisory locks
+_UNDEFINED_TABLE = "42P01"
+
+
+class StoreLocked(StoreUnavailable):
+    """Another program holds the database; trying again can help."""
+
+
+class StoreUnwritable(StoreUnavailable):
+    """File, folder or disk refuse the database (missing, full, read-only, not ours)."""
+
+
+class Store:
+    """One database, reached by a pool of connections; safe to share between threads.
+
+    Args:
+        url: SQLAlchemy's address: ``sqlite:///FILE``, ``sqlite://`` (memory), ``postgresql+psycopg://...``.
+        read_only: never writes, and refuses to create a file.
+        patience_s: how long a write waits for a lock unless told otherwise.
+        most_waiting: rows that may wait in memory to be written behind.
+    """
+
+    def __init__(
+        self, url: str, *, read_only: bool = False, patience_s: float = 5.0, most_waiting: int = 20_000
+    ) -> None:
+        self._patience_s = patience_s
+        self._most_waiting = most_waiting
+        self._waiting: deque[Work] = deque()
+        self._changed = threading.Condition()
+        self._writer: threading.Thread | None = None
+        self._stopping = False
+        self._trouble: Exception | None = None
+        try:
+            self._url = make_url(url)
+            self._in_memory = self._url.get_backend_name() == "sqlite" and self._url.database in {
+                None,
+                "",
+                ":memory:",
+            }
+            self._read_engine, self._engine = self._engines(read_only)
+        except (NoSuchModuleError, ImportError) as error:
+            raise StoreUnavailable(
+                f"no driver for this database ({error}): pip install 'psycopg[binary]'."
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """Where the database is, without a password."""
+        if self._in_memory:
+            return "memory"
+        return self._url.database or "" if self.is_sqlite else self._url.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is an SQLite file (or memory)."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
+    def pending(self) -> int:
+        """How many rows wait in memory to be written."""
+        return len(self._waiting)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Lend a connection for a short read; all its queries see one and the same instant.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: instead of the library's own exceptions.
+        """
+        with self._translated(), self._read_engine.connect() as connection:
+            yield connection
+
+    def write(self, work: Callable[[Connection], T], patience_s: float | None = None) -> T:
+        """Do ``work`` in one transaction and return what it returns; it is on disk then.
+
+        While another program holds the lock, tries again for ``patience_s`` seconds; ``work`` may so be called
+        more than once, each time on a clean slate.
+
+        Raises:
+            StoreUnavailable: nothing of it was written.
+            StoreCorrupt: the file is damaged.
+        """
+        end_s = monotonic_s() + (self._patience_s if patience_s is None else patience_s)
+        keep_trying = Retrying(
+            stop=stop_after_delay(max(end_s - monotonic_s(), 0.0)),
+            wait=wait_random(0.005, 0.05),
+            retry=retry_if_exception_type(StoreLocked),
+            reraise=True,
+        )
+        return keep_trying(self._transaction, work, end_s)
+
+    def write_later(self, work: Work) -> None:
+        """Queue ``work`` to be written soon, in order, by a thread of its own; a locked database delays it only.
+
+        Raises:
+            StoreUnavailable: too much waits already; this work was not taken.
+        """
+        if self._in_memory:  # one connection, one thread
+            self.write(work)
+            return
+        with self._changed:
+            self._raise_trouble()
+            if len(self._waiting) >= self._most_waiting:
+                raise StoreUnavailable(f"{len(self._waiting)} rows wait for the database {self.name}: free it.")
+            self._waiting.append(work)
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_behind, name="database-writer", daemon=True)
+                self._writer.start()
+            self._changed.notify_all()
+
+    def flush(self, patience_s: float | None = None) -> None:
+        """Return when nothing waits any more.
+
+        Raises:
+            StoreUnavailable: something still waits after ``patience_s``; it stays queued.
+        """
+        patience_s = self._patience_s if patience_s is None else patience_s
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._trouble is not None, patience_s)
+            self._raise_trouble()
+            if self._waiting:
+                raise StoreLocked(f"{len(self._waiting)} rows still wait for the database {self.name}.")
+
+    def close(self, patience_s: float | None = None) -> None:
+        """Write what waits, then let go of the database; raises as ``flush``, the connections closed all the same."""
+        try:
+            self.flush(patience_s)
+        finally:
+            with self._changed:
+                self._stopping = True
+                self._changed.notify_all()
+            if self._writer is not None:
+                self._writer.join(self._patience_s)
+            self._engine.dispose()
+            self._read_engine.dispose()
+
+    def migrate(self) -> None:
+        """Bring the tables to this version's shape; several processes may call it at once.
+
+        Raises:
+            StoreUnavailable: a newer version wrote this database, or it cannot be written.
+        """
+        self.write(_upgrade)
+
+    def check(self) -> None:
+        """Read the whole file; raises ``StoreCorrupt`` where it is damaged (1.5 s for 150 MB)."""
+        if not self.is_sqlite:
+            with self.read() as connection:
+                connection.execute(text("SELECT 1"))
+            return
+        with self.read() as connection:
+            findings = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(3)")]
+            if findings != ["ok"]:
+                raise StoreCorrupt(f"The database {self.name} is damaged ({findings[0]}): restore a backup.")
+            if connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                raise StoreCorrupt(f"The database {self.name} has rows that refer to nothing: restore a backup.")
+
+    def _engines(self, read_only: bool) -> tuple[Engine, Engine]:
+        """Return the engine to read and the engine to write with (the same one where two make no sense)."""
+        options: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False, ensure_ascii=False)}
+        if not self.is_sqlite:
+            engine = create_engine(self._url, pool_pre_ping=True, **options)
+            return engine, engine
+        if self._in_memory:
+            writer = create_engine(
+                "sqlite://", poolclass=StaticPool, **options, creator=partial(_connect, ":memory:")
+            )
+            event.listen(writer, "begin", _begin_to_write)
+            return writer, writer
+        path = Path(self._url.database or "").absolute()
+        self._url = self._url.set(database=str(path))
+        reader = create_engine(
+            "sqlite://", **options, creator=partial(_connect, _read_only_address(path)), pool_size=8
+        )
+        event.listen(reader, "begin", _begin_to_read)
+        if read_only:
+            return reader, reader
+        _make_private(path)
+        writer = create_engine("sqlite://", **options, creator=partial(_connect_to_write, path), pool_size=4)
+        event.listen(writer, "begin", _begin_to_write)
+        return reader, writer
+
+    def _transaction(self, work: Callable[[Connection], T], end_s: float) -> T:
+        wait_ms = min(max(int((end_s - monotonic_s()) * 1000), 0), BUSY_MS)
+        engine = self._engine.execution_options(busy_ms=wait_ms)
+        with self._translated(), engine.connect() as connection, connection.begin():
+            return work(connection)
+
+    def _write_behind(self) -> None:
+        """Write what waits until told to stop; what cannot be written now is kept and tried again."""
+        told = False
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._waiting) or self._stopping)
+                if not self._waiting or (self._stopping and told):
+                    return
+                batch = list(self._waiting)[:BATCH]
+            try:
+                self._write_batch(batch)
+            except (StoreUnavailable, StoreCorrupt) as error:
+                if not told:
+                    log.warning("rows wait for the database: count=%s reason=%s", len(self._waiting), error)
+                told = True
+                self._pause()
+            else:
+                if told:
+                    log.info("the database takes rows again: waiting=%s", len(self._waiting))
+                told = False
+
+    def _pause(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping, 0.2)
+
+    def _write_batch(self, batch: list[Work]) -> None:
+        """Write the batch in one transaction; a row that can never be written stops only itself, and is reported."""
+        try:
+            self.write(lambda connection: [work(connection) for work in batch], BUSY_MS / 1000)
+            done = len(batch)
+        except (StoreUnavailable, StoreCorrupt):
+            raise
+        except Exception as error:  # noqa: BLE001 - handed to the thread that queued it, by _raise_trouble
+            if len(batch) > 1:
+                for work in batch:
+                    self._write_batch([work])
+                return
+            log.error("a row was refused by the database: reason=%s", error)
+            self._trouble, done = error, 1
+        with self._changed:
+            for _ in range(done):
+                self._waiting.popleft()
+            self._changed.notify_all()
+
+    def _raise_trouble(self) -> None:
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            raise  # two rows for one thing: the caller knows what that means
+        except PoolTimeout as error:
+            raise StoreLocked(f"All connections to the database {self.name} are taken: try again.") from error
+        except DBAPIError as error:
+            failure = _failure(error, self.name)
+            if failure is None:
+                raise
+            raise failure from error
+
+
+def _failure(error: DBAPIError, name: str) -> StoreUnavailable | StoreCorrupt | None:
+    """Return what the driver's error means to us; None for a fault in our own query."""
+    cause = error.orig
+    word = getattr(cause, "sqlite_errorname", None) or ""
+    if word.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreLocked(f"The database {name} is locked by another program: close it or wait.")
+    if word.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreCorrupt(f"The database {name} is damaged ({cause}): restore a backup.")
+    if word.startswith("SQLITE_FULL"):
+        return StoreUnwritable(f"The disk of the database {name} is full: make room.")
+    if word.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return StoreUnwritable(
+            f"The database {name} cannot be opened or written ({cause}): check file, folder and disk."
+        )
+    if "no such table" in str(cause) or getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE:
+        return StoreUnavailable(
+            f"The database {name} has no tables yet: start the bot or run python3 src/database.py."
+        )
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return StoreUnavailable(f"The database {name} cannot be used ({str(cause).strip()}).")
+    return None
+
+
+def _connect(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address,
+        timeout=BUSY_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=address.startswith("file:"),
+    )
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def _connect_to_write(path: Path) -> sqlite3.Connection:
+    connection = _connect(str(path))
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _read_only_address(path: Path) -> str:
+    return f"file:{quote(str(path))}?mode=ro"
+
+
+def _begin_to_read(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_to_write(connection: Connection) -> None:
+    wait_ms = connection.get_execution_options().get("busy_ms", BUSY_MS)
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={int(wait_ms)}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _make_private(path: Path) -> None:
+    """Create the file if need be, and let nobody else read it (log and index of SQLite inherit this)."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"The database {path} cannot be written ({error.strerror}): check file and folder."
+        ) from error
+
+
+def _upgrade(connection: Connection) -> None:
+    """Run the migrations that are missing, within the caller's transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    if revision_of(connection) == REVISION:
+        return  # without the quarter of a second that loading Alembic takes
+    from src.migrations import upgrade
+
+    upgrade(connection)
+
+
+def insert_or(connection: Connection, table: Table) -> Any:
+    """Return an INSERT that can say what to do on a conflict; both databases word it alike, in classes of their own."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def revision_of(connection: Connection) -> str:
+    """Return the version of the tables, empty for a new database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")
