@@ -1,0 +1,456 @@
+"""Floor 2, judgement: from an observation to a decision.
+
+An entry must pass every gate, and each gate that it passed or failed is kept with the figures it looked at. An
+exit passes no gate: nothing here can hold a position open against its rules. The rules' figures are data
+(``DecisionRules``, one file per named set); the comparisons stand in ``verdict_code``, which takes plain numbers
+and compiles, so that a fast sweep runs the very same lines.
+"""
+
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from src.core.market import Candle, Instrument, MarketContext, MarkPrice
+from src.core.portfolio import Account, Direction, Position
+from src.core.risk import RiskLimits, loss_share, position_quantity
+from src.indicators import Indicators
+from src.rl_model import Action, Recommendation
+from src.signals import Signal, SignalSide
+
+
+class Verdict(StrEnum):
+    """What we do this turn."""
+
+    ENTER_LONG = "ENTER_LONG"
+    ENTER_SHORT = "ENTER_SHORT"
+    CLOSE = "CLOSE"
+    HOLD = "HOLD"
+
+
+class Gate(NamedTuple):
+    """One condition of an entry, whether it was met, and the figures in words."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that a decision may know at ``now_ms``. ``None`` is unknown.
+
+    ``halt_reason`` says why entries are halted ("" when they are not), ``day_start_equity`` is the equity at the
+    start of the UTC day, ``candle`` the last closed one.
+    """
+
+    symbol: str
+    now_ms: int
+    candle: Candle | None
+    mark: MarkPrice | None
+    account: Account | None
+    position: Position | None
+    indicators: Indicators | None
+    signal: Signal
+    recommendation: Recommendation
+    context: MarketContext | None
+    breaker_tripped: bool
+    breaker_reason: str
+    halt_reason: str
+    day_start_equity: Decimal | None
+    position_opened_ms: int | None
+    stopping: bool
+    instrument: Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRules:
+    """One named set of rules; confidences lie in 0..1, ages are the oldest that an entry may rest on.
+
+    ``min_holding_ms`` keeps a young position from exits of judgement (signal, agent, cut loss); limits of risk
+    (daily loss, stop, early stop, target) close at any age.
+    """
+
+    name: str = "safety_first"
+    description: str = ""
+    min_signal_strength: int = 3
+    min_confidence: float = 0.3
+    exit_confidence: float = 0.5
+    allow_short: bool = False
+    cut_losses_on_hold: bool = True
+    min_holding_ms: int = 0
+    max_candle_age_ms: int = 150_000
+    max_mark_age_ms: int = 30_000
+    max_account_age_ms: int = 900_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_signal_strength <= 6:
+            raise ValueError("min_signal_strength must lie in 1..6")
+        if not (0 <= self.min_confidence <= 1 and 0 <= self.exit_confidence <= 1):
+            raise ValueError("min_confidence and exit_confidence must lie in 0..1")
+        if self.min_holding_ms < 0:
+            raise ValueError("min_holding_ms must not be negative")
+        if min(self.max_candle_age_ms, self.max_mark_age_ms, self.max_account_age_ms) <= 0:
+            raise ValueError("max_candle_age_ms, max_mark_age_ms and max_account_age_ms must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is done and why, in one sentence a person understands.
+
+    ``veto`` names the first gate that stopped an entry the market's signal asked for. ``quantity`` is what to
+    enter or close, in base currency. ``exit_reason`` is one word of ``EXIT_REASONS`` when closing, else empty.
+    """
+
+    verdict: Verdict
+    reason: str
+    veto: str | None
+    gates: tuple[Gate, ...]
+    quantity: Decimal
+    exit_reason: str
+
+
+HOLD_CODE, LONG_CODE, SHORT_CODE = 0, 1, 2
+FIRST_EXIT_CODE = 3
+EXIT_REASONS = ("daily_loss", "stop_loss", "early_stop", "take_profit", "signal_sell", "agent_sell", "cut_loss")
+"""Why a position is closed, in the order of ``verdict_code`` (from ``FIRST_EXIT_CODE`` on).
+
+For a short position ``signal_sell`` and ``agent_sell`` read ``signal_buy`` and ``agent_buy``.
+"""
+
+
+class Thresholds(NamedTuple):
+    """The figures of rules and limits as plain numbers, for ``verdict_code``."""
+
+    min_signal_strength: int
+    min_confidence: float
+    exit_confidence: float
+    allow_short: bool
+    cut_losses_on_hold: bool
+    min_holding_ms: int
+    stop_loss_share: float
+    early_stop_share: float
+    take_profit_share: float
+
+
+def thresholds(rules: DecisionRules, limits: RiskLimits) -> Thresholds:
+    """Return the numbers that ``verdict_code`` compares with; ``early_stop_share`` is a share of price here."""
+    return Thresholds(
+        rules.min_signal_strength,
+        rules.min_confidence,
+        rules.exit_confidence,
+        rules.allow_short,
+        rules.cut_losses_on_hold,
+        rules.min_holding_ms,
+        float(limits.stop_loss_share),
+        float(limits.stop_loss_share * limits.early_stop_share),
+        float(limits.take_profit_share),
+    )
+
+
+def wanted_sign(signal_sign: int, strength: int, t: Thresholds) -> int:
+    """Return the side that the signal asks to enter: 1 long, -1 short, 0 none. Compiles under numba."""
+    if strength < t.min_signal_strength or (signal_sign < 0 and not t.allow_short):
+        return 0
+    return signal_sign
+
+
+def entry_code(signal_sign: int, strength: int, action_sign: int, confidence: float, safe: bool, t: Thresholds) -> int:
+    """Return the verdict's code when flat; ``safe`` says that every gate of safety was passed. Compiles."""
+    wanted = wanted_sign(signal_sign, strength, t)
+    if not safe or wanted == 0 or action_sign != wanted or not confidence > t.min_confidence:
+        return 0
+    return 1 if wanted > 0 else 2
+
+
+def exit_code(
+    position_sign: int,
+    move_share: float,
+    held_ms: int,
+    signal_sign: int,
+    strength: int,
+    action_sign: int,
+    confidence: float,
+    day_limit_hit: bool,
+    t: Thresholds,
+) -> int:
+    """Return the verdict's code in a position: 0 to keep it, else ``FIRST_EXIT_CODE`` plus the reason's place.
+
+    ``move_share`` is the price's move from entry in the position's favour, NaN when no price is known: then only
+    signal, agent and daily loss can close. Compiles under numba.
+    """
+    if day_limit_hit:
+        return 3
+    if move_share <= -t.stop_loss_share:
+        return 4
+    if move_share <= -t.early_stop_share:
+        return 5
+    if move_share >= t.take_profit_share:
+        return 6
+    if held_ms < t.min_holding_ms:
+        return 0
+    if signal_sign == -position_sign and strength >= t.min_signal_strength:
+        return 7
+    if action_sign == -position_sign and confidence > t.exit_confidence:
+        return 8
+    if t.cut_losses_on_hold and move_share < 0.0 and signal_sign != position_sign:
+        return 9
+    return 0
+
+
+def verdict_code(
+    position_sign: int,
+    move_share: float,
+    held_ms: int,
+    signal_sign: int,
+    strength: int,
+    action_sign: int,
+    confidence: float,
+    safe: bool,
+    day_limit_hit: bool,
+    t: Thresholds,
+) -> int:
+    """Return the decision as a number: 0 hold, 1 enter long, 2 enter short, from 3 on close. Compiles under numba.
+
+    Args:
+        position_sign: 1 long, -1 short, 0 flat.
+        move_share: the price's move from entry in the position's favour as a share of the entry price.
+        held_ms: age of the position.
+        signal_sign: 1 BUY, -1 SELL, 0 HOLD; ``strength`` is its number of votes.
+        strength: see ``signal_sign``.
+        action_sign: the agent's BUY as 1, SELL as -1, HOLD as 0; ``confidence`` is in 0..1.
+        confidence: see ``action_sign``.
+        safe: every gate of safety was passed (needed for entries only).
+        day_limit_hit: the day's loss has reached its limit.
+        t: the figures of rules and limits.
+    """
+    if position_sign == 0:
+        return entry_code(signal_sign, strength, action_sign, confidence, safe, t)
+    return exit_code(
+        position_sign, move_share, held_ms, signal_sign, strength, action_sign, confidence, day_limit_hit, t
+    )
+
+
+def action_sign(action: Action) -> int:
+    """Return 1 for BUY, -1 for SELL, 0 for HOLD."""
+    return 1 if action is Action.BUY else -1 if action is Action.SELL else 0
+
+
+def decide(observation: Observation, rules: DecisionRules, limits: RiskLimits) -> Decision:
+    """Return what to do in this turn; the same observation always gives the same decision."""
+    t = thresholds(rules, limits)
+    if observation.position is None:
+        return _decide_flat(observation, rules, limits, t)
+    return _decide_held(observation, observation.position, rules, limits, t)
+
+
+def _decide_flat(seen: Observation, rules: DecisionRules, limits: RiskLimits, t: Thresholds) -> Decision:
+    price = _price(seen, rules)
+    equity = _equity(seen, price)
+    quantity = Decimal(0) if price is None or equity is None else _quantity(equity, price, limits, seen.instrument)
+    wanted = wanted_sign(seen.signal.side.sign, seen.signal.strength, t)
+    judged = _judgement_gates(seen, wanted, rules)
+    safety = _safety_gates(seen, rules, limits, equity, price, quantity)
+    safe = all(gate.passed for gate in safety)
+    code = _code(seen, 0, math.nan, safe, False, t)
+    gates = judged + safety
+    if code == HOLD_CODE:
+        failed = next((gate for gate in gates if not gate.passed), None)
+        veto = failed if wanted != 0 else None
+        return Decision(Verdict.HOLD, _waiting(seen, rules, veto), veto.name if veto else None, gates, Decimal(0), "")
+    verdict = Verdict.ENTER_LONG if code == LONG_CODE else Verdict.ENTER_SHORT
+    return Decision(verdict, _entering(seen, verdict), None, gates, quantity, "")
+
+
+def _decide_held(
+    seen: Observation, position: Position, rules: DecisionRules, limits: RiskLimits, t: Thresholds
+) -> Decision:
+    price = _price(seen, rules)
+    sign = position.direction.sign
+    move = math.nan if price is None else float((price / position.entry_price - 1) * sign)
+    day_loss = _day_loss(seen, _equity(seen, price))
+    limit_hit = day_loss is not None and day_loss >= limits.max_daily_loss_share
+    code = _code(seen, sign, move, False, limit_hit, t)
+    if code == HOLD_CODE:
+        return Decision(Verdict.HOLD, _keeping(seen, position, move), None, (), Decimal(0), "")
+    reason = EXIT_REASONS[code - FIRST_EXIT_CODE]
+    if position.direction is Direction.SHORT:
+        reason = reason.replace("_sell", "_buy")
+    return Decision(Verdict.CLOSE, _closing(seen, reason, move, day_loss), None, (), position.quantity, reason)
+
+
+def _code(seen: Observation, position_sign: int, move: float, safe: bool, limit_hit: bool, t: Thresholds) -> int:
+    advice, signal = seen.recommendation, seen.signal
+    opened_ms = seen.position_opened_ms
+    held_ms = t.min_holding_ms if opened_ms is None else seen.now_ms - opened_ms
+    sign = action_sign(advice.action)
+    return verdict_code(
+        position_sign, move, held_ms, signal.side.sign, signal.strength, sign, advice.confidence, safe, limit_hit, t
+    )
+
+
+def _judgement_gates(seen: Observation, wanted: int, rules: DecisionRules) -> tuple[Gate, ...]:
+    signal, advice = seen.signal, seen.recommendation
+    side = "SELL" if wanted < 0 else "BUY"
+    needs = f"{side} or SELL" if rules.allow_short and wanted == 0 else side
+    sign = action_sign(advice.action)
+    follows = sign == wanted if wanted != 0 else sign > 0 or (sign < 0 and rules.allow_short)
+    return (
+        Gate(
+            "signal",
+            wanted != 0,
+            f"the signal is {signal.side} of strength {signal.strength}, needed is {needs} of"
+            f" {rules.min_signal_strength}",
+        ),
+        Gate("agent", follows, f"the agent recommends {advice.action.name}, needed is {needs}"),
+        Gate(
+            "confidence",
+            advice.confidence > rules.min_confidence,
+            f"the agent's confidence is {advice.confidence:.2f}, needed is more than {rules.min_confidence:.2f}",
+        ),
+    )
+
+
+def _safety_gates(
+    seen: Observation,
+    rules: DecisionRules,
+    limits: RiskLimits,
+    equity: Decimal | None,
+    price: Decimal | None,
+    quantity: Decimal,
+) -> tuple[Gate, ...]:
+    breaker = f"the circuit breaker is TRIPPED: {seen.breaker_reason}" if seen.breaker_tripped else "ARMED"
+    return (
+        Gate("breaker", not seen.breaker_tripped, breaker),
+        Gate("halt", not seen.halt_reason, f"entries are halted: {seen.halt_reason}" if seen.halt_reason else "none"),
+        Gate("stopping", not seen.stopping, "the bot is stopping" if seen.stopping else "the bot goes on"),
+        _age_gate("candle", seen.now_ms, seen.candle.open_ms if seen.candle else None, rules.max_candle_age_ms),
+        _age_gate("mark", seen.now_ms, seen.mark.time_ms if seen.mark else None, rules.max_mark_age_ms),
+        _age_gate("account", seen.now_ms, seen.account.as_of_ms if seen.account else None, rules.max_account_age_ms),
+        _day_gate(_day_loss(seen, equity), limits),
+        _exposure_gate(seen, limits, equity, price, quantity),
+        Gate("quantity", quantity > 0, f"{quantity} {seen.instrument.base_asset} can be bought or sold"),
+    )
+
+
+def _age_gate(name: str, now_ms: int, time_ms: int | None, max_age_ms: int) -> Gate:
+    if time_ms is None:
+        return Gate(name, False, f"no {name} is known")
+    age_ms = now_ms - time_ms  # an instant as far in the future is no better than one in the past
+    return Gate(name, abs(age_ms) <= max_age_ms, f"the {name} is {age_ms / 1000:.1f} s old, at most {max_age_ms / 1000:g} s")
+
+
+def _day_gate(loss: Decimal | None, limits: RiskLimits) -> Gate:
+    if loss is None:
+        return Gate("daily_loss", False, "the day's loss is unknown")
+    detail = f"the day's loss is {loss:.2%} of its start, the limit is {limits.max_daily_loss_share:.2%}"
+    return Gate("daily_loss", loss < limits.max_daily_loss_share, detail)
+
+
+def _exposure_gate(
+    seen: Observation, limits: RiskLimits, equity: Decimal | None, price: Decimal | None, quantity: Decimal
+) -> Gate:
+    if seen.account is None or equity is None or price is None:
+        return Gate("exposure", False, "account or price is unknown")
+    margin = quantity * price / limits.leverage
+    used = sum((each.notional / each.leverage for each in seen.account.positions), Decimal(0))
+    bound = equity * limits.max_total_share
+    fits = used + margin <= bound and margin <= seen.account.available_balance
+    detail = (
+        f"margin {used:.2f} in use and {margin:.2f} more, at most {bound:.2f},"
+        f" and {seen.account.available_balance:.2f} available"
+    )
+    return Gate("exposure", fits, detail)
+
+
+def _price(seen: Observation, rules: DecisionRules) -> Decimal | None:
+    """The fresh mark price, else the last close, else the old mark price: an exit must not wait for a feed."""
+    fresh = seen.mark is not None and abs(seen.now_ms - seen.mark.time_ms) <= rules.max_mark_age_ms
+    if seen.mark is not None and (fresh or seen.candle is None):
+        return seen.mark.mark
+    return None if seen.candle is None else Decimal(str(seen.candle.close))
+
+
+def _equity(seen: Observation, price: Decimal | None) -> Decimal | None:
+    """Equity with our own position taken at ``price``: the account's last word may be minutes old."""
+    if seen.account is None:
+        return None
+    held = seen.account.position(seen.symbol)
+    if held is None or price is None:
+        return seen.account.equity
+    return seen.account.equity - held.unrealized_pnl + held.pnl_at(price)
+
+
+def _day_loss(seen: Observation, equity: Decimal | None) -> Decimal | None:
+    if equity is None or seen.day_start_equity is None:
+        return None
+    return loss_share(seen.day_start_equity, equity)
+
+
+def _quantity(equity: Decimal, price: Decimal, limits: RiskLimits, instrument: Instrument) -> Decimal:
+    if equity <= 0 or price <= 0:
+        return Decimal(0)
+    return position_quantity(equity, price, limits, instrument)
+
+
+def _waiting(seen: Observation, rules: DecisionRules, veto: Gate | None) -> str:
+    signal = seen.signal
+    if veto is not None:
+        return f"The {signal.side} signal of strength {signal.strength} is not followed: {veto.detail}."
+    if signal.side is SignalSide.SELL and signal.strength >= rules.min_signal_strength:
+        return f"Nothing to sell: the signal is SELL of strength {signal.strength} and short positions are off."
+    return f"Waiting for a strong signal (now {signal.side} of strength {signal.strength})."
+
+
+def _entering(seen: Observation, verdict: Verdict) -> str:
+    side = "long" if verdict is Verdict.ENTER_LONG else "short"
+    advice, signal = seen.recommendation, seen.signal
+    how = "tries" if advice.explored else "recommends"
+    return (
+        f"Opening a {side} position: the signal is {signal.side} of strength {signal.strength} and the agent {how}"
+        f" {advice.action.name} with confidence {advice.confidence:.2f}."
+    )
+
+
+def _keeping(seen: Observation, position: Position, move: float) -> str:
+    if math.isnan(move):
+        return f"Keeping the {position.direction} position: no price is known, the stop stands at the exchange."
+    side = "in profit" if move > 0 else "at a loss" if move < 0 else "at its entry price"
+    return f"Keeping the {position.direction} position: it is {side} ({move:+.2%}) and the signal is {seen.signal.side}."
+
+
+def _closing(seen: Observation, reason: str, move: float, day_loss: Decimal | None) -> str:
+    signal, advice = seen.signal, seen.recommendation
+    moved = f"the price moved {move:+.2%} for the position"
+    because = {
+        "daily_loss": f"the day's loss of {day_loss or 0:.2%} has reached its limit",
+        "stop_loss": f"{moved}, to its stop",
+        "early_stop": f"{moved}, most of the way to its stop",
+        "take_profit": f"{moved}, to its target",
+        "cut_loss": f"it is at a loss ({move:+.2%}) and the signal is {signal.side}",
+    }.get(reason)
+    if because is None and reason.startswith("signal"):
+        because = f"the signal is {signal.side} of strength {signal.strength}"
+    if because is None:
+        because = f"the agent recommends {advice.action.name} with confidence {advice.confidence:.2f}"
+    return f"Closing the position: {because}."
+
+
+def load_rules(text: str) -> DecisionRules:
+    """Return the rules written in TOML ``text``; figures that are left out keep their defaults.
+
+    Raises:
+        ValueError: the text is no TOML, a name is unknown, or a figure is of the wrong kind or out of range.
+    """
+    table = tomllib.loads(text)
+    kinds = {each.name: type(each.default) for each in fields(DecisionRules)}
+    unknown = sorted(set(table) - set(kinds))
+    if unknown:
+        raise ValueError(f"unknown rule {', '.join(unknown)}; known are {', '.join(kinds)}")
+    for name, value in table.items():
+        fits = type(value) is kinds[name] or (kinds[name] is float and type(value) is int)
+        if not fits:
+            raise ValueError(f"{name} must be of kind {kinds[name].__name__}, not {value!r}")
+    return DecisionRules(**table)

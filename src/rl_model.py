@@ -1,0 +1,272 @@
+"""Floor 2, judgement: the Q-learning agent: what it recommends, how it learns, how it keeps what it learnt.
+
+The table has a row for each market state (``rl_state``) and position (short, flat, long), and a value for each
+action: what it is expected to earn from here on, as a share of notional, after costs, later earnings discounted.
+Beside the value stand the mean square of its lessons and their number, which give the confidence its meaning.
+"""
+
+import math
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.rl_state import FEATURES, STATES, Feature, context_code, encode
+
+__all__ = [
+    "FEATURES", "STATES", "Action", "Feature", "QLearningAgent", "Recommendation", "Training", "context_code",
+    "encode", "learn_one", "learn_pass", "position_after", "trade_reward",
+]  # fmt: skip
+
+Array = NDArray[Any]
+LEAST_LESSONS = 5
+"""From fewer lessons a variance says nothing, so confidence is 0."""
+
+
+class Action(IntEnum):
+    """What the agent can recommend: BUY opens a long position or closes a short one, SELL the reverse."""
+
+    HOLD = 0
+    BUY = 1
+    SELL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The agent's advice for one turn.
+
+    ``confidence`` lies in 0..1 (its meaning: ``QLearningAgent.recommend``); ``state`` is the market state it
+    perceived, -1 for none; ``values`` are what HOLD, BUY and SELL are expected to earn, as shares of notional.
+    """
+
+    action: Action
+    confidence: float
+    state: int
+    explored: bool
+    values: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a model learnt from: the candles' span, how many, their hash, and figures measured on them."""
+
+    first_ms: int = 0
+    last_ms: int = 0
+    candles: int = 0
+    data_sha256: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def position_after(position_sign: int, action: int, lowest: int) -> int:
+    """Return the position (1, 0, -1) that an action leads to; ``lowest`` is -1 where shorts are allowed, else 0."""
+    if action == 1:
+        return position_sign + 1 if position_sign < 1 else 1
+    if action == 2:
+        return position_sign - 1 if position_sign > lowest else position_sign
+    return position_sign
+
+
+def learn_one(
+    state: int,
+    price_return: float,
+    next_state: int,
+    value: Array,
+    mean_square: Array,
+    visits: Array,
+    learning_rate: float,
+    discount: float,
+    cost: float,
+    lowest: int,
+) -> None:
+    """Teach the tables one passage from ``state`` to ``next_state``. Compiles under numba.
+
+    The market does not care what we hold, so one passage teaches every position and every action: reward is the
+    position taken times the price's return, less the cost of changing to it, plus the discounted best of what can
+    follow. The step is one over the number of lessons until it has come down to ``learning_rate``: a plain mean
+    at first, then one that forgets.
+    """
+    visits[state] += 1
+    step = 1.0 / visits[state]
+    step = max(step, learning_rate)
+    for position in range(lowest, 2):
+        for action in range(3):
+            after = position_after(position, action, lowest)
+            best = value[next_state, after + 1, 0]
+            best = max(best, value[next_state, after + 1, 1])
+            best = max(best, value[next_state, after + 1, 2])
+            target = after * price_return - cost * abs(after - position) + discount * best
+            row = position + 1
+            value[state, row, action] += step * (target - value[state, row, action])
+            mean_square[state, row, action] += step * (target * target - mean_square[state, row, action])
+
+
+def learn_pass(
+    states: Array,
+    returns: Array,
+    value: Array,
+    mean_square: Array,
+    visits: Array,
+    learning_rate: float,
+    discount: float,
+    cost: float,
+    lowest: int,
+) -> int:
+    """Teach the tables a whole series, last passage first so that what follows is known; return the lessons.
+
+    ``returns[t]`` is the price's return from ``states[t]`` to ``states[t + 1]``; states of -1 are passed over.
+    Compiles under numba.
+    """
+    lessons = 0
+    for t in range(len(states) - 2, -1, -1):
+        if states[t] < 0 or states[t + 1] < 0:
+            continue
+        learn_one(
+            states[t], returns[t], states[t + 1], value, mean_square, visits, learning_rate, discount, cost, lowest
+        )
+        lessons += 1
+    return lessons
+
+
+_SILENT = Recommendation(Action.HOLD, 0.0, -1, False, (0.0, 0.0, 0.0))
+_SHAPE = (STATES, 3, 3)
+
+
+class QLearningAgent:
+    """A table that recommends and learns.
+
+    Args:
+        learning_rate: weight of the newest lesson once enough were had, in (0, 1].
+        discount: worth of the next minute's earnings against this one's, in [0, 1).
+        one_way_cost_share: fee and slippage of one market order (``CostRates.one_way_share``).
+        allow_short: whether SELL may open a short position.
+        exploration_rate: share of instants at which another action is tried; above 0 in paper mode only.
+        exploration_confidence: what a tried action is given instead of a confidence: just above the 0.3 an
+            entry needs, so that the experiment can take place, and below the 0.5 of an exit, so that it never
+            closes a position.
+        seed: of the exploration.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        discount: float = 0.98,
+        one_way_cost_share: float = 0.0006,
+        allow_short: bool = False,
+        exploration_rate: float = 0.0,
+        exploration_confidence: float = 0.31,
+        seed: int = 7,
+    ) -> None:
+        if not (0 < learning_rate <= 1 and 0 <= discount < 1):
+            raise ValueError("need 0 < learning_rate <= 1 and 0 <= discount < 1")
+        if not (0 <= one_way_cost_share < 1 and 0 <= exploration_rate <= 1 and 0 <= exploration_confidence <= 1):
+            raise ValueError("one_way_cost_share, exploration_rate and exploration_confidence must lie in 0..1")
+        self.learning_rate = learning_rate
+        self.discount = discount
+        self.one_way_cost_share = one_way_cost_share
+        self.allow_short = allow_short
+        self.exploration_rate = exploration_rate
+        self.exploration_confidence = exploration_confidence
+        self.seed = seed
+        self.training = Training()
+        self.value: Array = np.zeros(_SHAPE)
+        self.mean_square: Array = np.zeros(_SHAPE)
+        self.visits: Array = np.zeros(STATES, dtype=np.int64)
+
+    @property
+    def lowest(self) -> int:
+        """The lowest position there is: -1 where shorts are allowed, else 0."""
+        return -1 if self.allow_short else 0
+
+    @property
+    def lessons(self) -> int:
+        """How many passages the table has been taught."""
+        return int(self.visits.sum())
+
+    def recommend(self, market_state: int, position_sign: int, instant_ms: int) -> Recommendation:
+        """Return the advice for a market state and a position (1, 0, -1) at an instant; the same for the same.
+
+        Confidence is the probability that the action is truly better than the best one leading to another
+        position, stretched from 0.5..1 to 0..1. The two values are taken as means of independent, normally
+        scattered lessons; it is 0 below ``LEAST_LESSONS`` lessons. BUY in a long position is the same deed as
+        HOLD, so the two are not rivals. A state of -1 (not ready) gives HOLD with confidence 0.
+        """
+        if market_state < 0:
+            return _SILENT
+        row = position_sign + 1
+        values = self.value[market_state, row].tolist()
+        best = max(range(3), key=values.__getitem__)  # the first of equals: HOLD
+        after = position_after(position_sign, best, self.lowest)
+        rivals = [a for a in range(3) if position_after(position_sign, a, self.lowest) != after]
+        expected = (values[0], values[1], values[2])
+        if self.exploration_rate > 0.0 and rivals:
+            chance = _mixed(self.seed, instant_ms)
+            if (chance >> 11) / 9007199254740992.0 < self.exploration_rate:
+                tried = Action(rivals[chance % len(rivals)])
+                return Recommendation(tried, self.exploration_confidence, market_state, True, expected)
+        confidence = self._confidence(market_state, row, best, max(rivals, key=values.__getitem__, default=best))
+        return Recommendation(Action(best), confidence, market_state, False, expected)
+
+    def _confidence(self, state: int, row: int, best: int, rival: int) -> float:
+        lessons = int(self.visits[state])
+        if lessons < LEAST_LESSONS or best == rival:
+            return 0.0
+        values, squares = self.value[state, row].tolist(), self.mean_square[state, row].tolist()
+        gap = values[best] - values[rival]
+        weight = min(float(lessons), 2.0 / self.learning_rate - 1.0)  # lessons that a forgetting mean still holds
+        scatter = squares[best] - values[best] ** 2 + squares[rival] - values[rival] ** 2
+        if gap <= 0.0 or scatter <= 0.0:
+            return 1.0 if gap > 0.0 else 0.0
+        return math.erf(gap / math.sqrt(2.0 * scatter / (weight - 1.0)))
+
+    def learn(self, previous_state: int, price_return: float, next_state: int) -> None:
+        """Learn from one turn: between two market states the price moved by ``price_return`` (a share).
+
+        Nothing need have been traded: what each action would have earned in each position is known.
+        """
+        if previous_state >= 0 and next_state >= 0:
+            learn_one(
+                previous_state, price_return, next_state, self.value, self.mean_square, self.visits,
+                self.learning_rate, self.discount, self.one_way_cost_share, self.lowest,
+            )  # fmt: skip
+
+    def train(self, states: Array, returns: Array, episodes: int, kernel: Any = learn_pass) -> int:
+        """Learn from a whole series ``episodes`` times over; return the lessons of one time.
+
+        Args:
+            states: market states, oldest first, -1 where not ready; int64.
+            returns: the price's return from each state to the next one; float64, the last is not used.
+            episodes: how often. The number of lessons that confidence rests on grows once only: hearing the
+                same thing twice is no second witness.
+            kernel: ``learn_pass``, or the same function compiled.
+        """
+        before = self.visits.copy()
+        lessons = 0
+        for _ in range(episodes):
+            lessons = kernel(
+                states, returns, self.value, self.mean_square, self.visits,
+                self.learning_rate, self.discount, self.one_way_cost_share, self.lowest,
+            )  # fmt: skip
+        if episodes > 1:
+            self.visits[:] = before + (self.visits - before) // episodes
+        return int(lessons)
+
+
+def _mixed(seed: int, instant_ms: int) -> int:
+    """64 well-mixed bits of the two numbers (the finaliser of splitmix64, a permutation)."""
+    bits = (seed * 0x9E3779B97F4A7C15 + instant_ms + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return bits ^ (bits >> 31)
+
+
+def trade_reward(pnl_share: float) -> float:
+    """Return the points a finished trade earns: 20 beyond 2 % either way, else 10, times (1 + size of the result).
+
+    0 for a result of exactly 0. ``pnl_share`` is 0.03 for 3 %.
+    """
+    if pnl_share == 0.0:
+        return 0.0
+    points = 20.0 if abs(pnl_share) > 0.02 else 10.0
+    return math.copysign(points * (1.0 + abs(pnl_share)), pnl_share)
