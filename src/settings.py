@@ -1,6 +1,7 @@
 """Floor 3, shell: the one room that reads the environment; settings are checked together, then frozen."""
 
 import json
+import os
 import re
 from decimal import Decimal
 from difflib import get_close_matches
@@ -17,6 +18,15 @@ from src.core.errors import SettingsError
 from src.core.risk import RiskLimits
 from src.settings_fields import PROJECT_ROOT, SettingFields, is_loopback
 
+__all__ = [
+    "EXAMPLE_VALUES",
+    "PROJECT_ROOT",
+    "Mode",
+    "Settings",
+    "is_example",
+    "is_loopback",
+    "service_manager_socket",
+]
 EXAMPLE_VALUES = frozenset(
     (
         "your_testnet_api_key",
@@ -157,6 +167,11 @@ class Settings(SettingFields):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+def service_manager_socket() -> str:
+    """Return the address at which systemd waits for news of this process; empty where it does not."""
+    return os.environ.get("NOTIFY_SOCKET", "")
 
 
 def is_example(secret: SecretStr) -> bool:
