@@ -1,0 +1,368 @@
+"""Floor 4, wing: what the market around the traded pair is doing, put together from several sources.
+
+Every figure names its source; one that is missing is None with the reason and never stops a turn. In a synthetic or
+replayed market all figures come from that market: the outside sources speak of another world and are not handed in.
+"""
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import fields
+from itertools import pairwise
+from typing import Any, Final, Protocol
+
+from src.cache_manager import CacheManager
+from src.context_rules import btc_trend, fear_greed_label, market_regime, market_trend, volatility_level
+from src.context_sources import PaperWorld, Reading, Source, coingecko_sources, fear_greed_sources
+from src.core.clock import Clock, monotonic_s
+from src.core.errors import ExchangeError, SourceUnavailable, SuiteError
+from src.core.market import INTERVAL_MS, Candle, MarketContext
+from src.settings import Settings
+from src.web_fetch import WebFetcher
+
+log = logging.getLogger(__name__)
+
+Candles = Callable[[str, str, int], Sequence[Candle]]
+
+_INTERVAL: Final = "15m"
+_STEP_MS: Final = INTERVAL_MS[_INTERVAL]
+_DAY_CANDLES: Final = 96
+_OLDEST_CANDLE_MS: Final = 3 * _STEP_MS
+_FIGURES: Final = (
+    "btc_price",
+    "btc_change_24h",
+    "eth_price",
+    "eth_change_24h",
+    "btc_dominance",
+    "fear_greed_index",
+)
+_PRICE_FIGURES: Final = _FIGURES[:4]
+
+
+class ContextStore(Protocol):
+    """Where contexts are kept."""
+
+    def save_market_context(self, context: MarketContext) -> None:
+        """Keep one context; ``StoreUnavailable`` when that is not possible now."""
+
+
+class ExchangeDay:
+    """BTC or ETH over the last 24 hours by the exchange's own closed 15-minute candles.
+
+    Figures: ``NAME_price`` (last close), ``NAME_change_24h`` (percent) and ``NAME_volatility_24h`` (root of the
+    day's summed squared log returns, in percent). Asked again only when a new candle must have closed.
+    """
+
+    name = "exchange"
+
+    def __init__(self, candles: Candles, clock: Clock, symbol: str, prefix: str) -> None:
+        self._candles = candles
+        self._clock = clock
+        self._symbol = symbol
+        self._prefix = prefix
+        self._last: Reading | None = None
+
+    def read(self) -> Reading:
+        """Return the day's figures; ``SourceUnavailable`` when the exchange is away or its candles are old."""
+        now_ms = self._clock.now_ms()
+        if self._last is not None and 0 <= now_ms - self._last.as_of_ms < _STEP_MS:
+            return self._last
+        try:
+            candles = list(self._candles(self._symbol, _INTERVAL, _DAY_CANDLES + 1))
+        except ExchangeError as error:
+            raise SourceUnavailable(f"the exchange gives no {self._symbol} candles: {error}") from error
+        if not candles:
+            raise SourceUnavailable(f"the exchange has no {self._symbol} candles yet")
+        as_of_ms = candles[-1].open_ms + _STEP_MS
+        age_min = (now_ms - as_of_ms) // 60_000
+        if age_min * 60_000 > _OLDEST_CANDLE_MS:
+            raise SourceUnavailable(f"the exchange's {self._symbol} candles are {age_min} min old")
+        self._last = Reading(day_figures(candles, self._prefix), self.name, as_of_ms)
+        return self._last
+
+
+def day_figures(candles: Sequence[Candle], prefix: str) -> dict[str, float]:
+    """Return price, change and volatility over the last 24 hours of 15-minute candles, as far as they reach.
+
+    Change and volatility are missing when the candle of exactly 24 hours before the last one is.
+    """
+    last = candles[-1]
+    figures = {f"{prefix}_price": last.close}
+    day = [each for each in candles if each.open_ms >= last.open_ms - _DAY_CANDLES * _STEP_MS]
+    if day[0].open_ms == last.open_ms - _DAY_CANDLES * _STEP_MS:
+        squares = (math.log(after.close / before.close) ** 2 for before, after in pairwise(day))
+        figures[f"{prefix}_change_24h"] = (last.close / day[0].close - 1) * 100
+        figures[f"{prefix}_volatility_24h"] = math.sqrt(sum(squares)) * 100
+    return figures
+
+
+class MarketContextAnalyzer:
+    """Puts the context together, at most once in ``cache_s``, and never takes longer than ``wait_s`` for it.
+
+    Args:
+        clock: the exchange's clock.
+        candles: called as ``candles(symbol, interval, limit)``; the last closed candles, oldest first.
+        fear_greed: sources of the index, first choice first.
+        prices: BTC and ETH from outside; the exchange's own candles stand in, figure by figure.
+        dominance: BTC's share from outside.
+        store: where ``save_to_database`` writes.
+        world: ``live``, ``synthetic`` or ``replay``.
+        cache_s: how long a context is good, in seconds of ``clock``.
+        wait_s: how long to wait for all sources together, in wall seconds.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        candles: Candles,
+        *,
+        fear_greed: Sequence[Source] = (),
+        prices: Source | None = None,
+        dominance: Source | None = None,
+        store: ContextStore | None = None,
+        world: str = "live",
+        cache_s: float = 300.0,
+        wait_s: float = 3.0,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._world = world
+        self._cache_ms = cache_s * 1000
+        self._wait_s = wait_s
+        self._index_sources = list(fear_greed)
+        self._price_source = prices
+        self._dominance_source = dominance
+        self._days = {
+            "btc": ExchangeDay(candles, clock, "BTCUSDT", "btc"),
+            "eth": ExchangeDay(candles, clock, "ETHUSDT", "eth"),
+        }
+        self._running: dict[str, Future[Reading]] = {}
+        self._context: MarketContext | None = None
+        self._readings: dict[str, Reading] = {}
+
+    def observe(self) -> MarketContext:
+        """Return the present context; figures that no source gave are None, with the reason in ``unknown``."""
+        now_ms = self._clock.now_ms()
+        context = self._context
+        if context is None or not 0 <= now_ms - context.as_of_ms < self._cache_ms:
+            context = self._context = self._assemble(now_ms)
+        return context
+
+    def get_market_context(self) -> dict[str, Any]:
+        """Return the context as a dictionary: the ten figures, then ``as_of_ms world sources unknown``."""
+        return self.observe().as_dict()
+
+    def get_fear_greed_index(self) -> int | None:
+        """Return the index, 0 (extreme fear) to 100 (extreme greed), or None where unknown."""
+        return self.observe().fear_greed_index
+
+    def get_btc_eth_prices(self) -> dict[str, float | None]:
+        """Return ``btc_price btc_change_24h eth_price eth_change_24h`` (dollars, percent), None where unknown."""
+        context = self.observe()
+        return {name: getattr(context, name) for name in _PRICE_FIGURES}
+
+    def calculate_btc_dominance(self) -> float | None:
+        """Return BTC's share of the capitalisation of all coins in percent, or None where unknown."""
+        return self.observe().btc_dominance
+
+    def determine_market_trend(
+        self, btc_change_24h: float | None, eth_change_24h: float | None, fear_greed_index: int | None = None
+    ) -> str:
+        """Return ``bullish``, ``bearish``, ``neutral`` or ``unknown``; see ``context_rules.market_trend``."""
+        return market_trend(btc_change_24h, eth_change_24h, fear_greed_index)
+
+    def determine_market_regime(
+        self, btc_change_24h: float | None, eth_change_24h: float | None, fear_greed_index: int | None = None
+    ) -> str:
+        """Return ``risk_on``, ``risk_off`` or ``unknown``; see ``context_rules.market_regime``."""
+        return market_regime(btc_change_24h, eth_change_24h, fear_greed_index)
+
+    def save_to_database(self, context: MarketContext | Mapping[str, Any]) -> None:
+        """Keep a context, as ``observe`` or ``get_market_context`` returned it.
+
+        Raises:
+            StoreUnavailable: the database refuses just now.
+            ValueError: no database was handed in.
+        """
+        if self._store is None:
+            raise ValueError("this analyzer was built without a database")
+        self._store.save_market_context(context if isinstance(context, MarketContext) else context_from(context))
+
+    def reading_of(self, figure: str) -> Reading | None:
+        """Return the reading from which a figure of the present context was taken, or None where unknown."""
+        return self._readings.get(figure)
+
+    def _assemble(self, now_ms: int) -> MarketContext:
+        readings, reasons = self._ask_all()
+        values = {name: readings[name].figures[name] for name in _FIGURES if name in readings}
+        volatility = readings["btc_day"].figures.get("btc_volatility_24h") if "btc_day" in readings else None
+        btc, eth, index = values.get("btc_change_24h"), values.get("eth_change_24h"), values.get("fear_greed_index")
+        mood = None if index is None else int(index)
+        self._readings = {name: readings[name] for name in values}
+        return MarketContext(
+            btc_price=values.get("btc_price"),
+            btc_change_24h=btc,
+            eth_price=values.get("eth_price"),
+            eth_change_24h=eth,
+            btc_dominance=values.get("btc_dominance"),
+            fear_greed_index=mood,
+            market_trend=market_trend(btc, eth, mood),
+            btc_trend=btc_trend(btc),
+            market_regime=market_regime(btc, eth, mood),
+            volatility_level=volatility_level(volatility, btc),
+            as_of_ms=now_ms,
+            world=self._world,
+            sources=tuple((name, readings[name].source) for name in values),
+            unknown=tuple((name, reasons.get(name, "no source")) for name in _FIGURES if name not in values),
+        )
+
+    def _ask_all(self) -> tuple[dict[str, Reading], dict[str, str]]:
+        """Return for each figure the reading it is to be taken from, and the reasons where there is none."""
+        asked: dict[str, Callable[[], Reading]] = {"btc": self._days["btc"].read, "eth": self._days["eth"].read}
+        if self._index_sources:
+            asked["index"] = self._read_index
+        if self._price_source is not None:
+            asked["prices"] = self._price_source.read
+        if self._dominance_source is not None:
+            asked["dominance"] = self._dominance_source.read
+        found, refused = self._gather(asked)
+        elsewhere = f"{self._world} world" if self._world != "live" else "no source"
+        readings, reasons = _chosen(found, refused, elsewhere)
+        if "btc" in found:
+            readings["btc_day"] = found["btc"]
+        return readings, reasons
+
+    def _read_index(self) -> Reading:
+        reasons = []
+        for source in self._index_sources:
+            try:
+                return source.read()
+            except SourceUnavailable as error:
+                reasons.append(str(error))
+        raise SourceUnavailable("; ".join(reasons))
+
+    def _gather(self, asked: Mapping[str, Callable[[], Reading]]) -> tuple[dict[str, Reading], dict[str, str]]:
+        """Ask all at once; who has not answered in time goes on in the background and is not asked again."""
+        until_s = monotonic_s() + self._wait_s
+        for name, read in asked.items():
+            if name not in self._running:
+                self._running[name] = _in_background(read)
+        found: dict[str, Reading] = {}
+        refused: dict[str, str] = {}
+        for name in asked:
+            try:
+                found[name] = self._running[name].result(max(until_s - monotonic_s(), 0.0))
+            except SourceUnavailable as error:
+                refused[name] = str(error)
+            except TimeoutError:
+                refused[name] = f"no answer within {self._wait_s:g} s"
+                continue
+            del self._running[name]
+        return found, refused
+
+
+def _in_background(read: Callable[[], Reading]) -> Future[Reading]:
+    """Start ``read`` in a thread that does not outlive the process: even a look-up of a name may hang."""
+    future: Future[Reading] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(read())
+        except SuiteError as error:
+            future.set_exception(error)
+        finally:
+            if not future.done():  # a fault in our own code: its trace is printed by the thread
+                future.set_exception(RuntimeError("a context source failed in a way it must not"))
+
+    threading.Thread(target=work, name="context-source", daemon=True).start()
+    return future
+
+
+def _chosen(
+    found: Mapping[str, Reading], refused: Mapping[str, str], elsewhere: str
+) -> tuple[dict[str, Reading], dict[str, str]]:
+    readings: dict[str, Reading] = {}
+    reasons: dict[str, str] = {}
+    asked_for = {
+        "btc_price": ("prices", "btc"),
+        "btc_change_24h": ("prices", "btc"),
+        "eth_price": ("prices", "eth"),
+        "eth_change_24h": ("prices", "eth"),
+        "btc_dominance": ("dominance",),
+        "fear_greed_index": ("index",),
+    }
+    for figure, names in asked_for.items():
+        reading = next((found[name] for name in names if name in found and figure in found[name].figures), None)
+        if reading is not None:
+            readings[figure] = reading
+            continue
+        said = [refused[name] for name in names if name in refused]
+        missing = ["less than 24 hours of candles"] if any(name in found for name in names) else [elsewhere]
+        reasons[figure] = "; ".join(said or missing)
+    return readings, reasons
+
+
+def context_from(values: Mapping[str, Any]) -> MarketContext:
+    """Return the context that ``as_dict`` was called on."""
+    known = {each.name: values[each.name] for each in fields(MarketContext) if each.name in values}
+    for name in ("sources", "unknown"):
+        known[name] = tuple(dict(known.get(name, {})).items())
+    return MarketContext(**known)
+
+
+def summary_lines(context: MarketContext, label: str = "") -> list[str]:
+    """Return what a person at the console reads of a context; ``label`` is the source's own word for the index."""
+    index = context.fear_greed_index
+    mood = "unknown" if index is None else f"{index} ({label or fear_greed_label(index)})"
+    dominance = context.btc_dominance
+    return [
+        f"😰 Fear & Greed Index: {mood}",
+        f"₿ BTC: {_price_text(context.btc_price, context.btc_change_24h)}",
+        f"Ξ ETH: {_price_text(context.eth_price, context.eth_change_24h)}",
+        f"🔵 BTC Dominance: {'unknown' if dominance is None else f'{dominance:.2f}%'}",
+        "",
+        "📊 Market Context Summary:",
+        f"   Trend: {context.market_trend.upper()} | BTC: {context.btc_trend}",
+        f"   Regime: {context.market_regime.upper()} | Volatility: {context.volatility_level.upper()}",
+        f"   Fear & Greed: {'unknown' if index is None else index}"
+        f" | BTC Dom: {'unknown' if dominance is None else f'{dominance:.1f}%'}",
+    ]
+
+
+def _price_text(price: float | None, change: float | None) -> str:
+    if price is None:
+        return "unknown"
+    return f"${price:,.2f} ({'24 h change unknown' if change is None else f'{change:+.2f}%'})"
+
+
+def world_of(settings: Settings) -> str:
+    """Return the world whose figures may be shown: ``live`` (also for the mirror), ``synthetic`` or ``replay``."""
+    kind = settings.paper_market.partition(":")[0]
+    return kind if settings.mode == "paper" and kind in {"synthetic", "replay"} else "live"
+
+
+def build_analyzer(
+    settings: Settings, clock: Clock, candles: Candles, store: ContextStore | None = None
+) -> MarketContextAnalyzer:
+    """Return an analyzer with the sources that belong to the settings' world."""
+    world = world_of(settings)
+    if world != "live":
+        own = PaperWorld(WebFetcher(), clock, settings.paper_url)
+        return MarketContextAnalyzer(
+            clock, candles, fear_greed=[own], store=store, world=world, cache_s=settings.context_cache_s
+        )
+    cache = CacheManager(settings.cache_dir, "market_data", 300.0, settings.cache_max_mb / 4, clock)
+    key = settings.coingecko_api_key.get_secret_value()
+    keyed = WebFetcher(follow_redirects=False)
+    prices, dominance = coingecko_sources(keyed, cache, clock, settings.coingecko_base_url, key)
+    return MarketContextAnalyzer(
+        clock,
+        candles,
+        fear_greed=fear_greed_sources(WebFetcher(), cache, clock, settings.fng_base_url, settings.cmc_base_url),
+        prices=prices,
+        dominance=dominance,
+        store=store,
+        cache_s=settings.context_cache_s,
+    )
