@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -219,6 +220,8 @@ def _sinks(settings: Settings) -> list[Sink]:
 
 
 def _sink(stream: IO[str], level: int, settings: Settings) -> Sink:
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")  # a poor locale shows a poor line rather than none
     file = _log_file(stream, settings.log_dir)
     return Sink(stream, level, file, int(settings.log_max_mb * 1_000_000), settings.log_backups)
 

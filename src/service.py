@@ -44,7 +44,9 @@ TRY_LATER: Final = 75
 WRONG_SETTINGS: Final = 78
 _THREADS_GRACE_S: Final = 3.0
 
-_WRITE_FAULTS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG}
+_WRITE_FAULTS: Final = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
+)
 
 
 class AlreadyRunning(SuiteError):
@@ -158,8 +160,8 @@ def notify_manager(state: str) -> None:
 def _bind_signals(stop: threading.Event) -> None:
     """Let the first signal set ``stop`` and the second end the process.
 
-    The handler only writes to a pipe: were it to set the event itself, it could wait for a lock that the very thread
-    it interrupted is holding.
+    The handler only writes to a pipe: were it to set the event itself, it could wait for a lock that the thread it
+    interrupted is holding.
     """
     heard, spoken = os.pipe()
     os.set_blocking(spoken, False)
