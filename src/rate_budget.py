@@ -1,4 +1,4 @@
-"""Floor 3, adapter: how much we may still ask of the exchange, counted for all our processes of one address together.
+"""Floor 3, adapter: how much we may still ask of the exchange, all our processes of one address together.
 
 The counts stand in one small file that every process locks for the microseconds of a look. The exchange's own
 counters, sent with each answer, correct ours upwards; bans are written down for all.
@@ -61,9 +61,12 @@ class Used:
     blocked_until_ms: int = 0
 
     def at(self, now_ms: int) -> "Used":
-        """Return the same with windows that are over emptied."""
+        """Return the same with windows that are over emptied.
+
+        A record of the future belongs to another market time (a paper exchange that began anew): it counts nothing.
+        """
         minute, ten = now_ms - now_ms % MINUTE_MS, now_ms - now_ms % TEN_SECONDS_MS
-        rolled = self
+        rolled = Used() if self.minute_ms > minute + MINUTE_MS else self
         if minute != self.minute_ms:
             rolled = replace(rolled, minute_ms=minute, weight=0, orders_1m=0)
         return rolled if ten == self.ten_ms else replace(rolled, ten_ms=ten, orders_10s=0)
@@ -154,8 +157,9 @@ class RateBudget:
             until_ms = now_ms + int(retry_after_s * 1000)
         until_ms = until_ms or now_ms - now_ms % MINUTE_MS + MINUTE_MS
         with self._record() as stored:
-            until_ms = max(until_ms, stored.blocked_until_ms)
-            self._store(replace(stored, blocked_until_ms=until_ms))
+            used = stored.at(now_ms)
+            until_ms = max(until_ms, used.blocked_until_ms)
+            self._store(replace(used, blocked_until_ms=until_ms))
         return max(0, until_ms - now_ms) / 1000.0 / self._speed
 
     def close(self) -> None:
