@@ -143,7 +143,7 @@ class CacheManager:
     def invalidate_pattern(self, pattern: str) -> int:
         """Forget every entry whose key matches a shell pattern (``price:BTC*``); return how many."""
         paths = list(self._folder.glob("*.json"))
-        return sum(_remove(path) for path in paths if fnmatchcase(_head_of(path).get("key", ""), pattern))
+        return sum(_remove(path) for path in paths if fnmatchcase(_key_in(path), pattern))
 
     def clear(self) -> int:
         """Forget everything in this namespace; return how many entries that were."""
@@ -336,13 +336,14 @@ def _remove_leftover(path: Path, status: os.stat_result) -> None:
         os.close(descriptor)
 
 
-def _head_of(path: Path) -> dict[str, str]:
+def _key_in(path: Path) -> str:
+    """Return the key written in an entry's file; empty for a damaged one."""
     try:
         with path.open("rb") as file:
             head = json.loads(file.readline())
     except (OSError, ValueError):
-        return {}
-    return head if isinstance(head, dict) else {}
+        return ""
+    return str(head.get("key", "")) if isinstance(head, dict) else ""
 
 
 def _lock(path: Path, wait_s: float) -> int | None:
