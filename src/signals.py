@@ -51,6 +51,10 @@ class Signal:
         return sum(vote.vote > 0 for vote in self.votes), sum(vote.vote < 0 for vote in self.votes)
 
 
+SILENT = Signal(SignalSide.HOLD, 0, tuple(Vote(name, 0, "not enough candles yet") for name in VOTE_NAMES))
+"""The signal of a market of which too little is known."""
+
+
 def vote_values(indicators: Indicators) -> tuple[int, int, int, int, int, int]:
     """Return the votes of RSI, MACD, EMA alignment, Bollinger, volume and trend, each 1, 0 or -1.
 
@@ -59,9 +63,9 @@ def vote_values(indicators: Indicators) -> tuple[int, int, int, int, int, int]:
     i = indicators
     rsi = 1 if i.rsi < 30.0 else -1 if i.rsi > 70.0 else 0
     macd = 1 if i.macd_histogram > 0.0 and i.macd > 0.0 else -1 if i.macd_histogram < 0.0 and i.macd < 0.0 else 0
-    ema = 1 if i.ema_9 > i.ema_21 > i.ema_50 else -1 if i.ema_9 < i.ema_21 < i.ema_50 else 0
+    ema = 1 if i.close > i.ema_9 > i.ema_21 > i.ema_50 else -1 if i.close < i.ema_9 < i.ema_21 < i.ema_50 else 0
     bollinger = 1 if i.close < i.bollinger_lower else -1 if i.close > i.bollinger_upper else 0
-    busy = i.volume > 1.5 * i.volume_mean
+    busy = i.volume > 2.0 * i.volume_mean
     volume = 0 if not busy else 1 if i.close > i.vwap else -1 if i.close < i.vwap else 0
     trending = i.adx > 25.0
     trend = 0 if not trending else 1 if i.ema_50 > i.ema_200 else -1 if i.ema_50 < i.ema_200 else 0
@@ -85,7 +89,7 @@ def signal_code(votes: tuple[int, int, int, int, int, int]) -> tuple[int, int]:
 def generate_signal(indicators: Indicators) -> Signal:
     """Return the signal with every vote and its reason; HOLD of strength 0 while an indicator is not ready."""
     if any(math.isnan(value) for value in indicators):
-        return Signal(SignalSide.HOLD, 0, tuple(Vote(name, 0, "not enough candles yet") for name in VOTE_NAMES))
+        return SILENT
     values = vote_values(indicators)
     sign, strength = signal_code(values)
     votes = tuple(Vote(*row) for row in zip(VOTE_NAMES, values, _reasons(indicators), strict=True))

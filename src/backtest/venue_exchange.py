@@ -1,0 +1,265 @@
+"""Floor 4, wing: the paper exchange's venue as an Exchange and a MarketFeed, in process and without waiting."""
+
+from collections.abc import Sequence
+
+from src.core.clock import ManualClock
+from src.core.costs import CostRates
+from src.core.errors import OrderRefused
+from src.core.market import Candle, Instrument, MarkPrice
+from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side
+from src.core.portfolio import Account, Direction, Position
+from src.core.ports import Income
+from src.paper_exchange.model import AlgoOrder, AlgoRequest, OrderRequest, VenueError, VenueOrder, VenueTrade
+from src.paper_exchange.venue import Venue
+
+_ALGO_STATUS = {
+    "NEW": OrderStatus.NEW,
+    "TRIGGERING": OrderStatus.TRIGGERING,
+    "TRIGGERED": OrderStatus.TRIGGERING,
+    "FINISHED": OrderStatus.FILLED,
+    "CANCELED": OrderStatus.CANCELED,
+    "EXPIRED": OrderStatus.EXPIRED,
+    "REJECTED": OrderStatus.REJECTED,
+}
+_NO_NEED = {-4046, -4059}
+
+
+class VenueExchange:
+    """One account of a venue. Time is the clock's: every call lets the venue catch up with it first.
+
+    ``history`` maps each symbol to its closed candles so far; whoever drives the time appends to it.
+    """
+
+    def __init__(self, venue: Venue, account: str, clock: ManualClock, history: dict[str, list[Candle]]) -> None:
+        self._venue = venue
+        self._account_name = account
+        self._clock = clock
+        self._history = history
+        venue.open_account(account)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the contract's rules."""
+        contract = self._venue.contracts.get(symbol)
+        if contract is None:
+            raise OrderRefused(-1121, "Invalid symbol.")
+        return contract.rules
+
+    def cost_rates(self, symbol: str) -> CostRates:
+        """Return the account's fees."""
+        maker, taker = self._venue.commission(self._account_name, symbol)
+        return CostRates(taker_share=taker, maker_share=maker)
+
+    def prepare(self, symbol: str, leverage: int, margin_type: str) -> None:
+        """Set leverage and margin type."""
+        try:
+            self._venue.set_margin_type(self._account_name, symbol, margin_type)
+        except VenueError as error:
+            if error.code not in _NO_NEED:
+                raise _refusal(error) from error
+        self._venue.set_leverage(self._account_name, symbol, leverage)
+
+    def candles(self, symbol: str, interval: str = "1m", limit: int = 1_500) -> list[Candle]:
+        """Return the last closed one-minute candles."""
+        if interval != "1m":
+            raise OrderRefused(-1120, "Invalid interval.")
+        return self._history[symbol][-limit:]
+
+    def mark_price(self, symbol: str) -> MarkPrice:
+        """Return the venue's mark price now."""
+        self._catch_up()
+        seen = self._venue.premium(symbol)
+        return MarkPrice(symbol, seen.mark, seen.index, seen.funding_rate, seen.next_funding_ms, self._clock.now_ms())
+
+    def account(self) -> Account:
+        """Return balances and open positions."""
+        self._catch_up()
+        view = self._venue.account(self._account_name)
+        return Account(
+            wallet_balance=view.total.wallet_balance,
+            available_balance=view.total.available,
+            unrealized_pnl=view.total.unrealized,
+            as_of_ms=self._clock.now_ms(),
+            positions=tuple(
+                Position(
+                    symbol=row.symbol,
+                    direction=Direction.LONG if row.amount > 0 else Direction.SHORT,
+                    quantity=abs(row.amount),
+                    entry_price=row.entry_price,
+                    mark_price=row.mark_price,
+                    unrealized_pnl=row.unrealized,
+                    leverage=row.leverage,
+                    liquidation_price=row.liquidation_price or None,
+                    updated_ms=row.updated_ms,
+                    margin_type=row.margin_type,
+                    position_side=row.position_side,
+                )
+                for row in view.positions
+                if row.amount
+            ),
+        )
+
+    def open_orders(self, symbol: str) -> list[Order]:
+        """Return open regular and conditional orders."""
+        self._catch_up()
+        regular = [_order(each) for each in self._venue.open_orders(self._account_name, symbol)]
+        return regular + [_algo(each) for each in self._venue.open_algo_orders(self._account_name, symbol)]
+
+    def send(self, intent: OrderIntent) -> Order:
+        """Place the order."""
+        self._catch_up()
+        try:
+            if intent.kind.conditional:
+                return _algo(self._venue.place_algo(self._account_name, _algo_request(intent)))
+            return _order(self._venue.place_order(self._account_name, _request(intent)))
+        except VenueError as error:
+            raise _refusal(error) from error
+
+    def find_order(self, intent: OrderIntent) -> Order | None:
+        """Return the order of that client id, or None."""
+        self._catch_up()
+        try:
+            if intent.kind.conditional:
+                return _algo(self._venue.algo_order(self._account_name, client_id=intent.client_id))
+            return _order(self._venue.order(self._account_name, intent.symbol, client_id=intent.client_id))
+        except VenueError as error:
+            if error.code == -2013:
+                return None
+            raise _refusal(error) from error
+
+    def cancel(self, order: Order) -> None:
+        """Cancel; what is gone counts as cancelled."""
+        self._catch_up()
+        try:
+            if order.kind.conditional:
+                self._venue.cancel_algo(self._account_name, client_id=order.client_id)
+            else:
+                self._venue.cancel_order(self._account_name, order.symbol, client_id=order.client_id)
+        except VenueError as error:
+            if error.code != -2011:
+                raise _refusal(error) from error
+
+    def fills(self, symbol: str, since_ms: int) -> list[Fill]:
+        """Return executions from ``since_ms`` on."""
+        self._catch_up()
+        trades = self._venue.trades(self._account_name, symbol, start_ms=since_ms, limit=1_000)
+        return [_fill(each) for each in trades]
+
+    def order_fills(self, order: Order) -> list[Fill]:
+        """Return the executions of one order, or of the order its trigger made."""
+        order_id = order.spawned_id if order.kind.conditional else order.order_id
+        if not order_id:
+            return []
+        trades = self._venue.trades(self._account_name, order.symbol, order_id=int(order_id), limit=1_000)
+        return [_fill(each) for each in trades if each.order_id == int(order_id)]
+
+    def income(self, since_ms: int) -> list[Income]:
+        """Return funding, transfers and the like."""
+        self._catch_up()
+        rows = self._venue.income(self._account_name, start_ms=since_ms, limit=1_000)
+        return [Income(r.kind, r.symbol, r.amount, r.asset, r.time_ms, str(r.tran_id)) for r in rows]
+
+    def _catch_up(self) -> None:
+        self._venue.advance(self._clock.now_ms())
+
+
+class VenueFeed:
+    """What flows in from a venue in process: always as fresh as the clock."""
+
+    def __init__(self, exchange: VenueExchange, history: dict[str, list[Candle]]) -> None:
+        self._exchange = exchange
+        self._history = history
+
+    def candles(self, symbol: str) -> Sequence[Candle]:
+        """Return all closed candles so far."""
+        return self._history[symbol]
+
+    def mark_price(self, symbol: str) -> MarkPrice | None:
+        """Return the mark price now."""
+        return self._exchange.mark_price(symbol)
+
+    def account(self) -> Account | None:
+        """Return the account now."""
+        return self._exchange.account()
+
+
+def _refusal(error: VenueError) -> OrderRefused:
+    return OrderRefused(error.code, error.msg)
+
+
+def _request(intent: OrderIntent) -> OrderRequest:
+    return OrderRequest(
+        symbol=intent.symbol,
+        side=intent.side.value,
+        type=intent.kind.value,
+        quantity=intent.quantity,
+        reduce_only=intent.reduce_only,
+        client_id=intent.client_id,
+    )
+
+
+def _algo_request(intent: OrderIntent) -> AlgoRequest:
+    return AlgoRequest(
+        symbol=intent.symbol,
+        side=intent.side.value,
+        type=intent.kind.value,
+        quantity=None if intent.close_position else intent.quantity,
+        trigger_price=intent.trigger_price,
+        close_position=intent.close_position,
+        working_type="MARK_PRICE",
+        client_id=intent.client_id,
+    )
+
+
+def _order(order: VenueOrder) -> Order:
+    return Order(
+        client_id=order.client_id,
+        order_id=str(order.order_id),
+        symbol=order.symbol,
+        side=Side(order.side),
+        kind=OrderKind.MARKET if order.type == "MARKET" else OrderKind.FOREIGN,
+        status=OrderStatus(order.status),
+        quantity=order.quantity,
+        executed_quantity=order.executed,
+        average_price=order.average_price,
+        updated_ms=order.updated_ms,
+        reduce_only=order.reduce_only,
+        close_position=order.close_position,
+    )
+
+
+def _algo(order: AlgoOrder) -> Order:
+    known = order.type in (OrderKind.STOP_MARKET, OrderKind.TAKE_PROFIT_MARKET)
+    return Order(
+        client_id=order.client_id,
+        order_id=str(order.algo_id),
+        symbol=order.symbol,
+        side=Side(order.side),
+        kind=OrderKind(order.type) if known else OrderKind.FOREIGN_CONDITIONAL,
+        status=_ALGO_STATUS[order.status],
+        quantity=order.quantity,
+        executed_quantity=order.actual_quantity,
+        average_price=order.actual_price,
+        updated_ms=order.updated_ms,
+        reduce_only=order.reduce_only,
+        close_position=order.close_position,
+        trigger_price=order.trigger_price or None,
+        spawned_id=str(order.actual_order_id) if order.actual_order_id else "",
+    )
+
+
+def _fill(trade: VenueTrade) -> Fill:
+    return Fill(
+        trade_id=str(trade.trade_id),
+        order_id=str(trade.order_id),
+        symbol=trade.symbol,
+        side=Side(trade.side),
+        price=trade.price,
+        quantity=trade.quantity,
+        fee=trade.commission,
+        fee_asset=trade.commission_asset,
+        realized_pnl=trade.realized_pnl,
+        time_ms=trade.time_ms,
+        maker=trade.maker,
+        client_id=trade.client_id,
+    )
+

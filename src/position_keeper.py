@@ -1,0 +1,437 @@
+"""Floor 3, shell: keeps the one position of one symbol: opened with guards, watched, closed, never forgotten.
+
+The exchange is right about what is open; the journal is right about what we meant. This room makes the two agree,
+at the start, each turn and after each unknown outcome, and names what it cannot explain (``halt_reason``).
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from src.core.clock import Clock
+from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
+from src.core.market import Instrument, MarkPrice
+from src.core.orders import Fill, OrderIntent, Purpose, Side
+from src.core.portfolio import Account, Direction, Position, Trade
+from src.core.ports import Exchange
+from src.core.risk import RiskLimits, early_stop_price, stop_price, target_price
+from src.journal import Journal, TradeStart
+from src.order_desk import Execution, OrderDesk, Unprotected
+
+log = logging.getLogger(__name__)
+
+_EXIT_ATTEMPTS = 3
+_NOTHING_TO_REDUCE = -2022
+_RETRY_EXIT_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStop:
+    """The mark price at which the position is closed without waiting for the stop or the next turn."""
+
+    price: Decimal
+    direction: Direction
+
+    def reached(self, mark: Decimal) -> bool:
+        """Return whether ``mark`` has come to the level."""
+        return (mark - self.price) * self.direction.sign <= 0
+
+
+class PositionKeeper:
+    """The position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
+
+    def __init__(
+        self,
+        desk: OrderDesk,
+        exchange: Exchange,
+        journal: Journal,
+        clock: Clock,
+        limits: RiskLimits,
+        instrument: Instrument,
+        mark_price: Callable[[], MarkPrice | None],
+        reconcile_ms: int,
+    ) -> None:
+        self._desk = desk
+        self._exchange = exchange
+        self._journal = journal
+        self._clock = clock
+        self._limits = limits
+        self._instrument = instrument
+        self._mark_price = mark_price
+        self._reconcile_ms = reconcile_ms
+        self._start: TradeStart | None = None
+        self._exits: list[Execution] = []
+        self._exit_reason = ""
+        self._retry_exit_ms = 0
+        self._funding_due_ms: int | None = None
+        self._late_funding: list[Trade] = []
+        self._leftovers = False
+        self._guards_seen = True
+        self._reconciled_ms: int | None = None
+        self._fill_ms = 0
+        self._unsettled = False
+        self._halt = "the account was not reconciled yet"
+        self.early_stop: EarlyStop | None = None
+
+    @property
+    def halt_reason(self) -> str:
+        """Why entries are halted, in words; empty when position, orders and journal agree."""
+        if self._exit_reason:
+            return f"an exit is under way ({self._exit_reason})"
+        return self._halt
+
+    @property
+    def exit_under_way(self) -> str:
+        """The reason of an exit that was begun and not finished, or empty."""
+        return self._exit_reason
+
+    @property
+    def trade(self) -> Trade | None:
+        """The open round trip, or None when flat."""
+        return self._start.trade if self._start else None
+
+    def position(self, account: Account | None) -> Position | None:
+        """Return the position as the exchange has it, or as our fills left it where its news are older."""
+        trade = self.trade
+        if account is not None and account.as_of_ms >= self._fill_ms:
+            return account.position(self._desk.symbol)
+        return None if trade is None else self._from_trade(trade)
+
+    def open(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> str:
+        """Open a position with stop and target; return "" or, in words, why none was opened.
+
+        A position whose stop cannot be placed is closed at once. ``StoreUnavailable`` means nothing was sent.
+        """
+        try:
+            execution = self._desk.enter(direction, quantity, decided_ms, reason)
+        except OutcomeUnknown as error:
+            self._unsettled = True
+            self._halt = f"the outcome of an entry is not known: {error}"
+            return self._halt
+        except ExchangeError as error:
+            return f"the entry was refused: {error}"
+        self._begin(direction, execution, decided_ms, attempt=0)
+        return ""
+
+    def close(self, reason: str) -> bool:
+        """Close the position by market; return whether it is closed. What fails is tried again by ``press``."""
+        trade = self.trade
+        if trade is None:
+            return True
+        self._exit_reason = self._exit_reason or reason
+        self._retry_exit_ms = self._clock.now_ms() + _RETRY_EXIT_MS
+        decided_ms = self._clock.now_ms()
+        for attempt in range(_EXIT_ATTEMPTS):
+            rest = trade.quantity - sum((each.quantity for each in self._exits), Decimal(0))
+            try:
+                self._exits.append(self._desk.close(trade.direction, rest, decided_ms, attempt, self._exit_reason))
+            except OutcomeUnknown as error:
+                log.warning("exit outcome unknown: symbol=%s reason=%s", trade.symbol, error)
+                self._unsettled = True
+                if self._is_gone():
+                    return self._closed_elsewhere(trade)
+                continue
+            except OrderRefused as error:
+                if error.code == _NOTHING_TO_REDUCE and self._is_gone():
+                    return self._closed_elsewhere(trade)
+                log.warning("exit refused: symbol=%s reason=%s", trade.symbol, error)
+                return False
+            except ExchangeError as error:
+                log.warning("exit not possible now: symbol=%s reason=%s", trade.symbol, error)
+                return False
+            if self._exit_is_complete(trade):
+                self._finish(trade, self._exits, self._exit_reason)
+                return True
+        return False
+
+    def press(self) -> None:
+        """Go on with an exit that was begun and not finished; at most once a second."""
+        if self._exit_reason and self._clock.now_ms() >= self._retry_exit_ms:
+            self.close(self._exit_reason)
+
+    def mend(self, account: Account | None) -> None:
+        """Make journal and exchange agree: settle orders, notice what changed, keep the guards standing.
+
+        ``account`` is the newest that flowed in; where it disagrees with the journal the exchange is asked.
+
+        Raises:
+            ExchangeError: nothing could be found out now; ``halt_reason`` still holds.
+        """
+        self.press()
+        now = self._clock.now_ms()
+        due = self._reconciled_ms is None or now - self._reconciled_ms >= self._reconcile_ms
+        if due or self.unsettled or not self._agrees(account):
+            self._reconcile(now)
+        if self._leftovers:
+            self._desk.cancel_guards(self._guard_ids())
+            self._leftovers = False
+        self._settle_late_funding()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something is not known that ``mend`` would ask for: an outcome, or whether the stop stands."""
+        return self._unsettled or not self._guards_seen
+
+    def doubt(self) -> None:
+        """Ask the exchange again at the next ``mend``: a guard was cancelled, a socket was lost."""
+        self._unsettled = True
+
+    def _agrees(self, account: Account | None) -> bool:
+        """Return whether the account that flowed in shows what the journal says; older news agree with all."""
+        if account is None or account.as_of_ms < self._fill_ms or self._exit_reason:
+            return True
+        position, trade = account.position(self._desk.symbol), self.trade
+        if position is None or trade is None:
+            return (position is None) == (trade is None)
+        return position.direction is trade.direction and position.quantity == trade.quantity
+
+    def _reconcile(self, now: int) -> None:
+        if self._start is None:
+            starts = self._journal.open_trades(self._desk.symbol)
+            if starts:
+                self._adopt(starts[-1])
+                self._funding_due_ms = None
+        filled, undecided = self._desk.settle()
+        for intent, execution in filled:
+            self._take(intent, execution)
+        self._compare(self._exchange.account())
+        if undecided and not self._halt:
+            self._halt = f"the outcome of order {undecided[0].client_id} is not known yet"
+        self._unsettled = bool(undecided)
+        if self._start is not None:
+            self._stand_guards()
+        else:
+            self._desk.cancel_guards()
+        self._reconciled_ms = now
+
+    def _compare(self, account: Account) -> None:
+        position = account.position(self._desk.symbol)
+        trade = self.trade
+        self._halt = ""
+        if trade is not None and position is None:
+            self._closed_elsewhere(trade)
+        elif trade is None and position is not None:
+            self._halt = (
+                f"the exchange holds {position.direction} {position.quantity} {position.symbol} "
+                "that this bot did not open"
+            )
+        elif trade is not None and position is not None:
+            self._compare_size(trade, position)
+
+    def _compare_size(self, trade: Trade, position: Position) -> None:
+        rest = trade.quantity - sum((each.quantity for each in self._exits), Decimal(0))
+        if position.direction is not trade.direction or position.quantity != rest:
+            self._halt = (
+                f"the exchange holds {position.direction} {position.quantity} {position.symbol}, "
+                f"the journal {trade.direction} {rest}"
+            )
+
+    def _begin(self, direction: Direction, execution: Execution, decided_ms: int, attempt: int) -> None:
+        trade = self._new_trade(direction, execution)
+        mark = self._mark_price()
+        self._funding_due_ms = mark.next_funding_ms if mark is not None else None
+        self._guard(trade, decided_ms, attempt)
+
+    def _new_trade(self, direction: Direction, execution: Execution) -> Trade:
+        entry = execution.average_price
+        self._fill_ms = max(self._fill_ms, execution.time_ms)
+        return Trade(
+            symbol=self._desk.symbol,
+            direction=direction,
+            quantity=execution.quantity,
+            entry_price=entry,
+            entry_ms=execution.time_ms,
+            leverage=self._limits.leverage,
+            entry_client_id=execution.client_id,
+            fees=execution.fees,
+            stop_price=stop_price(entry, direction, self._limits, self._instrument),
+            target_price=target_price(entry, direction, self._limits, self._instrument),
+        )
+
+    def _guard(self, trade: Trade, decided_ms: int, attempt: int) -> None:
+        """Place stop and target for the trade and note both; close it at once where no stop can stand."""
+        if trade.stop_price is None or trade.target_price is None:
+            raise ValueError("a trade needs a stop and a target")
+        guards = self._desk.protection(trade.direction, trade.stop_price, trade.target_price, decided_ms, attempt)
+        self._adopt(TradeStart(trade, guards.stop.client_id, guards.target.client_id))
+        try:
+            self._guards_seen = self._desk.protect(guards)
+        except Unprotected as error:
+            log.error("position without a stop is closed: symbol=%s reason=%s", trade.symbol, error)
+            self._journal.open_trade(TradeStart(trade, guards.stop.client_id, guards.target.client_id))
+            self.close("unprotected")
+            return
+        self._journal.open_trade(TradeStart(trade, guards.stop.client_id, guards.target.client_id))
+
+    def _adopt(self, start: TradeStart) -> None:
+        self._start = start
+        self._exits = []
+        trade = start.trade
+        level = early_stop_price(trade.entry_price, trade.direction, self._limits)
+        self.early_stop = EarlyStop(level, trade.direction)
+
+    def _stand_guards(self) -> None:
+        start = self._start
+        if start is None or self._exit_reason:
+            return
+        if start.stop_client_id in self._desk.listed_guards():
+            self._guards_seen = True
+            return
+        log.warning("stop missing, placing it again: symbol=%s", start.trade.symbol)
+        self._desk.cancel_guards()
+        self._guard(start.trade, self._clock.now_ms(), attempt=1)
+
+    def _take(self, intent: OrderIntent, execution: Execution) -> None:
+        """Give a fill that became known late its place: an entry opens the trade, an exit is counted."""
+        trade = self.trade
+        if intent.purpose is Purpose.ENTRY and trade is None:
+            direction = Direction.LONG if intent.side is Side.BUY else Direction.SHORT
+            if self._is_gone():
+                self._record_past(direction, intent, execution)
+            else:
+                self._begin(direction, execution, self._clock.now_ms(), attempt=2)
+        elif intent.purpose is Purpose.EXIT and trade is not None and execution.time_ms >= trade.entry_ms:
+            self._exit_reason = self._exit_reason or intent.reason or "exit"
+            self._exits.append(execution)
+            if self._exit_is_complete(trade):
+                self._finish(trade, self._exits, self._exit_reason)
+
+    def _record_past(self, direction: Direction, intent: OrderIntent, execution: Execution) -> None:
+        """Write down a round trip that began and ended while nobody was looking."""
+        trade = self._new_trade(direction, execution)
+        stop, target = trade.stop_price or Decimal(0), trade.target_price or Decimal(0)
+        guards = self._desk.protection(direction, stop, target, intent.decided_ms, 0)
+        start = TradeStart(trade, guards.stop.client_id, guards.target.client_id)
+        self._adopt(start)
+        self._funding_due_ms = None
+        self._journal.open_trade(start)
+        self._closed_elsewhere(trade)
+
+    def _is_gone(self) -> bool:
+        try:
+            return self._exchange.account().position(self._desk.symbol) is None
+        except ExchangeUnavailable:
+            return False
+
+    def _closed_elsewhere(self, trade: Trade) -> bool:
+        """Find out how a position ended that is no longer there, and finish its trade; False when not yet known."""
+        start = self._start
+        if start is None:
+            return True
+        for intent, reason in self._guard_intents(start):
+            execution = self._desk.guard_execution(intent)
+            if execution is not None and execution.time_ms >= trade.entry_ms:
+                self._finish(trade, [*self._exits, execution], reason)
+                return True
+        closing = self._closing_fills(trade)
+        if not closing:
+            self._halt = f"{trade.symbol} is closed at the exchange, its fills are not reported yet"
+            return False
+        self._finish(trade, [self._desk.execution("", closing)], self._reason_of_end(trade))
+        return True
+
+    def _reason_of_end(self, trade: Trade) -> str:
+        """Return why a position ended that none of its guards closed."""
+        if self._exit_reason:
+            return self._exit_reason
+        incomes = self._exchange.income(trade.entry_ms)
+        if any(each.kind == "INSURANCE_CLEAR" and each.symbol == trade.symbol for each in incomes):
+            return "liquidation"
+        return self._journal.exit_reason(trade.symbol, trade.entry_ms) or "closed_at_exchange"
+
+    def _guard_intents(self, start: TradeStart) -> list[tuple[OrderIntent, str]]:
+        trade = start.trade
+        stop, target = trade.stop_price or Decimal(0), trade.target_price or Decimal(0)
+        template = self._desk.protection(trade.direction, stop, target, trade.entry_ms, 0)
+        return [
+            (replace(template.stop, client_id=start.stop_client_id), "stop_loss"),
+            (replace(template.target, client_id=start.target_client_id), "take_profit"),
+        ]
+
+    def _closing_fills(self, trade: Trade) -> list[Fill]:
+        side = trade.direction.entry_side.opposite
+        fills = self._exchange.fills(trade.symbol, trade.entry_ms)
+        closing: list[Fill] = []
+        rest = trade.quantity
+        for fill in fills:
+            if fill.side is side and rest > 0 and fill.time_ms >= trade.entry_ms:
+                closing.append(fill)
+                rest -= fill.quantity
+        return closing if rest <= 0 else []
+
+    def _exit_is_complete(self, trade: Trade) -> bool:
+        return sum((each.quantity for each in self._exits), Decimal(0)) >= trade.quantity
+
+    def _finish(self, trade: Trade, exits: list[Execution], reason: str) -> None:
+        quantity = sum((each.quantity for each in exits), Decimal(0))
+        finished = replace(
+            trade,
+            exit_price=sum((each.average_price * each.quantity for each in exits), Decimal(0)) / quantity,
+            exit_ms=max(each.time_ms for each in exits),
+            exit_client_id=exits[-1].client_id,
+            exit_reason=reason,
+            gross_pnl=sum((each.realized_pnl for each in exits), Decimal(0)),
+            fees=trade.fees + sum((each.fees for each in exits), Decimal(0)),
+        )
+        due, now = self._funding_due_ms, self._clock.now_ms()
+        self._start, self._exits, self._exit_reason, self.early_stop = None, [], "", None
+        self._fill_ms = max(self._fill_ms, finished.exit_ms or 0)
+        self._leftovers = True
+        if due is None or now >= due:
+            self._late_funding.append(finished)
+        self._journal.close_trade(finished)
+        log.info(
+            "trade closed: symbol=%s direction=%s reason=%s entry=%s exit=%s pnl=%s",
+            finished.symbol,
+            finished.direction,
+            reason,
+            finished.entry_price,
+            finished.exit_price,
+            finished.pnl,
+        )
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        try:
+            self._desk.cancel_guards()
+            self._leftovers = False
+            self._settle_late_funding()
+        except ExchangeError as error:
+            log.warning("leftover guards stay for now: symbol=%s reason=%s", self._desk.symbol, error)
+
+    def _settle_late_funding(self) -> None:
+        while self._late_funding:
+            trade = self._late_funding[0]
+            until = trade.exit_ms or 0
+            paid = sum(
+                (
+                    income.amount
+                    for income in self._exchange.income(trade.entry_ms)
+                    if income.kind == "FUNDING_FEE" and income.symbol == trade.symbol and income.time_ms <= until
+                ),
+                Decimal(0),
+            )
+            if paid:
+                self._journal.close_trade(replace(trade, funding=paid))
+            self._late_funding.pop(0)
+
+    def _guard_ids(self) -> frozenset[str]:
+        start = self._start
+        return frozenset() if start is None else frozenset({start.stop_client_id, start.target_client_id})
+
+    def _from_trade(self, trade: Trade) -> Position:
+        mark = self._mark_price()
+        price = mark.mark if mark is not None else trade.entry_price
+        rest = trade.quantity - sum((each.quantity for each in self._exits), Decimal(0))
+        return Position(
+            symbol=trade.symbol,
+            direction=trade.direction,
+            quantity=rest,
+            entry_price=trade.entry_price,
+            mark_price=price,
+            unrealized_pnl=(price - trade.entry_price) * rest * trade.direction.sign,
+            leverage=trade.leverage,
+            liquidation_price=None,
+            updated_ms=self._fill_ms,
+        )

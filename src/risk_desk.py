@@ -1,0 +1,138 @@
+"""Floor 3, shell: the risk that all pairs of one bot share: the day's loss, the circuit breaker, a person's pause."""
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from decimal import Decimal
+
+from src.circuit_breaker_state import BreakerLimits, BreakerState, Cause, RiskFigures, evaluate, trip
+from src.core.clock import Clock, utc_day
+from src.core.errors import StoreUnavailable
+from src.core.market import Candle
+from src.core.portfolio import Account
+from src.core.risk import RiskLimits, loss_share
+from src.decision import Observation
+from src.indicators import Indicators
+from src.journal import Journal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLook:
+    """The circuit breaker as one turn sees it."""
+
+    tripped: bool
+    reason: str
+
+
+class RiskDesk:
+    """Watches what the whole account may lose. Called by one pair's turn at a time."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, limits: RiskLimits, breaker: BreakerLimits, candle_ms: int
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._limits = limits
+        self._breaker_limits = breaker
+        self._candle_ms = candle_ms
+        self._armed_ms = -1
+        self._day = ""
+        self._day_start: Decimal | None = None
+        self._limit_noted = ""
+        self._errors_ms: deque[int] = deque(maxlen=1_000)
+        self._usual_volatility: float | None = None
+        self._figures_are_old = True
+        self._losses: tuple[int, float, int] = (0, 0.0, 0)
+        self.pause_reason = ""
+
+    def day_start(self, account: Account | None) -> Decimal | None:
+        """Return the equity with which the UTC day began; None while no account is known."""
+        if account is None:
+            return None
+        day = utc_day(self._clock.now_ms())
+        if day != self._day:
+            try:
+                self._day_start = self._journal.day_start(day, account.equity)
+            except StoreUnavailable as error:
+                log.warning("day's start not stored yet: reason=%s", error)
+                return account.equity if self._day_start is None else self._day_start
+            self._day = day
+        return self._day_start
+
+    def daily_loss_hit(self, account: Account) -> bool:
+        """Return whether the loss since the day's start has reached the limit."""
+        start = self.day_start(account)
+        return start is not None and loss_share(start, account.equity) >= self._limits.max_daily_loss_share
+
+    def note_exchange_error(self) -> None:
+        """Count a failure of the exchange."""
+        self._errors_ms.append(self._clock.now_ms())
+
+    def note_trade_end(self) -> None:
+        """Count the results of trades anew at the next look."""
+        self._figures_are_old = True
+
+    def note_exit(self, reason: str, seen: Observation) -> None:
+        """Write down the day's loss limit, once a day, when it closes a position."""
+        if reason == "daily_loss" and self._limit_noted != self._day and seen.account and self._day_start:
+            self._limit_noted = self._day
+            self._journal.limit_hit(self._day, self._day_start - seen.account.equity)
+
+    def look(self, account: Account | None, indicators: Indicators | None, candle: Candle | None) -> BreakerLook:
+        """Judge the figures, trip the breaker where they ask for it, and return its state."""
+        state = self._journal.breaker()
+        if not state.tripped and account is not None:
+            cause = evaluate(self._figures(state, account, indicators, candle), self._breaker_limits)
+            if cause is not None:
+                state = self._trip(state, cause)
+        return BreakerLook(state.tripped, state.reason)
+
+    def _trip(self, state: BreakerState, cause: Cause) -> BreakerState:
+        tripped = trip(state, cause, actor="bot", now_ms=self._clock.now_ms())
+        self._journal.trip_breaker(tripped)
+        log.error("circuit breaker tripped: trigger=%s reason=%s", cause.trigger, cause.reason)
+        return tripped
+
+    def _figures(
+        self, state: BreakerState, account: Account, indicators: Indicators | None, candle: Candle | None
+    ) -> RiskFigures:
+        """Return what the breaker looks at, counted from the instant it was last armed."""
+        now = self._clock.now_ms()
+        if self._figures_are_old or state.since_ms != self._armed_ms:
+            self._losses = self._count_losses(state.since_ms)
+            self._figures_are_old = False
+            self._armed_ms = state.since_ms
+        peak = self._journal.peak_equity(account.equity, state.since_ms)
+        window_ms = self._breaker_limits.error_window_s * 1_000
+        return RiskFigures(
+            consecutive_losses=self._losses[0],
+            loss_rate=self._losses[1],
+            loss_rate_trades=self._losses[2],
+            drawdown_share=float(loss_share(peak, account.equity)),
+            exchange_errors=sum(1 for instant in self._errors_ms if now - instant <= window_ms),
+            stale_s=0.0 if candle is None else max(0, now - candle.open_ms - self._candle_ms) / 1_000.0,
+            volatility_ratio=self._volatility_ratio(indicators),
+        )
+
+    def _count_losses(self, since_ms: int) -> tuple[int, float, int]:
+        most = max(self._breaker_limits.loss_rate_trades, self._breaker_limits.max_consecutive_losses)
+        pnls = self._journal.closed_pnls(most, since_ms)
+        streak = 0
+        for pnl in reversed(pnls):
+            if pnl >= 0:
+                break
+            streak += 1
+        counted = pnls[-self._breaker_limits.loss_rate_trades :]
+        lost = sum(1 for pnl in counted if pnl < 0)
+        return streak, (lost / len(counted) if counted else 0.0), len(counted)
+
+    def _volatility_ratio(self, indicators: Indicators | None) -> float:
+        """Return the present true range against its slow mean (about a day of turns); 1 while unknown."""
+        if indicators is None:
+            return 1.0
+        now = indicators.atr / indicators.close
+        usual = self._usual_volatility
+        self._usual_volatility = now if usual is None else usual + (now - usual) / 1_440.0
+        return 1.0 if not usual else now / usual

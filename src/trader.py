@@ -1,0 +1,284 @@
+"""Floor 3, shell: one pair's turn: observe, decide, write down, act, learn. Live, paper and backtest share it.
+
+The trader cannot tell which world it serves: clock, feed, exchange and journal are handed in.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from src.core.clock import Clock, monotonic_s
+from src.core.errors import ExchangeError, StoreUnavailable
+from src.core.market import Candle, Instrument, MarketContext, MarkPrice
+from src.core.portfolio import Direction, Position
+from src.core.ports import MarketFeed
+from src.core.risk import RiskLimits
+from src.decision import Decision, DecisionRules, Observation, Verdict, decide
+from src.indicators import EMPTY, Indicators, IndicatorState, ready, step
+from src.journal import Journal, Turn
+from src.position_keeper import PositionKeeper
+from src.risk_desk import RiskDesk
+from src.rl_model import QLearningAgent, context_code, encode
+from src.signals import SILENT, Signal, generate_signal, vote_values
+
+log = logging.getLogger(__name__)
+
+
+class IndicatorFold:
+    """Takes in each closed candle once; starts anew from all candles when one is missing between two looks."""
+
+    def __init__(self) -> None:
+        self._state: IndicatorState = EMPTY
+        self._last_open_ms = -1
+        self._step_ms = 0
+        self._indicators: Indicators | None = None
+
+    def look(self, candles: Sequence[Candle]) -> Indicators | None:
+        """Return the indicators after the last of ``candles`` (oldest first); None before the first candle."""
+        if not candles:
+            return None
+        new = self._unseen(candles)
+        for candle in new:
+            self._state, self._indicators = step(self._state, candle.high, candle.low, candle.close, candle.volume)
+        if new:
+            self._last_open_ms = new[-1].open_ms
+        return self._indicators
+
+    def _unseen(self, candles: Sequence[Candle]) -> Sequence[Candle]:
+        if len(candles) > 1:
+            self._step_ms = candles[-1].open_ms - candles[-2].open_ms
+        behind = (candles[-1].open_ms - self._last_open_ms) // self._step_ms if self._step_ms else len(candles)
+        first = len(candles) - behind
+        if first >= 0 and (behind == 0 or candles[first].open_ms == self._last_open_ms + self._step_ms):
+            return candles[first:]
+        self._state = EMPTY
+        return candles
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the next turn needs to know of this one in order to learn from it."""
+
+    state: int
+    close: float
+    open_ms: int
+
+
+class Trader:
+    """Trades one pair. ``run_trading_cycle`` and ``tend`` exclude each other by a lock."""
+
+    def __init__(
+        self,
+        bot_id: str,
+        instrument: Instrument,
+        feed: MarketFeed,
+        keeper: PositionKeeper,
+        journal: Journal,
+        clock: Clock,
+        agent: QLearningAgent,
+        rules: DecisionRules,
+        limits: RiskLimits,
+        risk: RiskDesk,
+        context: Callable[[], MarketContext | None],
+        stopping: Callable[[], bool],
+        candle_ms: int = 60_000,
+    ) -> None:
+        self._bot_id = bot_id
+        self._instrument = instrument
+        self._feed = feed
+        self._keeper = keeper
+        self._journal = journal
+        self._clock = clock
+        self._agent = agent
+        self._rules = rules
+        self._limits = limits
+        self._risk = risk
+        self._context = context
+        self._stopping = stopping
+        self._candle_ms = candle_ms
+        self._fold = IndicatorFold()
+        self._before: _Seen | None = None
+        self._lock = threading.RLock()
+        self._trouble = ""
+
+    @property
+    def symbol(self) -> str:
+        """The pair that is traded."""
+        return self._instrument.symbol
+
+    def replace_agent(self, agent: QLearningAgent) -> None:
+        """Take over a newly trained agent at the next turn."""
+        with self._lock:
+            self._agent = agent
+
+    def run_trading_cycle(self) -> Turn:
+        """Take one turn and return it as it was written down.
+
+        Failures of the exchange become reasons in the turn; ``StoreUnavailable`` comes out of it only when the
+        journal cannot even keep a note in memory.
+        """
+        with self._lock:
+            began_s = monotonic_s()
+            self._mend()
+            seen = self._observe()
+            decision = decide(seen, self._rules, self._limits)
+            turn = Turn(seen, decision, "", (monotonic_s() - began_s) * 1000.0)
+            self._journal.record_turn(turn)
+            outcome = self._act(seen, decision)
+            if outcome is not None:
+                self._journal.settle_turn(turn, acted=not outcome, outcome=outcome)
+            self._learn(seen)
+            return turn
+
+    def get_market_data(self) -> Sequence[Candle]:
+        """Return the closed candles the feed knows, oldest first."""
+        return self._feed.candles(self.symbol)
+
+    def calculate_indicators(self, candles: Sequence[Candle]) -> Indicators | None:
+        """Return the indicators after the last candle, or None while there are too few candles."""
+        indicators = self._fold.look(candles)
+        return indicators if indicators is not None and ready(indicators) else None
+
+    def generate_signal(self, indicators: Indicators | None) -> Signal:
+        """Return the signal of the six votes; HOLD without indicators."""
+        return SILENT if indicators is None else generate_signal(indicators)
+
+    def prepare_rl_state(self, indicators: Indicators | None, context: MarketContext | None) -> int:
+        """Return the code of the agent's market state, -1 without indicators."""
+        return -1 if indicators is None else encode(indicators, vote_values(indicators), context_code(context))
+
+    def execute_buy(self, price: Decimal, quantity: Decimal, reason: str) -> str:
+        """Open a long position of ``quantity`` at about ``price``; return "" or why none was opened."""
+        return self._enter(Direction.LONG, price, quantity, reason)
+
+    def execute_sell(self, price: Decimal, reason: str) -> bool:
+        """Close the open position at about ``price``; return whether it is closed now."""
+        log.info("closing: symbol=%s price=%s reason=%s", self.symbol, price, reason)
+        closed = self._keeper.close(reason)
+        if closed:
+            self._risk.note_trade_end()
+        return closed
+
+    def check_position_management(self) -> bool:
+        """Close the position if the mark price has reached the early stop; return whether that was begun."""
+        level, mark = self._keeper.early_stop, self._feed.mark_price(self.symbol)
+        if level is None or mark is None or not level.reached(mark.mark) or self._keeper.exit_under_way:
+            return False
+        self.execute_sell(mark.mark, "early_stop")
+        return True
+
+    def check_daily_loss_limit(self) -> bool:
+        """Return whether the day's loss limit is reached, by the newest account."""
+        account = self._feed.account()
+        return account is not None and self._risk.daily_loss_hit(account)
+
+    def wants_tending(self, mark: MarkPrice | None) -> bool:
+        """Return, without waiting, whether ``tend`` has something to do: an early stop, an exit, a doubt."""
+        level = self._keeper.early_stop
+        reached = level is not None and mark is not None and level.reached(mark.mark)
+        return reached or bool(self._keeper.exit_under_way) or self._keeper.unsettled
+
+    def tend(self) -> None:
+        """Between turns: close at the early stop, go on with an unfinished exit, settle what is unknown."""
+        with self._lock:
+            try:
+                if not self.check_position_management() and (self._keeper.exit_under_way or self._keeper.unsettled):
+                    self._keeper.mend(self._feed.account())
+            except ExchangeError as error:
+                log.warning("tending failed: symbol=%s reason=%s", self.symbol, error)
+                self._risk.note_exchange_error()
+
+    def doubt(self) -> None:
+        """Ask the exchange about position and guards at the next opportunity."""
+        self._keeper.doubt()
+
+    def verify_guards(self) -> str:
+        """Return "" when flat or protected at the exchange, else, in words, what is not protected (at the stop)."""
+        with self._lock:
+            self._keeper.doubt()
+            try:
+                self._keeper.mend(self._feed.account())
+            except ExchangeError as error:
+                return f"could not ask whether the stop of {self.symbol} stands: {error}"
+            return ""
+
+    def _mend(self) -> None:
+        self._trouble = ""
+        try:
+            self._keeper.mend(self._feed.account())
+        except ExchangeError as error:
+            self._risk.note_exchange_error()
+            self._trouble = f"the exchange could not be asked: {error}"
+            log.warning("cannot mend: symbol=%s reason=%s", self.symbol, error)
+        self.check_position_management()
+
+    def _observe(self) -> Observation:
+        candles = self.get_market_data()
+        indicators = self.calculate_indicators(candles)
+        signal = self.generate_signal(indicators)
+        context = self._context()
+        account, mark = self._feed.account(), self._feed.mark_price(self.symbol)
+        position = self._at_mark(self._keeper.position(account), mark)
+        now = self._clock.now_ms()
+        state = self.prepare_rl_state(indicators, context)
+        sign = 0 if position is None else position.direction.sign
+        candle = candles[-1] if candles else None
+        breaker = self._risk.look(account, indicators, candle)
+        return Observation(
+            symbol=self.symbol,
+            now_ms=now,
+            candle=candle,
+            mark=mark,
+            account=account,
+            position=position,
+            indicators=indicators,
+            signal=signal,
+            recommendation=self._agent.recommend(state, sign, candle.open_ms if candle else now),
+            context=context,
+            breaker_tripped=breaker.tripped,
+            breaker_reason=breaker.reason,
+            halt_reason=self._trouble or self._keeper.halt_reason or self._risk.pause_reason,
+            day_start_equity=self._risk.day_start(account),
+            position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
+            stopping=self._stopping(),
+            instrument=self._instrument,
+        )
+
+    def _at_mark(self, position: Position | None, mark: MarkPrice | None) -> Position | None:
+        if position is None or mark is None:
+            return position
+        return replace(position, mark_price=mark.mark, unrealized_pnl=position.pnl_at(mark.mark))
+
+    def _act(self, seen: Observation, decision: Decision) -> str | None:
+        """Carry out the decision; None when there was nothing to do, "" when done, else why it was not."""
+        price = seen.mark.mark if seen.mark else Decimal(0)
+        if decision.verdict is Verdict.CLOSE:
+            if self._keeper.exit_under_way:
+                return "an exit is under way"
+            self._risk.note_exit(decision.exit_reason, seen)
+            return "" if self.execute_sell(price, decision.exit_reason) else "the position is not closed yet"
+        if decision.verdict is Verdict.ENTER_LONG:
+            return self.execute_buy(price, decision.quantity, decision.reason)
+        if decision.verdict is Verdict.ENTER_SHORT:
+            return self._enter(Direction.SHORT, price, decision.quantity, decision.reason)
+        return None
+
+    def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
+        log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)
+        try:
+            return self._keeper.open(direction, quantity, self._clock.now_ms(), reason)
+        except StoreUnavailable as error:
+            return f"the intent could not be written down, so nothing was sent: {error}"
+
+    def _learn(self, seen: Observation) -> None:
+        """Teach the agent what the last turn's actions would have earned, then remember this turn."""
+        candle, before = seen.candle, self._before
+        if candle is None or seen.indicators is None or (before is not None and candle.open_ms == before.open_ms):
+            return
+        state = seen.recommendation.state
+        if before is not None and candle.open_ms - before.open_ms == self._candle_ms:
+            self._agent.learn(before.state, candle.close / before.close - 1.0, state)
+        self._before = _Seen(state, candle.close, candle.open_ms)
+
