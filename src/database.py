@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from src.core.clock import utc_text
 from src.core.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from src.core.market import MarketContext
-from src.database_engine import Store, StoreLocked, insert_or
+from src.database_engine import BATCH, Store, StoreLocked, insert_or
 from src.records import (
     ApiUsage,
     ChartAnalysis,
@@ -47,7 +48,6 @@ from src.schema import (
 
 EX_DATAERR, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 65, 73, 75, 78  # sysexits.h
 _PRUNED = (signals, orders, account_balance, market_context, chart_analyses, news_articles, api_usage)
-_PRUNE_ROWS = 100
 
 
 class TradingDatabase(Store):
@@ -69,7 +69,7 @@ class TradingDatabase(Store):
         super().__init__(url, read_only=read_only, patience_s=patience_s)
         self.owner = owner or Owner()
 
-    def record_context(self, context: MarketContext) -> None:
+    def save_market_context(self, context: MarketContext) -> None:
         """Note the market's context, behind."""
         row = {name: value for name, value in context.as_dict().items() if name in market_context.c}
         row |= self._owned(EVERY) | {"world": context.world, "timestamp": utc_text(context.as_of_ms)}
@@ -82,10 +82,8 @@ class TradingDatabase(Store):
     def save_news(self, articles: Sequence[NewsArticle]) -> int:
         """Write the articles and return how many were new; a known one takes over a sentiment it did not have."""
         rows = [asdict(article) for article in articles]
-        return sum(
-            self.write(lambda connection, piece=rows[start : start + _PRUNE_ROWS]: _save_news(connection, piece))
-            for start in range(0, len(rows), _PRUNE_ROWS)
-        )
+        pieces = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+        return sum(self.write(partial(_save_news, rows=piece)) for piece in pieces)
 
     def record_api_usage(self, usage: ApiUsage) -> None:
         """Note a paid or limited call, behind."""
@@ -113,7 +111,7 @@ class TradingDatabase(Store):
         self.write_later(save)
 
     def breaker_events(self, bot_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """Return the breaker's last events of a bot (this owner's by default) with the database's own, newest first.
+        """Return the breaker's last events of a bot (this owner's by default) and the database's own, newest first.
 
         Feed them to ``circuit_breaker_state.from_events``.
         """
@@ -133,7 +131,7 @@ class TradingDatabase(Store):
         """
         event = self._owned(EVERY) | row | {"timestamp": utc_text(now_ms)}
         event["bot_id"] = bot_id or self.owner.bot_id
-        return self.write(lambda connection: _append_event(connection, event))
+        return self.write(partial(add_breaker_event, event=event, expected=True))
 
     def start_training(self, start: TrainingStart) -> int:
         """Write the start of a training run and return the run's id."""
@@ -143,9 +141,8 @@ class TradingDatabase(Store):
     def record_episodes(self, run_id: int, episodes: Sequence[TrainingEpisode]) -> None:
         """Write episodes of a run, at most 100 in one transaction."""
         rows = [asdict(episode) | {"run_id": run_id} for episode in episodes]
-        for start in range(0, len(rows), _PRUNE_ROWS):
-            piece = rows[start : start + _PRUNE_ROWS]
-            self.write(lambda connection, piece=piece: connection.execute(insert(training_episodes), piece))
+        for start in range(0, len(rows), BATCH):
+            self.write(partial(_insert_rows, table=training_episodes, rows=rows[start : start + BATCH]))
 
     def finish_training(self, run_id: int, end: TrainingEnd) -> None:
         """Write how a training run ended."""
@@ -163,7 +160,7 @@ class TradingDatabase(Store):
         old = select(table.c.id).where(table.c.timestamp < before)
         if table is orders:
             old = old.where(orders.c.finished.is_(True))
-        piece = delete(table).where(table.c.id.in_(old.order_by(table.c.timestamp, table.c.id).limit(_PRUNE_ROWS)))
+        piece = delete(table).where(table.c.id.in_(old.order_by(table.c.timestamp, table.c.id).limit(BATCH)))
         deleted = 0
         while count := self.write(lambda connection: connection.execute(piece).rowcount):
             deleted += count
@@ -177,6 +174,10 @@ class TradingDatabase(Store):
             return int(connection.execute(insert(table).returning(table.c.id), row).scalar_one())
 
         return self.write(work)
+
+
+def _insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    connection.execute(insert(table), rows)
 
 
 def _save_news(connection: Connection, rows: list[dict[str, Any]]) -> int:
@@ -197,13 +198,15 @@ def _save_news(connection: Connection, rows: list[dict[str, Any]]) -> int:
     return new
 
 
-def _append_event(connection: Connection, event: dict[str, Any]) -> bool:
+def add_breaker_event(connection: Connection, event: dict[str, Any], expected: bool = False) -> bool:
+    """Append a state after the newest; with ``expected``, only where its own version is the next (else False)."""
     newest = select(func.max(circuit_breaker_events.c.version)).where(
         circuit_breaker_events.c.bot_id.in_((event["bot_id"], EVERY))
     )
-    if event["version"] != (connection.execute(newest).scalar() or 0) + 1:
+    version = (connection.execute(newest).scalar() or 0) + 1
+    if expected and event["version"] != version:
         return False
-    connection.execute(insert(circuit_breaker_events), event)
+    connection.execute(insert(circuit_breaker_events), event | {"version": version})
     return True
 
 
@@ -232,9 +235,7 @@ def _last_signal(connection: Connection) -> str:
 
 def _last_trade(connection: Connection) -> str:
     columns = trades.c.timestamp, trades.c.symbol, trades.c.side, trades.c.status, trades.c.pnl
-    row = connection.execute(
-        select(*columns).order_by(trades.c.timestamp.desc(), trades.c.id.desc()).limit(1)
-    ).first()
+    row = connection.execute(select(*columns).order_by(trades.c.timestamp.desc(), trades.c.id.desc()).limit(1)).first()
     return "last trade   none yet" if row is None else "last trade   " + " ".join(map(str, row))
 
 

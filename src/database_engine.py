@@ -77,9 +77,7 @@ class Store:
             }
             self._read_engine, self._engine = self._engines(read_only)
         except (NoSuchModuleError, ImportError) as error:
-            raise StoreUnavailable(
-                f"no driver for this database ({error}): pip install 'psycopg[binary]'."
-            ) from error
+            raise StoreUnavailable(f"no driver for this database ({error}): pip install 'psycopg[binary]'.") from error
 
     @property
     def name(self) -> str:
@@ -125,7 +123,8 @@ class Store:
             retry=retry_if_exception_type(StoreLocked),
             reraise=True,
         )
-        return keep_trying(self._transaction, work, end_s)
+        result: T = keep_trying(self._transaction, work, end_s)
+        return result
 
     def write_later(self, work: Work) -> None:
         """Queue ``work`` to be written soon, in order, by a thread of its own; a locked database delays it only.
@@ -160,7 +159,7 @@ class Store:
                 raise StoreLocked(f"{len(self._waiting)} rows still wait for the database {self.name}.")
 
     def close(self, patience_s: float | None = None) -> None:
-        """Write what waits, then let go of the database; raises as ``flush``, the connections closed all the same."""
+        """Write what waits and let go of the database; raises as ``flush``, but lets go all the same."""
         try:
             self.flush(patience_s)
         finally:
@@ -200,16 +199,12 @@ class Store:
             engine = create_engine(self._url, pool_pre_ping=True, **options)
             return engine, engine
         if self._in_memory:
-            writer = create_engine(
-                "sqlite://", poolclass=StaticPool, **options, creator=partial(_connect, ":memory:")
-            )
+            writer = create_engine("sqlite://", poolclass=StaticPool, **options, creator=partial(_connect, ":memory:"))
             event.listen(writer, "begin", _begin_to_write)
             return writer, writer
         path = Path(self._url.database or "").absolute()
         self._url = self._url.set(database=str(path))
-        reader = create_engine(
-            "sqlite://", **options, creator=partial(_connect, _read_only_address(path)), pool_size=8
-        )
+        reader = create_engine("sqlite://", **options, creator=partial(_connect, _read_only_address(path)), pool_size=8)
         event.listen(reader, "begin", _begin_to_read)
         if read_only:
             return reader, reader
@@ -250,7 +245,7 @@ class Store:
             self._changed.wait_for(lambda: self._stopping, 0.2)
 
     def _write_batch(self, batch: list[Work]) -> None:
-        """Write the batch in one transaction; a row that can never be written stops only itself, and is reported."""
+        """Write the batch in one transaction; a row that can never be written stops only itself, and is told."""
         try:
             self.write(lambda connection: [work(connection) for work in batch], BUSY_MS / 1000)
             done = len(batch)
@@ -303,9 +298,7 @@ def _failure(error: DBAPIError, name: str) -> StoreUnavailable | StoreCorrupt | 
             f"The database {name} cannot be opened or written ({cause}): check file, folder and disk."
         )
     if "no such table" in str(cause) or getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE:
-        return StoreUnavailable(
-            f"The database {name} has no tables yet: start the bot or run python3 src/database.py."
-        )
+        return StoreUnavailable(f"The database {name} has no tables yet: start the bot or run python3 src/database.py.")
     if isinstance(error, OperationalError) or error.connection_invalidated:
         return StoreUnavailable(f"The database {name} cannot be used ({str(cause).strip()}).")
     return None
@@ -372,7 +365,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def insert_or(connection: Connection, table: Table) -> Any:
-    """Return an INSERT that can say what to do on a conflict; both databases word it alike, in classes of their own."""
+    """Return an INSERT that can say what to do on a conflict; each database has a class of its own for it."""
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 

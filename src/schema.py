@@ -47,7 +47,7 @@ class Money(TypeDecorator[Decimal]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return NUMERIC; read back as it lies on SQLite, which has no decimals of its own."""
-        return dialect.type_descriptor(Numeric(asdecimal=dialect.name != "sqlite"))
+        return dialect.type_descriptor(Numeric(asdecimal=False) if dialect.name == "sqlite" else Numeric())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """Return what is written for ``value`` (Decimal or int; a float would bring its error along)."""
@@ -123,7 +123,7 @@ signals = Table(
     _instant(),
     Column("instant_ms", BigInteger, nullable=False),
     *_owner(),
-    Column("price", Float, nullable=False),
+    Column("price", Float),
     *(Column(name, Float) for name in Indicators._fields),
     Column("signal_type", String(4), nullable=False),
     Column("strength", Integer, nullable=False),
@@ -172,7 +172,10 @@ trades = Table(
     _money("target_price"),
     Column("signal_id", BigInteger),
     Column("entry_client_id", String(36), nullable=False),
-    Column("exit_client_id", String(36), nullable=False, server_default=text("''")),
+    *(
+        Column(name, String(36), nullable=False, server_default=text("''"))
+        for name in ("exit_client_id", "stop_client_id", "target_client_id")
+    ),
     UniqueConstraint("bot_id", "mode", "world", "entry_client_id"),
     *_newest_first("trades", "symbol", "bot_id", "status", "side"),
     Index("ix_trades_time_pnl", "timestamp", "id", "pnl"),
@@ -205,7 +208,7 @@ orders = Table(
     _words("reason"),
     _words("refusal"),
     UniqueConstraint("bot_id", "mode", "world", "client_id"),
-    *_newest_first("orders", "symbol", "bot_id", "status", "finished"),
+    *_newest_first("orders", "symbol", "bot_id", "status", "finished", "purpose"),
 )
 
 positions = Table(
@@ -255,8 +258,7 @@ daily_performance = Table(
     _money("end_equity"),
     _money("high_equity"),
     _money("low_equity"),
-    _money("peak_equity"),
-    Column("max_drawdown_share", Float),
+    Column("drawdown_share", Float, nullable=False, server_default=text("0")),
     _money("transfers", nullable=False, start="0"),
     _flag("limit_hit"),
     _money("realized_pnl", nullable=False, start="0"),
@@ -274,7 +276,7 @@ daily_performance = Table(
     _count("strength_sum"),
     Column("confidence_sum", Float, nullable=False, server_default=text("0")),
     UniqueConstraint("bot_id", "mode", "world", "symbol", "day"),
-    Index("ix_daily_performance_day", "day"),
+    Index("ix_daily_performance_day", "day", "symbol"),
 )
 
 market_context = Table(

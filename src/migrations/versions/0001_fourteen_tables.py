@@ -64,9 +64,7 @@ def _create_account_balance() -> None:
         sa.Column("equity", sa.Numeric(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account_balance")),
     )
-    op.create_index(
-        "ix_account_balance_bot_id_time", "account_balance", ["bot_id", "timestamp", "id"], unique=False
-    )
+    op.create_index("ix_account_balance_bot_id_time", "account_balance", ["bot_id", "timestamp", "id"], unique=False)
     op.create_index("ix_account_balance_time", "account_balance", ["timestamp", "id"], unique=False)
 
 
@@ -198,8 +196,7 @@ def _create_daily_performance() -> None:
         sa.Column("end_equity", sa.Numeric(), nullable=True),
         sa.Column("high_equity", sa.Numeric(), nullable=True),
         sa.Column("low_equity", sa.Numeric(), nullable=True),
-        sa.Column("peak_equity", sa.Numeric(), nullable=True),
-        sa.Column("max_drawdown_share", sa.Float(), nullable=True),
+        sa.Column("drawdown_share", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("transfers", sa.Numeric(), server_default=sa.text("0"), nullable=False),
         sa.Column("limit_hit", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("realized_pnl", sa.Numeric(), server_default=sa.text("0"), nullable=False),
@@ -218,15 +215,10 @@ def _create_daily_performance() -> None:
         sa.Column("confidence_sum", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_daily_performance")),
         sa.UniqueConstraint(
-            "bot_id",
-            "mode",
-            "world",
-            "symbol",
-            "day",
-            name=op.f("uq_daily_performance_bot_id_mode_world_symbol_day"),
+            "bot_id", "mode", "world", "symbol", "day", name=op.f("uq_daily_performance_bot_id_mode_world_symbol_day")
         ),
     )
-    op.create_index("ix_daily_performance_day", "daily_performance", ["day"], unique=False)
+    op.create_index("ix_daily_performance_day", "daily_performance", ["day", "symbol"], unique=False)
 
 
 def _create_market_context() -> None:
@@ -278,9 +270,7 @@ def _create_news_articles() -> None:
         sa.UniqueConstraint("url_hash", name=op.f("uq_news_articles_url_hash")),
     )
     op.create_index("ix_news_articles_published", "news_articles", ["published_at", "id"], unique=False)
-    op.create_index(
-        "ix_news_articles_sentiment_time", "news_articles", ["sentiment", "timestamp", "id"], unique=False
-    )
+    op.create_index("ix_news_articles_sentiment_time", "news_articles", ["sentiment", "timestamp", "id"], unique=False)
     op.create_index("ix_news_articles_source_time", "news_articles", ["source", "timestamp", "id"], unique=False)
     op.create_index("ix_news_articles_time", "news_articles", ["timestamp", "id"], unique=False)
 
@@ -314,12 +304,11 @@ def _create_orders() -> None:
         sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("refusal", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
-        sa.UniqueConstraint(
-            "bot_id", "mode", "world", "client_id", name=op.f("uq_orders_bot_id_mode_world_client_id")
-        ),
+        sa.UniqueConstraint("bot_id", "mode", "world", "client_id", name=op.f("uq_orders_bot_id_mode_world_client_id")),
     )
     op.create_index("ix_orders_bot_id_time", "orders", ["bot_id", "timestamp", "id"], unique=False)
     op.create_index("ix_orders_finished_time", "orders", ["finished", "timestamp", "id"], unique=False)
+    op.create_index("ix_orders_purpose_time", "orders", ["purpose", "timestamp", "id"], unique=False)
     op.create_index("ix_orders_status_time", "orders", ["status", "timestamp", "id"], unique=False)
     op.create_index("ix_orders_symbol_time", "orders", ["symbol", "timestamp", "id"], unique=False)
     op.create_index("ix_orders_time", "orders", ["timestamp", "id"], unique=False)
@@ -368,7 +357,7 @@ def _create_signals() -> None:
         sa.Column("mode", sa.String(length=8), nullable=False),
         sa.Column("world", sa.String(length=12), nullable=False),
         sa.Column("symbol", sa.String(length=24), nullable=False),
-        sa.Column("price", sa.Float(), nullable=False),
+        sa.Column("price", sa.Float(), nullable=True),
         sa.Column("rsi", sa.Float(), nullable=True),
         sa.Column("macd", sa.Float(), nullable=True),
         sa.Column("macd_signal", sa.Float(), nullable=True),
@@ -447,6 +436,8 @@ def _create_trades() -> None:
         sa.Column("signal_id", sa.BigInteger(), nullable=True),
         sa.Column("entry_client_id", sa.String(length=36), nullable=False),
         sa.Column("exit_client_id", sa.String(length=36), server_default=sa.text("''"), nullable=False),
+        sa.Column("stop_client_id", sa.String(length=36), server_default=sa.text("''"), nullable=False),
+        sa.Column("target_client_id", sa.String(length=36), server_default=sa.text("''"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trades")),
         sa.UniqueConstraint(
             "bot_id", "mode", "world", "entry_client_id", name=op.f("uq_trades_bot_id_mode_world_entry_client_id")
