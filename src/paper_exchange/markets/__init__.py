@@ -4,16 +4,14 @@ A market is a source of closed one-minute candles; the venue trades on them, whi
 
 - ``synthetic[:SEED]``: six correlated contracts, a pure function of seed and minute;
 - ``replay:FILE[,FILE]``: recorded candles;
-- ``mirror``: Binance's public candles of this very minute.
+- ``mirror[:SYMBOL,SYMBOL]``: Binance's public candles of this very minute.
 """
 
+from pathlib import Path
 from typing import Protocol
 
 from src.core.errors import DataRefused
 from src.core.market import Candle
-
-MINUTE_MS = 60_000
-DEFAULT_FUNDING_RATE = 0.0001
 
 
 class Market(Protocol):
@@ -47,18 +45,48 @@ class Market(Protocol):
     def fear_greed(self, day_ms: int) -> int | None:
         """Return the Fear & Greed index dated by that day's 00:00 UTC, 0..100; ``None`` where unknown."""
 
+
+class OpenedMarket(Market, Protocol):
+    """A market as ``open_market`` returns it: it may hold files, threads and sockets, and must be closed."""
+
+    @property
+    def lag_ms(self) -> int:
+        """By how much market time must run behind the wall, so that the present minute's candle is complete.
+
+        0 but for ``mirror``, where a candle is known only after its minute.
+        """
+
     def close(self) -> None:
-        """Let go of files, threads and sockets; the market serves nothing afterwards."""
+        """Let go of files, threads and sockets; the market serves nothing new afterwards."""
 
 
-def open_market(spec: str) -> Market:
+def open_market(spec: str) -> OpenedMarket:
     """Return the market of a ``PAPER_MARKET`` setting.
 
     Args:
-        spec: ``synthetic``, ``synthetic:7``, ``replay:FILE[,FILE]`` or ``mirror``.
+        spec: ``synthetic``, ``synthetic:7``, ``replay:FILE[,FILE]``, ``mirror`` or ``mirror:BTCUSDT,ETHUSDT``.
 
     Raises:
-        DataRefused: the setting names no market, or its files cannot be served.
+        DataRefused: the setting names no market, or its files cannot be served; one sentence says why.
     """
-    kind = spec.strip().partition(":")[0]
-    raise DataRefused(f"PAPER_MARKET={kind!r} is none of synthetic[:SEED], replay:FILE[,FILE], mirror")
+    kind, _, rest = spec.strip().partition(":")
+    parts = [part.strip() for part in rest.split(",") if part.strip()]
+    if kind == "synthetic":
+        return _synthetic(rest.strip())
+    if kind == "replay":
+        from .replay import ReplayMarket
+
+        return ReplayMarket([Path(part).expanduser() for part in parts])
+    if kind == "mirror":
+        from .mirror import MIRRORED, MirrorMarket
+
+        return MirrorMarket(tuple(part.upper() for part in parts) or MIRRORED)
+    raise DataRefused(f"PAPER_MARKET={spec!r} is none of synthetic[:SEED], replay:FILE[,FILE], mirror[:SYMBOL]")
+
+
+def _synthetic(seed: str) -> OpenedMarket:
+    from .synthetic import DEFAULT_SEED, SyntheticMarket
+
+    if seed and not (seed.isascii() and seed.isdigit()):
+        raise DataRefused(f"PAPER_MARKET=synthetic:{seed} needs a whole number as its seed, for example synthetic:7")
+    return SyntheticMarket(int(seed) if seed else DEFAULT_SEED)
