@@ -116,7 +116,7 @@ NOT_READY = Indicators(*((_NAN,) * 20))
 
 
 def wilder_mean(mean: float, value: float, seen: int, period: int) -> float:
-    """Return Wilder's running mean after its ``seen``-th value (counted from 1); the first ``period`` are averaged."""
+    """Return Wilder's running mean after its ``seen``-th value (from 1); the first ``period`` get a plain mean."""
     if seen <= period:
         return mean + value / period
     return mean + (value - mean) / period
@@ -194,14 +194,14 @@ def range_step(state: RangeState, high: float, low: float, close: float) -> tupl
 
 def window_step(state: WindowState, high: float, low: float, close: float, volume: float) -> WindowState:
     """Return the windows with one more candle in them and the oldest gone."""
-    highs = state.highs[1:] + (high,)
-    lows = state.lows[1:] + (low,)
+    highs = (*state.highs[1:], high)
+    lows = (*state.lows[1:], low)
     return WindowState(
-        state.closes[1:] + (close,),
-        state.volumes[1:] + (volume,),
+        (*state.closes[1:], close),
+        (*state.volumes[1:], volume),
         highs,
         lows,
-        state.turnovers[1:] + ((high + low + close) / 3.0 * volume,),
+        (*state.turnovers[1:], (high + low + close) / 3.0 * volume),
         state.k_last,
         state.k_now,
         stochastic_k(highs, lows, close),
@@ -209,16 +209,10 @@ def window_step(state: WindowState, high: float, low: float, close: float, volum
 
 
 def stochastic_k(highs: Ring14, lows: Ring14, close: float) -> float:
-    """Return where ``close`` stands between the lowest low (0) and the highest high (100); 50 where they are one."""
-    top, bottom = highs[0], lows[0]
-    if math.isnan(top):
+    """Return where ``close`` stands between the lowest low (0) and the highest high (100), 50 if they are one."""
+    if math.isnan(highs[0]):
         return math.nan
-    for high in highs:
-        if high > top:
-            top = high
-    for low in lows:
-        if low < bottom:
-            bottom = low
+    top, bottom = max(highs), min(lows)
     return 50.0 if top == bottom else 100.0 * ((close - bottom) / (top - bottom))
 
 
@@ -230,7 +224,8 @@ def mean_and_deviation(values: Ring20) -> tuple[float, float]:
     mean = total / 20.0
     squares = 0.0
     for value in values:
-        squares += (value - mean) * (value - mean)
+        distance = value - mean
+        squares += distance * distance
     return mean, math.sqrt(squares / 20.0)
 
 

@@ -6,18 +6,21 @@ Beside the value stand the mean square of its lessons and their number, which gi
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from src.core.errors import ModelRefused
+from src.rl_file import Arrays, read_model, read_pickle, write_model
 from src.rl_state import FEATURES, STATES, Feature, context_code, encode
 
 __all__ = [
     "FEATURES", "STATES", "Action", "Feature", "QLearningAgent", "Recommendation", "Training", "context_code",
-    "encode", "learn_one", "learn_pass", "position_after", "trade_reward",
+    "encode", "learn_one", "learn_pass", "migrate_pickle", "position_after", "trade_reward",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -137,7 +140,7 @@ class QLearningAgent:
     """A table that recommends and learns.
 
     Args:
-        learning_rate: weight of the newest lesson once enough were had, in (0, 1].
+        learning_rate: weight of the newest lesson once enough were had, in (0, 0.3].
         discount: worth of the next minute's earnings against this one's, in [0, 1).
         one_way_cost_share: fee and slippage of one market order (``CostRates.one_way_share``).
         allow_short: whether SELL may open a short position.
@@ -158,8 +161,8 @@ class QLearningAgent:
         exploration_confidence: float = 0.31,
         seed: int = 7,
     ) -> None:
-        if not (0 < learning_rate <= 1 and 0 <= discount < 1):
-            raise ValueError("need 0 < learning_rate <= 1 and 0 <= discount < 1")
+        if not (0 < learning_rate <= 0.3 and 0 <= discount < 1):
+            raise ValueError("need 0 < learning_rate <= 0.3 and 0 <= discount < 1")
         if not (0 <= one_way_cost_share < 1 and 0 <= exploration_rate <= 1 and 0 <= exploration_confidence <= 1):
             raise ValueError("one_way_cost_share, exploration_rate and exploration_confidence must lie in 0..1")
         self.learning_rate = learning_rate
@@ -220,16 +223,24 @@ class QLearningAgent:
             return 1.0 if gap > 0.0 else 0.0
         return math.erf(gap / math.sqrt(2.0 * scatter / (weight - 1.0)))
 
-    def learn(self, previous_state: int, price_return: float, next_state: int) -> None:
+    def learn(self, previous_state: int, position_sign: int, price_return: float, next_state: int) -> float:
         """Learn from one turn: between two market states the price moved by ``price_return`` (a share).
 
-        Nothing need have been traded: what each action would have earned in each position is known.
+        Nothing need have been traded: what each action would have earned in each position is known, so the lesson
+        is the same whatever was held.
+
+        Returns:
+            The surprise: by how much keeping ``position_sign`` is worth more after the lesson than before, as a
+            share of notional; 0 when a state was not ready and nothing was learnt.
         """
-        if previous_state >= 0 and next_state >= 0:
-            learn_one(
-                previous_state, price_return, next_state, self.value, self.mean_square, self.visits,
-                self.learning_rate, self.discount, self.one_way_cost_share, self.lowest,
-            )  # fmt: skip
+        if previous_state < 0 or next_state < 0:
+            return 0.0
+        before = float(self.value[previous_state, position_sign + 1, Action.HOLD])
+        learn_one(
+            previous_state, price_return, next_state, self.value, self.mean_square, self.visits,
+            self.learning_rate, self.discount, self.one_way_cost_share, self.lowest,
+        )  # fmt: skip
+        return float(self.value[previous_state, position_sign + 1, Action.HOLD]) - before
 
     def train(self, states: Array, returns: Array, episodes: int, kernel: Any = learn_pass) -> int:
         """Learn from a whole series ``episodes`` times over; return the lessons of one time.
@@ -251,6 +262,96 @@ class QLearningAgent:
         if episodes > 1:
             self.visits[:] = before + (self.visits - before) // episodes
         return int(lessons)
+
+    def save(self, path: Path | str, saved_ms: int) -> str:
+        """Write tables and description to ``path`` (and its hash beside it) at ``saved_ms``; return the hash.
+
+        Raises:
+            OSError: the disk refused; the old file stands.
+        """
+        about = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "features": _features(),
+            "learning_rate": self.learning_rate,
+            "discount": self.discount,
+            "one_way_cost_share": self.one_way_cost_share,
+            "allow_short": self.allow_short,
+            "training": asdict(self.training),
+            "lessons": self.lessons,
+            "saved_ms": saved_ms,
+        }
+        return write_model(Path(path), self._tables(), about)
+
+    @classmethod
+    def load(cls, path: Path | str, exploration_rate: float = 0.0, seed: int = 7) -> Self:
+        """Return the agent kept at ``path``; how it learns and its costs come from the file.
+
+        Raises:
+            ModelRefused: missing, damaged, or learnt over other features; one sentence says which.
+        """
+        arrays, about = read_model(Path(path))
+        if about.get("format") != _FORMAT or about.get("version") != _VERSION:
+            raise ModelRefused(f"The model {path} is not of the format {_FORMAT!r}, version {_VERSION}; retrain it.")
+        if about.get("features") != _features():
+            raise ModelRefused(f"The model {path} was trained over other features; retrain it.")
+        try:
+            agent = cls(
+                learning_rate=float(about["learning_rate"]),
+                discount=float(about["discount"]),
+                one_way_cost_share=float(about["one_way_cost_share"]),
+                allow_short=bool(about["allow_short"]),
+                exploration_rate=exploration_rate,
+                seed=seed,
+            )
+            agent.training = Training(**about["training"])
+        except (KeyError, TypeError, ValueError) as fault:
+            raise ModelRefused(f"The description in the model {path} is damaged ({fault!r}); retrain it.") from fault
+        agent._take(arrays, path)
+        return agent
+
+    def _tables(self) -> Arrays:
+        return {"value": self.value, "mean_square": self.mean_square, "visits": self.visits}
+
+    def _take(self, arrays: Arrays, path: Path | str) -> None:
+        """Take the tables over if they have the shape, kind and range of ours."""
+        for name, own in self._tables().items():
+            given = arrays.get(name)
+            if given is None or given.shape != own.shape or given.dtype != own.dtype:
+                raise ModelRefused(f"The table {name!r} in the model {path} is missing or misshapen; retrain it.")
+            if not np.isfinite(given).all() or (name != "value" and (given < 0).any()):
+                raise ModelRefused(f"The table {name!r} in the model {path} holds impossible numbers; retrain it.")
+            own[...] = given
+
+
+_FORMAT, _VERSION = "q-table", 1
+
+
+def _features() -> list[dict[str, Any]]:
+    return [{"name": each.name, "edges": list(each.edges), "zones": each.zones} for each in FEATURES]
+
+
+def migrate_pickle(path: Path | str) -> QLearningAgent:
+    """Return an agent from an old pickle that holds our tables in a dictionary, without running what it asks for.
+
+    Needed is ``value`` (or ``q_table``) of shape (states, 3, 3); ``mean_square`` and ``visits`` are taken if
+    present. Without them nothing is known about how sure the values are, so confidence starts at 0.
+
+    Raises:
+        ModelRefused: not harmless, damaged, or a table over other states, which cannot be carried over.
+    """
+    held = read_pickle(Path(path))
+    if not isinstance(held, dict):
+        raise ModelRefused(f"The pickle {path} holds no dictionary of tables; retrain.")
+    agent = QLearningAgent()
+    tables = {**agent._tables(), **{key: held[key] for key in ("mean_square", "visits") if key in held}}
+    tables["value"] = held.get("value", held.get("q_table"))
+    try:
+        arrays = {name: np.array(table, agent._tables()[name].dtype) for name, table in tables.items()}
+    except (TypeError, ValueError) as fault:
+        raise ModelRefused(f"The tables in the pickle {path} are no tables of numbers; retrain.") from fault
+    agent._take(arrays, path)
+    return agent
 
 
 def _mixed(seed: int, instant_ms: int) -> int:
