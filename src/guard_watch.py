@@ -25,6 +25,11 @@ class GuardWatch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"guard-{trader.symbol}", daemon=True)
 
+    @property
+    def symbol(self) -> str:
+        """The pair that is watched."""
+        return self._trader.symbol
+
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()

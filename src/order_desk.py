@@ -86,7 +86,9 @@ class OrderDesk:
         self._journal.note_order(intent)
         return self._execute(intent)
 
-    def protection(self, direction: Direction, stop: Decimal, target: Decimal, decided_ms: int, attempt: int) -> Protection:
+    def protection(
+        self, direction: Direction, stop: Decimal, target: Decimal, decided_ms: int, attempt: int
+    ) -> Protection:
         """Return the two conditional intents for a position, not yet sent; prices are triggers on the tick."""
         side = direction.entry_side.opposite
         return Protection(

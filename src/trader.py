@@ -62,6 +62,7 @@ class _Seen:
     """What the next turn needs to know of this one in order to learn from it."""
 
     state: int
+    position_sign: int
     close: float
     open_ms: int
 
@@ -204,6 +205,16 @@ class Trader:
                 return f"could not ask whether the stop of {self.symbol} stands: {error}"
             return ""
 
+    def standing(self) -> str:
+        """Return one sentence on the open position and its stop, "" when flat."""
+        trade = self._keeper.trade
+        if trade is None:
+            return ""
+        return (
+            f"{trade.direction} {trade.quantity} {trade.symbol} from {trade.entry_price} stays open; "
+            f"its stop at {trade.stop_price} and target at {trade.target_price} stand at the exchange."
+        )
+
     def _mend(self) -> None:
         self._trouble = ""
         try:
@@ -279,6 +290,7 @@ class Trader:
             return
         state = seen.recommendation.state
         if before is not None and candle.open_ms - before.open_ms == self._candle_ms:
-            self._agent.learn(before.state, candle.close / before.close - 1.0, state)
-        self._before = _Seen(state, candle.close, candle.open_ms)
+            self._agent.learn(before.state, before.position_sign, candle.close / before.close - 1.0, state)
+        trade = self._keeper.trade
+        self._before = _Seen(state, 0 if trade is None else trade.direction.sign, candle.close, candle.open_ms)
 

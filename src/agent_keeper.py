@@ -1,0 +1,173 @@
+"""Floor 3, shell: where the agent comes from and where it goes: loaded, trained at a first start, saved, replaced.
+
+A model file that cannot be trusted is left as it is and means HOLD: a mute agent takes its place. A file that
+somebody else put in place of ours (a promoted model) is taken over at the next turn and never overwritten.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.core.clock import monotonic_s
+from src.core.costs import CostRates
+from src.core.errors import ModelRefused
+from src.core.market import Candle
+from src.indicators import EMPTY, step
+from src.rl_model import Action, QLearningAgent, Recommendation, Training, encode
+from src.settings import Settings
+from src.signals import vote_values
+
+log = logging.getLogger(__name__)
+
+_REGIMES = 3
+_PASSES = 2
+
+
+class MuteAgent(QLearningAgent):
+    """Recommends HOLD and learns nothing: what stands in for a model that was refused."""
+
+    def recommend(self, market_state: int, position_sign: int, instant_ms: int) -> Recommendation:
+        """Return HOLD with confidence 0."""
+        return Recommendation(Action.HOLD, 0.0, market_state, False, (0.0, 0.0, 0.0))
+
+    def learn(self, previous_state: int, position_sign: int, price_return: float, next_state: int) -> float:
+        """Learn nothing; return no surprise."""
+        return 0.0
+
+
+class AgentKeeper:
+    """Holds the agent of one bot and its file.
+
+    Args:
+        settings: model path, exploration, seed, shorts, mode.
+        costs: what the account pays; the agent's rewards are after it.
+    """
+
+    def __init__(self, settings: Settings, costs: CostRates) -> None:
+        self._path: Path = settings.model_path
+        self._paper = settings.mode == "paper"
+        self._training_candles = settings.training_candles
+        self._exploration = settings.exploration_share
+        self._seed = settings.random_seed
+        self._allow_short = settings.allow_short
+        self._costs = costs
+        self._stamp: tuple[int, int] | None = None
+        self.agent = self._new()
+        self.refusal = ""
+
+    def load_or_train(
+        self, candles: Callable[[str, str, int], Sequence[Candle]], pairs: Sequence[str], now_ms: int
+    ) -> str:
+        """Make the agent ready and return one sentence on how: loaded, trained now, untrained, or refused.
+
+        Args:
+            candles: called as ``candles(symbol, "1m", count)``, closed ones, oldest first.
+            pairs: what is traded; a first training looks at all of them.
+            now_ms: stamped into the file.
+        """
+        if self._path.exists():
+            return self._load()
+        if not self._paper:
+            return "No RL model yet: it starts untrained and recommends HOLD until it has learnt enough."
+        began_s = monotonic_s()
+        count = self._training_candles // len(pairs)
+        seen = [each for pair in pairs if (each := candles(pair, "1m", count))]
+        for each in seen:
+            teach(self.agent, each)
+        self.save(now_ms)
+        total = sum(len(each) for each in seen)
+        said = f"Trained a first RL model on {total:,} candles in {monotonic_s() - began_s:.1f} s"
+        log.info("model trained: candles=%d pairs=%s lessons=%d", total, ",".join(pairs), self.agent.lessons)
+        return said
+
+    def promoted(self) -> QLearningAgent | None:
+        """Return the agent of a file that somebody put in place of ours since we last looked, else None."""
+        if self._stamp is None or _stamp(self._path) in (self._stamp, None):
+            return None
+        log.info("%s", self._load())
+        return self.agent
+
+    def save(self, now_ms: int) -> None:
+        """Write the agent's file, unless it was refused or replaced by somebody; a full disk keeps the old one."""
+        if self.refusal or (self._stamp is not None and _stamp(self._path) not in (self._stamp, None)):
+            return
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.agent.save(self._path, now_ms)
+        except OSError as error:
+            log.error("model not saved, the old file stands: reason=%s", error)
+            return
+        self._stamp = _stamp(self._path)
+
+    def _load(self) -> str:
+        self._stamp = _stamp(self._path)
+        try:
+            self.agent = QLearningAgent.load(self._path, self._exploration, self._seed)
+            if self.agent.allow_short != self._allow_short:
+                raise ModelRefused(
+                    f"The model {self._path} was trained with ALLOW_SHORT={str(self.agent.allow_short).lower()}; "
+                    "set it so, or retrain."
+                )
+        except ModelRefused as error:
+            log.error("model refused, the agent stays mute: reason=%s", error)
+            self.agent, self.refusal = MuteAgent(allow_short=self._allow_short), str(error)
+            return f"RL model refused, so the agent recommends HOLD: {error}"
+        self.refusal = ""
+        return f"Loaded RL model from {self._path.name} ({self.agent.lessons:,} lessons)"
+
+    def _new(self) -> QLearningAgent:
+        return QLearningAgent(
+            one_way_cost_share=self._costs.one_way_share,
+            allow_short=self._allow_short,
+            exploration_rate=self._exploration,
+            seed=self._seed,
+        )
+
+
+def teach(agent: QLearningAgent, candles: Sequence[Candle]) -> None:
+    """Let ``agent`` learn from closed candles, oldest first, as it would have turn by turn.
+
+    What regime the market's context showed is not known of the past, so each lesson is given for all of them.
+    """
+    states, returns = market_series(candles)
+    for regime in range(_REGIMES):
+        agent.train(states[regime], returns, _PASSES)
+    closes = np.array([candle.close for candle in candles])
+    agent.training = Training(
+        first_ms=candles[0].open_ms,
+        last_ms=candles[-1].open_ms,
+        candles=len(candles),
+        data_sha256=hashlib.sha256(closes.tobytes()).hexdigest(),
+    )
+
+
+def market_series(candles: Sequence[Candle]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the market states of each candle, one row for each regime of the context, and the returns.
+
+    Returns:
+        States, shape (3, candles), -1 where not ready; the return from each close to the next, the last 0.
+    """
+    state = EMPTY
+    codes = np.full((_REGIMES, len(candles)), -1, dtype=np.int64)
+    for index, candle in enumerate(candles):
+        state, indicators = step(state, candle.high, candle.low, candle.close, candle.volume)
+        votes = vote_values(indicators)
+        for regime in range(_REGIMES):
+            codes[regime, index] = encode(indicators, votes, regime)
+    closes = np.array([candle.close for candle in candles], dtype=np.float64)
+    returns = np.zeros(len(candles), dtype=np.float64)
+    returns[:-1] = closes[1:] / closes[:-1] - 1.0
+    return codes, returns
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What tells one file from another that took its place; None where there is none."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_mtime_ns, about.st_ino

@@ -1,0 +1,329 @@
+"""Floor 5, process: the RL trading loop: puts the parts together and takes a turn for every pair each interval."""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from src.agent_keeper import AgentKeeper
+from src.binance_client import BinanceClient
+from src.bot_console import BotConsole
+from src.circuit_breaker_state import BreakerLimits
+from src.console import Console
+from src.core.clock import ExchangeClock, SystemClock, utc_text
+from src.core.errors import CredentialsRefused, SettingsError, StoreUnavailable
+from src.core.market import INTERVAL_MS, MarketContext, MarkPrice
+from src.core.orders import Order
+from src.core.ports import Exchange, MarketFeed
+from src.database import TradingDatabase
+from src.database_journal import DatabaseJournal
+from src.decision import DecisionRules, load_rules
+from src.guard_watch import GuardWatch
+from src.journal import Journal, Turn
+from src.market_context import MarketContextAnalyzer, build_analyzer, world_of
+from src.market_stream import MarketStream
+from src.order_desk import OrderDesk
+from src.position_keeper import PositionKeeper
+from src.records import Heartbeat, Owner
+from src.risk_desk import RiskDesk
+from src.service import notify_manager, run_process
+from src.settings import Settings
+from src.trader import Trader
+
+log = logging.getLogger(__name__)
+
+VERSION = "0.1.0"
+_INTERVAL = "1m"
+_CANDLE_MS = INTERVAL_MS[_INTERVAL]
+_CANDLE_WAIT_S = 3.0
+_BEAT_EVERY_S = 10.0
+
+
+class TradingBot:
+    """The loop around the traders: one turn for each pair at every full interval of the exchange's time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: ExchangeClock,
+        database: TradingDatabase,
+        journal: Journal,
+        stream: MarketStream,
+        traders: list[Trader],
+        watches: list[GuardWatch],
+        context: MarketContextAnalyzer,
+        agents: AgentKeeper,
+        console: BotConsole,
+        stop: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._database = database
+        self._journal = journal
+        self._stream = stream
+        self._traders = traders
+        self._watches = watches
+        self._context = context
+        self._agents = agents
+        self._console = console
+        self._stop = stop
+        now = utc_text(clock.now_ms())
+        self._beat = Heartbeat(
+            timestamp=now,
+            beat_at=utc_text(SystemClock().now_ms()),
+            process="trading_bot",
+            pid=os.getpid(),
+            started_at=now,
+            phase="starting",
+            version=VERSION,
+            config_hash=settings.config_hash(),
+            interval_s=settings.interval_s,
+            speed=clock.speed,
+        )
+
+    def run(self) -> int:
+        """Trade until told to stop; return the exit code."""
+        for watch in self._watches:
+            watch.start()
+        self._console.running(self._settings)
+        notify_manager("READY=1")
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            self._cycle(number)
+            if self._wait_for_turn():
+                break
+        return self._finish()
+
+    def _cycle(self, number: int) -> None:
+        """Take one turn for every pair and note it."""
+        began = utc_text(self._clock.now_ms())
+        self._sign_of_life("turn", cycle_no=number, cycle_started=began)
+        agent = self._agents.promoted()
+        if agent is not None:
+            for trader in self._traders:
+                trader.replace_agent(agent)
+        turns = [trader.run_trading_cycle() for trader in self._traders if not self._stop.is_set()]
+        self._note(turns)
+        self._console.cycle(number, turns)
+        if number % self._settings.autosave_cycles == 0:
+            self._agents.save(self._clock.now_ms())
+        finished = utc_text(self._clock.now_ms())
+        self._sign_of_life("waiting", cycle_finished=finished, details=_details(self._stream, turns))
+        notify_manager("WATCHDOG=1")
+
+    def _note(self, turns: list[Turn]) -> None:
+        account = self._stream.account()
+        try:
+            if account is not None:
+                self._journal.record_account(account)
+            context = next((turn.observation.context for turn in turns if turn.observation.context), None)
+            if context is not None and self._is_new(context):
+                self._context.save_to_database(context)
+        except StoreUnavailable as error:
+            log.warning("not noted: reason=%s", error)
+
+    def _is_new(self, context: MarketContext) -> bool:
+        new = context.as_of_ms != getattr(self, "_context_ms", -1)
+        self._context_ms = context.as_of_ms
+        return new
+
+    def _wait_for_turn(self) -> bool:
+        """Wait for the next full interval and its candle, with a sign of life now and then; return whether to stop."""
+        interval_ms = self._settings.interval * 1_000
+        due_ms = (self._clock.now_ms() // interval_ms + 1) * interval_ms
+        self._console.sleeping((due_ms - self._clock.now_ms()) / 1_000.0)
+        slice_ms = _BEAT_EVERY_S * 1_000.0 * self._clock.speed
+        while (left_ms := due_ms - self._clock.now_ms()) > 0:
+            if self._clock.wait(self._stop, min(left_ms, slice_ms)):
+                return True
+            if due_ms - self._clock.now_ms() > 0:
+                self._sign_of_life("waiting")
+        if due_ms % _CANDLE_MS == 0:
+            for trader in self._traders:
+                self._stream.wait_for_candle(trader.symbol, due_ms - _CANDLE_MS, _CANDLE_WAIT_S)
+        return self._stop.is_set()
+
+    def _sign_of_life(self, phase: str, **changes: object) -> None:
+        health = self._stream.health()
+        self._beat = replace(
+            self._beat,
+            timestamp=utc_text(self._clock.now_ms()),
+            beat_at=utc_text(SystemClock().now_ms()),
+            phase=phase,
+            last_market=None if health.market_ms is None else utc_text(health.market_ms),
+            last_private=None if health.private_ms is None else utc_text(health.private_ms),
+            last_error=health.last_error,
+            **changes,  # type: ignore[arg-type]
+        )
+        self._database.heartbeat(self._beat)
+
+    def _finish(self) -> int:
+        """S8: no new entry, orders in flight finished, stops verified, model saved, status written."""
+        self._sign_of_life("stopping")
+        for watch in self._watches:
+            watch.stop()
+        said = [trader.verify_guards() or trader.standing() for trader in self._traders]
+        self._agents.save(self._clock.now_ms())
+        self._sign_of_life("stopped")
+        self._stream.stop()
+        self._database.flush()
+        self._database.close()
+        self._console.stopping([sentence for sentence in said if sentence])
+        return 0
+
+
+def build_trader(
+    settings: Settings,
+    symbol: str,
+    exchange: Exchange,
+    feed: MarketFeed,
+    journal: Journal,
+    clock: ExchangeClock,
+    agents: AgentKeeper,
+    rules: DecisionRules,
+    risk: RiskDesk,
+    context: Callable[[], MarketContext | None],
+    stop: threading.Event,
+) -> Trader:
+    """Return the trader of one pair, with leverage and margin type set at the exchange."""
+    instrument = exchange.instrument(symbol)
+    exchange.prepare(symbol, settings.leverage, settings.margin_type)
+    desk = OrderDesk(exchange, journal, clock, settings.bot_id, instrument)
+    keeper = PositionKeeper(
+        desk,
+        exchange,
+        journal,
+        clock,
+        settings.risk_limits,
+        instrument,
+        lambda: feed.mark_price(symbol),
+        int(settings.reconcile_s * 1_000),
+    )
+    return Trader(
+        settings.bot_id,
+        instrument,
+        feed,
+        keeper,
+        journal,
+        clock,
+        agents.agent,
+        rules,
+        settings.risk_limits,
+        risk,
+        context,
+        stop.is_set,
+        _CANDLE_MS,
+    )
+
+
+def main(stop: threading.Event) -> int:
+    """Build the bot from the settings and trade until ``stop`` is set; return the exit code."""
+    settings = Settings.load()
+    console = BotConsole(Console(log))
+    clock = ExchangeClock(settings.paper_speed if settings.mode == "paper" else 1.0)
+    world = world_of(settings)
+    database = TradingDatabase(settings.database_url, Owner(settings.bot_id, settings.mode, world))
+    database.migrate()
+    client = BinanceClient.from_settings(settings, clock)
+    client.sync_clock()
+    console.start(settings, clock.now_ms(), world)
+    _refuse_dangerous_key(settings, client)
+    rules = read_rules(settings)
+    journal = DatabaseJournal(database, clock)
+    stream = MarketStream(client, settings.pairs, clock, _INTERVAL, settings.history_candles, settings.reconcile_s)
+    agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]))
+    console.step(agents.load_or_train(client.candles, settings.pairs, clock.now_ms()))
+    context = build_analyzer(settings, clock, client.candles, database)
+    risk = RiskDesk(journal, clock, settings.risk_limits, breaker_limits(settings), _CANDLE_MS)
+    traders = [
+        build_trader(settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop)
+        for pair in settings.pairs
+    ]
+    watches = [GuardWatch(trader) for trader in traders]
+    _connect(stream, watches)
+    stream.start()
+    console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
+    bot = TradingBot(
+        settings, clock, database, journal, stream, traders, watches, context, agents, console, stop
+    )
+    return bot.run()
+
+
+def read_rules(settings: Settings) -> DecisionRules:
+    """Return the named set of decision rules, with the figures that the settings may change.
+
+    Raises:
+        SettingsError: the file is missing or wrong.
+    """
+    try:
+        rules = load_rules(settings.rules_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError((f"RULES: {settings.rules_path.name} cannot be used: {error}.",)) from error
+    return replace(
+        rules,
+        min_signal_strength=settings.min_signal_threshold,
+        min_confidence=settings.min_confidence,
+        exit_confidence=settings.exit_confidence,
+        allow_short=settings.allow_short,
+        max_candle_age_ms=int(settings.max_candle_age_s * 1_000),
+        max_mark_age_ms=int(settings.max_mark_age_s * 1_000),
+        max_account_age_ms=int(settings.max_account_age_s * 1_000),
+    )
+
+
+def breaker_limits(settings: Settings) -> BreakerLimits:
+    """Return the circuit breaker's limits as set."""
+    return BreakerLimits(
+        max_consecutive_losses=settings.breaker_max_consecutive_losses,
+        max_drawdown_share=float(settings.breaker_max_drawdown_percentage),
+        max_loss_rate=settings.breaker_max_loss_rate,
+        loss_rate_trades=settings.breaker_loss_rate_trades,
+        max_exchange_errors=settings.breaker_max_exchange_errors,
+        error_window_s=int(settings.breaker_error_window_s),
+        max_stale_s=settings.breaker_max_stale_s,
+        max_volatility_ratio=settings.breaker_volatility_jump,
+    )
+
+
+def _refuse_dangerous_key(settings: Settings, client: BinanceClient) -> None:
+    """Live only: a key that may withdraw or transfer is refused."""
+    if settings.mode != "live":
+        return
+    allowed = client.api_restrictions()
+    if allowed.withdraw or allowed.transfer:
+        raise CredentialsRefused(
+            "the Binance key may withdraw or transfer money: make one that can trade futures and nothing else"
+        )
+
+
+def _connect(stream: MarketStream, watches: list[GuardWatch]) -> None:
+    """Let the stream wake each pair's watch on its mark price and on news about its orders."""
+    by_symbol = {watch.symbol: watch for watch in watches}
+
+    def on_mark_price(mark: MarkPrice) -> None:
+        if mark.symbol in by_symbol:
+            by_symbol[mark.symbol].on_mark_price(mark)
+
+    def on_order(order: Order) -> None:
+        if order.kind.conditional and order.status.final and order.symbol in by_symbol:
+            by_symbol[order.symbol].nudge()
+
+    stream.on_mark_price = on_mark_price
+    stream.on_order = on_order
+
+
+def _details(stream: MarketStream, turns: list[Turn]) -> dict[str, object]:
+    """Return what the status row says beside its columns: the last decision of each pair, sockets, trouble."""
+    return {
+        "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
+        "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
+        "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
+        "reconnects": stream.health().reconnects,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_process("trading_bot", main))
