@@ -45,7 +45,7 @@ def aggregate(minutes: Sequence[Candle], interval: str) -> list[Candle]:
     if interval == "1m":
         return list(minutes)
     grouped = groupby(minutes, key=lambda minute: bar_open_ms(interval, minute.open_ms))
-    return [_joined(open_ms, group) for open_ms, group in grouped]
+    return [joined(open_ms, group) for open_ms, group in grouped]
 
 
 def span_ms(
@@ -67,7 +67,8 @@ def span_ms(
     return first_ms, max(first_ms, min(beyond_ms, _bars_after_ms(interval, first_ms, limit)))
 
 
-def _joined(open_ms: int, group: Iterable[Candle]) -> Candle:
+def joined(open_ms: int, group: Iterable[Candle]) -> Candle:
+    """Return one candle, opening at ``open_ms``, made of those in ``group``: at least one, in order."""
     _, opens, highs, lows, closes, volumes, trades, takers, quotes = zip(*group, strict=True)
     return Candle(
         open_ms,

@@ -1,0 +1,242 @@
+"""Floor 3, adapters: Binance's public candles of this very minute, for trading on paper with real prices.
+
+A thread follows the public stream and fetches by REST what came before it, and what was missed. What the source
+did not say is not there: ``candle`` answers ``None``, and ``last_seen_ms`` tells when the source spoke last.
+"""
+
+import json
+import logging
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import requests
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from src.core.clock import MINUTE_MS, SystemClock, monotonic_s, utc_text
+from src.core.errors import ExchangeUnavailable
+from src.core.market import Candle
+
+log = logging.getLogger(__name__)
+
+MIRRORED = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT")
+REST_URL = "https://fapi.binance.com"
+STREAM_URL = "wss://fstream.binance.com"
+
+_LAG_MS = 65_000  # a minute, and what its last candle needs to arrive
+_SETTLED_MS = 1_000  # REST may still change a candle for so long after its end
+_PAGE = 1_500
+_RATES_PAGE = 200
+_FUNDING_MS = 28_800_000
+_USUAL_FUNDING_RATE = 0.0001
+_KEPT_BEYOND_HISTORY = 4_320
+_REST_TIMEOUT_S = 10.0
+_RECEIVE_S = 0.5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+# What a network may do, and what a foreign answer may do to the one who reads it.
+_FAULTS = (requests.RequestException, WebSocketException, OSError, ValueError, KeyError, IndexError, TypeError)
+
+
+class MirrorMarket:
+    """Follows the source from its making until ``close``; every answer comes from memory and never waits."""
+
+    def __init__(
+        self,
+        symbols: Sequence[str] = MIRRORED,
+        rest_url: str = REST_URL,
+        stream_url: str = STREAM_URL,
+        history_minutes: int = 11_520,
+        silence_s: float = 20.0,
+    ) -> None:
+        """Begin to follow.
+
+        Args:
+            symbols: contracts to mirror.
+            rest_url: where ``/fapi/v1/...`` is; no key is needed.
+            stream_url: where ``/market/stream`` is.
+            history_minutes: how far back to fetch at the start.
+            silence_s: a stream that says nothing for so long is taken for dead.
+        """
+        self.symbols = tuple(symbols)
+        self.world = "live"
+        self.end_ms: int | None = None
+        self.lag_ms = _LAG_MS
+        self._rest_url, self._stream_url = rest_url.rstrip("/"), stream_url.rstrip("/")
+        self._silence_s = silence_s
+        self._kept = history_minutes + _KEPT_BEYOND_HISTORY
+        self._began_ms = (SystemClock().now_ms() // MINUTE_MS - history_minutes) * MINUTE_MS
+        self._lock = threading.Lock()
+        self._candles: dict[str, dict[int, Candle]] = {symbol: {} for symbol in self.symbols}
+        self._rates: dict[str, dict[int, float]] = {symbol: {} for symbol in self.symbols}
+        self._seen_ms: dict[str, int] = {}
+        self._session = requests.Session()
+        self._is_away = False
+        self._stop, self._ready = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="mirror", daemon=True)
+        self._thread.start()
+
+    @property
+    def first_ms(self) -> int:
+        """First minute served: where the history begins, later once old candles were dropped."""
+        with self._lock:
+            oldest = [next(iter(kept)) for kept in self._candles.values() if kept]
+        return max([self._began_ms, *oldest]) if len(oldest) == len(self.symbols) else self._began_ms
+
+    def candle(self, symbol: str, open_ms: int) -> Candle | None:
+        """Return the closed candle of that minute; ``None`` where the source has not told it."""
+        return self._candles.get(symbol, {}).get(open_ms)
+
+    def candles(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Return the known candles with ``start_ms <= open_ms < end_ms``, oldest first."""
+        with self._lock:
+            known = list(self._candles.get(symbol, {}).values())
+        return [candle for candle in known if start_ms <= candle.open_ms < end_ms]
+
+    def funding_rate(self, symbol: str, settle_ms: int) -> float:
+        """Return the rate told for that settlement (for the current interval, the one foreseen); else 0.0001."""
+        settled_ms = -(-settle_ms // _FUNDING_MS) * _FUNDING_MS
+        return self._rates.get(symbol, {}).get(settled_ms, _USUAL_FUNDING_RATE)
+
+    def fear_greed(self, day_ms: int) -> int | None:
+        """Return ``None``: the real index has its own source, and this is not it."""
+        return None
+
+    def last_seen_ms(self, symbol: str) -> int | None:
+        """Return the exchange's time of the last news of that contract; ``None`` before the first."""
+        return self._seen_ms.get(symbol)
+
+    def wait_until_ready(self, timeout_s: float) -> bool:
+        """Wait until the history is there; return whether it is."""
+        return self._ready.wait(timeout_s)
+
+    def close(self) -> None:
+        """Stop following; returns when the thread has ended."""
+        self._stop.set()
+        self._thread.join(_REST_TIMEOUT_S + 5.0)
+        self._session.close()
+
+    def _follow(self) -> None:
+        """Keep a stream open until told to stop; say once that the source is away, and once that it is back."""
+        pause_s = _FIRST_PAUSE_S
+        while not self._stop.is_set():
+            try:
+                self._follow_once()
+                pause_s = _FIRST_PAUSE_S
+            except ExchangeUnavailable as error:
+                pause_s = self._away(str(error), max(pause_s, error.retry_after_s))
+            except _FAULTS as error:
+                pause_s = self._away(f"{type(error).__name__}: {error}", pause_s)
+
+    def _away(self, reason: str, pause_s: float) -> float:
+        """Log, once an outage, that the source is away; pause, and return how long to pause the next time."""
+        newest = max(self._seen_ms.values(), default=0)
+        last_seen = utc_text(newest) if newest else "never"
+        level = logging.DEBUG if self._is_away else logging.WARNING
+        log.log(level, "mirror away: last_seen=%s retry_in_s=%.0f reason=%s", last_seen, pause_s, reason)
+        self._is_away = True
+        self._stop.wait(pause_s)
+        return max(min(pause_s * 2.0, _LONGEST_PAUSE_S), _FIRST_PAUSE_S)
+
+    def _follow_once(self) -> None:
+        """Follow one connection until it ends or falls silent; returns when told to stop."""
+        names = [f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in ("kline_1m", "markPrice")]
+        address = f"{self._stream_url}/market/stream?streams={'/'.join(names)}"
+        with connect(address, open_timeout=_REST_TIMEOUT_S, close_timeout=1.0, max_size=2**20) as stream:
+            self._fill_all()
+            self._ready.set()
+            self._is_away = False
+            log.info("mirror follows: symbols=%s", ",".join(self.symbols))
+            self._listen(stream)
+
+    def _listen(self, stream: ClientConnection) -> None:
+        heard_s = monotonic_s()
+        while not self._stop.is_set():
+            try:
+                told = stream.recv(timeout=_RECEIVE_S)
+            except TimeoutError as error:
+                if monotonic_s() - heard_s > self._silence_s:
+                    raise ExchangeUnavailable(f"the stream was silent for {self._silence_s:.0f} s") from error
+                continue
+            heard_s = monotonic_s()
+            self._hear(json.loads(told)["data"])
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        """Take in one event of the stream; after a hole, fetch what is missing."""
+        symbol = str(event["s"])
+        if symbol not in self._candles:
+            return
+        self._seen_ms[symbol] = int(event["E"])
+        if event["e"] == "markPriceUpdate":
+            self._rates[symbol][_settlement(int(event["T"]))] = float(event["r"])
+        elif event["e"] == "kline" and event["k"]["x"]:
+            candle = _candle_of_event(event["k"])
+            if candle.open_ms - MINUTE_MS not in self._candles[symbol]:
+                self._fill(symbol, candle.open_ms + MINUTE_MS)
+            self._keep(symbol, [candle])
+
+    def _fill_all(self) -> None:
+        now_ms = int(self._get("time", {})["serverTime"])
+        for symbol in self.symbols:
+            self._fill(symbol, now_ms)
+            told = self._get("fundingRate", {"symbol": symbol, "limit": _RATES_PAGE})
+            rates = {_settlement(int(row["fundingTime"])): float(row["fundingRate"]) for row in told}
+            self._rates[symbol] = rates | self._rates[symbol]
+
+    def _fill(self, symbol: str, now_ms: int) -> None:
+        """Fetch the closed candles between the last one known (or the beginning) and ``now_ms``."""
+        with self._lock:
+            newest_ms = next(reversed(self._candles[symbol]), None)
+        start_ms = self._began_ms if newest_ms is None else newest_ms + MINUTE_MS
+        while start_ms + MINUTE_MS + _SETTLED_MS <= now_ms and not self._stop.is_set():
+            wanted: dict[str, str | int] = {"symbol": symbol, "interval": "1m", "startTime": start_ms, "limit": _PAGE}
+            rows = self._get("klines", wanted)
+            closed = [_candle_of_row(row) for row in rows if int(row[6]) + _SETTLED_MS < now_ms]
+            self._keep(symbol, closed)
+            if len(closed) < _PAGE:
+                return
+            start_ms = closed[-1].open_ms + MINUTE_MS
+
+    def _keep(self, symbol: str, closed: Sequence[Candle]) -> None:
+        """Add candles newer than those known, in order, and drop the oldest beyond what is kept."""
+        with self._lock:
+            kept = self._candles[symbol]
+            newest_ms = next(reversed(kept), 0)
+            for candle in closed:
+                if candle.open_ms > newest_ms:
+                    kept[candle.open_ms] = candle
+                    newest_ms = candle.open_ms
+            while len(kept) > self._kept:
+                del kept[next(iter(kept))]
+
+    def _get(self, name: str, parameters: Mapping[str, str | int]) -> Any:
+        answer = self._session.get(f"{self._rest_url}/fapi/v1/{name}", params=parameters, timeout=_REST_TIMEOUT_S)
+        if answer.status_code != requests.codes.ok:
+            wait_s = answer.headers.get("Retry-After", "")
+            reason = f"{name} answered {answer.status_code}: {answer.text[:120]}"
+            raise ExchangeUnavailable(reason, float(wait_s) if wait_s.isdigit() else 0.0)
+        return answer.json()
+
+
+def _settlement(instant_ms: int) -> int:
+    """Return the settlement nearest to an instant: the exchange's stamps are some milliseconds late."""
+    return (instant_ms + _FUNDING_MS // 2) // _FUNDING_MS * _FUNDING_MS
+
+
+def _candle_of_row(row: Sequence[Any]) -> Candle:
+    opened, high, low, close, volume = (float(value) for value in row[1:6])
+    return _checked(Candle(int(row[0]), opened, high, low, close, volume, int(row[8]), float(row[9]), float(row[7])))
+
+
+def _candle_of_event(k: Mapping[str, Any]) -> Candle:
+    opened, high, low, close, volume, quote, taker = (float(k[name]) for name in "ohlcvqV")
+    return _checked(Candle(int(k["t"]), opened, high, low, close, volume, int(k["n"]), taker, quote))
+
+
+def _checked(candle: Candle) -> Candle:
+    """Return the candle; raises ``ValueError`` for one that cannot be."""
+    ordered = 0 < candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high
+    if not ordered or not math.isfinite(candle.high) or not candle.volume >= 0:
+        raise ValueError(f"an impossible candle from the source: {candle}")
+    return candle
