@@ -71,6 +71,11 @@ class BinanceReader:
         """The way to the exchange: addresses, budget, round trip."""
         return self._wire
 
+    @property
+    def quote_asset(self) -> str:
+        """The asset balances are told in."""
+        return self._quote
+
     def sync_clock(self) -> None:
         """Take over the exchange's time now."""
         self._wire.sync_clock()

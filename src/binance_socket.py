@@ -69,6 +69,7 @@ class SupervisedSocket:
         self._health = SocketHealth(name)
         self._connection: ClientConnection | None = None
         self._failures = 0
+        self._since_s = 0.0
         self._lost_s: float | None = None
         self._chance = random.SystemRandom()
 
@@ -76,6 +77,10 @@ class SupervisedSocket:
     def health(self) -> SocketHealth:
         """How the socket fares now."""
         return self._health
+
+    def uptime_s(self) -> float:
+        """Return how many wall seconds ago the present connection was made, 0 without one."""
+        return monotonic_s() - self._since_s if self._connection is not None else 0.0
 
     async def run(self) -> None:
         """Keep the socket connected until cancelled."""
@@ -129,7 +134,7 @@ class SupervisedSocket:
             self._connection = None
 
     def _note_connection(self, connection: ClientConnection) -> None:
-        self._connection = connection
+        self._connection, self._since_s = connection, monotonic_s()
         before = self._health
         self._health = replace(before, connected=True, connects=before.connects + 1)
         if self._lost_s is not None:

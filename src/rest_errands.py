@@ -29,7 +29,10 @@ class RestHands:
     def __init__(self, count: int) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._count = count
-        for number in range(count):
+
+    def start(self) -> None:
+        """Start the threads."""
+        for number in range(self._count):
             threading.Thread(target=self._work, name=f"rest-{number}", daemon=True).start()
 
     async def do(self, ask: Callable[[], Result]) -> Result:
