@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from src.agent_keeper import AgentKeeper
 from src.binance_client import BinanceClient
@@ -23,7 +23,7 @@ from src.decision import DecisionRules, load_rules
 from src.guard_watch import GuardWatch
 from src.journal import Journal, Turn
 from src.market_context import MarketContextAnalyzer, build_analyzer, world_of
-from src.market_stream import MarketStream
+from src.market_stream import Callbacks, MarketStream
 from src.order_desk import OrderDesk
 from src.position_keeper import PositionKeeper
 from src.records import Heartbeat, Owner
@@ -38,6 +38,7 @@ VERSION = "0.1.0"
 _INTERVAL = "1m"
 _CANDLE_MS = INTERVAL_MS[_INTERVAL]
 _CANDLE_WAIT_S = 3.0
+_READY_WITHIN_S = 30.0
 _BEAT_EVERY_S = 10.0
 
 
@@ -147,15 +148,16 @@ class TradingBot:
         return self._stop.is_set()
 
     def _sign_of_life(self, phase: str, **changes: object) -> None:
-        health = self._stream.health()
+        account = self._stream.account()
+        marks = [mark.time_ms for pair in self._settings.pairs if (mark := self._stream.mark_price(pair))]
         self._beat = replace(
             self._beat,
             timestamp=utc_text(self._clock.now_ms()),
             beat_at=utc_text(SystemClock().now_ms()),
             phase=phase,
-            last_market=None if health.market_ms is None else utc_text(health.market_ms),
-            last_private=None if health.private_ms is None else utc_text(health.private_ms),
-            last_error=health.last_error,
+            last_market=utc_text(max(marks)) if marks else None,
+            last_private=None if account is None else utc_text(account.as_of_ms),
+            last_error="; ".join(self._stream.health().rest_errors),
             **changes,  # type: ignore[arg-type]
         )
         self._database.heartbeat(self._beat)
@@ -233,7 +235,10 @@ def main(stop: threading.Event) -> int:
     _refuse_dangerous_key(settings, client)
     rules = read_rules(settings)
     journal = DatabaseJournal(database, clock)
-    stream = MarketStream(client, settings.pairs, clock, _INTERVAL, settings.history_candles, settings.reconcile_s)
+    watches: dict[str, GuardWatch] = {}
+    stream = MarketStream(
+        client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, _callbacks(watches)
+    )
     agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]))
     console.step(agents.load_or_train(client.candles, settings.pairs, clock.now_ms()))
     context = build_analyzer(settings, clock, client.candles, database)
@@ -242,13 +247,13 @@ def main(stop: threading.Event) -> int:
         build_trader(settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop)
         for pair in settings.pairs
     ]
-    watches = [GuardWatch(trader) for trader in traders]
-    _connect(stream, watches)
+    watches.update((trader.symbol, GuardWatch(trader)) for trader in traders)
     stream.start()
+    if not stream.wait_until_ready(_READY_WITHIN_S):
+        log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
-    bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watches, context, agents, console, stop
-    )
+    watching = list(watches.values())
+    bot = TradingBot(settings, clock, database, journal, stream, traders, watching, context, agents, console, stop)
     return bot.run()
 
 
@@ -299,20 +304,20 @@ def _refuse_dangerous_key(settings: Settings, client: BinanceClient) -> None:
         )
 
 
-def _connect(stream: MarketStream, watches: list[GuardWatch]) -> None:
-    """Let the stream wake each pair's watch on its mark price and on news about its orders."""
-    by_symbol = {watch.symbol: watch for watch in watches}
+def _callbacks(watches: dict[str, GuardWatch]) -> Callbacks:
+    """Let the stream wake each pair's watch on its mark price and on news about its guards."""
 
     def on_mark_price(mark: MarkPrice) -> None:
-        if mark.symbol in by_symbol:
-            by_symbol[mark.symbol].on_mark_price(mark)
+        watch = watches.get(mark.symbol)
+        if watch is not None:
+            watch.on_mark_price(mark)
 
     def on_order(order: Order) -> None:
-        if order.kind.conditional and order.status.final and order.symbol in by_symbol:
-            by_symbol[order.symbol].nudge()
+        watch = watches.get(order.symbol)
+        if watch is not None and order.kind.conditional and order.status.final:
+            watch.nudge()
 
-    stream.on_mark_price = on_mark_price
-    stream.on_order = on_order
+    return Callbacks(on_mark_price=on_mark_price, on_order=on_order)
 
 
 def _details(stream: MarketStream, turns: list[Turn]) -> dict[str, object]:
@@ -321,7 +326,7 @@ def _details(stream: MarketStream, turns: list[Turn]) -> dict[str, object]:
         "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
         "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
         "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
-        "reconnects": stream.health().reconnects,
+        "sockets": {"market": asdict(stream.health().market), "user": asdict(stream.health().user)},
     }
 
 

@@ -1,0 +1,124 @@
+"""What the order desk promises: noted first, sent once, looked up when unsure, guarded before it answers."""
+
+from decimal import Decimal
+
+import pytest
+
+from src.core.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
+from src.core.orders import OrderStatus, Purpose
+from src.core.portfolio import Direction
+from src.order_desk import Unprotected
+from tests.world import START_MS, SYMBOL, World, path
+
+QUANTITY = Decimal("0.010")
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(path(*[30_000.0] * 30))
+    world.at(10)
+    return world
+
+
+def test_an_entry_is_on_disk_before_it_is_sent(world):
+    seen = []
+    world.exchange.before = lambda name: seen.append((name, list(world.journal.statuses.values())))
+    world.desk().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    first_send = next(statuses for name, statuses in seen if name == "send")
+    assert first_send == [OrderStatus.PLANNED]
+
+
+def test_an_entry_that_cannot_be_noted_is_not_sent(world):
+    def refuse(_intent):
+        raise StoreUnavailable("the disk is full")
+
+    world.journal.plan_order = refuse
+    with pytest.raises(StoreUnavailable):
+        world.desk().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert world.exchange.sent == []
+
+
+def test_a_lost_answer_leads_to_one_order_and_its_fill(world):
+    world.exchange.lose_answers = 1
+    execution = world.desk().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert execution.quantity == QUANTITY
+    assert len(world.exchange.sent) == 1
+    assert len(world.venue.all_orders("bot", SYMBOL)) == 1
+
+
+def test_an_order_that_never_arrived_stays_undecided_then_counts_as_refused(world):
+    world.exchange.drop_sends = 1
+    desk = world.desk()
+    with pytest.raises(OutcomeUnknown):
+        desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    filled, undecided = desk.settle()
+    assert filled == []
+    assert len(undecided) == 1
+    world.at(12)
+    assert desk.settle() == ([], [])
+    assert list(world.journal.statuses.values()) == [OrderStatus.REJECTED]
+    assert world.venue.all_orders("bot", SYMBOL) == []
+
+
+def test_a_certain_refusal_is_noted_and_passed_on(world):
+    with pytest.raises(OrderRefused) as refusal:
+        world.desk().enter(Direction.LONG, Decimal("100"), world.clock.now_ms(), "test")
+    assert refusal.value.code in (-2019, -2027)
+    assert list(world.journal.statuses.values()) == [OrderStatus.REJECTED]
+
+
+def test_the_execution_sums_fees_and_means_of_all_fills(world):
+    execution = world.desk().enter(Direction.LONG, Decimal("1.000"), world.clock.now_ms(), "test")
+    fills = world.inner.fills(SYMBOL, START_MS)
+    value = sum(fill.price * fill.quantity for fill in fills)
+    assert execution.average_price == value / Decimal("1.000")
+    assert execution.fees == sum(fill.fee for fill in fills)
+
+
+def test_protect_answers_only_when_the_stop_is_listed(world):
+    desk = world.desk()
+    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
+    assert desk.protect(guards)
+    assert desk.listed_guards() == {guards.stop.client_id, guards.target.client_id}
+
+
+@pytest.mark.parametrize("fault", ["refuse_stops", "drop_sends"])
+def test_a_stop_that_cannot_stand_is_an_alarm(world, fault):
+    desk = world.desk()
+    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    setattr(world.exchange, fault, 2)
+    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
+    with pytest.raises(Unprotected):
+        desk.protect(guards)
+
+
+def test_a_stop_whose_answer_is_lost_is_found_not_placed_twice(world):
+    desk = world.desk()
+    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    world.exchange.lose_answers = 2
+    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
+    assert desk.protect(guards)
+    assert len(world.inner.open_orders(SYMBOL)) == 2
+
+
+def test_a_list_that_cannot_be_read_is_no_alarm_but_a_doubt(world):
+    desk = world.desk()
+    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+
+    def away(name):
+        if name == "open_orders":
+            raise ExchangeUnavailable("no answer")
+
+    world.exchange.before = away
+    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
+    assert not desk.protect(guards)
+
+
+def test_client_ids_are_a_function_of_bot_instant_and_purpose(world):
+    now = world.clock.now_ms()
+    first = world.desk().protection(Direction.LONG, Decimal("29400"), Decimal("31500"), now, 0)
+    again = world.desk().protection(Direction.LONG, Decimal("29400"), Decimal("31500"), now, 0)
+    assert first == again
+    assert first.stop.client_id != first.target.client_id
+    assert first.stop.purpose is Purpose.STOP

@@ -1,0 +1,177 @@
+"""A small market in process for tests: candles, the paper exchange's venue, an account, and faults on the way."""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from src.backtest.venue_exchange import VenueExchange, VenueFeed
+from src.circuit_breaker_state import born
+from src.core.clock import MINUTE_MS, ManualClock
+from src.core.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown
+from src.core.market import Candle
+from src.core.orders import Order, OrderIntent
+from src.core.risk import RiskLimits
+from src.journal import MemoryJournal
+from src.order_desk import OrderDesk
+from src.paper_exchange.venue import Venue
+from src.position_keeper import PositionKeeper
+
+SYMBOL = "BTCUSDT"
+START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS
+RECONCILE_MS = 600_000
+
+
+class Crash(BaseException):
+    """The process dies here: nothing below may catch it."""
+
+
+class CandleMarket:
+    """A price source of the venue made of given candles."""
+
+    def __init__(self, candles: list[Candle]) -> None:
+        self._by_minute = {candle.open_ms: candle for candle in candles}
+
+    def candle(self, symbol: str, open_ms: int) -> Candle | None:
+        """Return the minute."""
+        return self._by_minute.get(open_ms) if symbol == SYMBOL else None
+
+    def funding_rate(self, symbol: str, settle_ms: int) -> float:
+        """Return one basis point."""
+        return 0.0001
+
+
+def walk(minutes: int, seed: int = 1, price: float = 30_000.0, step_bps: float = 6.0) -> list[Candle]:
+    """Return a random walk of one-minute candles on the tick of 0.1."""
+    dice = random.Random(seed)
+    candles = []
+    for number in range(minutes):
+        open_price = price
+        price = open_price * math.exp(dice.gauss(0.0, step_bps / 10_000.0))
+        high = max(open_price, price) * (1 + abs(dice.gauss(0.0, step_bps / 20_000.0)))
+        low = min(open_price, price) * (1 - abs(dice.gauss(0.0, step_bps / 20_000.0)))
+        row = [round(value, 1) for value in (open_price, high, low, price)]
+        candles.append(Candle(START_MS + number * MINUTE_MS, *row, volume=round(dice.uniform(50.0, 400.0), 3)))
+        price = row[3]
+    return candles
+
+
+def path(*closes: float, volume: float = 500.0) -> list[Candle]:
+    """Return candles that go straight from close to close, the first one flat."""
+    candles, last = [], closes[0]
+    for number, close in enumerate(closes):
+        low, high = min(last, close), max(last, close)
+        candles.append(Candle(START_MS + number * MINUTE_MS, last, high, low, close, volume))
+        last = close
+    return candles
+
+
+@dataclass
+class FaultyExchange:
+    """Passes every call on to ``inner`` unless a fault was ordered for it; counts the calls.
+
+    ``lose_answers``: how many of the next sends are carried out but answered with OutcomeUnknown.
+    ``drop_sends``: how many are not carried out and answered with OutcomeUnknown. ``refuse_stops``: how many
+    conditional orders are refused. ``away``: every call fails. ``blind_finds``: find_order sees nothing so often.
+    ``before`` is called with the name of every call (it may raise Crash), ``after`` likewise.
+    """
+
+    inner: VenueExchange
+    lose_answers: int = 0
+    drop_sends: int = 0
+    refuse_stops: int = 0
+    blind_finds: int = 0
+    away: bool = False
+    sent: list[OrderIntent] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    before: Callable[[str], None] = lambda _name: None
+    after: Callable[[str], None] = lambda _name: None
+
+    def __getattr__(self, name: str):
+        method = getattr(self.inner, name)
+
+        def call(*args, **kwargs):
+            self._enter(name)
+            answer = method(*args, **kwargs)
+            self.after(name)
+            return answer
+
+        return call
+
+    def send(self, intent: OrderIntent) -> Order:
+        """Send with the faults ordered."""
+        self._enter("send")
+        if self.drop_sends > 0:
+            self.drop_sends -= 1
+            raise OutcomeUnknown("the line went dead", intent.client_id)
+        if intent.kind.conditional and self.refuse_stops > 0:
+            self.refuse_stops -= 1
+            raise OrderRefused(-2021, "Order would immediately trigger.")
+        self.sent.append(intent)
+        order = self.inner.send(intent)
+        self.after("send")
+        if self.lose_answers > 0:
+            self.lose_answers -= 1
+            raise OutcomeUnknown("Execution status unknown.", intent.client_id)
+        return order
+
+    def find_order(self, intent: OrderIntent) -> Order | None:
+        """Look up, unless made blind."""
+        self._enter("find_order")
+        if self.blind_finds > 0:
+            self.blind_finds -= 1
+            return None
+        return self.inner.find_order(intent)
+
+    def _enter(self, name: str) -> None:
+        self.calls.append(name)
+        self.before(name)
+        if self.away:
+            raise ExchangeUnavailable("no route to the exchange")
+
+
+class World:
+    """Venue, clock, journal and exchange of one test; ``at`` moves the time."""
+
+    def __init__(self, candles: list[Candle], balance: str = "10000") -> None:
+        self.candles = candles
+        self.clock = ManualClock(START_MS)
+        self.history: dict[str, list[Candle]] = {SYMBOL: []}
+        self.venue = Venue(CandleMarket(candles), START_MS, balance=Decimal(balance))
+        self.inner = VenueExchange(self.venue, "bot", self.clock, self.history)
+        self.exchange = FaultyExchange(self.inner)
+        self.feed = VenueFeed(self.inner, self.history)
+        self.journal = MemoryJournal(born(START_MS))
+        self.limits = RiskLimits()
+        self.exchange.prepare(SYMBOL, self.limits.leverage, "CROSSED")
+
+    def at(self, minute: int, second: float = 0.0) -> int:
+        """Move on to that minute and second of the market; closed candles join the history."""
+        now = START_MS + minute * MINUTE_MS + int(second * 1000)
+        self.clock.advance_to(max(now, self.clock.now_ms()))
+        closed = [each for each in self.candles if each.open_ms + MINUTE_MS <= now]
+        self.history[SYMBOL][:] = closed
+        self.venue.advance(self.clock.now_ms())
+        return self.clock.now_ms()
+
+    def desk(self) -> OrderDesk:
+        """Return a new desk, as after a start of the process."""
+        return OrderDesk(self.exchange, self.journal, self.clock, "bot", self.inner.instrument(SYMBOL))
+
+    def keeper(self, desk: OrderDesk | None = None) -> PositionKeeper:
+        """Return a new keeper, as after a start of the process."""
+        return PositionKeeper(
+            desk or self.desk(),
+            self.exchange,
+            self.journal,
+            self.clock,
+            self.limits,
+            self.inner.instrument(SYMBOL),
+            lambda: self.feed.mark_price(SYMBOL),
+            RECONCILE_MS,
+        )
+
+    def stops(self) -> list[Order]:
+        """Return the stop orders that stand at the exchange."""
+        return [each for each in self.inner.open_orders(SYMBOL) if each.kind == "STOP_MARKET"]
