@@ -64,9 +64,7 @@ class BinanceClient(BinanceExchange):
         addresses = addresses_of(settings)
         speed = settings.paper_speed if settings.mode == "paper" else 1.0
         clock = clock or ExchangeClock(speed)
-        credentials = Credentials(
-            settings.exchange_key.get_secret_value(), settings.exchange_secret.get_secret_value()
-        )
+        credentials = Credentials(settings.exchange_key.get_secret_value(), settings.exchange_secret.get_secret_value())
         budget = RateBudget(budget_file(settings.project_root / "state", addresses), clock, clock.speed)
         return cls(BinanceWire(addresses, credentials, clock, budget), settings.bot_id)
 
@@ -135,9 +133,7 @@ class BinanceClient(BinanceExchange):
         price = self.get_current_price(symbol) if price is None else price
         return position_quantity(equity, price, limits, self.instrument(symbol))
 
-    def place_market_order(
-        self, symbol: str, side: Side | str, quantity: Decimal, reduce_only: bool = False
-    ) -> Order:
+    def place_market_order(self, symbol: str, side: Side | str, quantity: Decimal, reduce_only: bool = False) -> Order:
         """Send a market order once and return it with what was filled, at which average price.
 
         An outcome nobody knows is looked up by client id, never sent again.

@@ -101,9 +101,7 @@ def _of_answer(error: BinanceAPIException, client_id: str | None) -> ExchangeErr
 def _certainly_failed(error: BinanceAPIException, code: int, status: int) -> bool:
     if code in _UNKNOWN_CODES:
         return False
-    return code in _CERTAIN_FAILURE_CODES or (
-        status == 503 and str(error.message).startswith(_CERTAIN_FAILURE_TEXT)
-    )
+    return code in _CERTAIN_FAILURE_CODES or (status == 503 and str(error.message).startswith(_CERTAIN_FAILURE_TEXT))
 
 
 def _never_sent(error: BaseException) -> bool:

@@ -27,9 +27,7 @@ class BinanceExchange(BinanceReader):
         working_type: the price that triggers conditional orders; the mark price has less wick noise.
     """
 
-    def __init__(
-        self, wire: BinanceWire, quote_asset: str = "USDT", working_type: WorkingType = "MARK_PRICE"
-    ) -> None:
+    def __init__(self, wire: BinanceWire, quote_asset: str = "USDT", working_type: WorkingType = "MARK_PRICE") -> None:
         super().__init__(wire, quote_asset)
         self._working_type = working_type
         self._one_way = False
@@ -87,9 +85,7 @@ class BinanceExchange(BinanceReader):
             if refusal.code != DUPLICATE_CODE:
                 raise
         except MALFORMED as error:
-            raise OutcomeUnknown(
-                f"the answer to order {intent.client_id} makes no sense", intent.client_id
-            ) from error
+            raise OutcomeUnknown(f"the answer to order {intent.client_id} makes no sense", intent.client_id) from error
         found = self.find_order(intent)
         if found is None:
             raise OutcomeUnknown(f"order {intent.client_id} is said to exist but is not shown", intent.client_id)

@@ -235,9 +235,7 @@ def _addressed(addresses: Addresses) -> Any:
 
 
 def _worth_repeating(error: BaseException) -> bool:
-    return (
-        isinstance(error, ExchangeUnavailable) and not isinstance(error, RateLimited) and error.retry_after_s <= 1.0
-    )
+    return isinstance(error, ExchangeUnavailable) and not isinstance(error, RateLimited) and error.retry_after_s <= 1.0
 
 
 def _rest(duration_s: float) -> None:
