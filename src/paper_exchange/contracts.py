@@ -23,7 +23,7 @@ class Bracket:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """All rules of one perpetual contract; ``protect_share`` is ``triggerProtect``, ``bound_share`` marketTakeBound."""
+    """All rules of one perpetual contract; ``protect_share`` is triggerProtect, ``bound_share`` marketTakeBound."""
 
     rules: Instrument
     brackets: tuple[Bracket, ...]

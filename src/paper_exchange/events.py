@@ -44,7 +44,7 @@ class BalanceChange:
 
 @dataclass(frozen=True, slots=True)
 class PositionChange:
-    """One changed position; ``realized_total`` is the running total before fees, margin type CROSSED or ISOLATED."""
+    """One changed position; ``realized_total`` runs on before fees, the margin type is CROSSED or ISOLATED."""
 
     symbol: str
     position_side: str

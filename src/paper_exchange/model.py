@@ -125,7 +125,7 @@ class AlgoOrder:
     """A conditional order as it stands at ``updated_ms``.
 
     ``status``: NEW, TRIGGERING, TRIGGERED, FINISHED, CANCELED, EXPIRED or REJECTED. ``actual_*`` tell of the order
-    that the trigger made (id 0 before that). ``peak`` is the best price a trailing stop has seen, 0 before activation.
+    that the trigger made (id 0 before that). ``peak`` is the best price an activated trailing stop has seen.
     """
 
     algo_id: int

@@ -1,13 +1,18 @@
 """Floor 3, paper exchange: the venue, the whole machine without I/O, as its callers see it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from functools import partial
+from itertools import islice
+from typing import Any
 
 from src.core.market import Candle
+from src.paper_exchange import account_settings, conditional, margin, matching, queries, state
 from src.paper_exchange.contracts import CONTRACTS, Contract
+from src.paper_exchange.desk import Desk, Ledger
 from src.paper_exchange.events import Event
 from src.paper_exchange.model import (
+    ZERO,
     AccountView,
     AlgoOrder,
     AlgoRequest,
@@ -18,19 +23,12 @@ from src.paper_exchange.model import (
     Premium,
     Refusal,
     SymbolConfig,
+    VenueError,
     VenueOrder,
     VenueTrade,
 )
-
-
-class PriceSource(Protocol):
-    """What the venue needs of a market."""
-
-    def candle(self, symbol: str, open_ms: int) -> Candle | None:
-        """Return the complete minute, or None in a gap."""
-
-    def funding_rate(self, symbol: str, settle_ms: int) -> float:
-        """Return the share that is paid at ``settle_ms``."""
+from src.paper_exchange.quotes import PriceSource, Quotes
+from src.paper_exchange.timeline import Timeline
 
 
 class Venue:
@@ -46,136 +44,183 @@ class Venue:
         maker_share: Decimal = Decimal("0.0002"),
         taker_share: Decimal = Decimal("0.0005"),
     ) -> None:
-        raise NotImplementedError
+        listed = {symbol: contracts[symbol] for symbol in market.symbols if symbol in contracts}
+        self.quotes = Quotes(market, listed)
+        self._desk = Desk(self.quotes, listed, start_ms, balance, maker_share, taker_share)
+        self._timeline = Timeline(self._desk)
 
-    now_ms: int
-    contracts: Mapping[str, Contract]
+    @property
+    def now_ms(self) -> int:
+        """The instant up to which everything has happened."""
+        return self._desk.now_ms
+
+    @property
+    def contracts(self) -> Mapping[str, Contract]:
+        """The contracts listed: those of which the market has prices."""
+        return self._desk.contracts
 
     # time and state
     def advance(self, to_ms: int) -> None:
         """Let everything until and including ``to_ms`` happen, in order; earlier instants are ignored."""
-        raise NotImplementedError
+        if to_ms > self._desk.now_ms:
+            self._timeline.run(to_ms)
 
     def drain(self) -> list[Event]:
         """Return the events since the last call, in the real order, and forget them."""
-        raise NotImplementedError
+        events, self._desk.events = self._desk.events, []
+        return events
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole state as plain JSON values."""
-        raise NotImplementedError
+        return state.snapshot(self._desk)
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a state that ``snapshot`` returned."""
-        raise NotImplementedError
+        state.restore(self._desk, saved)
 
     # market
     def last_price(self, symbol: str) -> Decimal:
         """Return the last price, on the tick."""
-        raise NotImplementedError
+        return self._desk.last_price(self._listed(symbol))
 
     def premium(self, symbol: str) -> Premium:
         """Return mark, index and funding."""
-        raise NotImplementedError
+        desk, now = self._desk, self._desk.now_ms
+        mark = desk.mark(self._listed(symbol))
+        settle_ms = desk.quotes.next_funding_ms(symbol, now)
+        return Premium(symbol, mark, mark, desk.quotes.funding_rate(symbol, settle_ms), settle_ms, now - now % 1000)
 
     def book(self, symbol: str, limit: int = 20) -> Book:
         """Return the best ``limit`` levels of each side."""
-        raise NotImplementedError
+        desk = self._desk
+        self._listed(symbol)
+        infinite = Decimal("Infinity")
+        bids = islice(desk.depth(symbol, "SELL", ZERO), limit)
+        asks = islice(desk.depth(symbol, "BUY", infinite), limit)
+        return Book(symbol, tuple(bids), tuple(asks), desk.now_ms, desk.now_ms)
 
     def running_candle(self, symbol: str) -> Candle:
         """Return the present minute as far as it has gone."""
-        raise NotImplementedError
+        return self._desk.quotes.running_candle(self._listed(symbol), self._desk.now_ms)
 
     def shock(self, symbol: str, factor: float) -> None:
         """Multiply all prices of ``symbol`` by ``factor`` from now on (a fault for tests)."""
-        raise NotImplementedError
+        self._desk.quotes.shock(self._listed(symbol), self._desk.now_ms + 1, factor)
+        self._desk.changed = True
 
     def hold_triggers(self, count: int) -> None:
         """Let the next ``count`` triggered conditional orders stay in TRIGGERING (a fault for tests)."""
-        raise NotImplementedError
+        self._desk.held_triggers = count
 
     # accounts
     def open_account(self, account: str) -> None:
         """Open the account with the starting balance; nothing happens when it exists."""
-        raise NotImplementedError
+        if account not in self._desk.ledgers:
+            self._desk.ledgers[account] = Ledger(account, {"USDT": self._desk.balance, "BNB": ZERO})
 
     def accounts(self) -> tuple[str, ...]:
         """Return the accounts' keys in the order of opening."""
-        raise NotImplementedError
+        return tuple(self._desk.ledgers)
 
     def transfer(self, account: str, asset: str, amount: Decimal) -> int:
         """Move ``amount`` of USDT or BNB in (or out, negative) and return the transaction's id; -4050 if short."""
-        raise NotImplementedError
+        return account_settings.transfer(self._desk, self._ledger(account), asset, amount)
 
     def account(self, account: str) -> AccountView:
         """Return balances, totals and all positions."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        total = margin.usdt_view(self._desk, ledger)
+        return AccountView(
+            total=total,
+            balances=(total, margin.plain_view(ledger, "BNB")),
+            positions=self.positions(account),
+            dual_side=ledger.dual_side,
+            multi_assets=ledger.multi_assets,
+            fee_burn=ledger.fee_burn,
+        )
 
     def positions(self, account: str, symbol: str = "") -> tuple[PositionView, ...]:
         """Return one row per symbol (three in hedge mode), flat ones included."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        legs = ("BOTH", "LONG", "SHORT") if ledger.dual_side else ("BOTH",)
+        return tuple(
+            margin.position_view(self._desk, ledger, each, leg) for each in self._symbols(symbol) for leg in legs
+        )
 
     def symbol_configs(self, account: str, symbol: str = "") -> tuple[SymbolConfig, ...]:
         """Return leverage and margin type per symbol."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        return tuple(margin.config(self._desk, ledger, each) for each in self._symbols(symbol))
 
     def commission(self, account: str, symbol: str) -> tuple[Decimal, Decimal]:
         """Return maker and taker fee as shares."""
-        raise NotImplementedError
+        self._ledger(account)
+        self._listed(symbol)
+        return self._desk.maker_share, self._desk.taker_share
 
     def dual_side(self, account: str) -> bool:
         """Return whether the account is in hedge mode."""
-        raise NotImplementedError
+        return self._ledger(account).dual_side
 
     def multi_assets(self, account: str) -> bool:
         """Return the multi-assets switch."""
-        raise NotImplementedError
+        return self._ledger(account).multi_assets
 
     def fee_burn(self, account: str) -> bool:
         """Return whether fees are paid in BNB while there is any."""
-        raise NotImplementedError
+        return self._ledger(account).fee_burn
 
     def set_leverage(self, account: str, symbol: str, leverage: int) -> SymbolConfig:
         """Set the leverage and return what holds now."""
-        raise NotImplementedError
+        return account_settings.set_leverage(self._desk, self._ledger(account), symbol, leverage)
 
     def set_margin_type(self, account: str, symbol: str, margin_type: str) -> None:
         """Set CROSSED or ISOLATED; -4046 when it is so already."""
-        raise NotImplementedError
+        account_settings.set_margin_type(self._desk, self._ledger(account), symbol, margin_type)
 
     def set_position_mode(self, account: str, dual_side: bool) -> None:
         """Switch hedge mode; -4059 when it is so already."""
-        raise NotImplementedError
+        account_settings.set_position_mode(self._ledger(account), dual_side)
 
     def change_position_margin(
         self, account: str, symbol: str, amount: Decimal, add: bool, position_side: str = "BOTH"
     ) -> None:
         """Add to or take from an isolated position's margin."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        account_settings.change_position_margin(self._desk, ledger, symbol, amount, add, position_side)
 
     def set_multi_assets(self, account: str, enabled: bool) -> None:
         """Switch multi-assets mode (a flag only: USDT is the one collateral)."""
-        raise NotImplementedError
+        account_settings.set_multi_assets(self._desk, self._ledger(account), enabled)
 
     def set_fee_burn(self, account: str, enabled: bool) -> None:
         """Switch the payment of fees in BNB."""
-        raise NotImplementedError
+        self._ledger(account).fee_burn = enabled
 
     def countdown_cancel_all(self, account: str, symbol: str, countdown_ms: int) -> None:
         """Cancel the symbol's regular orders ``countdown_ms`` from now unless called again; 0 stops it."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        ledger.countdowns.pop(self._listed(symbol), None)
+        if countdown_ms > 0:
+            ledger.countdowns[symbol] = self._desk.now_ms + countdown_ms
+        self._desk.changed = True
 
     # regular orders
     def place_order(self, account: str, request: OrderRequest) -> VenueOrder:
         """Place the order, match it, and return it as it stands after that (the RESULT view)."""
-        raise NotImplementedError
+        return matching.place(self._desk, self._ledger(account), request)
 
     def test_order(self, account: str, request: OrderRequest) -> VenueOrder:
         """Check the order as if it were placed, and leave no trace."""
-        raise NotImplementedError
+        number = self._desk.order_id
+        try:
+            return matching.checked(self._desk, self._ledger(account), request)
+        finally:
+            self._desk.order_id = number
 
     def place_batch(self, account: str, requests: Sequence[OrderRequest]) -> list[VenueOrder | Refusal]:
         """Place each and return an order or a refusal for each."""
-        raise NotImplementedError
+        return [_attempt(partial(self.place_order, account, each)) for each in requests]
 
     def amend_order(
         self,
@@ -188,33 +233,38 @@ class Venue:
         client_id: str = "",
     ) -> VenueOrder:
         """Change quantity and price of an open LIMIT order and return it."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        found = queries.order(self._desk, ledger, symbol, order_id, client_id, only_open=True)
+        return matching.amend(self._desk, ledger, found, side, quantity, price)
 
     def cancel_order(self, account: str, symbol: str, order_id: int = 0, client_id: str = "") -> VenueOrder:
         """Cancel an open order and return it; -2011 when there is none."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        found = queries.to_cancel(self._desk, ledger, symbol, order_id, client_id)
+        return matching.cancel(self._desk, ledger, found)
 
     def cancel_batch(
         self, account: str, symbol: str, order_ids: Sequence[int] = (), client_ids: Sequence[str] = ()
     ) -> list[VenueOrder | Refusal]:
         """Cancel each and return an order or a refusal for each."""
-        raise NotImplementedError
+        wanted = [(number, "") for number in order_ids] + [(0, name) for name in client_ids]
+        return [_attempt(partial(self.cancel_order, account, symbol, *each)) for each in wanted]
 
     def cancel_all(self, account: str, symbol: str) -> int:
         """Cancel the symbol's open regular orders and return how many."""
-        raise NotImplementedError
+        return matching.cancel_symbol(self._desk, self._ledger(account), self._listed(symbol))
 
     def order(self, account: str, symbol: str, order_id: int = 0, client_id: str = "") -> VenueOrder:
         """Return the order, by client id the newest one; -2013 when there is none."""
-        raise NotImplementedError
+        return queries.order(self._desk, self._ledger(account), symbol, order_id, client_id, only_open=False)
 
     def open_order(self, account: str, symbol: str, order_id: int = 0, client_id: str = "") -> VenueOrder:
         """Return the open order; -2013 when there is none."""
-        raise NotImplementedError
+        return queries.order(self._desk, self._ledger(account), symbol, order_id, client_id, only_open=True)
 
     def open_orders(self, account: str, symbol: str = "") -> list[VenueOrder]:
         """Return the open regular orders, oldest first."""
-        raise NotImplementedError
+        return self._ledger(account).orders_of(symbol and self._listed(symbol))
 
     def all_orders(
         self,
@@ -226,7 +276,8 @@ class Venue:
         limit: int = 500,
     ) -> list[VenueOrder]:
         """Return the newest ``limit`` orders (from ``order_id`` on), oldest first."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        return queries.all_orders(self._desk, ledger, symbol, order_id, start_ms, end_ms, limit)
 
     def trades(
         self,
@@ -239,7 +290,8 @@ class Venue:
         limit: int = 500,
     ) -> list[VenueTrade]:
         """Return executions, oldest first: the oldest ``limit`` of a window or from an id, else the newest."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        return queries.trades(self._desk, ledger, symbol, order_id, from_id, start_ms, end_ms, limit)
 
     def income(
         self,
@@ -251,32 +303,38 @@ class Venue:
         limit: int = 100,
     ) -> list[IncomeRow]:
         """Return income rows, oldest first; without a window those of the last seven days."""
-        raise NotImplementedError
+        return queries.income(self._desk, self._ledger(account), symbol, kind, start_ms, end_ms, limit)
 
     def force_orders(self, account: str, symbol: str = "", limit: int = 50) -> list[VenueOrder]:
         """Return the liquidation orders, newest first."""
-        raise NotImplementedError
+        return queries.force_orders(self._ledger(account), symbol, limit)
 
     # conditional orders
     def place_algo(self, account: str, request: AlgoRequest) -> AlgoOrder:
         """Place a conditional order; no margin is checked before its trigger."""
-        raise NotImplementedError
+        return conditional.place(self._desk, self._ledger(account), request)
 
     def cancel_algo(self, account: str, algo_id: int = 0, client_id: str = "") -> AlgoOrder:
         """Cancel a waiting conditional order; -2011 when there is none."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        return conditional.cancel(self._desk, ledger, queries.algo_to_cancel(ledger, algo_id, client_id))
 
     def cancel_all_algo(self, account: str, symbol: str) -> int:
         """Cancel the symbol's waiting conditional orders and return how many."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        waiting = [order for order in ledger.algos_of(self._listed(symbol)) if order.status == "NEW"]
+        for order in waiting:
+            conditional.cancel(self._desk, ledger, order)
+        return len(waiting)
 
     def algo_order(self, account: str, algo_id: int = 0, client_id: str = "") -> AlgoOrder:
         """Return the conditional order, by client id the newest one; -2013 when there is none."""
-        raise NotImplementedError
+        return queries.algo_order(self._desk, self._ledger(account), algo_id, client_id)
 
     def open_algo_orders(self, account: str, symbol: str = "", algo_id: int = 0) -> list[AlgoOrder]:
         """Return the waiting conditional orders, oldest first."""
-        raise NotImplementedError
+        rows = self._ledger(account).algos_of(symbol and self._listed(symbol))
+        return [order for order in rows if algo_id in (0, order.algo_id)]
 
     def all_algo_orders(
         self,
@@ -288,4 +346,22 @@ class Venue:
         limit: int = 500,
     ) -> list[AlgoOrder]:
         """Return conditional orders of every status, newest first."""
-        raise NotImplementedError
+        ledger = self._ledger(account)
+        return queries.all_algo_orders(self._desk, ledger, symbol, algo_id, start_ms, end_ms, limit)
+
+    def _ledger(self, account: str) -> Ledger:
+        return self._desk.ledger(account)
+
+    def _listed(self, symbol: str) -> str:
+        return self._desk.contract(symbol).symbol
+
+    def _symbols(self, symbol: str) -> tuple[str, ...]:
+        return (self._listed(symbol),) if symbol else tuple(self._desk.contracts)
+
+
+def _attempt(act: Callable[[], VenueOrder]) -> VenueOrder | Refusal:
+    """What the act gives, or why it was refused."""
+    try:
+        return act()
+    except VenueError as error:
+        return Refusal(error.code, error.msg)

@@ -1,0 +1,132 @@
+"""Floor 3, paper exchange: margin calls and liquidation, looked at on whole seconds by mark price."""
+
+from decimal import Decimal
+
+from src.paper_exchange import conditional, margin, matching
+from src.paper_exchange.desk import Desk, Ledger, Position
+from src.paper_exchange.events import MarginCall, MarginCallRow
+from src.paper_exchange.ledger import book, keep, tell_account, tell_order
+from src.paper_exchange.model import ZERO, VenueOrder, money8
+
+
+def is_due(desk: Desk, ledger: Ledger) -> bool:
+    """Return whether ``watch`` would do something at this second."""
+    groups = [margin.isolated_health(desk, held) for held in ledger.live() if held.symbol in ledger.isolated]
+    if any(True for _ in margin.cross_positions(ledger)):
+        groups.append(margin.cross_health(desk, ledger))
+    return any(health.liquidated or (health.called and not ledger.margin_called) for health in groups)
+
+
+def watch(desk: Desk, ledger: Ledger) -> None:
+    """Liquidate what can no longer carry itself, and warn once where that is near."""
+    for held in [held for held in ledger.live() if held.symbol in ledger.isolated]:
+        health = margin.isolated_health(desk, held)
+        if health.liquidated:
+            _end_isolated(desk, ledger, held)
+        elif health.called:
+            _warn(desk, ledger, [held], None)
+    cross = list(margin.cross_positions(ledger))
+    health = margin.cross_health(desk, ledger)
+    if cross and health.liquidated:
+        _end_cross(desk, ledger)
+    elif cross and health.called:
+        _warn(desk, ledger, cross, ledger.cross_wallet)
+
+
+def _warn(desk: Desk, ledger: Ledger, positions: list[Position], cross_wallet: Decimal | None) -> None:
+    """Send one margin call; the next one only after the account has changed."""
+    if ledger.margin_called:
+        return
+    ledger.margin_called = True
+    rows = tuple(
+        MarginCallRow(
+            held.symbol,
+            held.leg,
+            held.amount,
+            "CROSSED" if cross_wallet is not None else "ISOLATED",
+            held.isolated_wallet,
+            desk.mark(held.symbol),
+            margin.unrealized(desk, held),
+            margin.maint_margin(desk, held),
+        )
+        for held in positions
+    )
+    desk.emit(MarginCall(ledger.key, desk.now_ms, cross_wallet, rows))
+
+
+def _end_isolated(desk: Desk, ledger: Ledger, held: Position) -> None:
+    """Close one isolated position; it costs its own margin and never more."""
+    _drop_orders(desk, ledger, held.symbol)
+    wallet_before = ledger.wallet["USDT"] - held.isolated_wallet
+    notional = _close(desk, ledger, held)
+    _clear(desk, ledger, held, notional, ledger.wallet["USDT"] - wallet_before)
+
+
+def _end_cross(desk: Desk, ledger: Ledger) -> None:
+    """Close cross positions, the one that binds most first, until the rest can carry itself."""
+    _drop_orders(desk, ledger, "")
+    while margin.cross_health(desk, ledger).liquidated:
+        held = max(margin.cross_positions(ledger), key=lambda each: (margin.maint_margin(desk, each), each.symbol))
+        notional = _close(desk, ledger, held)
+        _clear(desk, ledger, held, notional, margin.cross_health(desk, ledger).balance)
+
+
+def _drop_orders(desk: Desk, ledger: Ledger, symbol: str) -> None:
+    for order in ledger.orders_of(symbol):
+        matching.expire(desk, ledger, order)
+    for waiting in ledger.algos_of(symbol):
+        conditional.expire(desk, ledger, waiting)
+
+
+def _close(desk: Desk, ledger: Ledger, held: Position) -> Decimal:
+    """Take the whole position to the market and return the notional closed.
+
+    What the depth within the contract's bound does not take, the insurance fund takes at the bound (CALCULATED).
+    """
+    side = "SELL" if held.amount > 0 else "BUY"
+    contract = desk.contracts[held.symbol]
+    mark = desk.mark(held.symbol)
+    away = mark * contract.bound_share
+    bound = contract.rules.price_down(mark - away if side == "SELL" else mark + away)
+    order = _order(desk, held, side, bound)
+    keep(ledger, order)
+    fresh = True
+    for price, quantity in matching.portions(desk, ledger, order, bound):
+        order = matching.take(desk, ledger, order, price, quantity, maker=False, fresh=fresh)
+        fresh = False
+    if fresh:
+        tell_order(desk, ledger, order, "NEW")
+    if order.is_open:
+        order = matching.take(desk, ledger, order, bound, order.remaining, maker=False, execution="CALCULATED")
+    return order.cum_quote
+
+
+def _order(desk: Desk, held: Position, side: str, price: Decimal) -> VenueOrder:
+    number = desk.next_order_id()
+    return VenueOrder(
+        order_id=number,
+        client_id=f"autoclose-{number}",
+        symbol=held.symbol,
+        side=side,
+        type="LIMIT",
+        orig_type="LIMIT",
+        time_in_force="IOC",
+        position_side=held.leg,
+        price=price,
+        quantity=abs(held.amount),
+        status="NEW",
+        created_ms=desk.now_ms,
+        updated_ms=desk.now_ms,
+        reduce_only=True,
+    )
+
+
+def _clear(desk: Desk, ledger: Ledger, held: Position, notional: Decimal, left: Decimal) -> None:
+    """Book the liquidation fee, at most what is left; where less than nothing is left, the fund pays it back."""
+    fee = money8(notional * desk.contracts[held.symbol].rules.liquidation_fee_share)
+    cleared = -min(fee, left) if left > 0 else -left
+    if left < 0 and any(True for _ in margin.cross_positions(ledger)) and held.symbol not in ledger.isolated:
+        cleared = ZERO  # the other positions still stand for it
+    if cleared:
+        book(desk, ledger, "INSURANCE_CLEAR", cleared, held.symbol)
+        tell_account(desk, ledger, "INSURANCE_CLEAR", [held], change=cleared)

@@ -1,0 +1,96 @@
+"""Floor 3, paper exchange: the venue's whole state as plain JSON values and back, exact to the last digit."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from decimal import Decimal
+from typing import Any, TypeVar, get_type_hints
+
+from src.paper_exchange.desk import Desk, Ledger, Position
+from src.paper_exchange.ledger import keep
+from src.paper_exchange.model import AlgoOrder, IncomeRow, VenueOrder, VenueTrade
+from src.paper_exchange.queries import DAY_MS, KEPT_DAYS, is_kept
+
+VERSION = 1
+_Row = TypeVar("_Row")
+_COUNTERS = ("now_ms", "order_id", "trade_id", "algo_id", "tran_id", "held_triggers")
+_FLAGS = ("dual_side", "multi_assets", "fee_burn", "margin_called", "updated_ms", "leverage", "countdowns")
+
+
+
+def _columns(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """The fields of a flat dataclass, and whether each is a Decimal."""
+    hints = get_type_hints(kind)
+    return tuple((column.name, hints[column.name] is Decimal) for column in fields(kind))
+
+
+_COLUMNS: dict[type, tuple[tuple[str, bool], ...]] = {
+    kind: _columns(kind) for kind in (Position, VenueOrder, AlgoOrder, VenueTrade, IncomeRow)
+}
+
+
+def snapshot(desk: Desk) -> dict[str, Any]:
+    """Return everything the future depends on and everything that can still be asked for; events are not part of it."""
+    return {
+        "version": VERSION,
+        **{name: getattr(desk, name) for name in _COUNTERS},
+        "shocks": desk.quotes.state(),
+        "consumed": [[*key, minute, str(quantity)] for key, (minute, quantity) in desk.consumed.items()],
+        "ledgers": [_ledger(desk, ledger) for ledger in desk.ledgers.values()],
+    }
+
+
+def _ledger(desk: Desk, ledger: Ledger) -> dict[str, Any]:
+    oldest = desk.now_ms - KEPT_DAYS * DAY_MS
+    return {
+        "key": ledger.key,
+        "wallet": {asset: str(amount) for asset, amount in ledger.wallet.items()},
+        **{name: getattr(ledger, name) for name in _FLAGS if name not in ("leverage", "countdowns")},
+        "leverage": dict(ledger.leverage),
+        "countdowns": dict(ledger.countdowns),
+        "isolated": sorted(ledger.isolated),
+        "positions": [_row(held) for held in ledger.positions.values()],
+        "orders": [_row(order) for order in ledger.orders.values() if is_kept(order, desk.now_ms)],
+        "algos": [_row(order) for order in ledger.algos.values() if is_kept(order, desk.now_ms)],
+        "trades": [_row(trade) for trade in ledger.trades if trade.time_ms >= oldest],
+        "income": [_row(row) for row in ledger.income if row.time_ms >= oldest],
+    }
+
+
+def restore(desk: Desk, state: Mapping[str, Any]) -> None:
+    """Take over what ``snapshot`` returned; ``ValueError`` for a state of another version."""
+    if state.get("version") != VERSION:
+        raise ValueError(f"state has version {state.get('version')!r}, this exchange reads {VERSION}")
+    for name in _COUNTERS:
+        setattr(desk, name, state[name])
+    desk.quotes.restore(state["shocks"])
+    desk.consumed = {(symbol, side): (minute, Decimal(gone)) for symbol, side, minute, gone in state["consumed"]}
+    desk.ledgers = {each["key"]: _as_ledger(each) for each in state["ledgers"]}
+    desk.events = []
+    desk.changed = True
+
+
+def _as_ledger(state: Mapping[str, Any]) -> Ledger:
+    ledger = Ledger(state["key"], {asset: Decimal(text) for asset, text in state["wallet"].items()})
+    for name in _FLAGS:
+        setattr(ledger, name, state[name])
+    ledger.isolated = set(state["isolated"])
+    positions = [_as(Position, row) for row in state["positions"]]
+    ledger.positions = {(held.symbol, held.leg): held for held in positions}
+    for order in state["orders"]:
+        keep(ledger, _as(VenueOrder, order))
+    for order in state["algos"]:
+        keep(ledger, _as(AlgoOrder, order))
+    ledger.trades = [_as(VenueTrade, row) for row in state["trades"]]
+    ledger.income = [_as(IncomeRow, row) for row in state["income"]]
+    return ledger
+
+
+def _row(value: Any) -> dict[str, Any]:
+    return {
+        name: str(getattr(value, name)) if is_decimal else getattr(value, name)
+        for name, is_decimal in _COLUMNS[type(value)]
+    }
+
+
+def _as(kind: type[_Row], row: Mapping[str, Any]) -> _Row:
+    return kind(**{name: Decimal(row[name]) if is_decimal else row[name] for name, is_decimal in _COLUMNS[kind]})
