@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
+# Makes what is missing, then restarts everything in order, waits until it is healthy and says where to find it.
+# A fresh clone needs nothing else. Ends 0 only when all services are well.
+set -euo pipefail
+# shellcheck source=lib/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
+# shellcheck source=lib/suite.sh
+source "$root/scripts/lib/suite.sh"
+
+if (($#)); then
+    echo "Usage: $0" >&2
+    exit 2
+fi
+cd "$root"
+prepare_environment
+
+# Wrong settings are found before anything that runs is stopped.
+mode="$("$python" -m src.health mode)"
+
+echo "🔄 Restarting all services (mode: $mode)"
+rule
+stop_services
+
+if ! checked="$("$python" src/database.py 2>&1)"; then
+    printf '❌ The database cannot be used; nothing was started.\n%s\n' "$checked" >&2
+    exit 65
+fi
+
+declare -A failed=()
+begin() {
+    if ! is_built "$1"; then return; fi
+    manage "$1" start || failed[$1]=1
+}
+
+if [[ $mode == paper ]]; then begin paper_exchange; fi
+if [[ -v failed[paper_exchange] ]]; then
+    echo "The bots are not started: they have no exchange to trade on." >&2
+else
+    begin rl_bot
+    begin chart_bot
+fi
+begin mcp_server
+begin web_dashboard
+
+echo
+code=0
+"$root/scripts/status_all.sh" || code=1
+if is_built web_dashboard; then echo "Dashboard: http://localhost:$(setting DASHBOARD_PORT 5000)"; fi
+if is_built mcp_server; then echo "MCP API:   http://localhost:$(setting MCP_PORT 3000)/api/v1/info"; fi
+if [[ $mode == paper ]]; then
+    echo "Exchange:  http://$(setting PAPER_HOST 127.0.0.1):$(setting PAPER_PORT 3100) (paper: no real money)"
+fi
+echo "Logs:      ./scripts/start_rl_bot.sh logs"
+if ((${#failed[@]} > 0 || code != 0)); then
+    echo "❌ Not everything is well: ${!failed[*]}" >&2
+    exit 1
+fi
+echo "✅ Everything runs."

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
+# Shows all services, a line each; ends 0 when every one that should run is well.
+set -euo pipefail
+# shellcheck source=lib/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
+# shellcheck source=lib/suite.sh
+source "$root/scripts/lib/suite.sh"
+
+if (($#)); then
+    echo "Usage: $0" >&2
+    exit 2
+fi
+worst=0
+echo "📊 System Status"
+rule
+for each in paper_exchange rl_bot chart_bot mcp_server web_dashboard; do
+    if ! is_built "$each"; then continue; fi
+    if [[ $each == paper_exchange ]] && ! is_paper; then continue; fi
+    code=0
+    manage "$each" status --brief || code=$?
+    if ((code > worst)); then worst=$code; fi
+done
+rule
+exit "$worst"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
+# Stops all services: what only looks first, the bot after that, the paper exchange last.
+set -euo pipefail
+# shellcheck source=lib/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
+# shellcheck source=lib/suite.sh
+source "$root/scripts/lib/suite.sh"
+
+if (($#)); then
+    echo "Usage: $0" >&2
+    exit 2
+fi
+stop_services

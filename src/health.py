@@ -1,0 +1,123 @@
+"""Floor 3, shell: asks whether a service of the suite is well, as the start scripts do.
+
+``python3 -m src.health rl_bot [PID]`` prints one line and ends 0 only when it is well (1 when it is not, 78 when the
+settings are wrong); ``python3 -m src.health mode`` prints paper, testnet or live.
+"""
+
+import http.client
+import json
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from src.core.clock import SystemClock, instant_of
+from src.core.errors import SettingsError, StoreCorrupt, StoreUnavailable
+from src.database import TradingDatabase
+from src.schema import bot_status
+from src.settings import Settings
+
+_ANSWER_TIMEOUT_S: Final = 4.0
+_SHORTEST_LIMIT_S: Final = 5.0  # a beat may be late by this much however fast the market runs
+_RESTING: Final = frozenset({"starting", "stopping", "stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a service is well, and the sentence that says why."""
+
+    well: bool
+    reason: str
+
+
+def heartbeat_health(beat: Mapping[str, Any] | None, now_ms: int, pid: int | None = None) -> Health:
+    """Judge the newest row of ``bot_status`` by the machine's clock.
+
+    A process is well until it has missed two of its cycles. With ``pid`` the beat must be of that very process:
+    the one before may have died a second ago.
+    """
+    if beat is None:
+        return Health(False, "no heartbeat yet")
+    age_s = max((now_ms - instant_of(beat["beat_at"])) / 1000.0, 0.0)
+    limit_s = max(2.0 * beat["interval_s"] / beat["speed"], _SHORTEST_LIMIT_S)
+    told = f"heartbeat {age_s:.0f} s ago, cycle {beat['cycle_no']}, {beat['phase']}"
+    if pid is not None and beat["pid"] != pid:
+        return Health(False, f"no heartbeat of process {pid} yet")
+    if age_s > limit_s:
+        return Health(False, f"{told}: silent for more than {limit_s:.0f} s")
+    return Health(beat["phase"] not in _RESTING, told)
+
+
+def process_health(settings: Settings, processes: tuple[str, ...], pid: int | None = None) -> Health:
+    """Judge a process that writes ``bot_status`` under one of these names."""
+    query = (
+        select(bot_status)
+        .where(bot_status.c.bot_id == settings.bot_id, bot_status.c.process.in_(processes))
+        .order_by(bot_status.c.beat_at.desc())
+        .limit(1)
+    )
+    try:
+        with closing(TradingDatabase(settings.database_url, read_only=True)) as database, database.read() as rows:
+            row = rows.execute(query).mappings().first()
+    except (StoreUnavailable, StoreCorrupt) as error:
+        return Health(False, str(error))
+    return heartbeat_health(None if row is None else dict(row), SystemClock().now_ms(), pid)
+
+
+def web_health(host: str, port: int, path: str) -> Health:
+    """Judge a server by its own answer: 200 is well, and what it says of itself is the reason."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where we ask, not where we listen
+    connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read(65_536)
+    except (OSError, http.client.HTTPException) as error:
+        return Health(False, f"no answer on port {port}: {error}")
+    finally:
+        connection.close()
+    return Health(answer.status == http.client.OK, f"answers {answer.status}{_own_word(body)}")
+
+
+def _own_word(body: bytes) -> str:
+    """Return what the body's ``status`` says, if it says anything."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return ""
+    return f", {answer['status']}" if isinstance(answer, dict) and isinstance(answer.get("status"), str) else ""
+
+
+_SERVICES: Final[dict[str, Callable[[Settings, int | None], Health]]] = {
+    "rl_bot": lambda settings, pid: process_health(settings, ("trading_bot", "rl_bot"), pid),
+    "chart_bot": lambda settings, pid: process_health(settings, ("chart_analysis_bot", "chart_bot"), pid),
+    "paper_exchange": lambda own, _: web_health(own.paper_host, own.paper_port, "/fapi/v1/ping"),
+    "web_dashboard": lambda own, _: web_health(own.dashboard_host, own.dashboard_port, "/api/health"),
+    "mcp_server": lambda own, _: web_health(own.mcp_host, own.mcp_port, "/api/v1/health"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Answer one question of the start scripts; return the exit code."""
+    question, pid = (arguments[0] if arguments else ""), (int(arguments[1]) if arguments[1:] else None)
+    if question not in _SERVICES and question != "mode":
+        print(f"Usage: python3 -m src.health mode | {' | '.join(_SERVICES)} [PID]", file=sys.stderr)
+        return 2
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 78
+    if question == "mode":
+        print(settings.mode)
+        return 0
+    health = _SERVICES[question](settings, pid)
+    print(health.reason)
+    return 0 if health.well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
