@@ -290,7 +290,7 @@ class PositionKeeper:
             if self._is_gone():
                 self._record_past(direction, intent, execution)
             else:
-                self._begin(direction, execution, self._clock.now_ms(), attempt=2)
+                self._begin(direction, execution, intent.decided_ms, attempt=0)
         elif intent.purpose is Purpose.EXIT and trade is not None and execution.time_ms >= trade.entry_ms:
             self._exit_reason = self._exit_reason or intent.reason or "exit"
             self._exits.append(execution)

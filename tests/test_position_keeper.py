@@ -7,7 +7,7 @@ import pytest
 from src.core.errors import OutcomeUnknown
 from src.core.orders import OrderIntent, OrderKind, Purpose, Side
 from src.core.portfolio import Direction
-from tests.world import SYMBOL, Crash, World, path
+from tests.world import SYMBOL, Crash, LaggingJournal, World, path
 
 QUANTITY = Decimal("0.010")
 FLAT = [30_000.0] * 12
@@ -178,6 +178,29 @@ def crashed_at(number: int, moment: str) -> tuple[World, bool]:
     return world, False
 
 
+def crashed_with_writes_behind(number: int, moment: str) -> tuple[World, bool]:
+    """As ``crashed_at``, and nothing that was only on its way to the disk has arrived there."""
+    world = World(path(*[30_000.0] * 40))
+    world.at(10)
+    journal = world.journal = LaggingJournal()
+    counted = iter(range(1, 10_000))
+
+    def die(_name: str) -> None:
+        if next(counted) == number:
+            raise Crash
+
+    setattr(world.exchange, moment, die)
+    journal.before = die
+    try:
+        scenario(world)
+        died = False
+    except Crash:
+        died = True
+    setattr(world.exchange, moment, lambda _name: None)
+    world.journal = journal.disk
+    return world, died
+
+
 def assert_recovers(world: World) -> None:
     """Start again after the crash: journal and exchange agree, and the position there is has its stop."""
     keeper = world.keeper()
@@ -199,10 +222,11 @@ def assert_recovers(world: World) -> None:
     assert world.inner.open_orders(SYMBOL) == []
 
 
+@pytest.mark.parametrize("crash", [crashed_at, crashed_with_writes_behind])
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_crash_at_any_call_loses_nothing_and_doubles_nothing(moment):
+def test_a_crash_at_any_call_loses_nothing_and_doubles_nothing(moment, crash):
     for number in range(1, 1_000):
-        world, died = crashed_at(number, moment)
+        world, died = crash(number, moment)
         if not died:
             break
         assert_recovers(world)

@@ -112,7 +112,7 @@ def test_old_candles_let_nobody_in_but_everybody_out():
 def test_the_early_stop_closes_between_two_turns_at_80_percent_of_the_stop():
     closes = [30_000.0] * 300 + [30_000.0 + 10 * i for i in range(60)]
     last = closes[-1]
-    closes += [last * (1 - 0.0017 * i) for i in range(1, 12)]
+    closes += [last * (1 - 0.0017 * i) for i in range(1, 20)]
     world = World(path(*closes))
     trader, _ = trader_of(world)
     world.at(345)
@@ -120,7 +120,7 @@ def test_the_early_stop_closes_between_two_turns_at_80_percent_of_the_stop():
     keeper.mend(world.inner.account())
     assert keeper.open(Direction.LONG, Decimal("0.010"), world.clock.now_ms(), "test") == ""
     entry = keeper.trade.entry_price
-    for second in range(26 * 60):
+    for second in range(32 * 60):
         world.at(345, second)
         if trader.wants_tending(world.feed.mark_price(SYMBOL)):
             trader.tend()

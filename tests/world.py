@@ -30,6 +30,8 @@ class Crash(BaseException):
 class CandleMarket:
     """A price source of the venue made of given candles."""
 
+    symbols = (SYMBOL,)
+
     def __init__(self, candles: list[Candle]) -> None:
         self._by_minute = {candle.open_ms: candle for candle in candles}
 
@@ -129,6 +131,41 @@ class FaultyExchange:
         self.before(name)
         if self.away:
             raise ExchangeUnavailable("no route to the exchange")
+
+
+class LaggingJournal:
+    """The journal as a process has it: whole in memory, on disk only what was written before the crash.
+
+    An intent that may open exposure reaches the disk at once, with all before it; everything else comes behind.
+    ``disk`` is what a restarted process finds. ``before`` is called with the name of every call.
+    """
+
+    _READS = ("unfinished_orders", "open_trades", "exit_reason", "closed_pnls", "breaker")
+
+    def __init__(self) -> None:
+        self.live = MemoryJournal(born(START_MS))
+        self.disk = MemoryJournal(born(START_MS))
+        self.before: Callable[[str], None] = lambda _name: None
+        self._behind: list[tuple[str, tuple]] = []
+
+    def __getattr__(self, name: str):
+        method = getattr(self.live, name)
+
+        def call(*args):
+            self.before(name)
+            answer = method(*args)
+            if name not in self._READS:
+                self._behind.append((name, args))
+            if name == "plan_order":
+                self._flush()
+            return answer
+
+        return call if callable(method) else method
+
+    def _flush(self) -> None:
+        for name, args in self._behind:
+            getattr(self.disk, name)(*args)
+        self._behind.clear()
 
 
 class World:
