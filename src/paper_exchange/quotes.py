@@ -146,8 +146,8 @@ class Quotes:
         return Candle(
             minute.open_ms,
             minute.path[0][1],
-            _on_tick(low, rules),
             _on_tick(high, rules),
+            _on_tick(low, rules),
             _on_tick(minute.price(time_ms), rules),
             float(rules.quantity_down(money(whole.volume * share))),
             int(whole.trades * share),
