@@ -1,0 +1,203 @@
+"""Floor 3, paper exchange: the control paths, for tests only - faults, the clock, and what an observer may see."""
+
+import hmac
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from src.core.clock import utc_text
+from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.faults import Fault
+from src.paper_exchange.formats import algo_row, order_row, trimmed
+from src.paper_exchange.formats_account import balance_row, risk_v2
+from src.paper_exchange.model import VenueError
+from src.paper_exchange.streams import Hub
+
+TOKEN_HEADER = "X-Control-Token"  # noqa: S105  # the name of a header
+Wish = dict[str, Any]
+
+
+class Control:
+    """Answers ``/control/...``; every request must carry the token."""
+
+    def __init__(self, exchange: Exchange, hub: Hub) -> None:
+        self._exchange = exchange
+        self._hub = hub
+        self._deeds: dict[tuple[str, str], Callable[[Wish], Awaitable[Any]]] = {
+            ("POST", "faults"): self._add_fault,
+            ("GET", "faults"): self._faults,
+            ("DELETE", "faults"): self._clear_faults,
+            ("POST", "clock"): self._clock,
+            ("GET", "clock"): self._clock_state,
+            ("POST", "ban"): self._ban,
+            ("POST", "skew"): self._skew,
+            ("POST", "shock"): self._shock,
+            ("POST", "hold_triggers"): self._hold_triggers,
+            ("POST", "expire_listen_keys"): self._expire_keys,
+            ("POST", "sockets"): self._end_sockets,
+            ("GET", "sockets"): self._sockets,
+            ("GET", "requests"): self._requests,
+            ("GET", "client_ids"): self._client_ids,
+            ("GET", "state"): self._state,
+            ("POST", "transfer"): self._transfer,
+        }
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Carry out one request: 404 when switched off, 403 without the token, 400 for nonsense."""
+        token = self._exchange.config.control_token
+        if not token:
+            return web.Response(status=404)
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), token.encode()):
+            return web.Response(status=403)
+        deed = self._deeds.get((request.method, request.path.removeprefix("/control/")))
+        if deed is None:
+            return web.Response(status=404)
+        try:
+            body = await request.read()
+            wish = orjson.loads(body) if body else dict(request.query)
+            self._exchange.tick()
+            found = await deed(wish)
+        except (KeyError, TypeError, ValueError, VenueError) as error:
+            return _json({"error": f"{type(error).__name__}: {error}"}, 400)
+        return _json(found)
+
+    async def _add_fault(self, wish: Wish) -> Any:
+        return _fault(self._exchange.faults.add(str(wish.pop("kind")), **wish))
+
+    async def _faults(self, wish: Wish) -> Any:
+        return [_fault(fault) for fault in self._exchange.faults.active()]
+
+    async def _clear_faults(self, wish: Wish) -> Any:
+        self._exchange.faults.clear()
+        return {}
+
+    async def _clock(self, wish: Wish) -> Any:
+        """``{"freeze": true}``, ``{"freeze": false}`` or ``{"advance_ms": 60000}``, ``{"advance_to": instant}``."""
+        pace = self._exchange.pace
+        if "freeze" in wish:
+            (pace.freeze if wish["freeze"] else pace.resume)()
+        if "advance_ms" in wish:
+            pace.advance_to(pace.now_ms() + int(wish["advance_ms"]))
+        if "advance_to" in wish:
+            pace.advance_to(int(wish["advance_to"]))
+        self._hub.pump(self._exchange.tick())
+        self._exchange.save()
+        return await self._clock_state(wish)
+
+    async def _clock_state(self, wish: Wish) -> Any:
+        pace = self._exchange.pace
+        return {
+            "now_ms": self._exchange.venue.now_ms,
+            "now": utc_text(self._exchange.venue.now_ms),
+            "speed": pace.speed,
+            "frozen": pace.frozen,
+            "finished": pace.finished,
+            "world": self._exchange.market.world,
+        }
+
+    async def _ban(self, wish: Wish) -> Any:
+        """``{"for_s": wall seconds, "address": "127.0.0.1"}``: 418 until then."""
+        span_ms = float(wish["for_s"]) * 1000.0 * self._exchange.pace.speed
+        until_ms = self._exchange.venue.now_ms + int(span_ms)
+        self._exchange.limits.ban(str(wish.get("address", "127.0.0.1")), until_ms)
+        return {"until_ms": until_ms}
+
+    async def _skew(self, wish: Wish) -> Any:
+        self._exchange.faults.skew_ms = int(wish["skew_ms"])
+        return {"skew_ms": self._exchange.faults.skew_ms}
+
+    async def _shock(self, wish: Wish) -> Any:
+        """``{"symbol": "BTCUSDT", "percent": -3}``: all prices of the symbol from now on."""
+        symbol = str(wish["symbol"])
+        self._exchange.venue.shock(symbol, 1.0 + float(wish["percent"]) / 100.0)
+        self._exchange.forget_ticks()
+        self._exchange.publish()
+        self._exchange.save()
+        return {"last_price": trimmed(self._exchange.venue.last_price(symbol))}
+
+    async def _hold_triggers(self, wish: Wish) -> Any:
+        self._exchange.venue.hold_triggers(int(wish["count"]))
+        self._exchange.save()
+        return {}
+
+    async def _expire_keys(self, wish: Wish) -> Any:
+        self._exchange.listen_keys.expire_all(self._exchange.venue.now_ms)
+        self._exchange.tick()
+        self._exchange.save()
+        return {}
+
+    async def _end_sockets(self, wish: Wish) -> Any:
+        """``{"how": "drop" | "close", "route": "" | "market" | "public" | "private"}``: drop cuts, close says so."""
+        route = str(wish.get("route", ""))
+        if wish["how"] == "drop":
+            return {"ended": self._hub.drop_all(route)}
+        if wish["how"] != "close":
+            raise ValueError("how must be drop or close")
+        return {"ended": await self._hub.close_all(route)}
+
+    async def _sockets(self, wish: Wish) -> Any:
+        return self._hub.open_sockets()
+
+    async def _requests(self, wish: Wish) -> Any:
+        """Requests per market hour and endpoint, the control paths left out."""
+        hours: dict[str, dict[str, int]] = {}
+        for (hour_ms, endpoint), count in sorted(self._exchange.limits.requests.items()):
+            hours.setdefault(utc_text(hour_ms), {})[endpoint] = count
+        return hours
+
+    async def _client_ids(self, wish: Wish) -> Any:
+        """How many orders, regular and conditional, each client id has led to."""
+        venue, counts = self._exchange.venue, Counter[str]()
+        for account in venue.accounts():
+            counts.update(order.client_id for order in self._all_orders(account) if not order.algo_id)
+            for symbol in self._exchange.contracts:
+                algos = venue.all_algo_orders(account, symbol, start_ms=0, limit=_EVERYTHING)
+                counts.update(order.client_id for order in algos)
+        return counts
+
+    def _all_orders(self, account: str) -> list[Any]:
+        venue = self._exchange.venue
+        return [
+            order
+            for symbol in self._exchange.contracts
+            for order in venue.all_orders(account, symbol, start_ms=0, limit=_EVERYTHING)
+        ]
+
+    async def _state(self, wish: Wish) -> Any:
+        """What an independent observer sees: balances, open positions, open orders of both families."""
+        return {
+            "clock": await self._clock_state(wish),
+            "accounts": {account: self._account(account) for account in self._exchange.venue.accounts()},
+        }
+
+    def _account(self, account: str) -> Any:
+        venue, rules = self._exchange.venue, self._exchange.instruments
+        return {
+            "balances": [balance_row(row) for row in venue.account(account).balances],
+            "positions": [risk_v2(row, rules[row.symbol]) for row in venue.positions(account) if row.amount],
+            "orders": [order_row(order, rules[order.symbol]) for order in venue.open_orders(account)],
+            "algo_orders": [algo_row(order, rules[order.symbol]) for order in venue.open_algo_orders(account)],
+        }
+
+    async def _transfer(self, wish: Wish) -> Any:
+
+        account = str(wish.get("account") or self._exchange.venue.accounts()[0])
+        number = self._exchange.venue.transfer(account, str(wish["asset"]), Decimal(str(wish["amount"])))
+        self._exchange.publish()
+        self._exchange.save()
+        return {"tranId": number}
+
+
+_EVERYTHING = 1_000_000
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {"number": fault.number, "kind": fault.kind, "paths": list(fault.paths), "times": fault.times}
+
+
+def _json(found: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(found), status=status, content_type="application/json")

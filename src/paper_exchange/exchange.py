@@ -1,0 +1,197 @@
+"""Floor 3, paper exchange: the venue with its clock, its listeners and its memory; everything but the network."""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from hashlib import blake2b
+
+from src.core.clock import SystemClock, instant_of, monotonic_s
+from src.core.errors import DataRefused
+from src.core.market import Instrument
+from src.paper_exchange.charts import Charts
+from src.paper_exchange.config import PaperConfig
+from src.paper_exchange.contracts import CONTRACTS, Contract
+from src.paper_exchange.events import Event
+from src.paper_exchange.faults import Faults
+from src.paper_exchange.limits import Limits
+from src.paper_exchange.listen_keys import ListenKey, ListenKeys
+from src.paper_exchange.markets import Market, OpenedMarket
+from src.paper_exchange.pace import Anchor, Pace
+from src.paper_exchange.path import MINUTE_MS
+from src.paper_exchange.store import Store
+from src.paper_exchange.tape import Tick, ticks_of
+from src.paper_exchange.venue import Venue
+
+# A replay begins so many minutes into its file (or a quarter of it), so that there is a past to look at.
+PAST_MINUTES = 11_520
+# A picture is saved at most so often, and never for more than a fiftieth of the time.
+SAVE_EVERY_S = 0.2
+SAVE_SHARE = 50
+IDLE_SAVE_S = 30.0
+
+EventSink = Callable[[list[Event]], None]
+KeySink = Callable[[ListenKey], None]
+
+
+class Exchange:
+    """One paper exchange; ``tick`` brings it to the present, and everybody calls it before asking anything."""
+
+    def __init__(self, config: PaperConfig, market: OpenedMarket, store: Store) -> None:
+        self.config = config
+        self.market = market
+        self.contracts: dict[str, Contract] = {
+            symbol: contract for symbol, contract in CONTRACTS.items() if symbol in market.symbols
+        }
+        if not self.contracts:
+            raise DataRefused(f"the market {config.market} has none of {', '.join(CONTRACTS)}")
+        self.instruments: dict[str, Instrument] = {
+            symbol: contract.rules for symbol, contract in self.contracts.items()
+        }
+        self.limits = Limits()
+        self.faults = Faults()
+        self.listen_keys = ListenKeys()
+        self.on_events: list[EventSink] = []
+        self.on_expired_key: list[KeySink] = []
+        self._store = store
+        self._dirty = True
+        self._next_save_s = 0.0
+        self._last_save_s = 0.0
+        self._ticks: dict[tuple[str, int], list[Tick]] = {}
+        saved = store.load()
+        if saved is not None and saved["world"] != self._world_name():
+            store.set_aside(str(saved["world"]), self._world_name())
+            saved = store.load()
+        anchor = Anchor(**saved["anchor"]) if saved else Anchor(start_of(market, config), _wall_ms(), False)
+        self.pace = Pace(anchor, config.speed, market.end_ms)
+        start_ms = int(saved["venue_ms"]) if saved else int(anchor.market_ms)
+        self.venue = Venue(market, start_ms, contracts=self.contracts, balance=config.balance)
+        if saved:
+            self.venue.restore(saved["venue"])
+            self.listen_keys.restore(saved["listen_keys"])
+        self.quotes = self.venue.quotes
+        self.charts = Charts(market, self.quotes, lambda: self.venue.now_ms)
+        for key in config.keys.secrets:
+            self.venue.open_account(key)
+
+    def repeat(self, perform: Callable[[str, str, dict[str, str]], None]) -> int:
+        """Carry out the journal's commands once more, each at its instant, and return how many there were.
+
+        ``perform`` takes endpoint, account and parameters.
+        """
+        count = 0
+        for command in self._store.commands():
+            self.venue.advance(command.market_ms)
+            perform(command.endpoint, command.account, command.parameters)
+            count += 1
+        return count
+
+    def tick(self) -> int:
+        """Let everything happen up to now, tell the listeners, and return the market instant."""
+        now = self.pace.now_ms()
+        if now > self.venue.now_ms:
+            self.venue.advance(now)
+        self.publish()
+        return self.venue.now_ms
+
+    def publish(self) -> None:
+        """Tell the listeners what has happened since the last time."""
+        events = self.venue.drain()
+        if events:
+            self._dirty = True
+            for tell in self.on_events:
+                tell(events)
+        for key in self.listen_keys.expired(self.venue.now_ms):
+            self._dirty = True
+            for tell_key in self.on_expired_key:
+                tell_key(key)
+
+    def wire_ms(self) -> int:
+        """Return the time as the exchange tells it to clients: the market's, and a fault's skew."""
+        return self.pace.now_ms() + self.faults.skew_ms
+
+    def remember(self, account: str, endpoint: str, parameters: dict[str, str]) -> None:
+        """Write an accepted command to the disk; call before its answer is sent."""
+        self._store.append(self.venue.now_ms, account, endpoint, parameters)
+        self._dirty = True
+
+    def ticks(self, symbol: str, open_ms: int) -> list[Tick]:
+        """Return the aggregated trades of one minute, up to now; none in a gap."""
+        if self.market.candle(symbol, open_ms) is None:
+            return []
+        known = self._ticks.get((symbol, open_ms))
+        if known is None:
+            if len(self._ticks) > 4096:
+                self._ticks.clear()
+            known = ticks_of(self.quotes.minute(symbol, open_ms), self.instruments[symbol])
+            self._ticks[symbol, open_ms] = known
+        now = self.venue.now_ms
+        return known if open_ms + MINUTE_MS <= now else [tick for tick in known if tick.time_ms <= now]
+
+    def forget_ticks(self) -> None:
+        """Drop the trades made so far: prices were shocked."""
+        self._ticks.clear()
+
+    def save_if_due(self) -> None:
+        """Save a picture when something changed and the last one is long enough ago."""
+        now_s = monotonic_s()
+        if (self._dirty and now_s >= self._next_save_s) or now_s - self._last_save_s > IDLE_SAVE_S:
+            self.save()
+
+    def save(self) -> None:
+        """Save a picture of everything now."""
+        start_s = monotonic_s()
+        anchor = self.pace.anchor()
+        self._store.save(
+            {
+                "world": self._world_name(),
+                "anchor": asdict(anchor),
+                "venue_ms": self.venue.now_ms,
+                "venue": self.venue.snapshot(),
+                "listen_keys": self.listen_keys.snapshot(),
+            }
+        )
+        self._dirty = False
+        self._last_save_s = monotonic_s()
+        pause_s = max(SAVE_EVERY_S, SAVE_SHARE * (self._last_save_s - start_s))
+        self._next_save_s = self._last_save_s + pause_s
+
+    def close(self) -> None:
+        """Save, and let go of state file and market."""
+        self.save()
+        self._store.close()
+        self.market.close()
+
+    def _world_name(self) -> str:
+        """Name the world that the accounts live in: figures of two worlds are never mixed in one state file."""
+        spec, start = self.config.market, self.config.start
+        readable = re.sub(r"[^A-Za-z0-9]+", "-", spec.partition(":")[0])
+        return f"{readable}-{blake2b(f'{spec}|{start}'.encode(), digest_size=4).hexdigest()}"
+
+
+def start_of(market: OpenedMarket, config: PaperConfig) -> int:
+    """Return the market instant of a first start: ``PAPER_START``, or now, or a good way into a recording.
+
+    Raises:
+        DataRefused: the start is no instant, or lies outside the market.
+    """
+    if config.start:
+        return _chosen_start(market, config.start)
+    if market.end_ms is None:
+        return _wall_ms() - market.lag_ms
+    minutes = (market.end_ms - market.first_ms) // MINUTE_MS
+    past = PAST_MINUTES if minutes > 2 * PAST_MINUTES else minutes // 4
+    return market.first_ms + past * MINUTE_MS
+
+
+def _chosen_start(market: Market, text: str) -> int:
+    try:
+        start_ms = instant_of(text)
+    except ValueError:
+        raise DataRefused(f"PAPER_START={text} is no instant: write it as 2023-07-10T00:00:00") from None
+    if start_ms < market.first_ms or (market.end_ms is not None and start_ms >= market.end_ms):
+        raise DataRefused(f"PAPER_START={text} lies outside the market's recording")
+    return start_ms
+
+
+def _wall_ms() -> int:
+    return SystemClock().now_ms()

@@ -1,0 +1,179 @@
+"""Floor 3, paper exchange: its memory on disk - one state file, and a journal of what came after it.
+
+The state file is a whole picture, replaced atomically. Between two pictures every accepted command is appended to
+the journal and synced before its answer leaves, which costs the same however long the history has grown. After a
+crash the commands of the journal are carried out once more, each at its own market instant: the venue is a function
+of market and commands, so the outcome is the same.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from src.core.errors import SuiteError
+
+FORMAT = 1
+_PRIVATE = 0o600
+
+
+class StateCorrupt(SuiteError):
+    """The state file cannot be understood; it was left as it is."""
+
+
+class StateTaken(SuiteError):
+    """Another process works on the state file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One accepted request that changed something: at which market instant, by whom, what."""
+
+    number: int
+    market_ms: int
+    account: str
+    endpoint: str
+    parameters: dict[str, str]
+
+
+class Store:
+    """Keeps the state file; only one process at a time can have it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._journal_path = path.with_name(path.name + ".journal")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(path.with_name(path.name + ".lock"))
+        self._journal = -1
+        self._number = 0
+
+    @property
+    def number(self) -> int:
+        """Number of the last command."""
+        return self._number
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the last picture, None on a first start; raises ``StateCorrupt``."""
+        if not self.path.exists():
+            if self._journal_path.exists() and self._journal_path.stat().st_size:
+                raise StateCorrupt(f"{self._journal_path} has no state file {self.path} beside it: move it away")
+            return None
+        try:
+            state = orjson.loads(self.path.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise self._corrupt(str(error)) from error
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise self._corrupt(f"it is not of format {FORMAT}")
+        if not isinstance(state.get("number"), int):
+            raise self._corrupt("it does not say which command was its last")
+        self._number = state["number"]
+        return state
+
+    def commands(self) -> Iterator[Command]:
+        """Yield the commands that came after the picture; a torn last line was never answered and is left out."""
+        if not self._journal_path.exists():
+            return
+        lines = self._journal_path.read_bytes().split(b"\n")
+        for line in lines[:-1]:
+            command = self._command(line)
+            if command.number <= self._number:
+                continue
+            if command.number != self._number + 1:
+                raise self._corrupt(f"its journal jumps from command {self._number} to {command.number}")
+            self._number = command.number
+            yield command
+
+    def append(self, market_ms: int, account: str, endpoint: str, parameters: dict[str, str]) -> None:
+        """Write a command to the disk before its answer is sent."""
+        self._number += 1
+        line = orjson.dumps([self._number, market_ms, account, endpoint, parameters]) + b"\n"
+        if self._journal < 0:
+            self._journal = os.open(self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
+        os.write(self._journal, line)
+        os.fdatasync(self._journal)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the state file by this picture, atomically, and begin a new journal."""
+        data = orjson.dumps({"format": FORMAT, "number": self._number, **state}, option=orjson.OPT_APPEND_NEWLINE)
+        fresh = self.path.with_name(self.path.name + ".new")
+        _write_synced(fresh, data)
+        fresh.replace(self.path)
+        _sync_folder(self.path.parent)
+        self._begin_journal()
+
+    def close(self) -> None:
+        """Let go of journal and lock."""
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+        os.close(self._lock)
+
+    def set_aside(self, name: str, wanted: str) -> None:
+        """Put picture and journal away under ``name`` and bring back those once put away as ``wanted``."""
+        for path in (self.path, self._journal_path):
+            if path.exists():
+                path.replace(_aside(path, name))
+            if _aside(path, wanted).exists():
+                _aside(path, wanted).replace(path)
+        self._number = 0
+
+    def _begin_journal(self) -> None:
+        """The picture holds all commands; a crash before this point leaves lines that are skipped by number."""
+        if self._journal >= 0:
+            os.ftruncate(self._journal, 0)
+        elif self._journal_path.exists():
+            os.truncate(self._journal_path, 0)
+
+    def _command(self, line: bytes) -> Command:
+        try:
+            number, market_ms, account, endpoint, parameters = orjson.loads(line)
+            return Command(int(number), int(market_ms), str(account), str(endpoint), dict(parameters))
+        except (orjson.JSONDecodeError, TypeError, ValueError) as error:
+            raise self._corrupt(f"its journal has an unreadable line ({error})") from error
+
+    def _corrupt(self, why: str) -> StateCorrupt:
+        return StateCorrupt(f"the state file {self.path} is damaged: {why}. Move it away to begin anew.")
+
+
+def _aside(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.name}.{name}")
+
+
+def _locked(path: Path) -> int:
+    """Open and lock a file that holds our process number; raises ``StateTaken``."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+        os.close(handle)
+        raise StateTaken(
+            f"another paper exchange (process {holder}) works on the state file; "
+            "stop it, or give this one its own PAPER_STATE"
+        ) from None
+    os.ftruncate(handle, 0)
+    os.write(handle, f"{os.getpid()}\n".encode())
+    return handle
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
