@@ -9,17 +9,7 @@ service=paper_exchange title="Paper Exchange" short="paper exchange"
 command=("$python" -m src.paper_exchange)
 port="$(setting PAPER_PORT 3100)" port_setting=PAPER_PORT
 address="http://$(setting PAPER_HOST 127.0.0.1):$port"
-
-# It is a foreign party and does not read our .env: it is told what concerns it, through the environment.
-prepare() {
-    prepare_environment || return
-    local name
-    for name in PAPER_MARKET PAPER_SPEED PAPER_HOST PAPER_PORT PAPER_BALANCE PAPER_START PAPER_STATE PAPER_API_KEY \
-        PAPER_API_SECRET PAPER_CONTROL_TOKEN LOG_LEVEL; do
-        declare -gx "$name=$(setting "$name")"
-        if [[ -z ${!name} ]]; then unset "$name"; fi
-    done
-}
+prepare() { prepare_environment; }
 healthy() { "$python" -m src.health paper_exchange; }
 
 # shellcheck source=lib/service.sh

@@ -187,6 +187,8 @@ def _mode_problems(settings: Settings) -> list[str]:
             problems.append("TRADING_MODE=live contradicts USE_TESTNET=true: change one of them.")
         if settings.trading_mode == "testnet" and not settings.use_testnet:
             problems.append("TRADING_MODE=testnet contradicts USE_TESTNET=false: change one of them.")
+    if settings.mode == "paper" and settings.paper_market == "mirror" and settings.paper_speed != 1:
+        problems.append("PAPER_MARKET=mirror runs with the real market: write PAPER_SPEED=1.")
     if settings.mode != "paper":
         problems += _account_problems(settings)
     host = urlsplit(settings.binance_base_url).hostname or ""
@@ -204,9 +206,7 @@ def _account_problems(settings: Settings) -> list[str]:
         if not value.get_secret_value():
             problems.append(f"{name.upper()} is empty: write yours, or TRADING_MODE=paper to need none.")
         elif is_example(value):
-            problems.append(
-                f"{name.upper()} is the example value: write yours, or leave both keys empty for paper."
-            )
+            problems.append(f"{name.upper()} is the example value: write yours, or leave both keys empty for paper.")
     if settings.mode == "live":
         for name in ("flask_secret_key", "bot_control_pin"):
             problems += _weak(name, getattr(settings, name), "before live trading")
@@ -218,9 +218,7 @@ def _risk_problems(settings: Settings) -> list[str]:
     problems = []
     share, total = settings.position_percentage, settings.max_total_position_percentage
     if share > total:
-        problems.append(
-            f"POSITION_PERCENTAGE={share} exceeds MAX_TOTAL_POSITION_PERCENTAGE={total}: lower the first."
-        )
+        problems.append(f"POSITION_PERCENTAGE={share} exceeds MAX_TOTAL_POSITION_PERCENTAGE={total}: lower the first.")
     at_stake = Decimal(1) if settings.margin_type == "ISOLATED" else max(share, total)
     if settings.stop_loss_percentage * settings.leverage * at_stake >= Decimal("0.9"):
         problems.append(

@@ -108,7 +108,7 @@ class SettingFields(BaseSettings):
         pattern=r"^(synthetic(:\d+)?|mirror|replay:.+)$",
         description="synthetic, synthetic:SEED, mirror, or replay:FILE[,FILE]",
     )
-    paper_speed: float = Field(1.0, gt=0, le=100_000, description="market seconds in a second, above 0")
+    paper_speed: float = Field(1.0, gt=0, le=10_000, description="market seconds in a second, above 0, at most 10000")
     paper_host: str = Field("127.0.0.1", description="an address of this machine's loopback")
     paper_port: int = _port(3100)
     paper_balance: Decimal = Field(Decimal(10_000), gt=0, description="USDT above 0")

@@ -161,6 +161,7 @@ def test_all_problems_are_told_at_once_single_and_joint_ones(load):
         ("PAPER_HOST", "0.0.0.0"),
         ("PAPER_MARKET", "replay:"),
         ("PAPER_SPEED", "inf"),
+        ("PAPER_SPEED", "20000"),
         ("API_CORS_ORIGINS", "*"),
         ("OPENAI_BASE_URL", "file:///etc/passwd"),
         ("DASHBOARD_PORT", "70000"),
@@ -216,15 +217,18 @@ def test_live_refuses_an_env_file_that_others_can_read(load, permissions):
 
 
 def test_example_keys_do_not_reach_the_testnet(load):
-    problems = problems_of(
-        load, BINANCE_API_KEY="your_testnet_api_key", BINANCE_SECRET_KEY="your_testnet_secret_key"
-    )
+    problems = problems_of(load, BINANCE_API_KEY="your_testnet_api_key", BINANCE_SECRET_KEY="your_testnet_secret_key")
     assert len(problems) == 2
 
 
 def test_paper_and_testnet_never_speak_to_the_real_exchange(load):
     (problem,) = problems_of(load, BINANCE_BASE_URL="https://fapi.binance.com")
     assert "BINANCE_BASE_URL" in problem
+
+
+def test_a_mirror_of_the_real_market_cannot_run_faster(load):
+    (problem,) = problems_of(load, PAPER_MARKET="mirror", PAPER_SPEED="60")
+    assert "PAPER_SPEED=1" in problem
 
 
 @pytest.mark.parametrize("name", ["DASHBOARD_HOST", "MCP_HOST"])
