@@ -144,6 +144,8 @@ def trade_sums(row: dict[str, Any] | RowMapping, sign: int) -> dict[str, Any]:
         "wins": sign * (row["pnl"] > 0),
         "losses": sign * (row["pnl"] < 0),
         "realized_pnl": sign * row["pnl"],
+        "won": sign * max(row["pnl"], Decimal(0)),
+        "lost": sign * min(row["pnl"], Decimal(0)),
         "fees": sign * row["fees"],
         "funding": sign * row["funding"],
     }

@@ -62,7 +62,7 @@ class Money(TypeDecorator[Decimal]):
         """Return the Decimal that was written."""
         if value is None or isinstance(value, Decimal):
             return value
-        return Decimal(repr(value))
+        return _DIGITS.create_decimal(repr(value))  # takes off what adding doubles left behind a SUM, too
 
 
 metadata = MetaData(
@@ -110,10 +110,13 @@ def _words(name: str, nullable: bool = False) -> Column[str]:
     return Column(name, Text, nullable=nullable, server_default=None if nullable else text("''"))
 
 
-def _newest_first(table: str, *keys: str) -> list[Index]:
-    """One index for each key (and one for all rows) that hands out rows by time: a page needs no sorting."""
+def _newest_first(table: str, *keys: str, and_so: tuple[str, ...] = ()) -> list[Index]:
+    """One index for each key (and one for all rows) that hands out rows by time: a page needs no sorting.
+
+    ``and_so`` are columns by which an index drops rows before it looks them up.
+    """
     leads: list[tuple[str, ...]] = [(), *((key,) for key in keys)]
-    return [Index(f"ix_{table}_{'_'.join((*lead, 'time'))}", *lead, "timestamp", "id") for lead in leads]
+    return [Index(f"ix_{table}_{'_'.join((*lead, 'time'))}", *lead, "timestamp", "id", *and_so) for lead in leads]
 
 
 signals = Table(
@@ -177,9 +180,7 @@ trades = Table(
         for name in ("exit_client_id", "stop_client_id", "target_client_id")
     ),
     UniqueConstraint("bot_id", "mode", "world", "entry_client_id"),
-    *_newest_first("trades", "symbol", "bot_id", "status", "side"),
-    Index("ix_trades_time_pnl", "timestamp", "id", "pnl"),
-    Index("ix_trades_pnl", "pnl"),
+    *_newest_first("trades", "symbol", "bot_id", "status", "side", and_so=("pnl",)),
 )
 
 orders = Table(
@@ -262,6 +263,8 @@ daily_performance = Table(
     _money("transfers", nullable=False, start="0"),
     _flag("limit_hit"),
     _money("realized_pnl", nullable=False, start="0"),
+    _money("won", nullable=False, start="0"),
+    _money("lost", nullable=False, start="0"),
     _money("fees", nullable=False, start="0"),
     _money("funding", nullable=False, start="0"),
     _count("trades"),

@@ -36,10 +36,29 @@ from src.signals import Signal, SignalSide, Vote
 NOW = 1_795_343_400_000
 DAY = utc_day(NOW)
 INSTRUMENT = Instrument(
-    "BTCUSDT", "BTC", "USDT", *(Decimal(each) for each in ("0.1", "0.001", "0.001", "1000", "120", "5", "1", "1000000")), 1, 3
-)  # fmt: skip
-CONTEXT = MarketContext(65_000.0, -2.3, None, None, 54.2, 42, "bearish", "down_weak", "risk_off", "medium", NOW - 1000,
-                        "synthetic", (("btc_price", "exchange"),), (("eth_price", "away"),))  # fmt: skip
+    "BTCUSDT",
+    "BTC",
+    "USDT",
+    *(Decimal(each) for each in ("0.1", "0.001", "0.001", "1000", "120", "5", "1", "1000000")),
+    1,
+    3,
+)
+CONTEXT = MarketContext(
+    65_000.0,
+    -2.3,
+    None,
+    None,
+    54.2,
+    42,
+    "bearish",
+    "down_weak",
+    "risk_off",
+    "medium",
+    NOW - 1000,
+    "synthetic",
+    (("btc_price", "exchange"),),
+    (("eth_price", "away"),),
+)
 
 Bot = Callable[[], DatabaseJournal]
 
@@ -95,19 +114,46 @@ def intent(purpose: Purpose = Purpose.ENTRY, decided_ms: int = NOW, symbol: str 
 
 
 def filled(which: OrderIntent, price: str = "64250.7") -> Order:
-    return Order(which.client_id, "8389765500000000001", which.symbol, which.side, which.kind, OrderStatus.FILLED,
-                 which.quantity, which.quantity, Decimal(price), NOW + 200)  # fmt: skip
+    return Order(
+        which.client_id,
+        "8389765500000000001",
+        which.symbol,
+        which.side,
+        which.kind,
+        OrderStatus.FILLED,
+        which.quantity,
+        which.quantity,
+        Decimal(price),
+        NOW + 200,
+    )
 
 
 def trade(entry: OrderIntent, **changes: object) -> Trade:
-    opened = Trade(entry.symbol, Direction.LONG, Decimal("0.012"), Decimal("64250.7"), entry.decided_ms, 10,
-                   entry.client_id, stop_price=Decimal("62965.7"), target_price=Decimal("67463.2"))  # fmt: skip
+    opened = Trade(
+        entry.symbol,
+        Direction.LONG,
+        Decimal("0.012"),
+        Decimal("64250.7"),
+        entry.decided_ms,
+        10,
+        entry.client_id,
+        stop_price=Decimal("62965.7"),
+        target_price=Decimal("67463.2"),
+    )
     return replace(opened, **changes)
 
 
 def ended(entry: OrderIntent, gross: str = "12.5", fees: str = "0.77", exit_ms: int = NOW + 60_000) -> Trade:
-    return trade(entry, exit_price=Decimal("65000"), exit_ms=exit_ms, exit_client_id="x", exit_reason="signal_sell",
-                 gross_pnl=Decimal(gross), fees=Decimal(fees), funding=Decimal("-0.01"))  # fmt: skip
+    return trade(
+        entry,
+        exit_price=Decimal("65000"),
+        exit_ms=exit_ms,
+        exit_client_id="x",
+        exit_reason="signal_sell",
+        gross_pnl=Decimal(gross),
+        fees=Decimal(fees),
+        funding=Decimal("-0.01"),
+    )
 
 
 def turn(now_ms: int = NOW, verdict: Verdict = Verdict.HOLD, veto: str | None = None, strength: int = 3) -> Turn:
@@ -322,8 +368,17 @@ def test_positions_are_those_of_the_last_account_and_foreign_ones_are_marked(
 ) -> None:
     journal, entry = start(), intent()
     journal.open_trade(TradeStart(trade(entry), "s", "t"))
-    own = Position("BTCUSDT", Direction.LONG, Decimal("0.012"), Decimal("64250.7"), Decimal("64300"), Decimal("0.59"), 10,
-                   Decimal("58000.5"), NOW)  # fmt: skip
+    own = Position(
+        "BTCUSDT",
+        Direction.LONG,
+        Decimal("0.012"),
+        Decimal("64250.7"),
+        Decimal("64300"),
+        Decimal("0.59"),
+        10,
+        Decimal("58000.5"),
+        NOW,
+    )
     foreign = replace(own, symbol="ETHUSDT", direction=Direction.SHORT)
     journal.record_account(account(NOW, "10000", own, foreign))
     found = {row["symbol"]: row for row in rows(database, positions)}

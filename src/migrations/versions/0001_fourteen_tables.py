@@ -200,6 +200,8 @@ def _create_daily_performance() -> None:
         sa.Column("transfers", sa.Numeric(), server_default=sa.text("0"), nullable=False),
         sa.Column("limit_hit", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("realized_pnl", sa.Numeric(), server_default=sa.text("0"), nullable=False),
+        sa.Column("won", sa.Numeric(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lost", sa.Numeric(), server_default=sa.text("0"), nullable=False),
         sa.Column("fees", sa.Numeric(), server_default=sa.text("0"), nullable=False),
         sa.Column("funding", sa.Numeric(), server_default=sa.text("0"), nullable=False),
         sa.Column("trades", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -443,13 +445,11 @@ def _create_trades() -> None:
             "bot_id", "mode", "world", "entry_client_id", name=op.f("uq_trades_bot_id_mode_world_entry_client_id")
         ),
     )
-    op.create_index("ix_trades_bot_id_time", "trades", ["bot_id", "timestamp", "id"], unique=False)
-    op.create_index("ix_trades_pnl", "trades", ["pnl"], unique=False)
-    op.create_index("ix_trades_side_time", "trades", ["side", "timestamp", "id"], unique=False)
-    op.create_index("ix_trades_status_time", "trades", ["status", "timestamp", "id"], unique=False)
-    op.create_index("ix_trades_symbol_time", "trades", ["symbol", "timestamp", "id"], unique=False)
-    op.create_index("ix_trades_time", "trades", ["timestamp", "id"], unique=False)
-    op.create_index("ix_trades_time_pnl", "trades", ["timestamp", "id", "pnl"], unique=False)
+    op.create_index("ix_trades_bot_id_time", "trades", ["bot_id", "timestamp", "id", "pnl"], unique=False)
+    op.create_index("ix_trades_side_time", "trades", ["side", "timestamp", "id", "pnl"], unique=False)
+    op.create_index("ix_trades_status_time", "trades", ["status", "timestamp", "id", "pnl"], unique=False)
+    op.create_index("ix_trades_symbol_time", "trades", ["symbol", "timestamp", "id", "pnl"], unique=False)
+    op.create_index("ix_trades_time", "trades", ["timestamp", "id", "pnl"], unique=False)
 
 
 def _create_training_runs() -> None:
