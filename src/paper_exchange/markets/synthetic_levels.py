@@ -30,7 +30,7 @@ HOUR_SIGMA = np.array(
     ]
 ).ravel()
 
-_DAILY_CHANGE, _SEASON_OF_YEARS, _DAYS_LONG, _HOURS_LONG, _OWN = 0, 100, 101, 102, 110
+_DAILY_CHANGE, _WEEKS_LONG, _DAYS_LONG, _HOURS_LONG, _OWN = 80, 100, 101, 102, 110
 
 
 class Tempo(NamedTuple):
@@ -100,7 +100,7 @@ def _day_variances(seed: int, first: int, count: int) -> Floats:
 def _log_sigma(seed: int, first: int, days: int, steps_an_hour: int) -> Floats:
     """Return log volatility without seasons: rows are sources, columns ``days * 24 * steps_an_hour`` instants."""
     hours = days * HOURS + 1
-    slow = SLOW.swing * smooth_normals(seed, _SEASON_OF_YEARS, first, days + 1, SLOW.memory)
+    slow = SLOW.swing * smooth_normals(seed, _WEEKS_LONG, first, days + 1, SLOW.memory)
     middle = MIDDLE.swing * smooth_normals(seed, _DAYS_LONG, first * HOURS, hours, MIDDLE.memory)
     quick = QUICK.swing * smooth_normals(seed, _HOURS_LONG, first * HOURS, hours, QUICK.memory)
     own = [OWN.swing * smooth_normals(seed, _OWN + k, first, days + 1, OWN.memory) for k in range(SOURCES)]

@@ -3,7 +3,8 @@
 Each source of news gets a variance for every minute (slow volatility, seasons, bursts, and now and then a shock),
 scaled so that the day's total is the one its level was drawn with; then normal moves of these variances are bent
 into a bridge. Given the variances this is the exact law of a free walk: no minute foretells the direction of
-another, and a jump is not walked back.
+another, and a jump is not walked back. On top of it the last trade of a minute bounces a little around the price,
+which gives the slight reversal of real minutes (variance ratio about 0.97): far less than a trade costs.
 """
 
 import math
@@ -33,10 +34,20 @@ MINUTE_SIGMA_OF_HOUR = np.array(
 ).ravel()
 
 # What the streams of chance are for; a source or a coin adds its number.
-_SHARED_BURST, _BURST, _MOVE, _GAP, _WICK_UP, _WICK_DOWN = 200, 210, 220, 230, 240, 250
-_SHARED_ACTIVITY, _ACTIVITY, _NOISE, _TRADES, _TAKER, _TAKER_NOISE, _SHOCK = 260, 270, 280, 290, 300, 310, 320
+_SHARED_BURST, _BURST, _MOVE, _GAP, _WICK_UP, _WICK_DOWN = 200, 210, 225, 230, 240, 250
+_SHARED_ACTIVITY, _ACTIVITY, _NOISE, _TRADES, _TAKER, _TAKER_NOISE, _SHOCK, _BOUNCE = (
+    260,
+    270,
+    280,
+    290,
+    300,
+    310,
+    320,
+    330,
+)
 
 _CALM_MOVE_SHARE = 0.055  # a minute that moves less than this share of its sigma leaves the last price where it was
+_BOUNCE_SHARE = 0.12  # of a sigma: how far the last trade of a minute lies beside the price it stands for
 _GAP_CHANCE = 0.25  # of opening one tick above the close before, and as much of one below
 
 _PRICE_UNITS = np.array([10.0**coin.price_digits for coin in COINS])[:, None]
@@ -77,7 +88,8 @@ def make_day(seed: int, day: int, levels: Levels) -> DayCandles:
     calm_sigma = np.sqrt(LOADINGS**2 @ calm)
     start, end = levels.levels(day), levels.levels(day + 1)
     moves = LOADINGS @ _bridge(chance, variances, end - start)
-    before, close = _closes(LOADINGS @ start, LOADINGS @ end, moves, calm_sigma)
+    bounce = _BOUNCE_SHARE * calm_sigma * chance.normal(_BOUNCE, len(COINS))
+    before, close = _closes(LOADINGS @ start, LOADINGS @ end, moves, bounce, calm_sigma)
     return _dressed(chance, before, close, sigma, calm_sigma)
 
 
@@ -123,12 +135,12 @@ def _bridge(chance: _Chance, variances: Floats, change: Floats) -> Floats:
     return np.asarray(free + variances * missing[:, None])
 
 
-def _closes(start: Floats, end: Floats, moves: Floats, calm_sigma: Floats) -> tuple[Whole, Whole]:
+def _closes(start: Floats, end: Floats, moves: Floats, bounce: Floats, calm_sigma: Floats) -> tuple[Whole, Whole]:
     """Return the close before the day and the closes of its minutes, in ticks.
 
     Both midnights come from the levels alone, so that neighbouring days agree on them to the tick.
     """
-    path = (_USUAL_LOG_PRICE + start)[:, None] + np.cumsum(moves, axis=1)
+    path = (_USUAL_LOG_PRICE + start)[:, None] + np.cumsum(moves, axis=1) + bounce
     path[:, -1] = _USUAL_LOG_PRICE + end
     felt = np.abs(moves) > _CALM_MOVE_SHARE * calm_sigma
     felt[:, 0] = felt[:, -1] = True
