@@ -24,10 +24,14 @@ Arrays = dict[str, NDArray[Any]]
 LARGEST_BYTES = 256 * 1024 * 1024
 _ABOUT = "about"
 _HARMLESS = {
-    (module, name)
-    for root in ("numpy._core", "numpy.core")
-    for module, name in ((f"{root}.multiarray", "_reconstruct"), (f"{root}.multiarray", "scalar"))
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("collections", "OrderedDict"), ("_codecs", "encode")}
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+}
 
 
 def write_model(path: Path, arrays: Arrays, about: dict[str, Any]) -> str:
@@ -86,6 +90,7 @@ def read_pickle(path: Path) -> object:
 
 class _HarmlessUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        module = module.replace("numpy.core.", "numpy._core.")  # as numpy called it before version 2
         if (module, name) not in _HARMLESS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module, name)

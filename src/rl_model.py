@@ -91,18 +91,23 @@ def learn_one(
     at first, then one that forgets.
     """
     visits[state] += 1
-    step = 1.0 / visits[state]
-    step = max(step, learning_rate)
+    step = max(1.0 / visits[state], learning_rate)
+    follows = (best_value(value, next_state, 0), best_value(value, next_state, 1), best_value(value, next_state, 2))
     for position in range(lowest, 2):
+        row = position + 1
         for action in range(3):
             after = position_after(position, action, lowest)
-            best = value[next_state, after + 1, 0]
-            best = max(best, value[next_state, after + 1, 1])
-            best = max(best, value[next_state, after + 1, 2])
-            target = after * price_return - cost * abs(after - position) + discount * best
-            row = position + 1
+            target = after * price_return - cost * abs(after - position) + discount * follows[after + 1]
             value[state, row, action] += step * (target - value[state, row, action])
             mean_square[state, row, action] += step * (target * target - mean_square[state, row, action])
+
+
+def best_value(value: Array, state: int, row: int) -> float:
+    """Return the highest value in a row of the table. Compiles under numba."""
+    best = value[state, row, 0]
+    for action in range(1, 3):
+        best = max(best, value[state, row, action])
+    return float(best)
 
 
 def learn_pass(
