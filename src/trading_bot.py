@@ -32,7 +32,7 @@ from src.service import notify_manager, run_process
 from src.settings import Settings
 from src.trader import Trader
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("trading_bot")
 
 VERSION = "0.1.0"
 _INTERVAL = "1m"
