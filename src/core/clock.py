@@ -36,9 +36,11 @@ class SystemClock:
 
 
 class ExchangeClock:
-    """The exchange's clock, carried on between two looks at it; never runs backwards.
+    """The exchange's clock, carried on between two looks at it.
 
-    ``follow`` sets it; between two calls it advances by the wall's monotonic time multiplied by ``speed``.
+    ``follow`` sets it; between two calls it advances by the wall's monotonic time multiplied by ``speed``. Small
+    corrections never turn it back; the first look (until then it shows the machine's time), and one that finds it
+    more than a minute ahead, do.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -49,6 +51,7 @@ class ExchangeClock:
         self._anchor_ms = float(time.time_ns() // 1_000_000)
         self._anchor_s = time.monotonic()
         self._last_ms = 0
+        self._followed = False
 
     @property
     def speed(self) -> float:
@@ -60,13 +63,16 @@ class ExchangeClock:
         with self._lock:
             self._anchor_ms = server_ms + round_trip_s * 500.0 * self._speed
             self._anchor_s = time.monotonic()
+            if not self._followed or self._last_ms - self._anchor_ms > MINUTE_MS * self._speed:
+                self._last_ms = 0
+            self._followed = True
 
     def offset_ms(self) -> int:
         """Return by how much this clock is ahead of the machine's."""
         return self.now_ms() - time.time_ns() // 1_000_000
 
     def now_ms(self) -> int:
-        """Return the exchange's time; equal or later than at any earlier call."""
+        """Return the exchange's time; equal or later than at any earlier call since the last correction."""
         with self._lock:
             passed_s = time.monotonic() - self._anchor_s
             self._last_ms = max(self._last_ms, int(self._anchor_ms + passed_s * 1000.0 * self._speed))
