@@ -4,7 +4,6 @@ A page is read backwards in time along an index, from where the last one ended, 
 what the first does, and rows written meanwhile neither repeat nor vanish.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -15,8 +14,9 @@ from src.core.clock import instant_of, utc_text
 from src.schema import news_articles, orders, signals, trades
 
 MOST_ROWS = 1_000
-MOST_COUNTED = 2_000
+MOST_COUNTED = 1_000
 MOST_VOTES = 6  # strength is a number of votes
+_SCOPE = ("bot_id", "mode", "world", "symbol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Scope:
 
     def conditions(self, table: Table) -> list[ColumnElement[bool]]:
         """Return what a row of ``table`` must meet."""
-        wanted = {"bot_id": self.bot_id, "mode": self.mode, "world": self.world, "symbol": self.symbol}
-        return [table.c[name] == value for name, value in wanted.items() if value is not None and name in table.c]
+        wanted = {name: getattr(self, name) for name in _SCOPE if name in table.c}
+        return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,21 +124,25 @@ def signal_queries(wanted: SignalFilter) -> list[Select[Any]]:
     "At least 4 votes" is asked as "4" and "5" and "6": each alone is read from its index in the order of time,
     while a range of strengths would have to be sorted.
     """
-    query = _between(select(signals).where(*wanted.scope.conditions(signals)), signals, wanted.start, wanted.end)
-    if wanted.signal_type is not None:
-        query = query.where(signals.c.signal_type == wanted.signal_type)
-    if wanted.acted is not None:
-        query = query.where(signals.c.acted == wanted.acted)
+    rare = "acted" if wanted.acted else "signal_type" if wanted.signal_type in {"BUY", "SELL"} else ""
+    equal = {"acted": wanted.acted, "signal_type": wanted.signal_type}
     if wanted.min_strength is None or wanted.min_strength <= 0:
-        return [query]
+        return [_query(signals, rare, wanted.scope, equal, wanted.start, wanted.end)]
+    if wanted.acted:  # rare enough to look at each
+        query = _query(signals, rare, wanted.scope, equal, wanted.start, wanted.end)
+        return [query.where(_tested(signals.c.strength) >= wanted.min_strength)]
     strengths = range(wanted.min_strength, MOST_VOTES + 1)
-    return [query.where(signals.c.strength == strength) for strength in strengths]
+    return [
+        _query(signals, "strength", wanted.scope, equal | {"strength": strength}, wanted.start, wanted.end)
+        for strength in strengths
+    ]
 
 
 def trade_queries(wanted: TradeFilter) -> list[Select[Any]]:
     """Return the query for the trades wanted."""
-    query = _between(select(trades).where(*wanted.scope.conditions(trades)), trades, wanted.start, wanted.end)
-    query = _equal(query, trades, status=wanted.status, side=wanted.side)
+    rare = "status" if wanted.status == "open" else ""
+    equal = {"status": wanted.status, "side": wanted.side}
+    query = _query(trades, rare, wanted.scope, equal, wanted.start, wanted.end)
     if wanted.min_pnl is not None:
         query = query.where(trades.c.pnl >= wanted.min_pnl)
     if wanted.max_pnl is not None:
@@ -148,14 +152,15 @@ def trade_queries(wanted: TradeFilter) -> list[Select[Any]]:
 
 def order_queries(wanted: OrderFilter) -> list[Select[Any]]:
     """Return the query for the orders wanted."""
-    query = _between(select(orders).where(*wanted.scope.conditions(orders)), orders, wanted.start, wanted.end)
-    return [_equal(query, orders, status=wanted.status, purpose=wanted.purpose, finished=wanted.finished)]
+    rare = "finished" if wanted.finished is False else "status" if wanted.status else ""
+    equal = {"finished": wanted.finished, "status": wanted.status, "purpose": wanted.purpose}
+    return [_query(orders, rare, wanted.scope, equal, wanted.start, wanted.end)]
 
 
 def news_queries(wanted: NewsFilter) -> list[Select[Any]]:
     """Return the query for the articles wanted."""
-    query = _between(select(news_articles), news_articles, wanted.start, wanted.end)
-    return [_equal(query, news_articles, world=wanted.world, source=wanted.source, sentiment=wanted.sentiment)]
+    equal = {"source": wanted.source, "sentiment": wanted.sentiment, "world": wanted.world}
+    return [_query(news_articles, "", Scope(), equal, wanted.start, wanted.end)]
 
 
 def read_page(
@@ -186,10 +191,11 @@ def page_statement(
     newest = [query.order_by(*(column.desc() for column in place)) for query in queries]
     if len(newest) == 1:
         return newest[0].limit(limit).offset(offset)
-    parts = [select(query.limit(limit + offset).subquery()) for query in newest]
+    parts = [select(query.with_only_columns(*place).limit(limit + offset).subquery()) for query in newest]
     merged = union_all(*parts).subquery()
-    whole = select(*(merged.c[column.name].label(column.name) for column in table.c))
-    return whole.order_by(merged.c.timestamp.desc(), merged.c.id.desc()).limit(limit).offset(offset)
+    chosen = select(merged.c.id).order_by(merged.c.timestamp.desc(), merged.c.id.desc()).limit(limit).offset(offset)
+    whole = select(table).where(table.c.id.in_(chosen))
+    return whole.order_by(*(column.desc() for column in place))
 
 
 def count_up_to(connection: Connection, table: Table, queries: list[Select[Any]], most: int) -> int:
@@ -203,16 +209,27 @@ def count_up_to(connection: Connection, table: Table, queries: list[Select[Any]]
     return counted
 
 
-def _equal(query: Select[Any], table: Table, **wanted: object) -> Select[Any]:
-    conditions: Iterable[ColumnElement[bool]] = (
-        table.c[name] == value for name, value in wanted.items() if value is not None
+def _query(
+    table: Table, rare: str, scope: Scope, equal: dict[str, Any], start: str | None, end: str | None
+) -> Select[Any]:
+    """The rows that equal what is wanted, and lie in time.
+
+    One condition leads to the rows along its index (``rare``, else the symbol, else the first wanted, else the
+    bot); the others are worded so that they only test: a database that knows nothing of its rows would else take
+    the index of the bot, whose rows are nearly all.
+    """
+    everything = equal | {name: getattr(scope, name) for name in _SCOPE if name in table.c}
+    wanted = {name: value for name, value in everything.items() if value is not None}
+    lead = rare or next((name for name in ("symbol", *equal, "bot_id") if name in wanted), "")
+    tests = (
+        table.c[name] == value if name == lead else _tested(table.c[name]) == value for name, value in wanted.items()
     )
-    return query.where(*conditions)
-
-
-def _between(query: Select[Any], table: Table, start: str | None, end: str | None) -> Select[Any]:
+    query = select(table).where(*tests)
     if start is not None:
         query = query.where(table.c.timestamp >= utc_bound(start))
-    if end is not None:
-        query = query.where(table.c.timestamp < utc_bound(end))
-    return query
+    return query if end is None else query.where(table.c.timestamp < utc_bound(end))
+
+
+def _tested(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column itself, in words for which no index serves."""
+    return func.coalesce(column, column)

@@ -203,7 +203,7 @@ def test_totals_are_exact_where_counters_know_and_bounded_where_not(
     assert reports.signals(SignalFilter(start=utc_text(NOON + 3))).total == 4
     fill(database, signals, (signal_row(number) for number in range(2_500)))
     page = reports.signals(SignalFilter(start="2026-11-22"), limit=1)
-    assert (page.total, page.more) == (2_000, True)
+    assert (page.total, page.more) == (1_000, True)
 
 
 TABLE_QUERIES = {
@@ -222,6 +222,9 @@ FILTERS = [
     ("signals", SignalFilter(min_strength=4)),
     ("signals", SignalFilter(acted=True)),
     ("signals", SignalFilter(scope=BTC, min_strength=3, start="2026-11-22")),
+    ("signals", SignalFilter(scope=PAPER, signal_type="SELL")),
+    ("signals", SignalFilter(scope=Scope("main", "paper", "synthetic", "ETHUSDT"), min_strength=4, acted=False)),
+    ("signals", SignalFilter(scope=PAPER, min_strength=1, acted=True)),
     ("signals", SignalFilter(start="2026-11-22", end="2026-11-23")),
     ("trades", TradeFilter()),
     ("trades", TradeFilter(scope=BTC)),
@@ -250,7 +253,9 @@ def test_every_filter_reads_along_an_index(filled: TradingDatabase, name: str, w
             text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
             plan = [row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + text.replace("%", "%%"))]
             of_table = [step for step in plan if name in step]
-            assert of_table and all("USING INDEX" in step or "USING COVERING INDEX" in step for step in of_table), plan
+            assert of_table and not any(step.startswith(f"SCAN {name}") and "INDEX" not in step for step in of_table), (
+                plan
+            )
             merged = len(queries(wanted)) > 1  # a few hundred rows of the parts may be sorted once
             assert merged or not any("TEMP B-TREE" in step for step in plan), plan
 
@@ -271,7 +276,7 @@ def test_pages_of_200_000_signals_take_a_few_milliseconds(database: TradingDatab
                 times.append((time.perf_counter() - began) * 1000)
             slowest[str(wanted)] = sorted(times)[7]
     print(*(f"{taken:7.2f} ms  {wanted}" for wanted, taken in slowest.items()), sep="\n")
-    assert max(slowest.values()) < 50, slowest
+    assert max(slowest.values()) < 50, slowest  # alone on this machine: 2 to 5
 
 
 def test_stats_since_an_instant_equal_a_count_row_by_row(
