@@ -39,6 +39,7 @@ from src.journal import TradeStart, Turn
 from src.journal_rows import (
     last_exits,
     last_results,
+    limit_days,
     open_starts,
     order_figures,
     order_row,
@@ -96,6 +97,7 @@ class DatabaseJournal:
             self._starts = {each.trade.entry_client_id: each for each in open_starts(connection, self._own(trades))}
             self._results = last_results(connection, self._own(trades), _RESULTS_KEPT)
             self._exits = last_exits(connection, self._own(orders))
+            self._limit_days = limit_days(connection, self._own(daily_performance))
             self._highest = connection.execute(self._highest_day("")).scalar() or Decimal(0)
 
     def plan_order(self, intent: OrderIntent) -> None:
@@ -286,7 +288,12 @@ class DatabaseJournal:
     def limit_hit(self, day: str, loss: Decimal) -> None:
         """Note, behind, that the day's loss limit was reached."""
         log.error("daily loss limit reached: day=%s loss=%s", day, loss)
+        self._limit_days.add(day)
         self._later(lambda connection: self._set_day(connection, EVERY, day, {"limit_hit": True}))
+
+    def limit_was_hit(self, day: str) -> bool:
+        """Return whether the day's loss limit was noted as reached, by this process or an earlier one."""
+        return day in self._limit_days
 
     def add_transfer(self, day: str, amount: Decimal) -> None:
         """Note, behind, money that was paid in (above 0) or out: it is no profit of the day."""
@@ -423,3 +430,4 @@ class DatabaseJournal:
 
 def _new_row(connection: Connection, table: Table, row: dict[str, Any]) -> Any:
     return insert_or(connection, table).values(row).on_conflict_do_nothing()
+

@@ -81,6 +81,9 @@ class Journal(Protocol):
     def limit_hit(self, day: str, loss: Decimal) -> None:
         """Note that the day's loss limit was reached."""
 
+    def limit_was_hit(self, day: str) -> bool:
+        """Return whether the day's loss limit was noted as reached."""
+
     def breaker(self) -> BreakerState:
         """Return the circuit breaker's state; TRIPPED when it cannot be read."""
 
@@ -192,6 +195,10 @@ class MemoryJournal:
     def limit_hit(self, day: str, loss: Decimal) -> None:
         """Keep the day's loss."""
         self.limits_hit[day] = loss
+
+    def limit_was_hit(self, day: str) -> bool:
+        """Return whether the day's loss was kept."""
+        return day in self.limits_hit
 
     def breaker(self) -> BreakerState:
         """Return the state kept."""

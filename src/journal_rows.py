@@ -12,7 +12,7 @@ from src.core.clock import instant_of, utc_text
 from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side
 from src.core.portfolio import Direction, Position, Trade
 from src.journal import TradeStart, Turn
-from src.schema import orders, trades
+from src.schema import EVERY, daily_performance, orders, trades
 
 Owned = Callable[[str], dict[str, Any]]  # the owner's columns and the symbol's, for any row
 
@@ -227,3 +227,13 @@ def _trade(row: Row[Any]) -> Trade:
         stop_price=row.stop_price,
         target_price=row.target_price,
     )
+
+def limit_days(connection: Connection, own: ColumnElement[bool]) -> set[str]:
+    """Return the last days on which the loss limit was reached."""
+    query = (
+        select(daily_performance.c.day)
+        .where(own, daily_performance.c.symbol == EVERY, daily_performance.c.limit_hit.is_(True))
+        .order_by(daily_performance.c.day.desc())
+        .limit(7)
+    )
+    return set(connection.execute(query).scalars())

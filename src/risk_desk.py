@@ -40,7 +40,6 @@ class RiskDesk:
         self._armed_ms = -1
         self._day = ""
         self._day_start: Decimal | None = None
-        self._limit_noted = ""
         self._errors_ms: deque[int] = deque(maxlen=1_000)
         self._usual_volatility: float | None = None
         self._figures_are_old = True
@@ -66,6 +65,14 @@ class RiskDesk:
         start = self.day_start(account)
         return start is not None and loss_share(start, account.equity) >= self._limits.max_daily_loss_share
 
+    @property
+    def halt_reason(self) -> str:
+        """Why the whole bot may open nothing: a person's pause, or a loss limit reached earlier this UTC day."""
+        day = utc_day(self._clock.now_ms())
+        if self._journal.limit_was_hit(day):
+            return f"the loss limit of {day} was reached; entries wait for the next UTC day"
+        return self.pause_reason
+
     def note_exchange_error(self) -> None:
         """Count a failure of the exchange."""
         self._errors_ms.append(self._clock.now_ms())
@@ -76,8 +83,8 @@ class RiskDesk:
 
     def note_exit(self, reason: str, seen: Observation) -> None:
         """Write down the day's loss limit, once a day, when it closes a position."""
-        if reason == "daily_loss" and self._limit_noted != self._day and seen.account and self._day_start:
-            self._limit_noted = self._day
+        new = reason == "daily_loss" and not self._journal.limit_was_hit(self._day)
+        if new and seen.account is not None and self._day_start is not None:
             self._journal.limit_hit(self._day, self._day_start - seen.account.equity)
 
     def look(self, account: Account | None, indicators: Indicators | None, candle: Candle | None) -> BreakerLook:

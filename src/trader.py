@@ -250,7 +250,7 @@ class Trader:
             context=context,
             breaker_tripped=breaker.tripped,
             breaker_reason=breaker.reason,
-            halt_reason=self._trouble or self._keeper.halt_reason or self._risk.pause_reason,
+            halt_reason=self._trouble or self._keeper.halt_reason or self._risk.halt_reason,
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
             stopping=self._stopping(),

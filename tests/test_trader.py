@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from src.circuit_breaker_state import BreakerLimits, BreakerStatus
+from src.core.clock import utc_day
 from src.core.portfolio import Direction
 from src.decision import DecisionRules, Verdict
 from src.risk_desk import RiskDesk
@@ -155,6 +156,19 @@ def test_the_daily_loss_limit_closes_and_lets_nobody_in_until_midnight():
         assert turn.decision.verdict is Verdict.HOLD
     assert vetoes == {False}
     assert len(world.journal.limits_hit) == 1
+
+
+def test_a_loss_limit_once_reached_holds_for_the_day_even_if_equity_comes_back():
+    world = World(walk(800))
+    trader, agent = trader_of(world)
+    agent.advice = advise(Action.BUY, 0.9)
+    world.at(300)
+    world.journal.limit_hit(utc_day(world.clock.now_ms()), Decimal(500))
+    for minute in range(300, 400):
+        world.at(minute)
+        decision = trader.run_trading_cycle().decision
+        assert decision.verdict is Verdict.HOLD
+        assert "loss limit" in next(gate.detail for gate in decision.gates if gate.name == "halt")
 
 
 def test_a_tripped_breaker_stops_entries_and_not_exits():
