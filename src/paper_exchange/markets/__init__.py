@@ -74,18 +74,18 @@ def open_market(spec: str) -> OpenedMarket:
     if kind == "synthetic":
         return _synthetic(rest.strip())
     if kind == "replay":
-        from .replay import ReplayMarket
+        from src.paper_exchange.markets.replay import ReplayMarket
 
         return ReplayMarket([Path(part).expanduser() for part in parts])
     if kind == "mirror":
-        from .mirror import MIRRORED, MirrorMarket
+        from src.paper_exchange.markets.mirror import MIRRORED, MirrorMarket
 
         return MirrorMarket(tuple(part.upper() for part in parts) or MIRRORED)
     raise DataRefused(f"PAPER_MARKET={spec!r} is none of synthetic[:SEED], replay:FILE[,FILE], mirror[:SYMBOL]")
 
 
 def _synthetic(seed: str) -> OpenedMarket:
-    from .synthetic import DEFAULT_SEED, SyntheticMarket
+    from src.paper_exchange.markets.synthetic import DEFAULT_SEED, SyntheticMarket
 
     if seed and not (seed.isascii() and seed.isdigit()):
         raise DataRefused(f"PAPER_MARKET=synthetic:{seed} needs a whole number as its seed, for example synthetic:7")

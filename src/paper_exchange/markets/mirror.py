@@ -91,8 +91,12 @@ class MirrorMarket:
     def candles(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Return the known candles with ``start_ms <= open_ms < end_ms``, oldest first."""
         with self._lock:
-            known = list(self._candles.get(symbol, {}).values())
-        return [candle for candle in known if start_ms <= candle.open_ms < end_ms]
+            kept = self._candles.get(symbol, {})
+            if not kept:
+                return []
+            first_ms = max(-(-start_ms // MINUTE_MS) * MINUTE_MS, next(iter(kept)))
+            beyond_ms = min(end_ms, next(reversed(kept)) + 1)
+            return [kept[open_ms] for open_ms in range(first_ms, beyond_ms, MINUTE_MS) if open_ms in kept]
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the rate told for that settlement (for the current interval, the one foreseen); else 0.0001."""

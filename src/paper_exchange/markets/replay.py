@@ -11,8 +11,7 @@ import numpy as np
 from src.core.clock import DAY_MS, MINUTE_MS, utc_text
 from src.core.errors import DataRefused
 from src.core.market import Candle
-
-from .candle_files import CandleColumns, read_candles, read_funding, read_index, symbol_of
+from src.paper_exchange.markets.candle_files import CandleColumns, read_candles, read_funding, read_index, symbol_of
 
 log = logging.getLogger(__name__)
 

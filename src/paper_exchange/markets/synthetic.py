@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from src.core.errors import DataRefused
 from src.core.market import Candle
-
-from .synthetic_coins import COINS
-from .synthetic_context import COIN_OF, DAY_MS, FUNDING_MS, Context
-from .synthetic_levels import Levels
-from .synthetic_minutes import DayCandles, make_day
+from src.paper_exchange.markets.synthetic_coins import COINS
+from src.paper_exchange.markets.synthetic_context import COIN_OF, DAY_MS, FUNDING_MS, Context
+from src.paper_exchange.markets.synthetic_levels import Levels
+from src.paper_exchange.markets.synthetic_minutes import DayCandles, make_day
 
 DEFAULT_SEED = 7
 _MINUTE_MS = 60_000

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from .synthetic_chance import decay_weights, normals, smooth_normals
-from .synthetic_coins import COINS, LOADINGS
-from .synthetic_levels import Levels
+from src.paper_exchange.markets.synthetic_chance import decay_weights, normals, smooth_normals
+from src.paper_exchange.markets.synthetic_coins import COINS, LOADINGS
+from src.paper_exchange.markets.synthetic_levels import Levels
 
 FUNDING_MS = 28_800_000
 DAY_MS = 86_400_000

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .synthetic_chance import Floats, between_nodes, decay_weights, normals, smooth_normals
+from src.paper_exchange.markets.synthetic_chance import Floats, between_nodes, decay_weights, normals, smooth_normals
 
 SOURCES = 8
 MINUTES = 1440

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .synthetic_chance import Floats, normals, smooth_normals, uniforms
-from .synthetic_coins import COINS, LOADINGS
-from .synthetic_levels import HOUR_SIGMA, HOURS, MINUTE_SIGMA, MINUTES, SOURCES, Levels, Tempo
+from src.paper_exchange.markets.synthetic_chance import Floats, normals, smooth_normals, uniforms
+from src.paper_exchange.markets.synthetic_coins import COINS, LOADINGS
+from src.paper_exchange.markets.synthetic_levels import HOUR_SIGMA, HOURS, MINUTE_SIGMA, MINUTES, SOURCES, Levels, Tempo
 
 Whole = NDArray[np.int64]
 
