@@ -29,7 +29,17 @@ _NAMED_SECRET = re.compile(
     r"(\\?[\"']?\s*[=:]\s*\\?[\"']?(?:bearer\s+)?)([^\s&\"'\\,;})\]]+)"
 )
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_NOISY_LIBRARIES = ("alembic", "urllib3", "websockets", "asyncio", "werkzeug", "waitress", "matplotlib", "httpx", "httpcore")
+_NOISY_LIBRARIES = (
+    "alembic",
+    "urllib3",
+    "websockets",
+    "asyncio",
+    "werkzeug",
+    "waitress",
+    "matplotlib",
+    "httpx",
+    "httpcore",
+)
 
 
 class Redactor:

@@ -1,0 +1,334 @@
+"""The law of the house: STYLE's table and DESIGN's prohibitions, held against every line of ``src``.
+
+Each failure says what to do. Where a law has exceptions, they are named here with their reason, and nowhere else.
+"""
+
+import ast
+import re
+import sys
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src"
+
+FLOORS = {  # rooms that the user's document or the table of floors names; all others say theirs in their first line
+    "core": 1,
+    **dict.fromkeys(("decision", "signals", "rl_model", "indicators", "circuit_breaker_state", "sentiment_local"), 2),
+    **dict.fromkeys(("trader", "settings", "service", "logs", "database", "binance_client", "market_stream"), 3),
+    **dict.fromkeys(("news_fetcher", "news_sentiment", "openai_analyzer", "chart_generator", "cache_manager"), 3),
+    **dict.fromkeys(("notifier", "paper_exchange", "market_data"), 3),
+    **dict.fromkeys(("api", "backtest", "reports", "market_context"), 4),
+    **dict.fromkeys(("trading_bot", "chart_analysis_bot", "web_dashboard", "mcp_server", "tools"), 5),
+}
+# fmt: off
+FLOOR_1_MAY_IMPORT = {
+    "abc", "array", "bisect", "collections", "copy", "dataclasses", "decimal", "enum", "fractions",
+    "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "numpy", "operator", "re",
+    "statistics", "string", "struct", "tomllib", "types", "typing",
+}
+# fmt: on
+PURE_EXCEPTIONS = {  # room: what it may import beyond that, and why
+    "core.clock": {"time", "datetime", "threading"},  # the one room that reads the clock
+    "rl_model": {"os", "pathlib", "io", "zipfile", "zlib", "threading", "contextlib"},  # the agent saves itself
+    "rl_file": {"os", "pathlib", "io", "zipfile", "zlib", "tempfile", "contextlib", "pickle"},
+}
+READS_ENVIRONMENT = {
+    "settings",
+    "paper_exchange.__main__",  # a foreign party, as Binance's own servers are: it does not know our settings
+}
+READS_CLOCK = {"core.clock"}
+FOREIGN = ("paper_exchange", "market_data")  # both ends of a wire, written once, would share their mistakes
+MAY_UNPICKLE = {"rl_model", "rl_file"}  # `--migrate` alone, with an allow-list
+CATCHES_ALL = {  # the edges that answer a stranger
+    ("service", "run_process"),
+    ("database_engine", "_write_batch"),  # told to the thread that queued the row
+}
+LONGEST_FILE = {
+    **dict.fromkeys(("database", "schema"), 600),  # lists of like things
+    **dict.fromkeys(("database_journal", "position_keeper"), 450),  # still to be parted
+}
+HEAVY = {"pandas", "openai", "mplfinance", "matplotlib", "pyarrow", "numba", "ccxt", "talib", "ta"}
+LEAN = ("trading_bot", "trader", "web_dashboard", "mcp_server", "api", "database", "binance_client")
+MOVED_NAMES = {"dotenv": "python-dotenv", "binance": "python-binance", "talib": "ta-lib", "yaml": "pyyaml"}
+
+
+def name_of(path):
+    """Return the dotted name of a module under src: ``core.clock``, ``paper_exchange`` for its ``__init__``."""
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(SRC.rglob("*.py")) if path != SRC / "__init__.py"}
+HOUSE = {name: path for name, path in MODULES.items() if name != "src" and not name.startswith("migrations.")}
+each_module = pytest.mark.parametrize("name", HOUSE)
+
+
+@cache
+def tree(name):
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"), filename=str(MODULES[name]))
+
+
+def nodes(name, kind):
+    return [node for node in ast.walk(tree(name)) if isinstance(node, kind)]
+
+
+def imported(name, top_level_only=False):
+    """Return the dotted names that a module imports, also for types."""
+    found = []
+    for node in tree(name).body if top_level_only else ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{home(name, node)}.{alias.name}" for alias in node.names]
+    return found
+
+
+def home(name, node):
+    """Return the absolute name of the module that a ``from`` names, also where it is written relatively."""
+    if not node.level:
+        return node.module
+    inside = ["src", *name.split("."), ""] if MODULES[name].name == "__init__.py" else ["src", *name.split(".")]
+    return ".".join([*inside[: -node.level], *filter(None, [node.module])])
+
+
+def rooms_used(name, top_level_only=False):
+    """Return the modules of the house that a module imports."""
+    used = set()
+    for each in imported(name, top_level_only):
+        inner = each.removeprefix("src.")
+        if inner == each:
+            continue
+        used |= {inner} & MODULES.keys() or {inner.rpartition(".")[0]} & MODULES.keys()
+    return used - {name}
+
+
+def first_line(name):
+    return (ast.get_docstring(tree(name)) or "").split("\n")[0]
+
+
+def floor_of(name):
+    match = re.match(r"Floor ([1-5])", first_line(name))
+    return int(match[1]) if match else FLOORS.get(name.split(".")[0], 0)
+
+
+def called(node):
+    """Return the dotted name of what a call calls: ``pickle.load``."""
+    return ast.unparse(node.func)
+
+
+@each_module
+def test_the_first_line_says_floor_and_job(name):
+    line = first_line(name)
+    assert re.match(r"Floor [1-5], [a-z ]+: .{10,}", line), (
+        f'{MODULES[name]}: begin with a docstring like \'"""Floor 2, judgement: what it is for.\' (found: {line!r})'
+    )
+
+
+@each_module
+def test_imports_name_the_whole_way(name):
+    relative = [f"{MODULES[name]}:{node.lineno}" for node in nodes(name, ast.ImportFrom) if node.level]
+    assert not relative, f"{relative}: import as `from src.room import name`, not relatively."
+
+
+@each_module
+def test_the_rooms_that_documents_name_stand_on_their_floor(name):
+    named = FLOORS.get(name.split(".")[0])
+    assert named in (None, floor_of(name)), f"{name} belongs on floor {named}; its first line says {floor_of(name)}"
+
+
+@each_module
+def test_imports_run_down_or_sideways(name):
+    up = {used: floor_of(used) for used in rooms_used(name) if floor_of(used) > floor_of(name)}
+    assert not up, f"{name} (floor {floor_of(name)}) imports upward: {up}. Hand it in as an argument instead."
+
+
+@each_module
+def test_nobody_imports_a_process(name):
+    processes = {used for used in rooms_used(name) if floor_of(used) == 5 and not name.startswith("tools")}
+    assert not processes, f"{name} imports the process {processes}: move what it needs to a lower floor."
+
+
+def test_nothing_runs_in_a_circle_not_even_for_types():
+    done, path = set(), []
+
+    def walk(name):
+        if name in path:
+            pytest.fail("circle: " + " -> ".join([*path[path.index(name) :], name]) + ": split what both need off.")
+        if name in done:
+            return
+        path.append(name)
+        for used in sorted(rooms_used(name)):
+            walk(used)
+        path.pop()
+        done.add(name)
+
+    for name in HOUSE:
+        walk(name)
+
+
+@each_module
+def test_ground_and_judgement_touch_nothing_outside(name):
+    if floor_of(name) > 2:
+        return
+    allowed = FLOOR_1_MAY_IMPORT | PURE_EXCEPTIONS.get(name, set()) | {"src"}
+    foreign = {each.split(".")[0] for each in imported(name)} - allowed
+    assert not foreign, (
+        f"{name} imports {foreign}: floors 1 and 2 see no network, disk, environment, clock or chance. "
+        "Take what it needs as an argument."
+    )
+    for call in nodes(name, ast.Call):
+        if called(call) == "open" and name not in PURE_EXCEPTIONS:
+            pytest.fail(f"{name}:{call.lineno} opens a file: let floor 3 read it and hand over the text.")
+        if re.match(r"(np|numpy)\.random\.(?!default_rng|Generator|PCG64)", called(call)):
+            pytest.fail(f"{name}:{call.lineno} uses global chance: take a numpy Generator as an argument.")
+
+
+@each_module
+def test_one_room_reads_the_environment(name):
+    if name in READS_ENVIRONMENT:
+        return
+    reads = [node.lineno for node in nodes(name, ast.Attribute) if ast.unparse(node) in ("os.environ", "os.getenv")]
+    assert not reads, f"{name}:{reads} reads the environment: add a field to src/settings_fields.py and be handed it."
+    assert "os.environ" not in imported(name)
+
+
+@each_module
+def test_one_room_reads_the_clock(name):
+    if name in READS_CLOCK:
+        return
+    assert "time" not in imported(name), f"{name} imports time: use a Clock or monotonic_s from src.core.clock."
+    now = [
+        call.lineno for call in nodes(name, ast.Call) if re.search(r"\bdate(time)?\.(now|utcnow|today)$", called(call))
+    ]
+    assert not now, f"{name}:{now} reads the time: take a Clock as an argument."
+
+
+@each_module
+def test_the_foreign_parties_know_the_ground_alone(name):
+    party = name.split(".")[0]
+    used = {each.split(".")[0] for each in rooms_used(name)}
+    if party in FOREIGN:
+        assert used <= {"core", party}, f"{name} imports {used - {'core', party}}: it shares no code with our side."
+    elif floor_of(name) == 3:
+        assert not used & {"paper_exchange"}, f"{name} imports the paper exchange: they meet on the wire alone."
+
+
+@each_module
+def test_nobody_bends_the_way_modules_are_found(name):
+    touched = [node.lineno for node in nodes(name, ast.Attribute) if ast.unparse(node) == "sys.path"]
+    assert not touched, f"{name}:{touched} touches sys.path: src/src.py already lets `python3 src/NAME.py` work."
+
+
+def test_no_file_bears_the_name_of_a_standard_module():
+    clashes = {name for name in MODULES if name.split(".")[-1] in sys.stdlib_module_names - {"__main__"}}
+    assert not clashes, f"rename {clashes}: run as a script, src/ is searched before the standard library."
+
+
+@each_module
+def test_files_and_functions_keep_their_size(name):
+    longest = LONGEST_FILE.get(name, 400)
+    lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
+    assert lines <= longest, f"{MODULES[name]} has {lines} lines, {longest} are allowed: find its second job."
+    for function in nodes(name, ast.FunctionDef | ast.AsyncFunctionDef):
+        length = (function.end_lineno or 0) - function.lineno + 1
+        assert length <= 50, f"{name}.{function.name} has {length} lines, 50 are allowed: name its steps."
+
+
+@each_module
+def test_public_names_explain_themselves(name):
+    def public(body):
+        for node in body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
+                yield node
+                if isinstance(node, ast.ClassDef):
+                    yield from public(node.body)
+
+    silent = [node.name for node in public(tree(name).body) if not ast.get_docstring(node)]
+    assert not silent, f"{name}: {silent} need a docstring: what comes back, then shapes, units, errors, source."
+
+
+@each_module
+def test_nothing_runs_what_it_was_given(name):
+    for call in nodes(name, ast.Call):
+        what = called(call)
+        place = f"{name}:{call.lineno}"
+        assert what not in ("eval", "exec", "compile"), f"{place} calls {what}: parse the input instead."
+        assert not what.endswith(("yaml.load", "joblib.load", "torch.load")), f"{place} calls {what}: it runs code."
+        assert not re.search(r"(os\.system|os\.popen)$", what), f"{place} calls {what}: use subprocess with a list."
+        shell = [word for word in call.keywords if word.arg == "shell" and ast.unparse(word.value) != "False"]
+        assert not shell, f"{place} uses shell=True: hand subprocess a list of words."
+        if re.match(r"c?[pP]ickle\.(loads?|Unpickler)$", what):
+            assert name in MAY_UNPICKLE, f"{place} unpickles: pickles are programs; store npz or JSON."
+    if name not in MAY_UNPICKLE:
+        roots = {each.split(".")[0] for each in imported(name)}
+        assert not roots & {"pickle", "cPickle", "shelve", "marshal", "dill"}, f"{name}: store npz or JSON instead."
+
+
+@each_module
+def test_no_fault_is_swallowed(name):
+    owners = {
+        child: function.name
+        for function in nodes(name, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.walk(function)
+    }
+    for handler in nodes(name, ast.ExceptHandler):
+        caught = ast.unparse(handler.type) if handler.type else "everything"
+        if re.search(r"\b(everything|Exception|BaseException)\b", caught):
+            assert (name, owners.get(handler)) in CATCHES_ALL, (
+                f"{name}:{handler.lineno} catches {caught}: name the errors of src/core/errors.py or the library's. "
+                "Only an edge that answers a stranger catches all; name it in CATCHES_ALL with its reason."
+            )
+
+
+@each_module
+def test_nothing_needs_a_screen(name):
+    assert not {each.split(".")[0] for each in imported(name)} & {"tkinter", "turtle"}, f"{name}: servers have none."
+
+
+@pytest.mark.parametrize("name", [name for name in LEAN if name in MODULES])
+def test_the_long_running_processes_load_no_heavy_library(name):
+    loaded, waiting = {}, [name]
+    seen = set()
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        loaded |= {each.split(".")[0]: current for each in imported(current, top_level_only=True)}
+        waiting += rooms_used(current, top_level_only=True)
+    heavy = {library: where for library, where in loaded.items() if library in HEAVY}
+    assert not heavy, f"{name} loads {heavy}: import it inside the function that needs it, or in a child process."
+
+
+def test_every_library_is_named_in_the_requirements():
+    named = {
+        re.split(r"[\s#=<>]", line)[0].lower().replace("_", "-")
+        for line in (ROOT / "requirements.in").read_text().splitlines()
+        if line and line[0] != "#"
+    }
+    ours = {"src", "tests", "benchmarks", "retrain_rl_model", "configure_costs"}
+    homes = packages_distributions()
+    missing = {}
+    for path in [*SRC.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *ROOT.glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
+            for root in {alias.name for alias in node.names} if isinstance(node, ast.Import) else {module or ""}:
+                top = root.split(".")[0]
+                if not top or top in ours or top in sys.stdlib_module_names:
+                    continue
+                known = {home.lower().replace("_", "-") for home in homes.get(top, ())}
+                if not (known | {MOVED_NAMES.get(top, top).replace("_", "-")}) & named:
+                    missing[top] = path.name
+    assert not missing, f"add {missing} to requirements.in and make requirements.txt anew (CONTRIBUTING.md)"
+
+
+def test_requirements_are_pinned_with_hashes_and_name_no_registry():
+    text = (ROOT / "requirements.txt").read_text()
+    entries = re.split(r"\n(?=[A-Za-z0-9])", text)[1:]
+    assert len(entries) > 40
+    assert all(re.match(r"[A-Za-z0-9_.-]+==\S+", entry) and "--hash=sha256:" in entry for entry in entries)
+    assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
