@@ -5,31 +5,27 @@ replayed market all figures come from that market: the outside sources speak of 
 """
 
 import logging
-import math
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import fields
-from itertools import pairwise
 from typing import Any, Final, Protocol
 
 from src.cache_manager import CacheManager
 from src.context_rules import btc_trend, fear_greed_label, market_regime, market_trend, volatility_level
 from src.context_sources import PaperWorld, Reading, Source, coingecko_sources, fear_greed_sources
-from src.core.clock import Clock, monotonic_s
-from src.core.errors import ExchangeError, SourceUnavailable, SuiteError
-from src.core.market import INTERVAL_MS, Candle, MarketContext
+from src.core.clock import Clock, monotonic_s, utc_text
+from src.core.errors import ExchangeError, SettingsError, SourceUnavailable, SuiteError
+from src.core.market import MarketContext
+from src.exchange_day import Candles, ExchangeDay
 from src.settings import Settings
 from src.web_fetch import WebFetcher
 
 log = logging.getLogger(__name__)
 
-Candles = Callable[[str, str, int], Sequence[Candle]]
-
-_INTERVAL: Final = "15m"
-_STEP_MS: Final = INTERVAL_MS[_INTERVAL]
-_DAY_CANDLES: Final = 96
-_OLDEST_CANDLE_MS: Final = 3 * _STEP_MS
+_EX_UNAVAILABLE: Final = 69  # sysexits.h
+_EX_CONFIG: Final = 78
 _FIGURES: Final = (
     "btc_price",
     "btc_change_24h",
@@ -46,56 +42,6 @@ class ContextStore(Protocol):
 
     def save_market_context(self, context: MarketContext) -> None:
         """Keep one context; ``StoreUnavailable`` when that is not possible now."""
-
-
-class ExchangeDay:
-    """BTC or ETH over the last 24 hours by the exchange's own closed 15-minute candles.
-
-    Figures: ``NAME_price`` (last close), ``NAME_change_24h`` (percent) and ``NAME_volatility_24h`` (root of the
-    day's summed squared log returns, in percent). Asked again only when a new candle must have closed.
-    """
-
-    name = "exchange"
-
-    def __init__(self, candles: Candles, clock: Clock, symbol: str, prefix: str) -> None:
-        self._candles = candles
-        self._clock = clock
-        self._symbol = symbol
-        self._prefix = prefix
-        self._last: Reading | None = None
-
-    def read(self) -> Reading:
-        """Return the day's figures; ``SourceUnavailable`` when the exchange is away or its candles are old."""
-        now_ms = self._clock.now_ms()
-        if self._last is not None and 0 <= now_ms - self._last.as_of_ms < _STEP_MS:
-            return self._last
-        try:
-            candles = list(self._candles(self._symbol, _INTERVAL, _DAY_CANDLES + 1))
-        except ExchangeError as error:
-            raise SourceUnavailable(f"the exchange gives no {self._symbol} candles: {error}") from error
-        if not candles:
-            raise SourceUnavailable(f"the exchange has no {self._symbol} candles yet")
-        as_of_ms = candles[-1].open_ms + _STEP_MS
-        age_min = (now_ms - as_of_ms) // 60_000
-        if age_min * 60_000 > _OLDEST_CANDLE_MS:
-            raise SourceUnavailable(f"the exchange's {self._symbol} candles are {age_min} min old")
-        self._last = Reading(day_figures(candles, self._prefix), self.name, as_of_ms)
-        return self._last
-
-
-def day_figures(candles: Sequence[Candle], prefix: str) -> dict[str, float]:
-    """Return price, change and volatility over the last 24 hours of 15-minute candles, as far as they reach.
-
-    Change and volatility are missing when the candle of exactly 24 hours before the last one is.
-    """
-    last = candles[-1]
-    figures = {f"{prefix}_price": last.close}
-    day = [each for each in candles if each.open_ms >= last.open_ms - _DAY_CANDLES * _STEP_MS]
-    if day[0].open_ms == last.open_ms - _DAY_CANDLES * _STEP_MS:
-        squares = (math.log(after.close / before.close) ** 2 for before, after in pairwise(day))
-        figures[f"{prefix}_change_24h"] = (last.close / day[0].close - 1) * 100
-        figures[f"{prefix}_volatility_24h"] = math.sqrt(sum(squares)) * 100
-    return figures
 
 
 class MarketContextAnalyzer:
@@ -312,31 +258,6 @@ def context_from(values: Mapping[str, Any]) -> MarketContext:
     return MarketContext(**known)
 
 
-def summary_lines(context: MarketContext, label: str = "") -> list[str]:
-    """Return what a person at the console reads of a context; ``label`` is the source's own word for the index."""
-    index = context.fear_greed_index
-    mood = "unknown" if index is None else f"{index} ({label or fear_greed_label(index)})"
-    dominance = context.btc_dominance
-    return [
-        f"😰 Fear & Greed Index: {mood}",
-        f"₿ BTC: {_price_text(context.btc_price, context.btc_change_24h)}",
-        f"Ξ ETH: {_price_text(context.eth_price, context.eth_change_24h)}",
-        f"🔵 BTC Dominance: {'unknown' if dominance is None else f'{dominance:.2f}%'}",
-        "",
-        "📊 Market Context Summary:",
-        f"   Trend: {context.market_trend.upper()} | BTC: {context.btc_trend}",
-        f"   Regime: {context.market_regime.upper()} | Volatility: {context.volatility_level.upper()}",
-        f"   Fear & Greed: {'unknown' if index is None else index}"
-        f" | BTC Dom: {'unknown' if dominance is None else f'{dominance:.1f}%'}",
-    ]
-
-
-def _price_text(price: float | None, change: float | None) -> str:
-    if price is None:
-        return "unknown"
-    return f"${price:,.2f} ({'24 h change unknown' if change is None else f'{change:+.2f}%'})"
-
-
 def world_of(settings: Settings) -> str:
     """Return the world whose figures may be shown: ``live`` (also for the mirror), ``synthetic`` or ``replay``."""
     kind = settings.paper_market.partition(":")[0]
@@ -366,3 +287,56 @@ def build_analyzer(
         store=store,
         cache_s=settings.context_cache_s,
     )
+
+
+def check_report(analyzer: MarketContextAnalyzer) -> list[str]:
+    """Return one line a figure: its value, source and age, or the reason why it is unknown; then what they say."""
+    context = analyzer.observe()
+    lines = [f"world            {context.world}   at {utc_text(context.as_of_ms)}"]
+    for name in _FIGURES:
+        reading, reason = analyzer.reading_of(name), dict(context.unknown).get(name)
+        if reading is None:
+            lines.append(f"{name:<16} unknown: {reason}")
+            continue
+        word = f" ({reading.label or fear_greed_label(int(reading.figures[name]))})" if name == _FIGURES[-1] else ""
+        age_min = max(context.as_of_ms - reading.as_of_ms, 0) / 60_000
+        value = f"{reading.figures[name]:,.{0 if word else 2}f}{word}"
+        lines.append(f"{name:<16} {value:>14}   {reading.source}, {age_min:.0f} min old")
+    return [
+        *lines,
+        f"market trend     {context.market_trend}   btc {context.btc_trend}",
+        f"market regime    {context.market_regime}   volatility {context.volatility_level}",
+    ]
+
+
+def missing_figures(context: MarketContext) -> list[str]:
+    """Return the unknown figures that the context's world should have."""
+    expected = _FIGURES if context.world == "live" else _PRICE_FIGURES
+    return [name for name, _ in context.unknown if name in expected]
+
+
+def main() -> int:
+    """Show the context of the project's settings; return 0, 69 where a figure is missing, 78 for wrong settings."""
+    from src.binance_client import BinanceClient
+
+    try:
+        settings = Settings.load()
+        client = BinanceClient.from_settings(settings)
+        client.sync_clock()
+    except SettingsError as error:
+        sys.stderr.write("\n".join(error.problems) + "\n")
+        return _EX_CONFIG
+    except ExchangeError as error:
+        hint = ": start it with ./scripts/start_paper_exchange.sh" if settings.mode == "paper" else ""
+        sys.stderr.write(f"The exchange cannot be asked, {error}{hint}.\n")
+        return _EX_UNAVAILABLE
+    analyzer = build_analyzer(settings, client.clock, client.candles)
+    sys.stdout.write("\n".join(check_report(analyzer)) + "\n")
+    missing = missing_figures(analyzer.observe())
+    if missing:
+        sys.stderr.write(f"Missing: {', '.join(missing)}; the bot trades on without them.\n")
+    return _EX_UNAVAILABLE if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,12 +10,13 @@ from src.context_sources import coingecko_sources, fear_greed_sources
 from src.core.clock import ManualClock, monotonic_s
 from src.core.errors import ExchangeUnavailable
 from src.core.market import Candle, MarketContext
+from src.exchange_day import day_figures
 from src.market_context import (
     MarketContextAnalyzer,
     build_analyzer,
+    check_report,
     context_from,
-    day_figures,
-    summary_lines,
+    missing_figures,
     world_of,
 )
 from src.settings import Settings
@@ -30,9 +31,7 @@ def candles_until(now_ms: int, count: int = 97, first: float = 100.0, last: floa
     """Return closed quarter-hours, the price going evenly from ``first`` to ``last``."""
     end = now_ms // STEP_MS * STEP_MS
     closes = [first + (last - first) * at / max(count - 1, 1) for at in range(count)]
-    return [
-        Candle(end - (count - at) * STEP_MS, close, close, close, close, 1.0) for at, close in enumerate(closes)
-    ]
+    return [Candle(end - (count - at) * STEP_MS, close, close, close, close, 1.0) for at, close in enumerate(closes)]
 
 
 class Exchange:
@@ -186,7 +185,6 @@ def test_with_nothing_at_all_everything_is_unknown_and_nothing_is_raised(world):
     assert words == {"unknown"}
     assert len(context.unknown) == 6
     assert "no route to the exchange" in dict(context.unknown)["btc_price"]
-    assert "unknown" in summary_lines(context)[0]
 
 
 def test_a_hanging_source_costs_no_more_than_the_wait_and_is_not_asked_twice(world):
@@ -317,19 +315,17 @@ def test_a_context_survives_its_dictionary(world):
     assert context_from(context.as_dict()) == context
 
 
-def test_the_console_reads_as_the_user_printed_it(world):
-    context = world.analyzer().observe()
-    assert summary_lines(context, "Fear") == [
-        "😰 Fear & Greed Index: 42 (Fear)",
-        "₿ BTC: $65,432.10 (-2.30%)",
-        "Ξ ETH: $3,254.80 (-1.80%)",
-        "🔵 BTC Dominance: 54.20%",
-        "",
-        "📊 Market Context Summary:",
-        "   Trend: BEARISH | BTC: down_weak",
-        f"   Regime: RISK_OFF | Volatility: {context.volatility_level.upper()}",
-        "   Fear & Greed: 42 | BTC Dom: 54.2%",
-    ]
+def test_the_self_check_shows_each_figure_with_source_and_age(world):
+    world.second.scenario = world.index.scenario = "server error"
+    analyzer = world.analyzer()
+    lines = check_report(analyzer)
+    assert lines[1] == "btc_price             65,432.10   CoinGecko, 0 min old"
+    assert lines[6].startswith("fear_greed_index unknown: 127.0.0.1")
+    assert lines[7] == "market trend     bearish   btc down_weak"
+    assert missing_figures(analyzer.observe()) == ["fear_greed_index"]
+    world.index.scenario = "ok"
+    world.clock.advance_to(NOW_MS + 600_000)
+    assert check_report(world.analyzer())[6] == "fear_greed_index      42 (Fear)   alternative.me, 430 min old"
 
 
 @pytest.mark.parametrize(("market", "expected"), [("synthetic", "synthetic"), ("synthetic:5", "synthetic")])
@@ -344,6 +340,7 @@ def test_a_synthetic_world_asks_nobody_outside(world, tmp_path, monkeypatch, mar
     context = build_analyzer(settings, world.clock, world.exchange).observe()
     assert context.world == expected
     assert set(dict(context.sources).values()) == {"exchange"}
+    assert missing_figures(context) == []
     assert not (world.index.requests or world.second.requests or world.gecko.requests)
 
 
