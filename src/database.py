@@ -47,6 +47,7 @@ from src.schema import (
 )
 
 EX_DATAERR, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 65, 73, 75, 78  # sysexits.h
+CHECK_PATIENCE_S = 5.0  # how long the self-check waits for a lock
 _PRUNED = (signals, orders, account_balance, market_context, chart_analyses, news_articles, api_usage)
 
 
@@ -241,7 +242,7 @@ def _last_trade(connection: Connection) -> str:
 
 def self_check(url: str) -> list[str]:
     """Migrate and check the database and return what there is to say of it; raises as ``TradingDatabase`` does."""
-    with closing(TradingDatabase(url)) as database:
+    with closing(TradingDatabase(url, patience_s=CHECK_PATIENCE_S)) as database:
         database.migrate()
         database.check()
         return [*describe(database), "integrity    ok"]

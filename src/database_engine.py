@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, StaticPool, Table, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, QueuePool, StaticPool, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
@@ -204,12 +204,14 @@ class Store:
             return writer, writer
         path = Path(self._url.database or "").absolute()
         self._url = self._url.set(database=str(path))
-        reader = create_engine("sqlite://", **options, creator=partial(_connect, _read_only_address(path)), pool_size=8)
+        # without a file in the address SQLAlchemy would take its pool for memory, which shares connections
+        options |= {"poolclass": QueuePool, "pool_size": 8, "pool_timeout": BUSY_MS / 1000}
+        reader = create_engine("sqlite://", **options, creator=partial(_connect, _read_only_address(path)))
         event.listen(reader, "begin", _begin_to_read)
         if read_only:
             return reader, reader
         _make_private(path)
-        writer = create_engine("sqlite://", **options, creator=partial(_connect_to_write, path), pool_size=4)
+        writer = create_engine("sqlite://", **options, creator=partial(_connect_to_write, path))
         event.listen(writer, "begin", _begin_to_write)
         return reader, writer
 
