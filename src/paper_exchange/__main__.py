@@ -125,18 +125,18 @@ async def serve(exchange: Exchange) -> int:
 
 
 async def _until_asked(server: Server) -> None:
-    """Return on SIGTERM or SIGINT; a failure of the beat is raised: a half-dead exchange must not look alive."""
+    """Return on SIGTERM or SIGINT; a failure of beat or keeper is raised: a half-dead exchange must not look alive."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
-    beat, wait = asyncio.create_task(server.beat()), asyncio.create_task(asked.wait())
-    await asyncio.wait((beat, wait), return_when=asyncio.FIRST_COMPLETED)
-    wait.cancel()
-    if beat.done():
-        beat.result()
-    beat.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await beat
+    work = [asyncio.create_task(server.beat()), asyncio.create_task(server.keep())]
+    wait = asyncio.create_task(asked.wait())
+    await asyncio.wait((*work, wait), return_when=asyncio.FIRST_COMPLETED)
+    for task in (*work, wait):
+        task.cancel()
+    for ended in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
+            raise ended
 
 
 def main(arguments: list[str]) -> int:

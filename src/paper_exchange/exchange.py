@@ -1,9 +1,12 @@
 """Floor 3, paper exchange: the venue with its clock, its listeners and its memory; everything but the network."""
 
+import asyncio
 import re
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import asdict
 from hashlib import blake2b
+from typing import Any
 
 from src.core.clock import SystemClock, instant_of, monotonic_s
 from src.core.errors import DataRefused
@@ -131,35 +134,40 @@ class Exchange:
         """Drop the trades made so far: prices were shocked."""
         self._ticks.clear()
 
-    def save_if_due(self) -> None:
-        """Save a picture when something changed and the last one is long enough ago."""
+    def save_is_due(self) -> bool:
+        """Return whether something changed, and the last picture is long enough ago."""
         now_s = monotonic_s()
-        if (self._dirty and now_s >= self._next_save_s) or now_s - self._last_save_s > IDLE_SAVE_S:
-            self.save()
+        return (self._dirty and now_s >= self._next_save_s) or now_s - self._last_save_s > IDLE_SAVE_S
+
+    async def save_beside(self, side: Executor) -> None:
+        """Save a picture while the event loop goes on: only the taking of it holds the loop up."""
+        start_s, loop = monotonic_s(), asyncio.get_running_loop()
+        picture = self._store.picture(self._state())
+        self._dirty = False
+        took_s = monotonic_s() - start_s
+        await loop.run_in_executor(side, self._store.write, picture)
+        self._store.trim(picture)
+        self._last_save_s = monotonic_s()
+        self._next_save_s = self._last_save_s + max(SAVE_EVERY_S, SAVE_SHARE * took_s)
+
+    async def sync_beside(self, side: Executor) -> None:
+        """Bring the journal to the disk while the event loop goes on."""
+        await asyncio.get_running_loop().run_in_executor(side, self._store.sync_journal)
 
     def save(self) -> None:
         """Save a picture of everything now."""
-        start_s = monotonic_s()
-        anchor = self.pace.anchor()
-        self._store.save(
-            {
-                "world": self._world_name(),
-                "anchor": asdict(anchor),
-                "venue_ms": self.venue.now_ms,
-                "venue": self.venue.snapshot(),
-                "listen_keys": self.listen_keys.snapshot(),
-            }
-        )
+        self._store.save(self._state())
         self._dirty = False
         self._last_save_s = monotonic_s()
-        pause_s = max(SAVE_EVERY_S, SAVE_SHARE * (self._last_save_s - start_s))
-        self._next_save_s = self._last_save_s + pause_s
 
-    def close(self) -> None:
-        """Save, and let go of state file and market."""
-        self.save()
-        self._store.close()
-        self.market.close()
+    def _state(self) -> dict[str, Any]:
+        return {
+            "world": self._world_name(),
+            "anchor": asdict(self.pace.anchor()),
+            "venue_ms": self.venue.now_ms,
+            "venue": self.venue.snapshot(),
+            "listen_keys": self.listen_keys.snapshot(),
+        }
 
     def _world_name(self) -> str:
         """Name the world that the accounts live in: figures of two worlds are never mixed in one state file."""

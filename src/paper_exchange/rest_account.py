@@ -220,6 +220,11 @@ def _coin(name: str) -> Json:
     }
 
 
+def margin_pairs(exchange: Exchange, call: Call) -> list[Json]:
+    """GET /sapi/v1/margin/allPairs: there is no margin trading here."""
+    return []
+
+
 def create_listen_key(exchange: Exchange, call: Call) -> Json:
     """POST /fapi/v1/listenKey: a living one is given again, with a new hour."""
     return {"listenKey": exchange.listen_keys.create(call.account, call.now_ms)}
@@ -260,6 +265,7 @@ ENDPOINTS = (
     Endpoint("GET", "/fapi/v1/rateLimit/order", _USER, 1, rate_limit_order),
     Endpoint("GET", "/sapi/v1/account/apiRestrictions", _USER, 1, api_restrictions),
     Endpoint("GET", "/sapi/v1/capital/config/getall", _USER, 1, capital_config),
+    Endpoint("GET", "/sapi/v1/margin/allPairs", _KEY, 1, margin_pairs),
     Endpoint("POST", "/fapi/v1/listenKey", _KEY, 1, create_listen_key),
     Endpoint("PUT", "/fapi/v1/listenKey", _KEY, 1, keep_listen_key),
     Endpoint("DELETE", "/fapi/v1/listenKey", _KEY, 1, close_listen_key),

@@ -22,6 +22,7 @@ from src.paper_exchange.signing import mandatory
 
 ALL_CANCELLED = {"code": 200, "msg": "The operation of cancel all open order is done."}
 MAX_PLACED, MAX_CANCELLED = 5, 10
+_LIST_NAMES = {"orderidlist": "orderIdList", "origclientorderidlist": "origClientOrderIdList"}
 WEEK_MS = 7 * DAY_MS
 
 
@@ -143,6 +144,10 @@ def place_batch(exchange: Exchange, call: Call) -> list[Json]:
 def cancel_batch(exchange: Exchange, call: Call) -> list[Json]:
     """DELETE /fapi/v1/batchOrders: an order or a refusal for each element."""
     symbol = call.contract(exchange.contracts).symbol
+    # python-binance spells the two lists in small letters, and the real exchange takes them.
+    call = Call(
+        {_LIST_NAMES.get(name, name): value for name, value in call.parameters.items()}, call.account, call.now_ms
+    )
     order_ids: Sequence[int] = ()
     client_ids: Sequence[str] = ()
     if call.has("orderIdList"):

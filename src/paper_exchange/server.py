@@ -11,7 +11,7 @@ from aiohttp import web
 
 from src.paper_exchange import rest_account, rest_algo, rest_charts, rest_market, rest_orders
 from src.paper_exchange.control import Control
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import SAVE_EVERY_S, Exchange
 from src.paper_exchange.faults import ANSWERS, REQUEST_KINDS, Fault
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.rest_call import Call, Endpoint, Security
@@ -42,6 +42,7 @@ class Server:
         self._hub = Hub(exchange)
         self._control = Control(exchange, self._hub)
         self._side = ThreadPoolExecutor(max_workers=1, thread_name_prefix="charts")
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
         repeated = exchange.repeat(self._repeat)
         if repeated:
             log.info("journal carried out again: commands=%d", repeated)
@@ -53,16 +54,25 @@ class Server:
         return application
 
     async def beat(self) -> None:
-        """Keep time: let the venue go on, send what is due, save what changed. Ends only by a failure."""
+        """Keep time: let the venue go on and send what is due. Ends only by a failure."""
         while True:
             await asyncio.sleep(BEAT_S)
             self._hub.pump(self._exchange.tick())
-            self._exchange.save_if_due()
+
+    async def keep(self) -> None:
+        """Keep what changed on the disk, a few times a second at most. Ends only by a failure."""
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            if self._exchange.save_is_due():
+                await self._exchange.save_beside(self._disk)
+            else:
+                await self._exchange.sync_beside(self._disk)
 
     async def end(self) -> None:
         """Say goodbye to all sockets."""
         await self._hub.close_all()
         self._side.shutdown(wait=False, cancel_futures=True)
+        self._disk.shutdown(wait=True)
 
     async def _enter(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":

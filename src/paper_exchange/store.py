@@ -1,13 +1,14 @@
 """Floor 3, paper exchange: its memory on disk - one state file, and a journal of what came after it.
 
 The state file is a whole picture, replaced atomically. Between two pictures every accepted command is appended to
-the journal and synced before its answer leaves, which costs the same however long the history has grown. After a
+the journal before its answer leaves, which costs the same however long the history has grown. After a
 crash the commands of the journal are carried out once more, each at its own market instant: the venue is a function
 of market and commands, so the outcome is the same.
 """
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,15 @@ class Command:
     parameters: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The bytes of a whole state, which picture it is, and the number of the last command in it."""
+
+    serial: int
+    number: int
+    data: bytes
+
+
 class Store:
     """Keeps the state file; only one process at a time can have it."""
 
@@ -50,6 +60,10 @@ class Store:
         self._lock = _locked(path.with_name(path.name + ".lock"))
         self._journal = -1
         self._number = 0
+        self._unsynced = False
+        self._serial = 0
+        self._written = 0
+        self._writing = threading.Lock()
 
     @property
     def number(self) -> int:
@@ -88,22 +102,57 @@ class Store:
             yield command
 
     def append(self, market_ms: int, account: str, endpoint: str, parameters: dict[str, str]) -> None:
-        """Write a command to the disk before its answer is sent."""
+        """Hand a command to the operating system before its answer is sent: it outlives this process.
+
+        What a failure of power could still take is limited by ``sync_journal``.
+        """
         self._number += 1
         line = orjson.dumps([self._number, market_ms, account, endpoint, parameters]) + b"\n"
         if self._journal < 0:
             self._journal = os.open(self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
         os.write(self._journal, line)
-        os.fdatasync(self._journal)
+        self._unsynced = True
+
+    def sync_journal(self) -> None:
+        """Bring the journal to the disk itself; may be called beside the event loop."""
+        if self._unsynced:
+            self._unsynced = False
+            os.fdatasync(self._journal)
+
+    def picture(self, state: dict[str, Any]) -> Picture:
+        """Return the state as it stands after the last command, ready to be written."""
+        content = {"format": FORMAT, "number": self._number, **state}
+        self._serial += 1
+        return Picture(self._serial, self._number, orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
+
+    def write(self, picture: Picture) -> None:
+        """Replace the state file by this picture, atomically, unless a newer one stands there already.
+
+        May be called beside the event loop.
+        """
+        with self._writing:
+            if picture.serial < self._written:
+                return
+            fresh = self.path.with_name(self.path.name + ".new")
+            _write_synced(fresh, picture.data)
+            fresh.replace(self.path)
+            _sync_folder(self.path.parent)
+            self._written = picture.serial
+
+    def trim(self, picture: Picture) -> None:
+        """Begin a new journal if the picture holds every command; lines it holds are skipped by number anyway."""
+        if picture.number != self._number:
+            return
+        if self._journal >= 0:
+            os.ftruncate(self._journal, 0)
+        elif self._journal_path.exists():
+            os.truncate(self._journal_path, 0)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the state file by this picture, atomically, and begin a new journal."""
-        data = orjson.dumps({"format": FORMAT, "number": self._number, **state}, option=orjson.OPT_APPEND_NEWLINE)
-        fresh = self.path.with_name(self.path.name + ".new")
-        _write_synced(fresh, data)
-        fresh.replace(self.path)
-        _sync_folder(self.path.parent)
-        self._begin_journal()
+        """Write a picture of this state now and begin a new journal."""
+        picture = self.picture(state)
+        self.write(picture)
+        self.trim(picture)
 
     def close(self) -> None:
         """Let go of journal and lock."""
@@ -120,13 +169,6 @@ class Store:
             if _aside(path, wanted).exists():
                 _aside(path, wanted).replace(path)
         self._number = 0
-
-    def _begin_journal(self) -> None:
-        """The picture holds all commands; a crash before this point leaves lines that are skipped by number."""
-        if self._journal >= 0:
-            os.ftruncate(self._journal, 0)
-        elif self._journal_path.exists():
-            os.truncate(self._journal_path, 0)
 
     def _command(self, line: bytes) -> Command:
         try:
