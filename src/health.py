@@ -12,12 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
-
 from src.core.clock import SystemClock, instant_of
 from src.core.errors import SettingsError, StoreCorrupt, StoreUnavailable
-from src.database import TradingDatabase
-from src.schema import bot_status
 from src.settings import Settings
 
 _ANSWER_TIMEOUT_S: Final = 4.0
@@ -53,6 +49,11 @@ def heartbeat_health(beat: Mapping[str, Any] | None, now_ms: int, pid: int | Non
 
 def process_health(settings: Settings, processes: tuple[str, ...], pid: int | None = None) -> Health:
     """Judge a process that writes ``bot_status`` under one of these names."""
+    from sqlalchemy import select  # half a second that the questions about servers do not need
+
+    from src.database import TradingDatabase
+    from src.schema import bot_status
+
     query = (
         select(bot_status)
         .where(bot_status.c.bot_id == settings.bot_id, bot_status.c.process.in_(processes))

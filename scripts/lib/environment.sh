@@ -152,6 +152,6 @@ random_secret() {
         done
         printf '%s' "$digits"
     else
-        head -c 36 /dev/urandom | base64 -w 0 | tr '+/' '-_'
+        head -c 128 /dev/urandom | base64 -w 0 | tr -dc 'A-Za-z0-9' | cut -c 1-64  # the form of Binance's own keys
     fi
 }

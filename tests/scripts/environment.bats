@@ -21,7 +21,7 @@ value() { value_in_file "$1" "$project/.env"; }
     [ "$(stat -c %a "$project/.env")" = 600 ]
     [[ $(value BOT_CONTROL_PIN) =~ ^[0-9]{6}$ ]]
     for name in FLASK_SECRET_KEY PAPER_API_KEY PAPER_API_SECRET; do
-        [[ $(value "$name") =~ ^[A-Za-z0-9_-]{48}$ ]]
+        [[ $(value "$name") =~ ^[A-Za-z0-9]{64}$ ]]
         [[ $output != *"$(value "$name")"* ]]
     done
     [ "$(value PAPER_API_KEY)" != "$(value PAPER_API_SECRET)" ]
@@ -44,7 +44,7 @@ value() { value_in_file "$1" "$project/.env"; }
     [ "$(value FLASK_SECRET_KEY)" = my-own-key ]
     [ "$(value LEVERAGE)" = 3 ]
     [ "${#PAPER_API_KEY}" -eq 0 ]
-    [[ $(value PAPER_API_KEY) =~ ^.{48}$ ]]
+    [[ $(value PAPER_API_KEY) =~ ^.{64}$ ]]
 }
 
 @test "an .env that others can read is repaired on paper and left to be refused in live" {
