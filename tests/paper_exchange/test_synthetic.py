@@ -20,7 +20,7 @@ from tests.shared_data import ROOT
 DAY = instant_of("2026-11-22") // DAY_MS
 MIDNIGHT_MS = DAY * DAY_MS
 FUNDING_MS = 8 * 60 * MINUTE_MS
-PINNED_DAY = "2c021aa9a595e5cd67fe0b03a2647858ea9256da0dda0a451bbb008ea399de0e"
+PINNED_DAY = "857bfb910e7a1c5c130f10bdfc42ef9cd854c735e9b220eefa474bc0ccbe2567"
 
 
 @pytest.fixture(scope="module")

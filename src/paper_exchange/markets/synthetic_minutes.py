@@ -19,7 +19,7 @@ from src.paper_exchange.markets.synthetic_levels import HOUR_SIGMA, HOURS, MINUT
 
 Whole = NDArray[np.int64]
 
-BURST = Tempo(0.62, 11.0)  # memory in minutes
+BURST = Tempo(0.66, 13.0)  # memory in minutes
 _BURST_SHARED = 0.8  # correlation of the sources' bursts with the market's
 _SHOCK_FREEDOM = 6.0  # degrees of freedom of the minutes' Student t
 _LARGEST_SHOCK = 225.0  # of a minute's variance: 15 of its ordinary standard deviations
