@@ -43,10 +43,14 @@ class PriceSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """One minute ready for trading; ``unit`` and ``spacing`` shape the depth, ``real`` is False in a gap."""
+    """One minute ready for trading; ``unit`` and ``spacing`` shape the depth, ``real`` is False in a gap.
+
+    ``calm`` is the path as it would be without shocks.
+    """
 
     open_ms: int
     path: Path
+    calm: Path
     low: float
     high: float
     unit: Decimal
@@ -156,7 +160,7 @@ class Quotes:
         )
 
     def shock(self, symbol: str, from_ms: int, factor: float) -> None:
-        """Multiply all prices of the symbol from ``from_ms`` on."""
+        """Multiply all prices of the symbol from ``from_ms`` on; the mark price follows at once, past and all."""
         self.shocks.setdefault(symbol, []).append((from_ms, factor))
         self._minutes.clear()
         self._marks.clear()
@@ -174,10 +178,12 @@ class Quotes:
     def _mean(self, symbol: str, second: int) -> float:
         minute = self.minute_at(symbol, second)
         offset = second - minute.open_ms
-        area = area_on(minute.path, max(0, offset - MARK_WINDOW_MS), offset)
+        area = area_on(minute.calm, max(0, offset - MARK_WINDOW_MS), offset)
         if offset < MARK_WINDOW_MS:
             before = self.minute(symbol, minute.open_ms - MINUTE_MS)
-            area += area_on(before.path, MINUTE_MS + offset - MARK_WINDOW_MS, MINUTE_MS)
+            area += area_on(before.calm, MINUTE_MS + offset - MARK_WINDOW_MS, MINUTE_MS)
+        for from_ms, factor in self.shocks.get(symbol, ()):
+            area *= factor if from_ms <= second else 1.0
         return area / MARK_WINDOW_MS
 
     def _flat(self, symbol: str, open_ms: int) -> Candle:
@@ -203,16 +209,30 @@ def depth_before(minute: Minute, consumed: Decimal) -> Decimal:
 
 
 def _minute(candle: Candle, rules: Instrument, shocks: list[tuple[int, float]], real: bool) -> Minute:
-    path = path_of(candle)
+    calm = _ticked(path_of(candle), rules)
+    path = calm
     for from_ms, factor in shocks:
         if from_ms < candle.open_ms + MINUTE_MS:
-            path = scaled(path, from_ms - candle.open_ms, factor)
-    path = tuple((offset, _on_tick(price, rules)) for offset, price in path)
+            path = _ticked(scaled(path, from_ms - candle.open_ms, factor), rules)
     prices = [price for _, price in path]
     start = prices[0]
     unit = rules.quantity_down(money(max(candle.volume * UNIT_SHARE, LEAST_UNIT_QUOTE / start)))
     spacing = max(rules.tick_size, rules.price_down(money(start * SPACING_SHARE)))
-    return Minute(candle.open_ms, path, min(prices), max(prices), max(unit, rules.step_size), spacing, candle, real)
+    return Minute(
+        open_ms=candle.open_ms,
+        path=path,
+        calm=calm,
+        low=min(prices),
+        high=max(prices),
+        unit=max(unit, rules.step_size),
+        spacing=spacing,
+        candle=candle,
+        real=real,
+    )
+
+
+def _ticked(path: Path, rules: Instrument) -> Path:
+    return tuple((offset, _on_tick(price, rules)) for offset, price in path)
 
 
 def _on_tick(price: float, rules: Instrument) -> float:

@@ -104,8 +104,8 @@ class Venue:
         return self._desk.quotes.running_candle(self._listed(symbol), self._desk.now_ms)
 
     def shock(self, symbol: str, factor: float) -> None:
-        """Multiply all prices of ``symbol`` by ``factor`` from now on (a fault for tests)."""
-        self._desk.quotes.shock(self._listed(symbol), self._desk.now_ms + 1, factor)
+        """Multiply all prices of ``symbol`` by ``factor`` from the next whole second on (a fault for tests)."""
+        self._desk.quotes.shock(self._listed(symbol), (self._desk.now_ms // 1000 + 1) * 1000, factor)
         self._desk.changed = True
 
     def hold_triggers(self, count: int) -> None:
@@ -116,7 +116,8 @@ class Venue:
     def open_account(self, account: str) -> None:
         """Open the account with the starting balance; nothing happens when it exists."""
         if account not in self._desk.ledgers:
-            self._desk.ledgers[account] = Ledger(account, {"USDT": self._desk.balance, "BNB": ZERO})
+            wallet = {"USDT": self._desk.balance, "BNB": ZERO}
+            self._desk.ledgers[account] = Ledger(account, wallet, updated_ms=self._desk.now_ms)
 
     def accounts(self) -> tuple[str, ...]:
         """Return the accounts' keys in the order of opening."""
