@@ -32,6 +32,7 @@ from src.schema import (
     trades,
 )
 from src.signals import Signal, SignalSide, Vote
+from tests.stores import STORES, new_store, same_store
 
 NOW = 1_795_343_400_000
 DAY = utc_day(NOW)
@@ -68,10 +69,9 @@ def clock() -> ManualClock:
     return ManualClock(NOW)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[TradingDatabase]:
-    with closing(TradingDatabase(f"sqlite:///{tmp_path}/t.db")) as database:
-        database.migrate()
+@pytest.fixture(params=STORES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TradingDatabase]:
+    with closing(new_store(request.param, tmp_path)) as database:
         yield database
 
 
@@ -401,7 +401,7 @@ def test_worlds_are_never_mixed(database: TradingDatabase, clock: ManualClock, s
     journal.close_trade(ended(intent()))
     journal.plan_order(intent(decided_ms=NOW + 1))
     database.flush()
-    with closing(TradingDatabase(f"sqlite:///{database.name}", Owner("main", "live", "live"))) as live:
+    with closing(same_store(database, Owner("main", "live", "live"))) as live:
         real = DatabaseJournal(live, clock)
         assert real.day_start(DAY, Decimal(50)) == Decimal(50)
         assert real.closed_pnls(10, 0) == real.unfinished_orders("BTCUSDT") == []

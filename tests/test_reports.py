@@ -35,6 +35,7 @@ from src.report_pages import (
 )
 from src.reports import Reports
 from src.schema import news_articles, orders, signals, trades
+from tests.stores import STORES, new_store, same_store
 from tests.test_database_journal import CONTEXT, ended, intent, turn
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
@@ -42,10 +43,9 @@ ROWS = 1_200
 PAPER = Scope("main", "paper", "synthetic")
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[TradingDatabase]:
-    with closing(TradingDatabase(f"sqlite:///{tmp_path}/t.db")) as database:
-        database.migrate()
+@pytest.fixture(params=STORES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TradingDatabase]:
+    with closing(new_store(request.param, tmp_path)) as database:
         yield database
 
 
@@ -360,7 +360,7 @@ def test_what_has_no_meaning_is_unknown_and_says_why(reports: Reports) -> None:
 def test_two_accounts_are_not_added_up(database: TradingDatabase, journal: DatabaseJournal, reports: Reports) -> None:
     journal.record_account(Account(Decimal(10), Decimal(10), Decimal(0), NOON))
     database.flush()
-    with closing(TradingDatabase(f"sqlite:///{database.name}", Owner("main", "live", "live"))) as real:
+    with closing(same_store(database, Owner("main", "live", "live"))) as real:
         DatabaseJournal(real, ManualClock(NOON)).record_account(Account(Decimal(99), Decimal(99), Decimal(0), NOON))
     assert reports.performance().equity_reason.startswith("several accounts")
     assert reports.performance(Scope("main", "live", "live")).equity == 99
