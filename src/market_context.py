@@ -6,19 +6,18 @@ replayed market all figures come from that market: the outside sources speak of 
 
 import logging
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import fields
 from typing import Any, Final, Protocol
 
 from src.cache_manager import CacheManager
 from src.context_rules import btc_trend, fear_greed_label, market_regime, market_trend, volatility_level
 from src.context_sources import PaperWorld, Reading, Source, coingecko_sources, fear_greed_sources
-from src.core.clock import Clock, monotonic_s, utc_text
-from src.core.errors import ExchangeError, SettingsError, SourceUnavailable, SuiteError
+from src.core.clock import Clock, utc_text
+from src.core.errors import ExchangeError, SettingsError, SourceUnavailable
 from src.core.market import MarketContext
 from src.exchange_day import Candles, ExchangeDay
+from src.gather import Gatherer
 from src.settings import Settings
 from src.web_fetch import WebFetcher
 
@@ -76,7 +75,6 @@ class MarketContextAnalyzer:
         self._store = store
         self._world = world
         self._cache_ms = cache_s * 1000
-        self._wait_s = wait_s
         self._index_sources = list(fear_greed)
         self._price_source = prices
         self._dominance_source = dominance
@@ -84,7 +82,7 @@ class MarketContextAnalyzer:
             "btc": ExchangeDay(candles, clock, "BTCUSDT", "btc"),
             "eth": ExchangeDay(candles, clock, "ETHUSDT", "eth"),
         }
-        self._running: dict[str, Future[Reading]] = {}
+        self._gatherer: Gatherer[Reading] = Gatherer(wait_s)
         self._context: MarketContext | None = None
         self._readings: dict[str, Reading] = {}
 
@@ -173,7 +171,7 @@ class MarketContextAnalyzer:
             asked["prices"] = self._price_source.read
         if self._dominance_source is not None:
             asked["dominance"] = self._dominance_source.read
-        found, refused = self._gather(asked)
+        found, refused = self._gatherer.gather(asked)
         elsewhere = f"{self._world} world" if self._world != "live" else "no source"
         readings, reasons = _chosen(found, refused, elsewhere)
         if "btc" in found:
@@ -188,42 +186,6 @@ class MarketContextAnalyzer:
             except SourceUnavailable as error:
                 reasons.append(str(error))
         raise SourceUnavailable("; ".join(reasons))
-
-    def _gather(self, asked: Mapping[str, Callable[[], Reading]]) -> tuple[dict[str, Reading], dict[str, str]]:
-        """Ask all at once; who has not answered in time goes on in the background and is not asked again."""
-        until_s = monotonic_s() + self._wait_s
-        for name, read in asked.items():
-            if name not in self._running:
-                self._running[name] = _in_background(read)
-        found: dict[str, Reading] = {}
-        refused: dict[str, str] = {}
-        for name in asked:
-            try:
-                found[name] = self._running[name].result(max(until_s - monotonic_s(), 0.0))
-            except SourceUnavailable as error:
-                refused[name] = str(error)
-            except TimeoutError:
-                refused[name] = f"no answer within {self._wait_s:g} s"
-                continue
-            del self._running[name]
-        return found, refused
-
-
-def _in_background(read: Callable[[], Reading]) -> Future[Reading]:
-    """Start ``read`` in a thread that does not outlive the process: even a look-up of a name may hang."""
-    future: Future[Reading] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(read())
-        except SuiteError as error:
-            future.set_exception(error)
-        finally:
-            if not future.done():  # a fault in our own code: its trace is printed by the thread
-                future.set_exception(RuntimeError("a context source failed in a way it must not"))
-
-    threading.Thread(target=work, name="context-source", daemon=True).start()
-    return future
 
 
 def _chosen(
