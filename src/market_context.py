@@ -222,8 +222,7 @@ def context_from(values: Mapping[str, Any]) -> MarketContext:
 
 def world_of(settings: Settings) -> str:
     """Return the world whose figures may be shown: ``live`` (also for the mirror), ``synthetic`` or ``replay``."""
-    kind = settings.paper_market.partition(":")[0]
-    return kind if settings.mode == "paper" and kind in {"synthetic", "replay"} else "live"
+    return settings.world
 
 
 def build_analyzer(

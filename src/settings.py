@@ -114,6 +114,14 @@ class Settings(SettingFields):
         return f"http://{self.paper_host}:{self.paper_port}"
 
     @property
+    def world(self) -> Literal["live", "synthetic", "replay"]:
+        """Whose figures may be shown: the real world's (also for the mirror), or those of a market of our own."""
+        kind = self.paper_market.partition(":")[0]
+        if self.mode == "paper" and kind in {"synthetic", "replay"}:
+            return "synthetic" if kind == "synthetic" else "replay"
+        return "live"
+
+    @property
     def exploration_share(self) -> float:
         """EXPLORATION_RATE in paper mode, else 0: no dice with an account."""
         return self.exploration_rate if self.mode == "paper" else 0.0
