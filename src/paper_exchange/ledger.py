@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from src.paper_exchange.desk import Desk, Ledger, Position
 from src.paper_exchange.events import AccountUpdate, BalanceChange, OrderUpdate, PositionChange, TradeLite
-from src.paper_exchange.margin import break_even, order_notional, unrealized
+from src.paper_exchange.margin import break_even, cross_positions, order_notional, unrealized
 from src.paper_exchange.model import ZERO, AlgoOrder, IncomeRow, VenueOrder, VenueTrade, money8
 
 BNB_FEE_SHARE = Decimal("0.9")
@@ -60,7 +60,16 @@ def fill(
         tell_order(desk, ledger, order, "NEW")
     tell_account(desk, ledger, "ORDER", [held], assets=("USDT", "BNB"))
     tell_order(desk, ledger, after, execution, trade)
+    _make_whole(desk, ledger, held)
     return after
+
+
+def _make_whole(desk: Desk, ledger: Ledger, held: Position) -> None:
+    """Let the insurance fund pay what a fill beyond the account's last money left owing."""
+    missing = -ledger.cross_wallet
+    if missing > 0 and not any(True for _ in cross_positions(ledger)):
+        book(desk, ledger, "INSURANCE_CLEAR", missing, held.symbol)
+        tell_account(desk, ledger, "INSURANCE_CLEAR", change=missing)
 
 
 def _close(held: Position, closing: Decimal, price: Decimal) -> Decimal:

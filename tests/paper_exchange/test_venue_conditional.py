@@ -328,3 +328,14 @@ def test_the_spawned_order_tells_where_it_came_from() -> None:
     told = [event.order for event in venue.drain() if isinstance(event, OrderUpdate)][-1]
     assert (told.algo_id, told.stop_price, told.close_position) == (order.algo_id, D(59_400), True)
     assert told.client_id == order.client_id
+
+
+def test_the_mark_price_may_reach_below_the_low_of_its_own_minute() -> None:
+    venue = venue_on(
+        [*flat(60_000, 1), (60_000, 60_000, 59_000, 59_050), (59_050, 60_000, 59_050, 60_000), *flat(60_000, 1)]
+    )
+    market(venue, "BUY", "0.1")
+    venue.advance(START_MS + 2 * MINUTE_MS)
+    order = stop(venue, "SELL", "59041", working_type="MARK_PRICE")  # the minute's low is 59,050
+    venue.advance(START_MS + 3 * MINUTE_MS)
+    assert venue.algo_order(KEY, order.algo_id).status == "FINISHED"

@@ -296,6 +296,8 @@ def test_the_account_never_shows_more_free_margin_than_it_has(story: Any) -> Non
     assert total.cross_wallet == total.wallet_balance - isolated
     assert 0 <= total.available <= max(D(0), total.cross_wallet + total.cross_unrealized)
     assert total.max_withdraw <= total.available
+    if not any(row.amount for row in venue.positions(KEY) if row.margin_type == "CROSSED"):
+        assert total.cross_wallet >= 0
     assert all(row.isolated_wallet == 0 for row in venue.positions(KEY) if not row.amount)
 
 

@@ -314,3 +314,15 @@ def test_a_withdrawal_leaves_what_positions_need() -> None:
     venue.transfer(KEY, "USDT", -free)
     assert venue.account(KEY).total.available == Decimal(0)
     assert venue.income(KEY)[-1].kind == "TRANSFER"
+
+
+def test_a_fill_beyond_the_last_money_is_made_whole_by_the_fund() -> None:
+    venue = venue_on([*flat(60_000, 1), *flat(56_900, 3)])
+    venue.set_leverage(KEY, "BTCUSDT", 50)
+    market(venue, "BUY", "3.3")
+    stop(venue, "SELL", "59000")  # the next open is 3,100 lower: a loss of 10,230 before the mark has moved
+    venue.advance(START_MS + MINUTE_MS)
+    assert amount(venue) == 0
+    assert wallet(venue) == 0
+    assert venue.income(KEY)[-1].kind == "INSURANCE_CLEAR"
+    assert sum(row.amount for row in venue.income(KEY)) == -10_000

@@ -370,3 +370,17 @@ def test_only_contracts_with_prices_are_listed() -> None:
     with pytest.raises(VenueError) as caught:
         venue.last_price("ETHUSDT")
     assert caught.value.code == -1121
+
+
+@pytest.mark.parametrize(("price", "fills"), [("59900.1", True), ("59900.0", False)])
+def test_a_resting_order_needs_the_low_one_tick_beyond_it(venue: Venue, price: str, fills: bool) -> None:
+    order = limit(venue, "BUY", "0.1", price)
+    venue.advance(START_MS + 2 * MINUTE_MS - 1)  # the minute's low is 59,900.0
+    assert (venue.order(KEY, "BTCUSDT", order.order_id).status == "FILLED") is fills
+
+
+def test_a_restart_does_not_put_the_consumed_depth_back(venue: Venue) -> None:
+    market(venue, "BUY", "20")
+    again = venue_on(flat(60_000, 60))
+    again.restore(venue.snapshot())
+    assert market(again, "BUY", "1").average_price == D("60001.3")
