@@ -17,15 +17,24 @@ from numpy.typing import NDArray
 from src.core.errors import ModelRefused
 from src.rl_file import Arrays, read_model, read_pickle, write_model
 from src.rl_state import FEATURES, STATES, Feature, context_code, encode
+from src.rl_table import (
+    best_action,
+    confidence_of,
+    exploration_chance,
+    learn_one,
+    learn_pass,
+    position_after,
+    rival_action,
+    tried_action,
+)  # fmt: skip
 
 __all__ = [
-    "FEATURES", "STATES", "Action", "Feature", "QLearningAgent", "Recommendation", "Training", "context_code",
-    "encode", "learn_one", "learn_pass", "migrate_pickle", "position_after", "trade_reward",
+    "FEATURES", "STATES", "Action", "Feature", "QLearningAgent", "Recommendation", "Training", "best_action",
+    "confidence_of", "context_code", "encode", "exploration_chance", "learn_one", "learn_pass", "migrate_pickle",
+    "position_after", "rival_action", "trade_reward", "tried_action",
 ]  # fmt: skip
 
 Array = NDArray[Any]
-LEAST_LESSONS = 5
-"""From fewer lessons a variance says nothing, so confidence is 0."""
 
 
 class Action(IntEnum):
@@ -60,81 +69,6 @@ class Training:
     candles: int = 0
     data_sha256: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-def position_after(position_sign: int, action: int, lowest: int) -> int:
-    """Return the position (1, 0, -1) that an action leads to; ``lowest`` is -1 where shorts are allowed, else 0."""
-    if action == 1:
-        return position_sign + 1 if position_sign < 1 else 1
-    if action == 2:
-        return position_sign - 1 if position_sign > lowest else position_sign
-    return position_sign
-
-
-def learn_one(
-    state: int,
-    price_return: float,
-    next_state: int,
-    value: Array,
-    mean_square: Array,
-    visits: Array,
-    learning_rate: float,
-    discount: float,
-    cost: float,
-    lowest: int,
-) -> None:
-    """Teach the tables one passage from ``state`` to ``next_state``. Compiles under numba.
-
-    The market does not care what we hold, so one passage teaches every position and every action: reward is the
-    position taken times the price's return, less the cost of changing to it, plus the discounted best of what can
-    follow. The step is one over the number of lessons until it has come down to ``learning_rate``: a plain mean
-    at first, then one that forgets.
-    """
-    visits[state] += 1
-    step = max(1.0 / visits[state], learning_rate)
-    follows = (best_value(value, next_state, 0), best_value(value, next_state, 1), best_value(value, next_state, 2))
-    for position in range(lowest, 2):
-        row = position + 1
-        for action in range(3):
-            after = position_after(position, action, lowest)
-            target = after * price_return - cost * abs(after - position) + discount * follows[after + 1]
-            value[state, row, action] += step * (target - value[state, row, action])
-            mean_square[state, row, action] += step * (target * target - mean_square[state, row, action])
-
-
-def best_value(value: Array, state: int, row: int) -> float:
-    """Return the highest value in a row of the table. Compiles under numba."""
-    best = value[state, row, 0]
-    for action in range(1, 3):
-        best = max(best, value[state, row, action])
-    return float(best)
-
-
-def learn_pass(
-    states: Array,
-    returns: Array,
-    value: Array,
-    mean_square: Array,
-    visits: Array,
-    learning_rate: float,
-    discount: float,
-    cost: float,
-    lowest: int,
-) -> int:
-    """Teach the tables a whole series, last passage first so that what follows is known; return the lessons.
-
-    ``returns[t]`` is the price's return from ``states[t]`` to ``states[t + 1]``; states of -1 are passed over.
-    Compiles under numba.
-    """
-    lessons = 0
-    for t in range(len(states) - 2, -1, -1):
-        if states[t] < 0 or states[t + 1] < 0:
-            continue
-        learn_one(
-            states[t], returns[t], states[t + 1], value, mean_square, visits, learning_rate, discount, cost, lowest
-        )
-        lessons += 1
-    return lessons
 
 
 _SILENT = Recommendation(Action.HOLD, 0.0, -1, False, (0.0, 0.0, 0.0))
@@ -203,30 +137,19 @@ class QLearningAgent:
         if market_state < 0:
             return _SILENT
         row = position_sign + 1
-        values = self.value[market_state, row].tolist()
-        best = max(range(3), key=values.__getitem__)  # the first of equals: HOLD
-        after = position_after(position_sign, best, self.lowest)
-        rivals = [a for a in range(3) if position_after(position_sign, a, self.lowest) != after]
-        expected = (values[0], values[1], values[2])
-        if self.exploration_rate > 0.0 and rivals:
-            chance = _mixed(self.seed, instant_ms)
+        hold, buy, sell = self.value[market_state, row].tolist()
+        values = (hold, buy, sell)
+        best = best_action(values)
+        if self.exploration_rate > 0.0:
+            chance = exploration_chance(self.seed, instant_ms)
             if (chance >> 11) / 9007199254740992.0 < self.exploration_rate:
-                tried = Action(rivals[chance % len(rivals)])
-                return Recommendation(tried, self.exploration_confidence, market_state, True, expected)
-        confidence = self._confidence(market_state, row, best, max(rivals, key=values.__getitem__, default=best))
-        return Recommendation(Action(best), confidence, market_state, False, expected)
-
-    def _confidence(self, state: int, row: int, best: int, rival: int) -> float:
-        lessons = int(self.visits[state])
-        if lessons < LEAST_LESSONS or best == rival:
-            return 0.0
-        values, squares = self.value[state, row].tolist(), self.mean_square[state, row].tolist()
-        gap = values[best] - values[rival]
-        weight = min(float(lessons), 2.0 / self.learning_rate - 1.0)  # lessons that a forgetting mean still holds
-        scatter = squares[best] - values[best] ** 2 + squares[rival] - values[rival] ** 2
-        if gap <= 0.0 or scatter <= 0.0:
-            return 1.0 if gap > 0.0 else 0.0
-        return math.erf(gap / math.sqrt(2.0 * scatter / (weight - 1.0)))
+                tried = Action(tried_action(best, position_sign, self.lowest, chance & 1))
+                return Recommendation(tried, self.exploration_confidence, market_state, True, values)
+        hold_square, buy_square, sell_square = self.mean_square[market_state, row].tolist()
+        squares = (hold_square, buy_square, sell_square)
+        rival = rival_action(values, best, position_sign, self.lowest)
+        confidence = confidence_of(values, squares, best, rival, int(self.visits[market_state]), self.learning_rate)
+        return Recommendation(Action(best), confidence, market_state, False, values)
 
     def learn(self, previous_state: int, position_sign: int, price_return: float, next_state: int) -> float:
         """Learn from one turn: between two market states the price moved by ``price_return`` (a share).
@@ -357,14 +280,6 @@ def migrate_pickle(path: Path | str) -> QLearningAgent:
         raise ModelRefused(f"The tables in the pickle {path} are no tables of numbers; retrain.") from fault
     agent._take(arrays, path)
     return agent
-
-
-def _mixed(seed: int, instant_ms: int) -> int:
-    """64 well-mixed bits of the two numbers (the finaliser of splitmix64, a permutation)."""
-    bits = (seed * 0x9E3779B97F4A7C15 + instant_ms + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    return bits ^ (bits >> 31)
 
 
 def trade_reward(pnl_share: float) -> float:
