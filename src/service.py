@@ -30,6 +30,7 @@ from src.core.errors import (
     StoreUnavailable,
     SuiteError,
 )
+from src.database_engine import StoreUnwritable
 from src.logs import configure_logs, printable
 from src.settings import PROJECT_ROOT, Settings, service_manager_socket
 
@@ -60,6 +61,7 @@ _EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (  # the first tha
     (StoreCorrupt, DATA_DAMAGED),
     (ModelRefused, DATA_DAMAGED),
     (DataRefused, DATA_DAMAGED),
+    (StoreUnwritable, CANNOT_WRITE),
     (StoreUnavailable, TRY_LATER),
     (SuiteError, UNAVAILABLE),
 )
@@ -93,9 +95,7 @@ def run_process(name: str, main: Callable[[threading.Event], int | None], state_
     return code
 
 
-def run_rounds(
-    work: Callable[[], object], every_s: float, stop: threading.Event, clock: Clock | None = None
-) -> None:
+def run_rounds(work: Callable[[], object], every_s: float, stop: threading.Event, clock: Clock | None = None) -> None:
     """Call ``work`` about every ``every_s`` seconds of ``clock``'s time until ``stop`` is set.
 
     The time a round takes is part of its interval. A failure of the suite ends the round, never the process (save a
