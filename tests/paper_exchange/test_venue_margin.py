@@ -317,12 +317,23 @@ def test_a_withdrawal_leaves_what_positions_need() -> None:
 
 
 def test_a_fill_beyond_the_last_money_is_made_whole_by_the_fund() -> None:
-    venue = venue_on([*flat(60_000, 1), *flat(56_900, 3)])
+    venue = venue_on([*flat(60_000, 1), *flat(57_600, 3)])
     venue.set_leverage(KEY, "BTCUSDT", 50)
-    market(venue, "BUY", "3.3")
-    stop(venue, "SELL", "59000")  # the next open is 3,100 lower: a loss of 10,230 before the mark has moved
+    market(venue, "BUY", "5")
+    stop(venue, "SELL", "59000")  # the next open is 2,400 lower: a loss of 12,000 before the mark has moved
     venue.advance(START_MS + MINUTE_MS)
     assert amount(venue) == 0
     assert wallet(venue) == 0
     assert venue.income(KEY)[-1].kind == "INSURANCE_CLEAR"
     assert sum(row.amount for row in venue.income(KEY)) == -10_000
+
+
+def test_a_market_order_finds_nothing_when_the_gap_is_wider_than_the_take_bound() -> None:
+    venue = venue_on([*flat(60_000, 1), *flat(56_900, 3)])
+    market(venue, "BUY", "0.1")
+    order = stop(venue, "SELL", "59000")
+    venue.advance(START_MS + MINUTE_MS)
+    assert venue.algo_order(KEY, order.algo_id).status == "REJECTED"
+    assert code_of(venue.place_order, KEY, OrderRequest("BTCUSDT", "SELL", "MARKET", D("0.1"))) == -4131
+    venue.advance(START_MS + MINUTE_MS + 2_000)  # the mark comes down by 103 a second
+    assert market(venue, "SELL", "0.1").status == "FILLED"
