@@ -73,6 +73,17 @@ class RiskDesk:
             return f"the loss limit of {day} was reached; entries wait for the next UTC day"
         return self.pause_reason
 
+    @property
+    def usual_volatility(self) -> float | None:
+        """The slow mean of the true range as a share of the price, None before the first look."""
+        return self._usual_volatility
+
+    def pass_over(self, usual_volatility: float | None, highest_equity: Decimal | None) -> None:
+        """Take over what looks that were left out would have found: the slow mean, and the highest equity or None."""
+        self._usual_volatility = usual_volatility
+        if highest_equity is not None:
+            self._journal.peak_equity(highest_equity, self._journal.breaker().since_ms)
+
     def note_exchange_error(self) -> None:
         """Count a failure of the exchange."""
         self._errors_ms.append(self._clock.now_ms())

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Protocol
 
 from src.core.clock import Clock, monotonic_s
 from src.core.errors import ExchangeError, StoreUnavailable
@@ -24,6 +25,13 @@ from src.rl_model import QLearningAgent, context_code, encode
 from src.signals import SILENT, Signal, generate_signal, vote_values
 
 log = logging.getLogger(__name__)
+
+
+class IndicatorSource(Protocol):
+    """What turns the closed candles into the indicators after the last of them."""
+
+    def look(self, candles: Sequence[Candle]) -> Indicators | None:
+        """Return the indicators after the last of ``candles`` (oldest first); None before the first candle."""
 
 
 class IndicatorFold:
@@ -58,7 +66,7 @@ class IndicatorFold:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Remembered:
     """What the next turn needs to know of this one in order to learn from it."""
 
     state: int
@@ -85,6 +93,7 @@ class Trader:
         context: Callable[[], MarketContext | None],
         stopping: Callable[[], bool],
         candle_ms: int = 60_000,
+        indicators: IndicatorSource | None = None,
     ) -> None:
         self._bot_id = bot_id
         self._instrument = instrument
@@ -99,8 +108,8 @@ class Trader:
         self._context = context
         self._stopping = stopping
         self._candle_ms = candle_ms
-        self._fold = IndicatorFold()
-        self._before: _Seen | None = None
+        self._fold = indicators or IndicatorFold()
+        self._before: Remembered | None = None
         self._lock = threading.RLock()
         self._trouble = ""
 
@@ -113,6 +122,19 @@ class Trader:
         """Take over a newly trained agent at the next turn."""
         with self._lock:
             self._agent = agent
+
+    @property
+    def remembered(self) -> Remembered | None:
+        """What the next turn will learn from, None before the first."""
+        return self._before
+
+    def pass_over(self, last: Remembered) -> None:
+        """Go on as if turns up to ``last`` had been taken, which their driver knows to have held and learnt only.
+
+        The driver has taught the agent and told the risk desk (``RiskDesk.pass_over``) itself: a backtest does so
+        for the many minutes in which nothing can be decided.
+        """
+        self._before = last
 
     def run_trading_cycle(self) -> Turn:
         """Take one turn and return it as it was written down.
@@ -186,7 +208,7 @@ class Trader:
         with self._lock:
             try:
                 if not self.check_position_management() and (self._keeper.exit_under_way or self._keeper.unsettled):
-                    self._keeper.mend(self._feed.account())
+                    self._mend_position()
             except ExchangeError as error:
                 log.warning("tending failed: symbol=%s reason=%s", self.symbol, error)
                 self._risk.note_exchange_error()
@@ -218,12 +240,19 @@ class Trader:
     def _mend(self) -> None:
         self._trouble = ""
         try:
-            self._keeper.mend(self._feed.account())
+            self._mend_position()
         except ExchangeError as error:
             self._risk.note_exchange_error()
             self._trouble = f"the exchange could not be asked: {error}"
             log.warning("cannot mend: symbol=%s reason=%s", self.symbol, error)
         self.check_position_management()
+
+    def _mend_position(self) -> None:
+        """Make journal and exchange agree; a trade that ended at the exchange counts among the results."""
+        held = self._keeper.trade
+        self._keeper.mend(self._feed.account())
+        if held is not None and self._keeper.trade is not held:
+            self._risk.note_trade_end()
 
     def _observe(self) -> Observation:
         candles = self.get_market_data()
@@ -292,5 +321,5 @@ class Trader:
         if before is not None and candle.open_ms - before.open_ms == self._candle_ms:
             self._agent.learn(before.state, before.position_sign, candle.close / before.close - 1.0, state)
         trade = self._keeper.trade
-        self._before = _Seen(state, 0 if trade is None else trade.direction.sign, candle.close, candle.open_ms)
+        self._before = Remembered(state, 0 if trade is None else trade.direction.sign, candle.close, candle.open_ms)
 

@@ -8,7 +8,7 @@ the spacing is 0.2 basis points, at least a tick. So an order of a minute's volu
 A minute without candle keeps the close before it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
@@ -25,6 +25,12 @@ MARK_WINDOW_MS = 30_000
 SECOND_MS = 1_000
 _LOOK_BACK_MINUTES = 10_080
 _REMEMBERED = 64
+
+
+CalmUntil = Callable[[str, int, int, float, float], int]
+"""``calm_until(symbol, open_ms, end_ms, low, high)``: a market that has its candles at hand may offer to find the
+first minute from ``open_ms`` on, at most ``end_ms`` and a minute, that is missing or not strictly inside the band.
+"""
 
 
 class PriceSource(Protocol):
@@ -74,6 +80,7 @@ class Quotes:
         self._marks: dict[tuple[str, int], float] = {}
         self.shocks: dict[str, list[tuple[int, float]]] = {}
         self.candle = market.candle
+        self.calm_until: CalmUntil | None = getattr(market, "calm_until", None)
 
     def minute(self, symbol: str, open_ms: int) -> Minute:
         """Return the minute that begins at ``open_ms``; -4141 when the market never had a price."""

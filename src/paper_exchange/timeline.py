@@ -79,20 +79,34 @@ class Timeline:
                     return hit
                 desk.now_ms = last
                 self._look_around()
-            minute += MINUTE_MS
+                minute += MINUTE_MS
+            else:
+                minute = self._leap(minute + MINUTE_MS, end)
         return timed if timed <= to_ms else None
 
     def _quiet(self, minute: int) -> bool:
         """Whether all prices of the minute, and the mark price that lags behind them, stay inside their bands."""
+        if minute == self._checked_ms:
+            return True
         candle_of = self._candle
         for symbol, low, high in self._bands:
             candle = candle_of(symbol, minute)
             if candle is None or candle[3] <= low or candle[2] >= high:
                 return False
-        if self._checked_ms not in (minute, minute - MINUTE_MS) and not self._quiet_before(minute):
+        if self._desk.quotes.shocks or (self._checked_ms != minute - MINUTE_MS and not self._quiet_before(minute)):
             return False
         self._checked_ms = minute
-        return not self._desk.quotes.shocks
+        return True
+
+    def _leap(self, minute: int, end: int) -> int:
+        """Return the first minute from ``minute`` on that is not known to be quiet; the one before it is quiet."""
+        calm_until = self._desk.quotes.calm_until
+        if calm_until is None or self._desk.quotes.shocks:
+            return minute
+        touched = (calm_until(symbol, minute, end, low, high) for symbol, low, high in self._bands)
+        first = min(touched, default=minute)
+        self._checked_ms = first - MINUTE_MS
+        return first
 
     def _quiet_before(self, minute: int) -> bool:
         for symbol, low, high in self._bands:

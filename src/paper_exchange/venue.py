@@ -29,6 +29,7 @@ from src.paper_exchange.model import (
 )
 from src.paper_exchange.quotes import PriceSource, Quotes
 from src.paper_exchange.timeline import Timeline
+from src.paper_exchange.watch import OPEN_BAND, bands_of
 
 
 class Venue:
@@ -64,6 +65,11 @@ class Venue:
         """Let everything until and including ``to_ms`` happen, in order; earlier instants are ignored."""
         if to_ms > self._desk.now_ms:
             self._timeline.run(to_ms)
+
+    def calm_band(self, symbol: str) -> tuple[float, float]:
+        """Return between which prices (last and mark) nothing can happen to anybody's orders and positions now."""
+        band = bands_of(self._desk).get(symbol, OPEN_BAND)
+        return band.low, band.high
 
     def drain(self) -> list[Event]:
         """Return the events since the last call, in the real order, and forget them."""
