@@ -65,6 +65,8 @@ class Store:
         self._most_waiting = most_waiting
         self._waiting: deque[Work] = deque()
         self._changed = threading.Condition()
+        self._urgent = 0  # callers who wait for their write: what is written behind lets them go first
+        self._writing = threading.Lock()  # our own threads take turns at once; SQLite would have them sleep and retry
         self._writer: threading.Thread | None = None
         self._stopping = False
         self._trouble: Exception | None = None
@@ -116,15 +118,14 @@ class Store:
             StoreUnavailable: nothing of it was written.
             StoreCorrupt: the file is damaged.
         """
-        end_s = monotonic_s() + (self._patience_s if patience_s is None else patience_s)
-        keep_trying = Retrying(
-            stop=stop_after_delay(max(end_s - monotonic_s(), 0.0)),
-            wait=wait_random(0.005, 0.05),
-            retry=retry_if_exception_type(StoreLocked),
-            reraise=True,
-        )
-        result: T = keep_trying(self._transaction, work, end_s)
-        return result
+        with self._changed:
+            self._urgent += 1
+        try:
+            return self._write(work, self._patience_s if patience_s is None else patience_s)
+        finally:
+            with self._changed:
+                self._urgent -= 1
+                self._changed.notify_all()
 
     def write_later(self, work: Work) -> None:
         """Queue ``work`` to be written soon, in order, by a thread of its own; a locked database delays it only.
@@ -215,18 +216,43 @@ class Store:
         event.listen(writer, "begin", _begin_to_write)
         return reader, writer
 
+    def _write(self, work: Callable[[Connection], T], patience_s: float) -> T:
+        end_s = monotonic_s() + patience_s
+        keep_trying = Retrying(
+            stop=stop_after_delay(max(end_s - monotonic_s(), 0.0)),
+            wait=wait_random(0.005, 0.05),
+            retry=retry_if_exception_type(StoreLocked),
+            reraise=True,
+        )
+        result: T = keep_trying(self._transaction, work, end_s)
+        return result
+
     def _transaction(self, work: Callable[[Connection], T], end_s: float) -> T:
-        wait_ms = min(max(int((end_s - monotonic_s()) * 1000), 0), BUSY_MS)
-        engine = self._engine.execution_options(busy_ms=wait_ms)
-        with self._translated(), engine.connect() as connection, connection.begin():
-            return work(connection)
+        with self._translated(), self._own_turn(end_s):
+            wait_ms = min(max(int((end_s - monotonic_s()) * 1000), 0), BUSY_MS)
+            engine = self._engine.execution_options(busy_ms=wait_ms)
+            with engine.connect() as connection, connection.begin():
+                return work(connection)
+
+    @contextmanager
+    def _own_turn(self, end_s: float) -> Iterator[None]:
+        """Keep the threads of this process from writing to a file at the same moment."""
+        if not self.is_sqlite or self._in_memory:
+            yield
+            return
+        if not self._writing.acquire(timeout=max(end_s - monotonic_s(), 0.0)):
+            raise StoreLocked(f"The database {self.name} is busy with other rows of this process: try again.")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _write_behind(self) -> None:
         """Write what waits until told to stop; what cannot be written now is kept and tried again."""
         told = False
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting) or self._stopping)
+                self._changed.wait_for(lambda: self._stopping or bool(self._waiting and not self._urgent))
                 if not self._waiting or (self._stopping and told):
                     return
                 batch = list(self._waiting)[:BATCH]
@@ -249,7 +275,7 @@ class Store:
     def _write_batch(self, batch: list[Work]) -> None:
         """Write the batch in one transaction; a row that can never be written stops only itself, and is told."""
         try:
-            self.write(lambda connection: [work(connection) for work in batch], BUSY_MS / 1000)
+            self._write(lambda connection: [work(connection) for work in batch], BUSY_MS / 1000)
             done = len(batch)
         except (StoreUnavailable, StoreCorrupt):
             raise

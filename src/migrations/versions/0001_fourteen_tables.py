@@ -3,7 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from src.circuit_breaker_state import as_row, born
 from src.core.clock import SystemClock, utc_text
 
 revision = "0001"
@@ -500,7 +499,21 @@ def _create_training_episodes() -> None:
 
 
 def _arm_breaker() -> None:
+    """Written out here, not asked of today's code: what happened to a database stays what it was."""
     now_ms = SystemClock().now_ms()
-    everybody = {"bot_id": "*", "mode": "*", "world": "*", "symbol": "*", "timestamp": utc_text(now_ms)}
-    events = sa.table("circuit_breaker_events", *(sa.column(name) for name in (*everybody, *as_row(born(now_ms)))))
-    op.bulk_insert(events, [everybody | as_row(born(now_ms))])
+    birth = {
+        "bot_id": "*",
+        "mode": "*",
+        "world": "*",
+        "symbol": "*",
+        "timestamp": utc_text(now_ms),
+        "version": 1,
+        "status": "ARMED",
+        "trigger": "start",
+        "reason": "The circuit breaker was set up.",
+        "since_ms": now_ms,
+        "actor": "system",
+        "reset_requested_by": "",
+        "reset_requested_ms": 0,
+    }
+    op.bulk_insert(sa.table("circuit_breaker_events", *(sa.column(name) for name in birth)), [birth])
