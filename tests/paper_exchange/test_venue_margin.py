@@ -333,7 +333,9 @@ def test_a_market_order_finds_nothing_when_the_gap_is_wider_than_the_take_bound(
     market(venue, "BUY", "0.1")
     order = stop(venue, "SELL", "59000")
     venue.advance(START_MS + MINUTE_MS)
-    assert venue.algo_order(KEY, order.algo_id).status == "REJECTED"
+    fired = venue.algo_order(KEY, order.algo_id)
+    assert (fired.status, fired.actual_quantity) == ("FINISHED", 0)
+    assert venue.order(KEY, "BTCUSDT", fired.actual_order_id).status == "EXPIRED"
     assert code_of(venue.place_order, KEY, OrderRequest("BTCUSDT", "SELL", "MARKET", D("0.1"))) == -4131
     venue.advance(START_MS + MINUTE_MS + 2_000)  # the mark comes down by 103 a second
     assert market(venue, "SELL", "0.1").status == "FILLED"
