@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from src.binance_words import Json, conditional_of_event, decimal, fill_of_event, order_of_event
 from src.core.market import MarkPrice
@@ -18,6 +18,7 @@ from src.core.portfolio import Account, Direction, Position
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000
+_SMALLEST = Decimal("0.00000001")  # what the exchange rounds to
 _STAGES = {
     OrderStatus.PLANNED: 0,
     OrderStatus.UNKNOWN: 0,
@@ -94,7 +95,7 @@ class AccountBook:
         bound = sum((each.notional / each.leverage for each in positions), start=Decimal(0))
         was_bound = sum((each.notional / each.leverage for each in rest.positions), start=Decimal(0))
         change = (wallet - rest.wallet_balance) + (unrealized - rest.unrealized_pnl) - (bound - was_bound)
-        available = rest.available_balance if change == 0 else max(Decimal(0), rest.available_balance + change)
+        available = max(Decimal(0), rest.available_balance + change).quantize(_SMALLEST, ROUND_DOWN)
         return Account(wallet, available, unrealized, as_of_ms, positions)
 
     def open_orders(self) -> list[Order]:

@@ -80,7 +80,7 @@ def translated(error: BaseException, client_id: str | None = None) -> ExchangeEr
 
 def _of_answer(error: BinanceAPIException, client_id: str | None) -> ExchangeError:
     code, status = code_of(error), int(error.status_code)
-    text = str(error.message or "no reason given")[:200]
+    text = " ".join(str(error.message or "no reason given").split())[:200]
     if is_limit(error):
         return RateLimited(f"the exchange refuses further requests: {text}", retry_after_s(error))
     if code in _CREDENTIAL_CODES or status == 401:
@@ -118,4 +118,5 @@ def _reason(error: BaseException) -> str:
         return "the answer is not JSON"
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else error
-    return f"{type(reason).__name__}: {str(reason).rsplit(': ', maxsplit=1)[-1][:160]}"
+    text = " ".join(str(reason).rsplit(": ", maxsplit=1)[-1].split())
+    return f"{type(reason).__name__}: {text[:160]}"
