@@ -297,6 +297,9 @@ def main() -> int:
     except CredentialsRefused as error:
         sys.stderr.write(f"{error}: check the key and the secret of this mode in .env.\n")
         return _NO_PERMISSION
+    except OrderRefused as error:
+        sys.stderr.write(f"{error}: check TRADING_PAIR and TRADING_PAIRS in .env.\n")
+        return _BAD_SETTINGS
     except ExchangeError as error:
         hint = ": start it with ./scripts/start_paper_exchange.sh" if settings.mode == "paper" else ""
         sys.stderr.write(f"{error} ({addresses_of(settings).rest}){hint}.\n")

@@ -2,6 +2,9 @@
 
 import hashlib
 import hmac
+import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -21,6 +24,8 @@ from src.core.errors import CredentialsRefused, ExchangeUnavailable, OrderRefuse
 from src.core.orders import Order, OrderKind, OrderStatus, Purpose, Side
 from src.rate_budget import RateBudget
 from tests.binance_stand_in import DROP, HANG, Answer, Request, StandIn
+from tests.paper_exchange.running import API_KEY, API_SECRET, ROOT
+from tests.paper_world import paper_server
 from tests.test_binance_words import ALGO_REPLY, KLINE_ROW, POSTED, intent
 
 KEY, SECRET = "k" * 64, "s" * 64
@@ -480,3 +485,29 @@ def test_purposes_of_the_clients_own_orders_stand_in_their_ids(exchange, client)
     ids = [each.parameters["newClientOrderId"] for each in exchange.asked("POST", ORDER)]
     assert len(set(ids)) == 2
     assert all(f"-{Purpose.ENTRY.value[0]}" in each and len(each) <= 36 for each in ids)
+
+
+@pytest.mark.long
+def test_the_self_check_tells_what_a_person_wants_to_know_and_ends_with_the_right_code(tmp_path):
+    with paper_server(tmp_path) as server:
+        base = server.exchange.address
+        good = {"BINANCE_BASE_URL": base, "PAPER_API_KEY": API_KEY, "PAPER_API_SECRET": API_SECRET}
+        cases: list[tuple[dict[str, str], int, str]] = [
+            ({}, 0, "balance        10000"),
+            ({"PAPER_API_SECRET": "x" * 64}, 77, "check the key and the secret"),
+            ({"TRADING_PAIR": "NOPEUSDT"}, 78, "NOPEUSDT is not a contract"),
+            ({"BINANCE_BASE_URL": "http://127.0.0.1:9"}, 69, "cannot be reached"),
+        ]
+        for changes, code, text in cases:
+            done = self_check({**good, **changes}, tmp_path)
+            assert (done.returncode, text in done.stdout + done.stderr) == (code, True), done
+            assert len(done.stderr.splitlines()) == (0 if code == 0 else 1)
+            assert API_SECRET not in done.stdout + done.stderr
+    for name in (base, "http://127.0.0.1:9"):
+        budget_file(ROOT / "state", Addresses.of_base("paper", name)).unlink(missing_ok=True)
+
+
+def self_check(settings: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "TRADING_MODE": "paper", "TRADING_PAIRS": "", "TRADING_PAIR": "BTCUSDT", **settings}
+    command = [sys.executable, str(ROOT / "src" / "binance_client.py")]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
