@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from src.core.clock import utc_text
 from src.core.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from src.core.market import MarketContext
-from src.database_engine import BATCH, Store, StoreLocked, insert_or
+from src.database_connections import StoreLocked
+from src.database_engine import BATCH, Store, insert_or
 from src.records import (
     ApiUsage,
     ChartAnalysis,
@@ -73,12 +74,12 @@ class TradingDatabase(Store):
     def save_market_context(self, context: MarketContext) -> None:
         """Note the market's context, behind."""
         row = {name: value for name, value in context.as_dict().items() if name in market_context.c}
-        row |= self._owned(EVERY) | {"world": context.world, "timestamp": utc_text(context.as_of_ms)}
+        row |= self.owner.columns(EVERY) | {"world": context.world, "timestamp": utc_text(context.as_of_ms)}
         self.write_later(lambda connection: connection.execute(insert(market_context), row))
 
     def save_chart_analysis(self, analysis: ChartAnalysis) -> int:
         """Write one analysis and return its id."""
-        return self._insert(chart_analyses, self._owned(analysis.symbol) | asdict(analysis))
+        return self._insert(chart_analyses, self.owner.columns(analysis.symbol) | asdict(analysis))
 
     def save_news(self, articles: Sequence[NewsArticle]) -> int:
         """Write the articles and return how many were new; a known one takes over a sentiment it did not have."""
@@ -88,7 +89,7 @@ class TradingDatabase(Store):
 
     def record_api_usage(self, usage: ApiUsage) -> None:
         """Note a paid or limited call, behind."""
-        row = self._owned(usage.symbol) | asdict(usage)
+        row = self.owner.columns(usage.symbol) | asdict(usage)
         self.write_later(lambda connection: connection.execute(insert(api_usage), row))
 
     def month_cost_usd(self, month: str, service: str) -> Decimal:
@@ -101,7 +102,7 @@ class TradingDatabase(Store):
 
     def heartbeat(self, beat: Heartbeat) -> None:
         """Note a sign of life, behind; there is one row for each process of each bot."""
-        row = self._owned(beat.symbol) | asdict(beat)
+        row = self.owner.columns(beat.symbol) | asdict(beat)
         keys = ("bot_id", "process")
         changed = {name: value for name, value in row.items() if name not in keys}
 
@@ -130,13 +131,13 @@ class TradingDatabase(Store):
 
         False means that somebody else wrote in between: read the state again and judge anew.
         """
-        event = self._owned(EVERY) | row | {"timestamp": utc_text(now_ms)}
+        event = self.owner.columns(EVERY) | row | {"timestamp": utc_text(now_ms)}
         event["bot_id"] = bot_id or self.owner.bot_id
         return self.write(partial(add_breaker_event, event=event, expected=True))
 
     def start_training(self, start: TrainingStart) -> int:
         """Write the start of a training run and return the run's id."""
-        row = self._owned(start.symbol) | asdict(start) | {"status": "running"}
+        row = self.owner.columns(start.symbol) | asdict(start) | {"status": "running"}
         return self._insert(training_runs, row)
 
     def record_episodes(self, run_id: int, episodes: Sequence[TrainingEpisode]) -> None:
@@ -166,9 +167,6 @@ class TradingDatabase(Store):
         while count := self.write(lambda connection: connection.execute(piece).rowcount):
             deleted += count
         return deleted
-
-    def _owned(self, symbol: str) -> dict[str, Any]:
-        return asdict(self.owner) | {"symbol": symbol}
 
     def _insert(self, table: Table, row: dict[str, Any]) -> int:
         def work(connection: Connection) -> int:

@@ -5,28 +5,24 @@ BEGIN IMMEDIATE, since a transaction that first reads and then writes is refused
 in between; readers open the file read-only and keep their transactions short, so that the log can be folded back.
 """
 
-import json
 import logging
-import os
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, QueuePool, StaticPool, Table, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Table, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from src.core.clock import monotonic_s
 from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.database_connections import BUSY_MS, StoreLocked, failure_of, is_memory, open_engines
 from src.schema import REVISION
 
 log = logging.getLogger(__name__)
@@ -34,18 +30,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Callable[[Connection], object]
 
-BUSY_MS = 5_000
 BATCH = 100  # rows in one transaction: a longer one would keep the trader's next order intent waiting
 _MIGRATION_LOCK = 727_001  # any number of our own, for PostgreSQL's advisory locks
-_UNDEFINED_TABLE = "42P01"
-
-
-class StoreLocked(StoreUnavailable):
-    """Another program holds the database; trying again can help."""
-
-
-class StoreUnwritable(StoreUnavailable):
-    """File, folder or disk refuse the database (missing, full, read-only, not ours)."""
 
 
 class Store:
@@ -71,13 +57,9 @@ class Store:
         self._stopping = False
         self._trouble: Exception | None = None
         try:
-            self._url = make_url(url)
-            self._in_memory = self._url.get_backend_name() == "sqlite" and self._url.database in {
-                None,
-                "",
-                ":memory:",
-            }
-            self._read_engine, self._engine = self._engines(read_only)
+            self._url = _whole(make_url(url))
+            self._in_memory = is_memory(self._url)
+            self._read_engine, self._engine = open_engines(self._url, read_only)
         except (NoSuchModuleError, ImportError) as error:
             raise StoreUnavailable(f"no driver for this database ({error}): pip install 'psycopg[binary]'.") from error
 
@@ -193,29 +175,6 @@ class Store:
             if connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                 raise StoreCorrupt(f"The database {self.name} has rows that refer to nothing: restore a backup.")
 
-    def _engines(self, read_only: bool) -> tuple[Engine, Engine]:
-        """Return the engine to read and the engine to write with (the same one where two make no sense)."""
-        options: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False, ensure_ascii=False)}
-        if not self.is_sqlite:
-            engine = create_engine(self._url, pool_pre_ping=True, **options)
-            return engine, engine
-        if self._in_memory:
-            writer = create_engine("sqlite://", poolclass=StaticPool, **options, creator=partial(_connect, ":memory:"))
-            event.listen(writer, "begin", _begin_to_write)
-            return writer, writer
-        path = Path(self._url.database or "").absolute()
-        self._url = self._url.set(database=str(path))
-        # without a file in the address SQLAlchemy would take its pool for memory, which shares connections
-        options |= {"poolclass": QueuePool, "pool_size": 8, "pool_timeout": BUSY_MS / 1000}
-        reader = create_engine("sqlite://", **options, creator=partial(_connect, _read_only_address(path)))
-        event.listen(reader, "begin", _begin_to_read)
-        if read_only:
-            return reader, reader
-        _make_private(path)
-        writer = create_engine("sqlite://", **options, creator=partial(_connect_to_write, path))
-        event.listen(writer, "begin", _begin_to_write)
-        return reader, writer
-
     def _write(self, work: Callable[[Connection], T], patience_s: float) -> T:
         end_s = monotonic_s() + patience_s
         keep_trying = Retrying(
@@ -305,80 +264,17 @@ class Store:
         except PoolTimeout as error:
             raise StoreLocked(f"All connections to the database {self.name} are taken: try again.") from error
         except DBAPIError as error:
-            failure = _failure(error, self.name)
+            failure = failure_of(error, self.name)
             if failure is None:
                 raise
             raise failure from error
 
 
-def _failure(error: DBAPIError, name: str) -> StoreUnavailable | StoreCorrupt | None:
-    """Return what the driver's error means to us; None for a fault in our own query."""
-    cause = error.orig
-    word = getattr(cause, "sqlite_errorname", None) or ""
-    if word.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreLocked(f"The database {name} is locked by another program: close it or wait.")
-    if word.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreCorrupt(f"The database {name} is damaged ({cause}): restore a backup.")
-    if word.startswith("SQLITE_FULL"):
-        return StoreUnwritable(f"The disk of the database {name} is full: make room.")
-    if word.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return StoreUnwritable(
-            f"The database {name} cannot be opened or written ({cause}): check file, folder and disk."
-        )
-    if "no such table" in str(cause) or getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE:
-        return StoreUnavailable(f"The database {name} has no tables yet: start the bot or run python3 src/database.py.")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
-        return StoreUnavailable(f"The database {name} cannot be used ({str(cause).strip()}).")
-    return None
-
-
-def _connect(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        address,
-        timeout=BUSY_MS / 1000,
-        isolation_level=None,
-        check_same_thread=False,
-        uri=address.startswith("file:"),
-    )
-    connection.execute("PRAGMA foreign_keys=ON")
-    return connection
-
-
-def _connect_to_write(path: Path) -> sqlite3.Connection:
-    connection = _connect(str(path))
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _read_only_address(path: Path) -> str:
-    return f"file:{quote(str(path))}?mode=ro"
-
-
-def _begin_to_read(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _begin_to_write(connection: Connection) -> None:
-    wait_ms = connection.get_execution_options().get("busy_ms", BUSY_MS)
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={int(wait_ms)}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _make_private(path: Path) -> None:
-    """Create the file if need be, and let nobody else read it (log and index of SQLite inherit this)."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-    except OSError as error:
-        raise StoreUnwritable(
-            f"The database {path} cannot be written ({error.strerror}): check file and folder."
-        ) from error
+def _whole(url: URL) -> URL:
+    """The address with the file's whole path, so that it stays the same file wherever the process goes."""
+    if url.get_backend_name() != "sqlite" or is_memory(url):
+        return url
+    return url.set(database=str(Path(url.database or "").absolute()))
 
 
 def _upgrade(connection: Connection) -> None:

@@ -12,12 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Select,
     Table,
     and_,
-    case,
     delete,
     func,
     insert,
@@ -33,6 +31,7 @@ from src.core.orders import Order, OrderIntent, OrderStatus, Purpose
 from src.core.portfolio import Account, Trade
 from src.core.risk import loss_share
 from src.database import TradingDatabase, add_breaker_event
+from src.database_days import Days
 from src.database_engine import insert_or
 from src.decision import Verdict
 from src.journal import TradeStart, Turn
@@ -67,7 +66,6 @@ log = logging.getLogger(__name__)
 _INTENT_PATIENCE_S = 1.0  # an entry that cannot be noted by then is not sent; meanwhile other pairs' exits wait
 _RESULTS_KEPT = 1_000
 _TRADE_KEY = ("bot_id", "mode", "world", "entry_client_id")
-_DAY_KEY = ("bot_id", "mode", "world", "symbol", "day")
 
 
 class AlreadyPlanned(StoreUnavailable):
@@ -85,6 +83,7 @@ class DatabaseJournal:
         self._database = database
         self._owner = database.owner
         self._clock = clock
+        self._days = Days(database.owner, clock)
         self._lock = threading.RLock()
         self._sent: dict[str, OrderIntent] = {}
         self._account_ms = -1
@@ -92,13 +91,19 @@ class DatabaseJournal:
         self._peak_since_ms = -1
         self._tripped: BreakerState | None = None
         with database.read() as connection:
-            self._unfinished = {each.client_id: each for each in unfinished_intents(connection, self._own(orders))}
-            self._untraded = {each.client_id: each for each in untraded_entries(connection, self._own(orders))}
-            self._starts = {each.trade.entry_client_id: each for each in open_starts(connection, self._own(trades))}
-            self._results = last_results(connection, self._own(trades), _RESULTS_KEPT)
-            self._exits = last_exits(connection, self._own(orders))
-            self._limit_days = limit_days(connection, self._own(daily_performance))
-            self._highest = connection.execute(self._highest_day("")).scalar() or Decimal(0)
+            self._unfinished = {
+                each.client_id: each for each in unfinished_intents(connection, self._owner.rows_of(orders))
+            }
+            self._untraded = {
+                each.client_id: each for each in untraded_entries(connection, self._owner.rows_of(orders))
+            }
+            self._starts = {
+                each.trade.entry_client_id: each for each in open_starts(connection, self._owner.rows_of(trades))
+            }
+            self._results = last_results(connection, self._owner.rows_of(trades), _RESULTS_KEPT)
+            self._exits = last_exits(connection, self._owner.rows_of(orders))
+            self._limit_days = limit_days(connection, self._owner.rows_of(daily_performance))
+            self._highest = self._days.highest_equity(connection) or Decimal(0)
 
     def plan_order(self, intent: OrderIntent) -> None:
         """Write an intent; it is on disk when this returns.
@@ -107,7 +112,7 @@ class DatabaseJournal:
             AlreadyPlanned: the client id is known, so the order may have been sent before.
             StoreUnavailable: not written.
         """
-        row = order_row(self._owned, intent, self._clock.now_ms())
+        row = order_row(self._owner.columns, intent, self._clock.now_ms())
         try:
             self._database.write(lambda connection: connection.execute(insert(orders), row), _INTENT_PATIENCE_S)
         except IntegrityError as error:
@@ -116,7 +121,7 @@ class DatabaseJournal:
 
     def note_order(self, intent: OrderIntent) -> None:
         """Note an intent that can only lessen exposure, behind; the same one twice is one."""
-        row = order_row(self._owned, intent, self._clock.now_ms())
+        row = order_row(self._owner.columns, intent, self._clock.now_ms())
         self._keep_intent(intent)
         self._later(lambda connection: connection.execute(_new_row(connection, orders, row)))
 
@@ -133,7 +138,7 @@ class DatabaseJournal:
         values |= order_figures(order) | ({"fees": fees} if fees else {}) | ({"refusal": note} if note else {})
         if order is not None or not status.final:
             values["sent_at"] = func.coalesce(orders.c.sent_at, values["updated_at"])
-        change = update(orders).where(self._own(orders), orders.c.client_id == client_id).values(values)
+        change = update(orders).where(self._owner.rows_of(orders), orders.c.client_id == client_id).values(values)
         self._later(lambda connection: connection.execute(change))
 
     def unfinished_orders(self, symbol: str) -> list[OrderIntent]:
@@ -148,7 +153,7 @@ class DatabaseJournal:
         with self._lock:
             self._starts[trade.entry_client_id] = start
             self._untraded.pop(trade.entry_client_id, None)
-        row = trade_row(self._owned, trade) | {"status": "open", "timestamp": utc_text(trade.entry_ms)}
+        row = trade_row(self._owner.columns, trade) | {"status": "open", "timestamp": utc_text(trade.entry_ms)}
         row |= {"stop_client_id": start.stop_client_id, "target_client_id": start.target_client_id}
 
         def save(connection: Connection) -> None:
@@ -172,7 +177,7 @@ class DatabaseJournal:
             while len(self._results) > _RESULTS_KEPT:
                 self._results.popitem(last=False)
         closed = {"status": "closed", "timestamp": utc_text(trade.exit_ms)}
-        row = trade_row(self._owned, trade) | closed | {"pnl": trade.pnl, "pnl_percent": trade.pnl_percent}
+        row = trade_row(self._owner.columns, trade) | closed | {"pnl": trade.pnl, "pnl_percent": trade.pnl_percent}
         self._later(lambda connection: self._save_end(connection, row, utc_day(trade.exit_ms or 0)))
 
     def open_trades(self, symbol: str) -> list[TradeStart]:
@@ -195,7 +200,7 @@ class DatabaseJournal:
 
     def record_turn(self, turn: Turn) -> None:
         """Note a turn with its indicators, votes, gates and reasons, and count it, behind."""
-        row = signal_row(self._owned, turn)
+        row = signal_row(self._owner.columns, turn)
         counts = turn_counts(row)
         day = utc_day(turn.observation.now_ms)
         context = turn.observation.context
@@ -204,7 +209,7 @@ class DatabaseJournal:
         def save(connection: Connection) -> None:
             found = None if context_id is None else connection.execute(context_id).scalar()
             connection.execute(insert(signals), row | {"context_id": found})
-            self._add_to_day(connection, row["symbol"], day, counts)
+            self._days.add(connection, row["symbol"], day, counts)
 
         self._later(save)
 
@@ -220,14 +225,18 @@ class DatabaseJournal:
             values["client_id"] = intent.client_id
         change = (
             update(signals)
-            .where(self._own(signals), signals.c.symbol == seen.symbol, signals.c.timestamp == utc_text(seen.now_ms))
+            .where(
+                self._owner.rows_of(signals),
+                signals.c.symbol == seen.symbol,
+                signals.c.timestamp == utc_text(seen.now_ms),
+            )
             .values(values)
         )
 
         def save(connection: Connection) -> None:
             connection.execute(change)
             if acted:
-                self._add_to_day(connection, seen.symbol, utc_day(seen.now_ms), {"acted": 1})
+                self._days.add(connection, seen.symbol, utc_day(seen.now_ms), {"acted": 1})
 
         self._later(save)
 
@@ -240,21 +249,21 @@ class DatabaseJournal:
             self._highest = max(self._highest, account.equity)
             drawdown = loss_share(self._highest, account.equity)
             starts = {each.trade.symbol: each.trade for each in self._starts.values()}
-        balance = self._owned(EVERY) | {
+        balance = self._owner.columns(EVERY) | {
             "timestamp": utc_text(account.as_of_ms),
             "wallet_balance": account.wallet_balance,
             "available_balance": account.available_balance,
             "unrealized_pnl": account.unrealized_pnl,
             "equity": account.equity,
         }
-        held = [position_row(self._owned, each, starts.get(each.symbol)) for each in account.positions]
+        held = [position_row(self._owner.columns, each, starts.get(each.symbol)) for each in account.positions]
 
         def save(connection: Connection) -> None:
             connection.execute(insert(account_balance), balance)
-            connection.execute(delete(positions).where(self._own(positions)))
+            connection.execute(delete(positions).where(self._owner.rows_of(positions)))
             if held:
                 connection.execute(insert(positions), held)
-            self._equity_of_day(connection, utc_day(account.as_of_ms), account.equity, float(drawdown))
+            self._days.note_equity(connection, utc_day(account.as_of_ms), account.equity, float(drawdown))
 
         self._later(save)
 
@@ -264,23 +273,14 @@ class DatabaseJournal:
         Raises:
             StoreUnavailable: it could be neither read nor set.
         """
-        row = self._owned(EVERY) | {"day": day, "timestamp": f"{day}T00:00:00.000Z", "start_balance": equity}
-        kept = func.coalesce(daily_performance.c.start_balance, equity)
-
-        def save(connection: Connection) -> Decimal:
-            statement = insert_or(connection, daily_performance).values(row)
-            statement = statement.on_conflict_do_update(index_elements=_DAY_KEY, set_={"start_balance": kept})
-            connection.execute(statement)
-            query = select(daily_performance.c.start_balance).where(self._day(EVERY, day))
-            return Decimal(connection.execute(query).scalar_one())
-
-        return self._database.write(save, _INTENT_PATIENCE_S)
+        return self._database.write(lambda connection: self._days.start(connection, day, equity), _INTENT_PATIENCE_S)
 
     def peak_equity(self, equity: Decimal, since_ms: int) -> Decimal:
         """Return the highest equity noted since then, ``equity`` included."""
         with self._lock:
             if self._peak is None or since_ms != self._peak_since_ms:
-                self._peak = self._highest_since(since_ms)
+                with self._database.read() as connection:
+                    self._peak = self._days.highest_equity(connection, since_ms)
                 self._peak_since_ms = since_ms
             self._peak = equity if self._peak is None else max(self._peak, equity)
             return self._peak
@@ -289,7 +289,7 @@ class DatabaseJournal:
         """Note, behind, that the day's loss limit was reached."""
         log.error("daily loss limit reached: day=%s loss=%s", day, loss)
         self._limit_days.add(day)
-        self._later(lambda connection: self._set_day(connection, EVERY, day, {"limit_hit": True}))
+        self._later(lambda connection: self._days.mark_limit(connection, day))
 
     def limit_was_hit(self, day: str) -> bool:
         """Return whether the day's loss limit was noted as reached, by this process or an earlier one."""
@@ -297,7 +297,7 @@ class DatabaseJournal:
 
     def add_transfer(self, day: str, amount: Decimal) -> None:
         """Note, behind, money that was paid in (above 0) or out: it is no profit of the day."""
-        self._later(lambda connection: self._add_to_day(connection, EVERY, day, {"transfers": amount}))
+        self._later(lambda connection: self._days.add(connection, EVERY, day, {"transfers": amount}))
 
     def breaker(self) -> BreakerState:
         """Return the circuit breaker's state; TRIPPED when it cannot be read."""
@@ -313,31 +313,13 @@ class DatabaseJournal:
 
     def trip_breaker(self, state: BreakerState) -> None:
         """Append a tripped state, behind; it holds at once, and stands after whatever others wrote meanwhile."""
-        event = self._owned(EVERY) | as_row(state) | {"timestamp": utc_text(self._clock.now_ms())}
+        event = self._owner.columns(EVERY) | as_row(state) | {"timestamp": utc_text(self._clock.now_ms())}
         with self._lock:
             self._tripped = state
             self._later(lambda connection: add_breaker_event(connection, event))
 
     def _later(self, work: Any) -> None:
         self._database.write_later(work)
-
-    def _own(self, table: Table) -> ColumnElement[bool]:
-        return and_(
-            table.c.bot_id == self._owner.bot_id,
-            table.c.mode == self._owner.mode,
-            table.c.world == self._owner.world,
-        )
-
-    def _owned(self, symbol: str) -> dict[str, Any]:
-        return {
-            "bot_id": self._owner.bot_id,
-            "mode": self._owner.mode,
-            "world": self._owner.world,
-            "symbol": symbol,
-        }
-
-    def _day(self, symbol: str, day: str) -> ColumnElement[bool]:
-        return and_(self._own(daily_performance), daily_performance.c.symbol == symbol, daily_performance.c.day == day)
 
     def _keep_intent(self, intent: OrderIntent) -> None:
         with self._lock:
@@ -356,7 +338,7 @@ class DatabaseJournal:
 
     def _context_id(self, as_of: str) -> Select[tuple[int]]:
         return select(func.max(market_context.c.id)).where(
-            self._own(market_context), market_context.c.timestamp == as_of
+            self._owner.rows_of(market_context), market_context.c.timestamp == as_of
         )
 
     def _signal_of(self, trade: Trade) -> Select[tuple[int]]:
@@ -364,7 +346,7 @@ class DatabaseJournal:
         return (
             select(signals.c.id)
             .where(
-                self._own(signals),
+                self._owner.rows_of(signals),
                 signals.c.symbol == trade.symbol,
                 signals.c.timestamp <= utc_text(trade.entry_ms),
                 signals.c.decision.in_((str(Verdict.ENTER_LONG), str(Verdict.ENTER_SHORT))),
@@ -374,60 +356,16 @@ class DatabaseJournal:
         )
 
     def _save_end(self, connection: Connection, row: dict[str, Any], day: str) -> None:
-        key = and_(self._own(trades), trades.c.entry_client_id == row["entry_client_id"])
+        key = and_(self._owner.rows_of(trades), trades.c.entry_client_id == row["entry_client_id"])
         former = connection.execute(select(trades).where(key)).mappings().first()
         if former is None:
             connection.execute(insert(trades), row)
         else:
             connection.execute(update(trades).where(key), row)
         if former is not None and former["status"] == "closed":
-            self._add_to_day(connection, former["symbol"], former["timestamp"][:10], trade_sums(former, -1))
-        self._add_to_day(connection, row["symbol"], day, trade_sums(row, 1))
-
-    def _add_to_day(self, connection: Connection, symbol: str, day: str, sums: dict[str, Any]) -> None:
-        row = self._owned(symbol) | {"day": day, "timestamp": utc_text(self._clock.now_ms())} | sums
-        grown = {name: daily_performance.c[name] + value for name, value in sums.items()}
-        statement = insert_or(connection, daily_performance).values(row)
-        changes = grown | {"timestamp": row["timestamp"]}
-        connection.execute(statement.on_conflict_do_update(index_elements=_DAY_KEY, set_=changes))
-
-    def _set_day(self, connection: Connection, symbol: str, day: str, values: dict[str, Any]) -> None:
-        row = self._owned(symbol) | {"day": day, "timestamp": utc_text(self._clock.now_ms())} | values
-        statement = insert_or(connection, daily_performance).values(row)
-        connection.execute(statement.on_conflict_do_update(index_elements=_DAY_KEY, set_=values))
-
-    def _equity_of_day(self, connection: Connection, day: str, equity: Decimal, drawdown: float) -> None:
-        column = daily_performance.c
-        row = {"end_equity": equity, "high_equity": equity, "low_equity": equity, "drawdown_share": drawdown}
-        changes = {
-            "end_equity": equity,
-            "high_equity": case((column.high_equity >= equity, column.high_equity), else_=equity),
-            "low_equity": case((column.low_equity <= equity, column.low_equity), else_=equity),
-            "drawdown_share": case((column.drawdown_share >= drawdown, column.drawdown_share), else_=drawdown),
-        }
-        owned = self._owned(EVERY) | {"day": day, "timestamp": utc_text(self._clock.now_ms())}
-        statement = insert_or(connection, daily_performance).values(owned | row)
-        connection.execute(statement.on_conflict_do_update(index_elements=_DAY_KEY, set_=changes))
-
-    def _highest_day(self, after: str) -> Select[tuple[Any]]:
-        return select(func.max(daily_performance.c.high_equity)).where(
-            self._own(daily_performance), daily_performance.c.symbol == EVERY, daily_performance.c.day > after
-        )
-
-    def _highest_since(self, since_ms: int) -> Decimal | None:
-        """Whole days from their rows, the first day from its single balances."""
-        day = utc_day(since_ms)
-        balances = select(func.max(account_balance.c.equity)).where(
-            self._own(account_balance),
-            account_balance.c.timestamp >= utc_text(since_ms),
-            account_balance.c.timestamp < day + "~",
-        )
-        days = self._highest_day(day)
-        with self._database.read() as connection:
-            found = [connection.execute(query).scalar() for query in (balances, days)]
-        return max((each for each in found if each is not None), default=None)
+            self._days.add(connection, former["symbol"], former["timestamp"][:10], trade_sums(former, -1))
+        self._days.add(connection, row["symbol"], day, trade_sums(row, 1))
 
 
 def _new_row(connection: Connection, table: Table, row: dict[str, Any]) -> Any:
     return insert_or(connection, table).values(row).on_conflict_do_nothing()
-

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import ColumnElement, Table, and_
+
 from src.schema import EVERY
 
 
@@ -22,6 +24,14 @@ class Owner:
     bot_id: str = "main"
     mode: str = "paper"
     world: str = "synthetic"
+
+    def columns(self, symbol: str) -> dict[str, Any]:
+        """Return the columns that say whose a row is."""
+        return {"bot_id": self.bot_id, "mode": self.mode, "world": self.world, "symbol": symbol}
+
+    def rows_of(self, table: Table) -> ColumnElement[bool]:
+        """Return the condition that a row of ``table`` is this owner's."""
+        return and_(table.c.bot_id == self.bot_id, table.c.mode == self.mode, table.c.world == self.world)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

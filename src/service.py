@@ -30,7 +30,7 @@ from src.core.errors import (
     StoreUnavailable,
     SuiteError,
 )
-from src.database_engine import StoreUnwritable
+from src.database_connections import StoreUnwritable
 from src.logs import configure_logs, printable
 from src.settings import PROJECT_ROOT, Settings, service_manager_socket
 

@@ -28,7 +28,8 @@ from sqlalchemy.exc import IntegrityError
 from src.core.clock import utc_text
 from src.core.errors import StoreCorrupt, StoreUnavailable
 from src.database import TradingDatabase, describe, main, self_check
-from src.database_engine import StoreLocked, StoreUnwritable, revision_of
+from src.database_connections import StoreLocked, StoreUnwritable
+from src.database_engine import revision_of
 from src.migrations import configuration
 from src.records import Heartbeat, NewsArticle, TrainingEnd, TrainingEpisode, TrainingStart
 from src.schema import (
