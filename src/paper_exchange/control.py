@@ -12,7 +12,7 @@ from aiohttp import web
 from src.core.clock import utc_text
 from src.paper_exchange.exchange import Exchange
 from src.paper_exchange.faults import Fault
-from src.paper_exchange.formats import algo_row, order_row, trimmed
+from src.paper_exchange.formats import algo_row, order_row
 from src.paper_exchange.formats_account import balance_row, risk_v2
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.streams import Hub
@@ -111,13 +111,13 @@ class Control:
         return {"skew_ms": self._exchange.faults.skew_ms}
 
     async def _shock(self, wish: Wish) -> Any:
-        """``{"symbol": "BTCUSDT", "percent": -3}``: all prices of the symbol from now on."""
+        """``{"symbol": "BTCUSDT", "percent": -3}``: all prices of the symbol from the next whole second on."""
         symbol = str(wish["symbol"])
         self._exchange.venue.shock(symbol, 1.0 + float(wish["percent"]) / 100.0)
         self._exchange.forget_ticks()
         self._exchange.publish()
         self._exchange.save()
-        return {"last_price": trimmed(self._exchange.venue.last_price(symbol))}
+        return {}
 
     async def _hold_triggers(self, wish: Wish) -> Any:
         self._exchange.venue.hold_triggers(int(wish["count"]))

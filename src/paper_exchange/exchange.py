@@ -60,21 +60,32 @@ class Exchange:
         self._next_save_s = 0.0
         self._last_save_s = 0.0
         self._ticks: dict[tuple[str, int], list[Tick]] = {}
-        saved = store.load()
-        if saved is not None and saved["world"] != self._world_name():
-            store.set_aside(str(saved["world"]), self._world_name())
-            saved = store.load()
-        anchor = Anchor(**saved["anchor"]) if saved else Anchor(start_of(market, config), _wall_ms(), False)
+        saved = self._saved()
+        begin_ms = start_of(market, config)
+        anchor, start_ms = saved_anchor(saved, store) if saved else (Anchor(begin_ms, _wall_ms()), begin_ms)
         self.pace = Pace(anchor, config.speed, market.end_ms)
-        start_ms = int(saved["venue_ms"]) if saved else int(anchor.market_ms)
         self.venue = Venue(market, start_ms, contracts=self.contracts, balance=config.balance)
         if saved:
-            self.venue.restore(saved["venue"])
-            self.listen_keys.restore(saved["listen_keys"])
+            self._take_over(saved)
         self.quotes = self.venue.quotes
         self.charts = Charts(market, self.quotes, lambda: self.venue.now_ms)
         for key in config.keys.secrets:
             self.venue.open_account(key)
+
+    def _saved(self) -> dict[str, Any] | None:
+        """The picture of this world; that of another one is put aside."""
+        saved = self._store.load()
+        if saved is None or saved.get("world") == self._world_name():
+            return saved
+        self._store.set_aside(str(saved.get("world")), self._world_name())
+        return self._store.load()
+
+    def _take_over(self, saved: dict[str, Any]) -> None:
+        try:
+            self.venue.restore(saved["venue"])
+            self.listen_keys.restore(saved["listen_keys"])
+        except (ArithmeticError, AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
+            raise self._store.corrupt(f"its inside is not understood ({type(error).__name__}: {error})") from error
 
     def repeat(self, perform: Callable[[str, str, dict[str, str]], None]) -> int:
         """Carry out the journal's commands once more, each at its instant, and return how many there were.
@@ -174,6 +185,14 @@ class Exchange:
         spec, start = self.config.market, self.config.start
         readable = re.sub(r"[^A-Za-z0-9]+", "-", spec.partition(":")[0])
         return f"{readable}-{blake2b(f'{spec}|{start}'.encode(), digest_size=4).hexdigest()}"
+
+
+def saved_anchor(saved: dict[str, Any], store: Store) -> tuple[Anchor, int]:
+    """Return the clocks' anchor and the venue's instant of a picture; raises ``StateCorrupt``."""
+    try:
+        return Anchor(**saved["anchor"]), int(saved["venue_ms"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise store.corrupt(f"it tells no instant ({error})") from error
 
 
 def start_of(market: OpenedMarket, config: PaperConfig) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from src.core.clock import utc_text
 from src.paper_exchange import rest_account, rest_algo, rest_charts, rest_market, rest_orders
 from src.paper_exchange.control import Control
 from src.paper_exchange.exchange import SAVE_EVERY_S, Exchange
@@ -55,9 +56,13 @@ class Server:
 
     async def beat(self) -> None:
         """Keep time: let the venue go on and send what is due. Ends only by a failure."""
+        ended = False
         while True:
             await asyncio.sleep(BEAT_S)
             self._hub.pump(self._exchange.tick())
+            if self._exchange.pace.finished and not ended:
+                ended = True
+                log.info("recording ended: market time stands at %s", utc_text(self._exchange.venue.now_ms))
 
     async def keep(self) -> None:
         """Keep what changed on the disk, a few times a second at most. Ends only by a failure."""

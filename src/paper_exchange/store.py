@@ -79,11 +79,11 @@ class Store:
         try:
             state = orjson.loads(self.path.read_bytes())
         except orjson.JSONDecodeError as error:
-            raise self._corrupt(str(error)) from error
+            raise self.corrupt(str(error)) from error
         if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise self._corrupt(f"it is not of format {FORMAT}")
+            raise self.corrupt(f"it is not of format {FORMAT}")
         if not isinstance(state.get("number"), int):
-            raise self._corrupt("it does not say which command was its last")
+            raise self.corrupt("it does not say which command was its last")
         self._number = state["number"]
         return state
 
@@ -97,7 +97,7 @@ class Store:
             if command.number <= self._number:
                 continue
             if command.number != self._number + 1:
-                raise self._corrupt(f"its journal jumps from command {self._number} to {command.number}")
+                raise self.corrupt(f"its journal jumps from command {self._number} to {command.number}")
             self._number = command.number
             yield command
 
@@ -175,9 +175,10 @@ class Store:
             number, market_ms, account, endpoint, parameters = orjson.loads(line)
             return Command(int(number), int(market_ms), str(account), str(endpoint), dict(parameters))
         except (orjson.JSONDecodeError, TypeError, ValueError) as error:
-            raise self._corrupt(f"its journal has an unreadable line ({error})") from error
+            raise self.corrupt(f"its journal has an unreadable line ({error})") from error
 
-    def _corrupt(self, why: str) -> StateCorrupt:
+    def corrupt(self, why: str) -> StateCorrupt:
+        """Return the error that says why the file cannot be used."""
         return StateCorrupt(f"the state file {self.path} is damaged: {why}. Move it away to begin anew.")
 
 

@@ -172,9 +172,8 @@ class Hub:
 
     def _tell_events(self, events: list[Event]) -> None:
         for event in events:
-            raw = orjson.dumps(event_frame(event, self._exchange.instruments))
-            kind = orjson.loads(raw)["e"]
-            self._tell_account(event.account, kind, raw)
+            frame = event_frame(event, self._exchange.instruments)
+            self._tell_account(event.account, frame["e"], orjson.dumps(frame))
             if isinstance(event, OrderUpdate) and event.trade and event.order.client_id.startswith("autoclose-"):
                 forced = orjson.dumps(forced_order_frame(event))
                 for stream in (f"{event.order.symbol.lower()}@forceOrder", "!forceOrder@arr"):

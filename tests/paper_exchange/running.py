@@ -78,8 +78,8 @@ class PaperExchange:
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a child: no setting but these reaches it, neither from .env nor from outside."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PAPER_")}
-    blank = {"PAPER_START": "", "PAPER_API_KEY": "", "PAPER_API_SECRET": ""}
-    return {**kept, **blank, "PAPER_CONTROL_TOKEN": CONTROL_TOKEN, **settings}
+    plain = {"PAPER_BALANCE": "10000", "PAPER_START": "", "PAPER_API_KEY": "", "PAPER_API_SECRET": ""}
+    return {**kept, **plain, "PAPER_CONTROL_TOKEN": CONTROL_TOKEN, **settings}
 
 
 def start(

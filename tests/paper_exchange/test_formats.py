@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -249,11 +249,7 @@ def test_a_new_leverage_and_the_asset_mode_are_told_apart():
 
 
 def position(symbol: str = "BTCUSDT", **figures: Any) -> PositionView:
-    names = (
-        "amount entry_price break_even_price mark_price unrealized liquidation_price max_notional isolated_margin "
-        "isolated_wallet notional initial_margin maint_margin position_initial_margin open_order_initial_margin "
-        "bid_notional ask_notional"
-    ).split()
+    names = {field.name for field in fields(PositionView) if field.type in ("Decimal", Decimal)}
     zeros = dict.fromkeys(names, D(0))
     rest = {"position_side": "BOTH", "leverage": 20, "margin_type": "CROSSED", "adl": 2, "updated_ms": 0}
     return PositionView(symbol=symbol, **{**zeros, **rest, **figures})

@@ -104,9 +104,7 @@ def test_strangers_are_refused(key, code):
     assert (error.code, error.http_status) == (code, 401)
 
 
-@pytest.mark.parametrize(
-    ("keys", "secrets"), [("a" * 64, ""), ("a" * 64 + "," + "a" * 64, "x,y"), ("too-short", "x")]
-)
+@pytest.mark.parametrize(("keys", "secrets"), [("a" * 64, ""), ("a" * 64 + "," + "a" * 64, "x,y"), ("too-short", "x")])
 def test_a_wrong_configuration_of_keys_is_refused(keys, secrets):
     with pytest.raises(ValueError, match="key"):
         key_ring(keys, secrets)
