@@ -151,8 +151,8 @@ class Store:
                 self._changed.notify_all()
             if self._writer is not None:
                 self._writer.join(self._patience_s)
-            self._engine.dispose()
             self._read_engine.dispose()
+            self._engine.dispose()  # the last to go, since only a writer can fold the log back into the file
 
     def migrate(self) -> None:
         """Bring the tables to this version's shape; several processes may call it at once.

@@ -286,6 +286,15 @@ def test_closing_writes_what_waits(path: Path) -> None:
         assert equities(reader) == list(range(30))
 
 
+def test_after_closing_everything_is_in_the_one_file(path: Path) -> None:
+    database = TradingDatabase(f"sqlite:///{path}")
+    database.migrate()
+    database.write(balance(1))
+    assert equities(database) == [1]
+    database.close()
+    assert [name.name for name in path.parent.iterdir()] == ["t.db"]
+
+
 def test_a_full_queue_refuses_instead_of_forgetting(path: Path) -> None:
     database = TradingDatabase(f"sqlite:///{path}")
     database.migrate()
