@@ -1,6 +1,6 @@
 """Floor 2, judgement: the agent's table as plain arithmetic: what is best, how sure that is, how a lesson is taken in.
 
-Everything here compiles under numba but ``exploration_chance``, so that a backtest runs the very lines of the live bot.
+Everything here compiles under numba, but for the chance of an exploration: a backtest runs the live bot's own lines.
 """
 
 import math
@@ -148,9 +148,14 @@ def learn_pass(
     return lessons
 
 
+def exploration_base(seed: int) -> int:
+    """Return what ``exploration_chance`` adds to each instant, 64 bits."""
+    return (seed + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+
+
 def exploration_chance(seed: int, instant_ms: int) -> int:
     """Return 64 well-mixed bits of the two numbers (the finaliser of splitmix64, a permutation)."""
-    bits = (seed * 0x9E3779B97F4A7C15 + instant_ms + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    bits = (exploration_base(seed) + instant_ms) & 0xFFFFFFFFFFFFFFFF
     bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
     return bits ^ (bits >> 31)

@@ -262,4 +262,3 @@ def _fill(trade: VenueTrade) -> Fill:
         maker=trade.maker,
         client_id=trade.client_id,
     )
-

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,8 @@ class Candles:
     def of(cls, candles: Iterable[Candle]) -> "Candles":
         """Return the columns of single candles."""
         rows = list(candles)
-        columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
-        kinds = (np.int64 if name in _WHOLE else np.float64 for name in COLUMNS)
-        return cls(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
+        columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
+        return cls(**{name: _column(name, column) for name, column in zip(COLUMNS, columns, strict=True)})
 
     def __len__(self) -> int:
         return len(self.open_ms)
@@ -62,6 +61,10 @@ class Candles:
 
 COLUMNS = tuple(each.name for each in fields(Candles))
 _WHOLE = ("open_ms", "trades")
+
+
+def _column(name: str, values: Sequence[float]) -> NDArray[Any]:
+    return np.array(values, dtype=np.int64 if name in _WHOLE else np.float64)
 
 
 class CandleView(Sequence[Candle]):

@@ -1,0 +1,238 @@
+"""Floor 4, wing: drives the live trader over past candles, on the paper exchange's own venue, without waiting.
+
+One candle is one turn right after its close; between turns the early stop is watched on the exchange's grid of whole
+seconds, as the live watch does. Minutes in which the trader could do nothing but hold and learn are passed over by
+compiled copies of its own functions (``passing``); with ``every_turn`` nothing is passed over, and the decisions,
+trades and the agent's tables are the same (tested).
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from src.backtest.compiled import compiled
+from src.backtest.outcome import Outcome
+from src.backtest.passing import Block, Held, Memory, Tables, pass_turns
+from src.backtest.pipeline import Pipeline, exploration_tries, fold_block
+from src.backtest.setup import PastContexts, Setup
+from src.backtest.stage import Stage
+from src.core.clock import DAY_MS, MINUTE_MS
+from src.core.errors import DataRefused
+from src.core.market import Candle, MarketContext
+from src.decision_rules import thresholds
+from src.indicators import Indicators
+from src.market_data.columns import Candles
+from src.rl_model import QLearningAgent, context_code
+from src.trader import IndicatorFold, IndicatorSource, Remembered
+
+LEAST_WARM_UP = 1_000
+"""Candles before the first turn: with 200, EMA 50 against EMA 200 would have the wrong sign in 7 % of cases."""
+
+
+def run_backtest(
+    candles: Candles,
+    setup: Setup,
+    agent: QLearningAgent,
+    *,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    funding: Mapping[int, float] | None = None,
+    contexts: Sequence[MarketContext] = (),
+    every_turn: bool = False,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Run the live trader over past one-minute candles and return what came of it.
+
+    Args:
+        candles: with those before ``from_ms`` the indicators warm up; all there are, at least 1,000.
+        setup: pair, rules, limits, costs, balance.
+        agent: learns during the run (hand in a copy to keep the original).
+        from_ms: the first turn is the first one at or after it; after 1,000 candles when left out.
+        to_ms: no turn at or after it; to the end of the candles when left out.
+        funding: rates as shares by settlement instant.
+        contexts: the market's context as it came to be known, replayed; without any it is unknown.
+        every_turn: take each turn with the trader itself (slow; the same result).
+        stop: when set, the run ends early.
+
+    Raises:
+        DataRefused: too few candles, or none in the span.
+    """
+    return Engine(candles, setup, agent, funding, contexts, every_turn).run(from_ms, to_ms, stop)
+
+
+class Engine:
+    """One run over past candles."""
+
+    def __init__(
+        self,
+        candles: Candles,
+        setup: Setup,
+        agent: QLearningAgent,
+        funding: Mapping[int, float] | None = None,
+        contexts: Sequence[MarketContext] = (),
+        every_turn: bool = False,
+    ) -> None:
+        self._candles = candles
+        self._setup = setup
+        self._agent = agent
+        self._funding = funding
+        self._contexts = PastContexts(contexts)
+        self._every_turn = every_turn or type(agent) is not QLearningAgent
+        self._thresholds = thresholds(setup.rules, setup.limits)
+        self._turns_taken = 0
+        self._must_take = True
+
+    def run(self, from_ms: int | None, to_ms: int | None, stop: threading.Event | None = None) -> Outcome:
+        """Take all turns in ``from_ms <= instant < to_ms`` and return what came of them."""
+        now, end = self._span(from_ms, to_ms)
+        self._prepare(now)
+        row = int(np.searchsorted(self._candles.open_ms, now)) - 1
+        self._first_row = row
+        while now <= end and not (stop is not None and stop.is_set()):
+            while row + 1 < len(self._candles) and self._candles.open_ms[row + 1] < now:
+                row += 1
+            fresh = self._candles.open_ms[row] + MINUTE_MS == now
+            if fresh and not self._must_take and not self._every_turn:
+                passed = self._pass(row, now, end)
+                row, now = row + passed, now + passed * MINUTE_MS
+                if passed:
+                    row -= 1
+                    continue
+            self._take(row, now, fresh)
+            now += MINUTE_MS
+        return self._outcome(row)
+
+    def _span(self, from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
+        """Return the instants of the first and of the last turn: behind it a minute must follow, to trade in."""
+        times = self._candles.open_ms
+        if len(times) <= LEAST_WARM_UP + 1:
+            raise DataRefused(f"A backtest needs more than {LEAST_WARM_UP + 1:,} candles, here are {len(times):,}.")
+        first = max(int(times[LEAST_WARM_UP]), from_ms or 0)
+        first += -first % MINUTE_MS
+        last = int(times[-1]) if to_ms is None else min(int(times[-1]), to_ms - 1)
+        if first > last:
+            raise DataRefused("There are no candles in that span, or fewer than 1,000 before it.")
+        return first, last
+
+    def _prepare(self, first_ms: int) -> None:
+        count = len(self._candles)
+        self._pipeline: Pipeline | None = None
+        source: IndicatorSource = IndicatorFold()
+        if not self._every_turn:
+            turns = (self._candles.open_ms + MINUTE_MS).tolist() if self._contexts else []
+            regime = np.array([context_code(self._contexts.at(at)) for at in turns] or [0] * count, dtype=np.int64)
+            self._pipeline = Pipeline(self._candles, regime, compiled(fold_block))
+            source = _PipelineIndicators(self._pipeline)
+        self._source = source
+        self._stage = Stage(self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source)
+        self._equity = np.full(count, np.nan)
+        if self._pipeline is not None:
+            self._ready_columns(self._pipeline)
+
+    def _ready_columns(self, pipeline: Pipeline) -> None:
+        c, seen, agent = self._candles, pipeline.seen, self._agent
+        tries = exploration_tries(agent.seed, agent.exploration_rate, c.open_ms)
+        self._block = Block(
+            c.open_ms, c.open, c.high, c.low, c.close, seen.side, seen.strength, seen.state, seen.volatility, tries
+        )
+        self._tables = Tables(
+            agent.value, agent.mean_square, agent.visits, float(agent.learning_rate), float(agent.discount),
+            float(agent.one_way_cost_share), agent.lowest, float(agent.exploration_confidence),
+        )  # fmt: skip
+        self._pass_turns = compiled(pass_turns)
+        breaks = np.flatnonzero(np.diff(c.open_ms) != MINUTE_MS) + 1
+        self._breaks = np.append(breaks, len(c))
+
+    def _pass(self, row: int, now: int, end: int) -> int:
+        """Pass over turns from that of ``row`` on; return how many were passed."""
+        pipeline, stage = self._pipeline, self._stage
+        if pipeline is None:
+            return 0
+        beyond = min(pipeline.reach(row), row + self._turns_until_date(now, end))
+        beyond = min(beyond, int(self._breaks[np.searchsorted(self._breaks, row, side="right")]))
+        if beyond <= row:
+            return 0
+        held, before = stage.held, self._memory()
+        stopped, after = self._pass_turns(
+            row,
+            beyond,
+            self._block,
+            self._tables,
+            held,
+            stage.bounds,
+            self._thresholds,
+            before,
+            MINUTE_MS,
+            self._equity,
+        )
+        if stopped > row:
+            self._take_over(row, stopped, held, before, Memory(*after))
+        return int(stopped - row)
+
+    def _turns_until_date(self, now: int, end: int) -> int:
+        """Return how many turns come before one that must be taken whatever the market does."""
+        due = min(end + 1, now + -now % DAY_MS)
+        if self._stage.keeper.trade is not None:
+            funding_ms = self._setup.listed.funding_ms
+            due = min(due, now + -now % funding_ms)
+        return -(-(due - now) // MINUTE_MS)
+
+    def _memory(self) -> Memory:
+        last, risk, journal = self._stage.trader.remembered, self._stage.risk, self._stage.journal
+        usual = np.nan if risk.usual_volatility is None else risk.usual_volatility
+        if last is None:
+            return Memory(-1, np.nan, -1, float(usual), float(journal.peak))
+        return Memory(last.state, last.close, last.open_ms, float(usual), float(journal.peak))
+
+    def _take_over(self, row: int, stopped: int, held: Held, before: Memory, after: Memory) -> None:
+        """Let the trader go on from where the passed turns left off."""
+        stage = self._stage
+        if after.open_ms >= 0:
+            stage.trader.pass_over(Remembered(int(after.state), held.sign, float(after.close), int(after.open_ms)))
+        highest = (
+            stage.highest_equity(self._equity[row:stopped], int(self._block.open_ms[row]))
+            if (after.peak > before.peak and not stage.bounds.asleep)
+            else None
+        )
+        stage.risk.pass_over(None if np.isnan(after.usual) else float(after.usual), highest)
+
+    def _take(self, row: int, now: int, fresh: bool) -> None:
+        """Take one turn with the trader, and what came between it and the minute before."""
+        stage = self._stage
+        if self._pipeline is not None:
+            self._pipeline.reach(row)
+        stage.watch(now - MINUTE_MS, now, self._every_turn)
+        self._must_take = stage.turn(row, now) or not fresh
+        self._turns_taken += 1
+        if fresh:
+            self._equity[row] = stage.worth
+
+    def _outcome(self, last_row: int) -> Outcome:
+        rows = np.arange(self._first_row, last_row + 1)
+        rows = rows[~np.isnan(self._equity[rows])]
+        journal = self._stage.journal
+        return Outcome(
+            symbol=self._setup.symbol,
+            start_equity=self._setup.balance,
+            instants=self._candles.open_ms[rows] + MINUTE_MS,
+            equity=self._equity[rows],
+            trades=tuple(sorted(journal.closed, key=lambda trade: trade.entry_ms)),
+            open_trade=self._stage.keeper.trade,
+            deeds=tuple(journal.deeds),
+            breaker_events=tuple(journal.trips),
+            turns_taken=self._turns_taken,
+            agent=self._agent,
+        )
+
+
+class _PipelineIndicators:
+    """Hands the trader the indicators that were worked out for the candle it looks at."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self.row = -1
+
+    def look(self, candles: Sequence[Candle]) -> Indicators | None:
+        """Return the indicators after the last of ``candles``, which begin with the first of the table."""
+        return self._pipeline.indicators(len(candles) - 1)
