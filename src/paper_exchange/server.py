@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from src.core.clock import utc_text
-from src.paper_exchange import rest_account, rest_algo, rest_charts, rest_market, rest_orders
+from src.paper_exchange import rest_account, rest_algo, rest_charts, rest_context, rest_market, rest_orders
 from src.paper_exchange.control import Control
 from src.paper_exchange.exchange import SAVE_EVERY_S, Exchange
 from src.paper_exchange.faults import ANSWERS, REQUEST_KINDS, Fault
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 BEAT_S = 0.02
 ENDPOINTS: dict[str, Endpoint] = {
     endpoint.name: endpoint
-    for room in (rest_market, rest_charts, rest_account, rest_orders, rest_algo)
+    for room in (rest_market, rest_charts, rest_account, rest_orders, rest_algo, rest_context)
     for endpoint in room.ENDPOINTS
 }
 _CHANGING = frozenset(
