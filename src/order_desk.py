@@ -132,8 +132,10 @@ class OrderDesk:
                 cancelled += 1
         return cancelled
 
-    def settle(self) -> tuple[list[tuple[OrderIntent, Execution]], list[OrderIntent]]:
-        """Find out what became of every order that is not final.
+    def settle(
+        self, listed: frozenset[str] | set[str] = frozenset()
+    ) -> tuple[list[tuple[OrderIntent, Execution]], list[OrderIntent]]:
+        """Find out what became of every order that is not final; those ``listed`` as open need no question.
 
         Returns:
             What was filled since (intent and execution), and the intents that are still undecided: open guards
@@ -142,6 +144,8 @@ class OrderDesk:
         filled: list[tuple[OrderIntent, Execution]] = []
         undecided: list[OrderIntent] = []
         for intent in self._journal.unfinished_orders(self.symbol):
+            if intent.client_id in listed:
+                continue
             order = self._exchange.find_order(intent)
             if order is None:
                 self._forget_or_wait(intent, undecided)

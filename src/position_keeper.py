@@ -153,7 +153,8 @@ class PositionKeeper:
     def mend(self, account: Account | None) -> None:
         """Make journal and exchange agree: settle orders, notice what changed, keep the guards standing.
 
-        ``account`` is the newest that flowed in; where it disagrees with the journal the exchange is asked.
+        ``account`` is the newest that flowed in, confirmed at the exchange by whoever feeds it: while flat that is
+        enough. In a position, and in doubt, the exchange is asked.
 
         Raises:
             ExchangeError: nothing could be found out now; ``halt_reason`` still holds.
@@ -161,8 +162,13 @@ class PositionKeeper:
         self.press()
         now = self._clock.now_ms()
         due = self._reconciled_ms is None or now - self._reconciled_ms >= self._reconcile_ms
-        if due or self.unsettled or not self._agrees(account):
+        if account is None or self.unsettled or (due and (self._reconciled_ms is None or self._start is not None)):
             self._reconcile(now)
+        elif account.as_of_ms >= self._fill_ms and not self._exit_reason:
+            if self._start is not None and account.position(self._desk.symbol) is None:
+                self._reconcile(now)
+            else:
+                self._compare(account)
         if self._leftovers:
             self._desk.cancel_guards(self._guard_ids())
             self._leftovers = False
@@ -177,22 +183,14 @@ class PositionKeeper:
         """Ask the exchange again at the next ``mend``: a guard was cancelled, a socket was lost."""
         self._unsettled = True
 
-    def _agrees(self, account: Account | None) -> bool:
-        """Return whether the account that flowed in shows what the journal says; older news agree with all."""
-        if account is None or account.as_of_ms < self._fill_ms or self._exit_reason:
-            return True
-        position, trade = account.position(self._desk.symbol), self.trade
-        if position is None or trade is None:
-            return (position is None) == (trade is None)
-        return position.direction is trade.direction and position.quantity == trade.quantity
-
     def _reconcile(self, now: int) -> None:
         if self._start is None:
             starts = self._journal.open_trades(self._desk.symbol)
             if starts:
                 self._adopt(starts[-1])
                 self._funding_due_ms = None
-        filled, undecided = self._desk.settle()
+        listed = self._desk.listed_guards()
+        filled, undecided = self._desk.settle(listed)
         for intent, execution in filled:
             self._take(intent, execution)
         self._compare(self._exchange.account())
@@ -200,9 +198,9 @@ class PositionKeeper:
             self._halt = f"the outcome of order {undecided[0].client_id} is not known yet"
         self._unsettled = bool(undecided)
         if self._start is not None:
-            self._stand_guards()
-        else:
-            self._desk.cancel_guards()
+            self._stand_guards(listed)
+        elif listed:
+            self._leftovers = True
         self._reconciled_ms = now
 
     def _compare(self, account: Account) -> None:
@@ -271,11 +269,11 @@ class PositionKeeper:
         level = early_stop_price(trade.entry_price, trade.direction, self._limits)
         self.early_stop = EarlyStop(level, trade.direction)
 
-    def _stand_guards(self) -> None:
+    def _stand_guards(self, listed: set[str]) -> None:
         start = self._start
         if start is None or self._exit_reason:
             return
-        if start.stop_client_id in self._desk.listed_guards():
+        if start.stop_client_id in listed or start.stop_client_id in self._desk.listed_guards():
             self._guards_seen = True
             return
         log.warning("stop missing, placing it again: symbol=%s", start.trade.symbol)
