@@ -54,7 +54,8 @@ class MarketContextAnalyzer:
         dominance: BTC's share from outside.
         store: where ``save_to_database`` writes.
         world: ``live``, ``synthetic`` or ``replay``.
-        cache_s: how long a context is good, in seconds of ``clock``.
+        cache_s: how long a context is good at most, in seconds of ``clock``: until the next full multiple, so that
+            two runs over the same market see the same contexts.
         wait_s: how long to wait for all sources together, in wall seconds.
     """
 
@@ -74,7 +75,7 @@ class MarketContextAnalyzer:
         self._clock = clock
         self._store = store
         self._world = world
-        self._cache_ms = cache_s * 1000
+        self._cache_ms = int(cache_s * 1000)
         self._index_sources = list(fear_greed)
         self._price_source = prices
         self._dominance_source = dominance
@@ -90,7 +91,7 @@ class MarketContextAnalyzer:
         """Return the present context; figures that no source gave are None, with the reason in ``unknown``."""
         now_ms = self._clock.now_ms()
         context = self._context
-        if context is None or not 0 <= now_ms - context.as_of_ms < self._cache_ms:
+        if context is None or now_ms // self._cache_ms != context.as_of_ms // self._cache_ms:
             context = self._context = self._assemble(now_ms)
         return context
 
