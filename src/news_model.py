@@ -5,11 +5,16 @@ checked item by item against a schema and against what was asked.
 """
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import BaseModel
+
+from src.core.errors import SourceUnavailable, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 BATCH: Final = 25
 _LONGEST_DESCRIPTION: Final = 300
@@ -40,8 +45,8 @@ class HeadlineReads(BaseModel):
 
 
 Ask = Callable[[str, str, type[HeadlineReads]], HeadlineReads]
-"""``ask(instruction, text, schema)`` returns the parsed answer or raises ``SourceUnavailable``; it keeps the ledger
-of tokens and cost and refuses when the month's budget is spent."""
+"""``ask(instruction, text, schema)`` returns the parsed answer or raises ``SourceUnavailable`` (``StoreUnavailable``
+where the ledger cannot be written); it keeps the ledger and refuses when the month's budget is spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +59,19 @@ class Verdict:
 
 
 def ask_model(ask: Ask, articles: Sequence[tuple[str, str]]) -> list[Verdict | None]:
-    """Return the model's verdict for each ``(title, description)``, None where its answer cannot be believed.
+    """Return the model's verdict for each ``(title, description)``, None where it gave none that can be believed.
 
-    One call for up to 25 articles.
-
-    Raises:
-        SourceUnavailable: a call failed, was refused, or the budget is spent.
+    One call for up to 25 articles. After a call that failed no other is made; what was paid for before is kept.
     """
     verdicts: list[Verdict | None] = []
     for start in range(0, len(articles), BATCH):
         batch = articles[start : start + BATCH]
-        verdicts += believed(ask(INSTRUCTION, batch_text(batch), HeadlineReads), len(batch))
-    return verdicts
+        try:
+            verdicts += believed(ask(INSTRUCTION, batch_text(batch), HeadlineReads), len(batch))
+        except (SourceUnavailable, StoreUnavailable) as error:
+            log.warning("model away: articles=%d reason=%s", len(articles) - start, error)
+            break
+    return verdicts + [None] * (len(articles) - len(verdicts))
 
 
 def batch_text(batch: Sequence[tuple[str, str]]) -> str:

@@ -3,8 +3,8 @@
 USE_LOCAL_SENTIMENT chooses. Whatever the model does wrong, the local judgement stands in and says so.
 """
 
-import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2s
 from pathlib import Path
@@ -12,12 +12,10 @@ from typing import Any, Final
 
 from src.cache_manager import SentimentCache
 from src.core.clock import Clock, SystemClock, instant_of
-from src.core.errors import SettingsError, SourceUnavailable
+from src.core.errors import SettingsError
 from src.news_model import Ask, Verdict, ask_model
 from src.sentiment_local import BEARISH, BULLISH, CLASSES, NEUTRAL, LocalSentimentAnalyzer, parse_lexicon
 from src.settings import Settings
-
-log = logging.getLogger(__name__)
 
 LEXICON_FILE: Final = "config/sentiment_lexicon.toml"
 LOCAL_MODE: Final = "LOCAL (Cost-Saving)"
@@ -26,7 +24,6 @@ MODEL_MODE: Final = "OPENAI (Premium)"
 _FEWEST: Final = 3
 _LEAN: Final = 0.15
 _HALF_LIFE_MS: Final = 12 * 3_600_000
-_MOST_OF_ONE_SOURCE: Final = 0.5
 _SIGNS: Final = {BULLISH: 1, BEARISH: -1, NEUTRAL: 0}
 
 
@@ -97,14 +94,9 @@ class NewsSentimentAnalyzer:
     def _judge(self, texts: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         if self._ask is None or not texts:
             return [self._locally(title, description, self.mode) for title, description in texts]
-        try:
-            verdicts = ask_model(self._ask, texts)
-        except SourceUnavailable as error:
-            log.warning("model away, local sentiment stands in: articles=%d reason=%s", len(texts), error)
-            verdicts = [None] * len(texts)
         return [
             self._locally(*text, FALLBACK_MODE) if verdict is None else _from_model(verdict)
-            for text, verdict in zip(texts, verdicts, strict=True)
+            for text, verdict in zip(texts, ask_model(self._ask, texts), strict=True)
         ]
 
     def _locally(self, title: str, description: str, mode: str) -> dict[str, Any]:
@@ -121,8 +113,9 @@ class NewsSentimentAnalyzer:
 def overall_sentiment(results: Sequence[Mapping[str, Any]], now_ms: int) -> dict[str, Any]:
     """Return what many verdicts say together.
 
-    Each counts by its confidence, halved for every 12 hours of its age where ``published_at`` is known; one source
-    counts for at most half where there are several. Fewer than three verdicts are neutral.
+    Each counts by its confidence, halved for every 12 hours of its age where ``published_at`` is known. A source with
+    many articles counts with the root of their number: nine say as much as three from three sources. Fewer than three
+    verdicts are neutral.
 
     Returns:
         ``overall_sentiment``, ``confidence`` (0 to 100: the share of the weight that says so), ``score`` (-1 to 1),
@@ -148,15 +141,12 @@ def overall_sentiment(results: Sequence[Mapping[str, Any]], now_ms: int) -> dict
 
 
 def _weights(results: Sequence[Mapping[str, Any]], now_ms: int) -> list[float]:
-    weights = [float(each.get("confidence") or 0) / 100 * _freshness(each, now_ms) for each in results]
-    sources = [str(each.get("source") or "") for each in results]
-    total = sum(weights)
-    for name in set(sources) if len(set(sources)) > 1 else ():
-        own = sum(weight for weight, source in zip(weights, sources, strict=True) if source == name)
-        if own > _MOST_OF_ONE_SOURCE * total > 0 and own < total:
-            factor = (total - own) / own  # as much as all the others together
-            weights = [each * factor if source == name else each for each, source in zip(weights, sources, strict=True)]
-    return weights
+    sources = [str(each.get("source") or at) for at, each in enumerate(results)]
+    counts = Counter(sources)
+    return [
+        float(each.get("confidence") or 0) / 100 * _freshness(each, now_ms) / math.sqrt(counts[source])
+        for each, source in zip(results, sources, strict=True)
+    ]
 
 
 def _freshness(result: Mapping[str, Any], now_ms: int) -> float:

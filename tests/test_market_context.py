@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 
 from src.cache_manager import CacheManager
-from src.context_sources import coingecko_sources, fear_greed_sources
-from src.core.clock import ManualClock, monotonic_s
+from src.context_sources import PaperWorld, coingecko_sources, fear_greed_sources
+from src.core.clock import DAY_MS, ManualClock, monotonic_s
 from src.core.errors import ExchangeUnavailable
 from src.core.market import Candle, MarketContext
 from src.exchange_day import day_figures
@@ -22,6 +22,7 @@ from src.market_context import (
 from src.settings import Settings
 from src.web_fetch import WebFetcher
 from tests.standins.context import NOW_MS, AlternativeMeStandIn, CoinGeckoStandIn, CoinMarketCapStandIn
+from tests.standins.server import Reply, StandIn
 
 STEP_MS = 900_000
 HOUR_MS = 3_600_000
@@ -342,6 +343,28 @@ def test_a_synthetic_world_asks_nobody_outside(world, tmp_path, monkeypatch, mar
     assert set(dict(context.sources).values()) == {"exchange"}
     assert missing_figures(context) == []
     assert not (world.index.requests or world.second.requests or world.gecko.requests)
+
+
+class PaperExchange(StandIn):
+    """The paper exchange's own door to the mood of its world."""
+
+    def reply_to(self, request):
+        """Answer the index, or 404 for a market that has none."""
+        if request.path != "/paper/v1/fear_greed" or self.scenario == "none":
+            return Reply({"code": -1000, "msg": "This market has no Fear & Greed index."}, 404)
+        return Reply({"value": 31, "as_of_ms": NOW_MS // DAY_MS * DAY_MS, "value_classification": "Fear"})
+
+
+def test_a_paper_world_gives_its_own_mood_where_it_has_one(world):
+    with PaperExchange() as paper:
+        source = PaperWorld(WebFetcher(), world.clock, paper.url)
+        analyzer = MarketContextAnalyzer(world.clock, world.exchange, fear_greed=[source], world="replay")
+        context = analyzer.observe()
+        assert context.fear_greed_index == 31
+        assert dict(context.sources)["fear_greed_index"] == "paper exchange"
+        paper.scenario = "none"
+        world.clock.advance_to(NOW_MS + 300_000)
+        assert dict(analyzer.observe().unknown)["fear_greed_index"] == "this market has no Fear & Greed index"
 
 
 def test_the_mirror_is_the_live_world(world, tmp_path, monkeypatch):

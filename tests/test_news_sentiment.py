@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core.clock import ManualClock, utc_text
-from src.core.errors import SourceUnavailable
+from src.core.errors import SourceUnavailable, StoreUnavailable
 from src.news_desk import NewsDesk
 from src.news_fetcher import NewsFetcher
 from src.news_model import BATCH, HeadlineRead, HeadlineReads, ask_model, batch_text, believed
@@ -148,6 +148,18 @@ def test_a_model_that_is_away_is_replaced_and_asked_again_next_time(settings, mo
     assert analyzer.analyze_article("Exchange hacked")["mode"] == "OPENAI (Premium)"
 
 
+def test_what_was_paid_for_before_a_failure_is_kept_and_no_further_call_is_made(settings, model, clock):
+    def second_fails(items):
+        model.fault = StoreUnavailable("the ledger is locked")
+        return items
+
+    model.change = second_fails
+    analyzer = NewsSentimentAnalyzer(settings(USE_LOCAL_SENTIMENT="false"), model, clock)
+    found = analyzer.batch_analyze([{"title": f"Story {number}"} for number in range(70)])
+    assert [each["mode"] for each in found] == ["OPENAI (Premium)"] * 25 + ["LOCAL (Fallback)"] * 45
+    assert len(model.asked) == 2
+
+
 def test_without_a_model_the_paid_mode_says_that_it_fell_back(settings):
     analyzer = NewsSentimentAnalyzer(settings(USE_LOCAL_SENTIMENT="false"))
     assert analyzer.analyze_article("Exchange hacked")["mode"] == "LOCAL (Fallback)"
@@ -196,13 +208,11 @@ def test_old_news_fade():
     assert overall_sentiment(results, NOW_MS)["overall_sentiment"] == "bearish"
 
 
-def test_one_loud_source_has_at_most_half_the_say():
-    results = [verdict("bullish", 90, source="Loud")] * 50 + [
-        verdict("bearish", 90, source=f"S{at}") for at in range(3)
-    ]
-    overall = overall_sentiment(results, NOW_MS)
-    assert overall["score"] == pytest.approx(0.0, abs=1e-6)
-    assert overall["overall_sentiment"] == "neutral"
+def test_one_loud_source_does_not_drown_out_many_quiet_ones():
+    loud = [verdict("bullish", 90, source="Loud")] * 49
+    results = loud + [verdict("bearish", 90, source=f"S{at}") for at in range(14)]
+    assert overall_sentiment(results, NOW_MS)["score"] == pytest.approx(-1 / 3, abs=1e-3)
+    assert overall_sentiment(results, NOW_MS)["overall_sentiment"] == "bearish"
 
 
 @given(
