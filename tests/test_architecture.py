@@ -54,7 +54,13 @@ LONGEST_FILE = {
 }
 HEAVY = {"pandas", "openai", "mplfinance", "matplotlib", "pyarrow", "numba", "ccxt", "talib", "ta"}
 LEAN = ("trading_bot", "trader", "web_dashboard", "mcp_server", "api", "database", "binance_client")
-MOVED_NAMES = {"dotenv": "python-dotenv", "binance": "python-binance", "talib": "ta-lib", "yaml": "pyyaml"}
+MOVED_NAMES = {
+    "dotenv": "python-dotenv",
+    "binance": "python-binance",
+    "talib": "ta-lib",
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+}
 
 
 def name_of(path):
@@ -327,7 +333,7 @@ def test_the_long_running_processes_load_no_heavy_library(name):
 
 def test_every_library_is_named_in_the_requirements():
     named = {
-        re.split(r"[\s#=<>]", line)[0].lower().replace("_", "-")
+        re.split(r"[\s#=<>[]", line)[0].lower().replace("_", "-")
         for line in (ROOT / "requirements.in").read_text().splitlines()
         if line and line[0] != "#"
     }
