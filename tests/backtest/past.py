@@ -1,0 +1,60 @@
+"""Past candles for the tests of the backtest: real ones where they are at hand, and setups that trade a lot."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+
+from src.backtest.outcome import Outcome
+from src.backtest.setup import BreakerPolicy, Setup
+from src.core.risk import RiskLimits
+from src.decision_rules import DecisionRules
+from src.market_data.columns import Candles
+from src.rl_model import QLearningAgent
+from tests.candles import real_candles
+
+REAL = "BTCUSDT_um_1m_2023JulAug.parquet"
+
+
+def real(count: int, name: str = REAL, skip: int = 0) -> Candles:
+    """Return real one-minute candles; skips the test where they are missing."""
+    candles = Candles.of(real_candles(name, skip + count))
+    return candles.cut(skip, skip + count)
+
+
+def explorer(rate: float = 0.5, allow_short: bool = False, seed: int = 7) -> QLearningAgent:
+    """Return an untaught agent that tries out a lot, so that there are trades."""
+    return QLearningAgent(exploration_rate=rate, allow_short=allow_short, seed=seed)
+
+
+def busy(**limits: object) -> Setup:
+    """Return a setup with near stops and targets, both sides, and no breaker in the way."""
+    near = RiskLimits(
+        leverage=20,
+        position_share=Decimal("0.10"),
+        max_total_share=Decimal("0.9"),
+        stop_loss_share=Decimal("0.003"),
+        take_profit_share=Decimal("0.004"),
+        max_daily_loss_share=Decimal("0.04"),
+    )
+    rules = DecisionRules(
+        name="busy", min_signal_strength=2, allow_short=True, cut_losses_on_hold=False, min_holding_ms=1_800_000
+    )
+    return Setup(rules=rules, limits=replace(near, **limits), breaker_policy=BreakerPolicy.OFF)
+
+
+def facts(outcome: Outcome) -> dict[str, object]:
+    """Return all that must be the same in two runs; equity within what a rounded mark price makes of it."""
+    return {
+        "trades": outcome.trades,
+        "open": outcome.open_trade,
+        "deeds": outcome.deeds,
+        "breaker": outcome.breaker_events,
+        "instants": outcome.instants.tolist(),
+        "tables": [each.tobytes() for each in (outcome.agent.value, outcome.agent.mean_square, outcome.agent.visits)],
+    }
+
+
+def largest_gap(first: Outcome, second: Outcome) -> float:
+    """Return the largest difference between two runs' equity, in quote."""
+    return float(np.abs(first.equity - second.equity).max())
