@@ -82,6 +82,11 @@ class CacheManager:
         entry = self.lookup(key)
         return None if entry is None else entry.value
 
+    def peek(self, key: str) -> Any:
+        """Return as ``get`` does without counting: for notes that are no question, such as who is to be left alone."""
+        entry = self._read(key)
+        return None if entry is None else entry.value
+
     def set(self, key: str, value: Any, ttl_s: float | None = None) -> bool:
         """Store a JSON value for ``ttl_s`` seconds; return False when the disk refused or the value is too large.
 
@@ -107,9 +112,7 @@ class CacheManager:
         self._save_counts()
         return True
 
-    def get_or_fetch(
-        self, key: str, fetch: Callable[[], Any], ttl_s: float | None = None, wait_s: float = 10.0
-    ) -> Any:
+    def get_or_fetch(self, key: str, fetch: Callable[[], Any], ttl_s: float | None = None, wait_s: float = 10.0) -> Any:
         """Return the stored value, or call ``fetch`` and store what it returns.
 
         However many processes and threads ask at once, one of them fetches. When that one fails or dies, the next

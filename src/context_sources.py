@@ -214,13 +214,13 @@ class PoliteSource:
         try:
             record = self._cache.get_or_fetch(f"fresh:{self._key}", self._fetch, self._every_s, wait_s=3.0)
         except SourceUnavailable:
-            record = self._cache.get(f"kept:{self._key}") if self._keep_ms else None
+            record = self._cache.peek(f"kept:{self._key}") if self._keep_ms else None
             if record is None:
                 raise
         return Reading(record["figures"], record["source"], record["as_of_ms"], record["label"])
 
     def _fetch(self) -> dict[str, Any]:
-        refusal = self._cache.get(f"quiet:{self._key}")
+        refusal = self._cache.peek(f"quiet:{self._key}")
         if refusal is not None:  # asked lately, perhaps by the process we waited for
             raise SourceUnavailable(str(refusal))
         try:

@@ -108,7 +108,7 @@ class RssSource:
         return _politely(self._cache, self.name, self._url, self._every_s, self._fetch)
 
     def _fetch(self) -> list[dict[str, Any]]:
-        kept = self._cache.get(f"kept:{self._url}") or {}
+        kept = self._cache.peek(f"kept:{self._url}") or {}
         asked = {"If-None-Match": kept.get("etag"), "If-Modified-Since": kept.get("modified")}
         answer = self._fetcher.get(self._url, headers={name: value for name, value in asked.items() if value})
         if answer.status == 304:
@@ -224,7 +224,7 @@ def _politely(cache: CacheManager, name: str, key: str, every_s: float, fetch: A
     """Return cached or fresh articles; a refusal is remembered for all, and the last answer stands in meanwhile."""
 
     def ask() -> list[dict[str, Any]]:
-        refusal = cache.get(f"quiet:{key}")
+        refusal = cache.peek(f"quiet:{key}")
         if refusal is not None:
             raise SourceUnavailable(str(refusal))
         try:
@@ -238,7 +238,7 @@ def _politely(cache: CacheManager, name: str, key: str, every_s: float, fetch: A
     try:
         records = cache.get_or_fetch(f"fresh:{key}", ask, every_s, wait_s=5.0)
     except SourceUnavailable:
-        kept = cache.get(f"kept:{key}")
+        kept = cache.peek(f"kept:{key}")
         if not kept:
             raise
         records = kept["articles"]

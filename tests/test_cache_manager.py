@@ -201,6 +201,12 @@ def test_statistics_outlive_the_process(cache, tmp_path, clock):
     assert CacheManager(tmp_path, "untouched").get_stats()["hit_rate"] is None
 
 
+def test_a_peek_is_no_question(cache):
+    cache.set("note", 1)
+    assert (cache.peek("note"), cache.peek("nothing")) == (1, None)
+    assert cache.get_stats()["hit_rate"] is None
+
+
 @pytest.mark.parametrize(
     ("made", "ttl_s"),
     [
