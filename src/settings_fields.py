@@ -137,6 +137,7 @@ class SettingFields(BaseSettings):
     chart_analyst: Literal["local", "openai", ""] = Field("", description="local, openai or empty")
     chart_interval_minutes: int = Field(15, ge=1, le=1_440, description="whole minutes, 1 to 1440")
     chart_candle_interval: str = Field("15m", description="one of " + " ".join(INTERVAL_MS))
+    chart_min_move_atr: float = Field(0.25, ge=0, le=100, description="a multiple of ATR, 0 to 100")
     chart_dir: Path = Field(Path("charts"), description="a folder")
     cache_dir: Path = Field(Path("cache"), description="a folder")
     cache_max_mb: int = Field(64, ge=1, description="whole megabytes, 1 or more")

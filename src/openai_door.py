@@ -1,0 +1,216 @@
+"""Floor 3, adapter: one question to a model behind OpenAI's chat protocol; the only room that knows the library.
+
+What can go wrong comes out as ``ModelFailed`` with a code to branch on; no text of the server's is passed on, for it
+may quote a key.
+"""
+
+import base64
+import json
+import logging
+import math
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from src.core.errors import SourceUnavailable
+from src.model_capabilities import Capabilities
+
+if TYPE_CHECKING:
+    from openai import APIError
+
+log = logging.getLogger(__name__)
+Schema = TypeVar("Schema", bound=BaseModel)
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+_NO_KEY: Final = "none"  # a local server wants no key, the library insists on one
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call as billed: ``cached`` and ``written`` (provider's cache) are parts of ``input``."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    written: int = 0
+
+
+class ModelFailed(SourceUnavailable):
+    """No usable answer.
+
+    ``outcome`` is error, refused or timeout; ``code`` OpenAI's (insufficient_quota, model_not_found...) or ours
+    (timeout, connection, length, bad_answer, refusal, content_filter); ``parameter`` the one that was not taken;
+    ``usage`` what is billed all the same.
+    """
+
+    def __init__(
+        self, code: str, outcome: str = "error", *, status: int = 0, parameter: str = "", usage: Usage | None = None
+    ) -> None:
+        super().__init__(f"the model gave no answer ({code}{f', HTTP {status}' if status else ''})")
+        self.code = code
+        self.outcome = outcome
+        self.parameter = parameter
+        self.usage = usage or Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[Schema]):
+    """What is asked: a fixed instruction, the text it speaks of, perhaps a picture (PNG), the shape of the answer."""
+
+    model: str
+    instruction: str
+    text: str
+    schema: type[Schema]
+    most_tokens: int
+    capabilities: Capabilities
+    picture: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Schema]):
+    """The parsed answer and what it cost in tokens."""
+
+    content: Schema
+    usage: Usage
+
+
+class ModelDoor(Protocol):
+    """Whoever takes a question to a model."""
+
+    def ask(self, question: Question[Schema]) -> Answer[Schema]:
+        """Return the answer; ``ModelFailed`` when there is none."""
+
+
+class OpenAiDoor:
+    """The way to OpenAI, or to any server that speaks its protocol; may be used from several threads.
+
+    Args:
+        api_key: empty for a server that wants none.
+        base_url: empty for OpenAI itself.
+        timeout_s: how long the server may be silent.
+        deadline_s: how long one question may take with all retries, however slowly bytes drip in.
+        retries: how often a rate limit, a server error or silence is tried again.
+    """
+
+    def __init__(
+        self, api_key: str, base_url: str = "", timeout_s: float = 30.0, deadline_s: float = 75.0, retries: int = 1
+    ) -> None:
+        self._key = api_key or _NO_KEY
+        self._base_url = base_url or OPENAI_URL
+        self._timeout_s = timeout_s
+        self._deadline_s = deadline_s
+        self._retries = retries
+        self._client: Any = None
+
+    def ask(self, question: Question[Schema]) -> Answer[Schema]:
+        """Return the answer.
+
+        Raises:
+            ModelFailed: always this one, whatever went wrong.
+        """
+        future: Future[Answer[Schema]] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(self._asked(question))
+            except ModelFailed as error:
+                future.set_exception(error)
+            finally:
+                if not future.done():  # a fault of our own, which the thread reports with its trace
+                    future.set_exception(ModelFailed("fault"))
+
+        threading.Thread(target=work, name="model", daemon=True).start()
+        try:
+            return future.result(self._deadline_s)
+        except TimeoutError:
+            raise ModelFailed("timeout", "timeout") from None
+
+    def _asked(self, question: Question[Schema]) -> Answer[Schema]:
+        import openai  # a second and 50 MB, only where a model is asked
+
+        try:
+            reply = self._connected().with_raw_response.parse(**request_of(question))
+        except openai.APITimeoutError as error:
+            raise ModelFailed("timeout", "timeout") from error
+        except openai.APIConnectionError as error:
+            raise ModelFailed("connection") from error
+        except openai.APIError as error:
+            raise _failure(error) from error
+        usage = usage_in(reply.text)
+        try:
+            return Answer(_content(reply.parse(), question.schema, usage), usage)
+        except openai.LengthFinishReasonError as error:
+            raise ModelFailed("length", usage=usage) from error
+        except openai.ContentFilterFinishReasonError as error:
+            raise ModelFailed("content_filter", "refused", usage=usage) from error
+        except (ValidationError, openai.APIError, ValueError, AttributeError, TypeError, LookupError) as error:
+            # a page of HTML, cut JSON, other shapes: the library stumbles over each in another way
+            log.warning("model's answer cannot be read: model=%s reason=%s", question.model, type(error).__name__)
+            raise ModelFailed("bad_answer", usage=usage) from error
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            from openai import OpenAI
+
+            self._client = OpenAI(
+                api_key=self._key, base_url=self._base_url, timeout=self._timeout_s, max_retries=self._retries
+            )
+        return self._client.chat.completions
+
+
+def request_of(question: Question[Any]) -> dict[str, Any]:
+    """Return the arguments of ``chat.completions.parse``, with only what the model is known to take."""
+    able = question.capabilities
+    user: str | list[dict[str, Any]] = question.text
+    if question.picture is not None:
+        image = {"url": "data:image/png;base64," + base64.b64encode(question.picture).decode()}
+        if able.detail:
+            image["detail"] = able.detail
+        user = [{"type": "text", "text": question.text}, {"type": "image_url", "image_url": image}]
+    request: dict[str, Any] = {
+        "model": question.model,
+        "messages": [{"role": "system", "content": question.instruction}, {"role": "user", "content": user}],
+        "response_format": question.schema,
+        able.limit_name: question.most_tokens,
+    }
+    if able.temperature:
+        request["temperature"] = 0
+    if able.reasoning_effort:
+        request["reasoning_effort"] = able.reasoning_effort
+    return request
+
+
+def usage_in(body: str) -> Usage:
+    """Return the tokens that an answer says it took; what it does not say (local servers) is 0."""
+    try:
+        said = json.loads(body)["usage"]
+        details = said.get("prompt_tokens_details") or {}
+        spent = _count(said.get("prompt_tokens"))
+        cached = min(_count(details.get("cached_tokens")), spent)
+        written = min(_count(details.get("cache_write_tokens")), spent - cached)
+        return Usage(spent, _count(said.get("completion_tokens")), cached, written)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return Usage()
+
+
+def _count(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else 0
+
+
+def _content(completion: Any, schema: type[Schema], usage: Usage) -> Schema:
+    message = completion.choices[0].message
+    if message.parsed is None and message.refusal:
+        raise ModelFailed("refusal", "refused", usage=usage)
+    if not isinstance(message.parsed, schema):
+        raise ModelFailed("bad_answer", usage=usage)
+    return message.parsed
+
+
+def _failure(error: "APIError") -> ModelFailed:
+    status = int(getattr(error, "status_code", 0) or 0)
+    code = str(error.code or "")[:40] or (f"http_{status}" if status else "bad_answer")
+    parameter = str(error.param or "").rpartition(".")[2]
+    return ModelFailed(code, "refused" if status in (401, 403) else "error", status=status, parameter=parameter)
