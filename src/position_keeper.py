@@ -6,18 +6,19 @@ at the start, each turn and after each unknown outcome, and names what it cannot
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from src.core.clock import Clock
 from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from src.core.market import Instrument, MarkPrice
-from src.core.orders import Fill, OrderIntent, Purpose, Side
+from src.core.orders import OrderIntent, Purpose, Side
 from src.core.portfolio import Account, Direction, Position, Trade
 from src.core.ports import Exchange
-from src.core.risk import RiskLimits, early_stop_price, stop_price, target_price
+from src.core.risk import RiskLimits, early_stop_price
 from src.journal import Journal, TradeStart
 from src.order_desk import Execution, OrderDesk, Unprotected
+from src.trade_book import Ending, TradeBook, closed_quantity
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class PositionKeeper:
         self._journal = journal
         self._clock = clock
         self._limits = limits
-        self._instrument = instrument
+        self._book = TradeBook(desk, exchange, journal, limits, instrument)
         self._mark_price = mark_price
         self._reconcile_ms = reconcile_ms
         self._start: TradeStart | None = None
@@ -65,7 +66,6 @@ class PositionKeeper:
         self._exit_reason = ""
         self._retry_exit_ms = 0
         self._funding_due_ms: int | None = None
-        self._late_funding: list[Trade] = []
         self._leftovers = False
         self._guards_seen = True
         self._reconciled_ms: int | None = None
@@ -123,25 +123,25 @@ class PositionKeeper:
         self._retry_exit_ms = self._clock.now_ms() + _RETRY_EXIT_MS
         decided_ms = self._clock.now_ms()
         for attempt in range(_EXIT_ATTEMPTS):
-            rest = trade.quantity - sum((each.quantity for each in self._exits), Decimal(0))
+            rest = trade.quantity - closed_quantity(self._exits)
             try:
                 self._exits.append(self._desk.close(trade.direction, rest, decided_ms, attempt, self._exit_reason))
             except OutcomeUnknown as error:
                 log.warning("exit outcome unknown: symbol=%s reason=%s", trade.symbol, error)
                 self._unsettled = True
                 if self._is_gone():
-                    return self._closed_elsewhere(trade)
+                    return self._closed_elsewhere()
                 continue
             except OrderRefused as error:
                 if error.code == _NOTHING_TO_REDUCE and self._is_gone():
-                    return self._closed_elsewhere(trade)
+                    return self._closed_elsewhere()
                 log.warning("exit refused: symbol=%s reason=%s", trade.symbol, error)
                 return False
             except ExchangeError as error:
                 log.warning("exit not possible now: symbol=%s reason=%s", trade.symbol, error)
                 return False
             if self._exit_is_complete(trade):
-                self._finish(trade, self._exits, self._exit_reason)
+                self._finish(trade, Ending(tuple(self._exits), self._exit_reason))
                 return True
         return False
 
@@ -172,7 +172,7 @@ class PositionKeeper:
         if self._leftovers:
             self._desk.cancel_guards(self._guard_ids())
             self._leftovers = False
-        self._settle_late_funding()
+        self._book.settle_funding()
 
     @property
     def unsettled(self) -> bool:
@@ -208,7 +208,7 @@ class PositionKeeper:
         trade = self.trade
         self._halt = ""
         if trade is not None and position is None:
-            self._closed_elsewhere(trade)
+            self._closed_elsewhere()
         elif trade is None and position is not None:
             self._halt = (
                 f"the exchange holds {position.direction} {position.quantity} {position.symbol} "
@@ -218,7 +218,7 @@ class PositionKeeper:
             self._compare_size(trade, position)
 
     def _compare_size(self, trade: Trade, position: Position) -> None:
-        rest = trade.quantity - sum((each.quantity for each in self._exits), Decimal(0))
+        rest = trade.quantity - closed_quantity(self._exits)
         if position.direction is not trade.direction or position.quantity != rest:
             self._halt = (
                 f"the exchange holds {position.direction} {position.quantity} {position.symbol}, "
@@ -226,41 +226,25 @@ class PositionKeeper:
             )
 
     def _begin(self, direction: Direction, execution: Execution, decided_ms: int, attempt: int) -> None:
-        trade = self._new_trade(direction, execution)
+        trade = self._book.begun(direction, execution)
+        self._fill_ms = max(self._fill_ms, execution.time_ms)
         mark = self._mark_price()
         self._funding_due_ms = mark.next_funding_ms if mark is not None else None
         self._guard(trade, decided_ms, attempt)
 
-    def _new_trade(self, direction: Direction, execution: Execution) -> Trade:
-        entry = execution.average_price
-        self._fill_ms = max(self._fill_ms, execution.time_ms)
-        return Trade(
-            symbol=self._desk.symbol,
-            direction=direction,
-            quantity=execution.quantity,
-            entry_price=entry,
-            entry_ms=execution.time_ms,
-            leverage=self._limits.leverage,
-            entry_client_id=execution.client_id,
-            fees=execution.fees,
-            stop_price=stop_price(entry, direction, self._limits, self._instrument),
-            target_price=target_price(entry, direction, self._limits, self._instrument),
-        )
-
     def _guard(self, trade: Trade, decided_ms: int, attempt: int) -> None:
         """Place stop and target for the trade and note both; close it at once where no stop can stand."""
-        if trade.stop_price is None or trade.target_price is None:
-            raise ValueError("a trade needs a stop and a target")
-        guards = self._desk.protection(trade.direction, trade.stop_price, trade.target_price, decided_ms, attempt)
-        self._adopt(TradeStart(trade, guards.stop.client_id, guards.target.client_id))
+        guards = self._book.guards(trade, decided_ms, attempt)
+        start = TradeStart(trade, guards.stop.client_id, guards.target.client_id)
+        self._adopt(start)
         try:
             self._guards_seen = self._desk.protect(guards)
         except Unprotected as error:
             log.error("position without a stop is closed: symbol=%s reason=%s", trade.symbol, error)
-            self._journal.open_trade(TradeStart(trade, guards.stop.client_id, guards.target.client_id))
+            self._journal.open_trade(start)
             self.close("unprotected")
             return
-        self._journal.open_trade(TradeStart(trade, guards.stop.client_id, guards.target.client_id))
+        self._journal.open_trade(start)
 
     def _adopt(self, start: TradeStart) -> None:
         self._start = start
@@ -293,18 +277,18 @@ class PositionKeeper:
             self._exit_reason = self._exit_reason or intent.reason or "exit"
             self._exits.append(execution)
             if self._exit_is_complete(trade):
-                self._finish(trade, self._exits, self._exit_reason)
+                self._finish(trade, Ending(tuple(self._exits), self._exit_reason))
 
     def _record_past(self, direction: Direction, intent: OrderIntent, execution: Execution) -> None:
         """Write down a round trip that began and ended while nobody was looking."""
-        trade = self._new_trade(direction, execution)
-        stop, target = trade.stop_price or Decimal(0), trade.target_price or Decimal(0)
-        guards = self._desk.protection(direction, stop, target, intent.decided_ms, 0)
+        trade = self._book.begun(direction, execution)
+        self._fill_ms = max(self._fill_ms, execution.time_ms)
+        guards = self._book.guards(trade, intent.decided_ms, 0)
         start = TradeStart(trade, guards.stop.client_id, guards.target.client_id)
         self._adopt(start)
         self._funding_due_ms = None
         self._journal.open_trade(start)
-        self._closed_elsewhere(trade)
+        self._closed_elsewhere()
 
     def _is_gone(self) -> bool:
         try:
@@ -312,107 +296,32 @@ class PositionKeeper:
         except ExchangeUnavailable:
             return False
 
-    def _closed_elsewhere(self, trade: Trade) -> bool:
+    def _closed_elsewhere(self) -> bool:
         """Find out how a position ended that is no longer there, and finish its trade; False when not yet known."""
         start = self._start
         if start is None:
             return True
-        for intent, reason in self._guard_intents(start):
-            execution = self._desk.guard_execution(intent)
-            if execution is not None and execution.time_ms >= trade.entry_ms:
-                self._finish(trade, [*self._exits, execution], reason)
-                return True
-        closing = self._closing_fills(trade)
-        if not closing:
-            self._halt = f"{trade.symbol} is closed at the exchange, its fills are not reported yet"
+        ending = self._book.ending(start, self._exits, self._exit_reason)
+        if ending is None:
+            self._halt = f"{self._desk.symbol} is closed at the exchange, its fills are not reported yet"
             return False
-        self._finish(trade, [self._desk.execution("", closing)], self._reason_of_end(trade))
+        self._finish(start.trade, ending)
         return True
 
-    def _reason_of_end(self, trade: Trade) -> str:
-        """Return why a position ended that none of its guards closed."""
-        if self._exit_reason:
-            return self._exit_reason
-        incomes = self._exchange.income(trade.entry_ms)
-        if any(each.kind == "INSURANCE_CLEAR" and each.symbol == trade.symbol for each in incomes):
-            return "liquidation"
-        return self._journal.exit_reason(trade.symbol, trade.entry_ms) or "closed_at_exchange"
-
-    def _guard_intents(self, start: TradeStart) -> list[tuple[OrderIntent, str]]:
-        trade = start.trade
-        stop, target = trade.stop_price or Decimal(0), trade.target_price or Decimal(0)
-        template = self._desk.protection(trade.direction, stop, target, trade.entry_ms, 0)
-        return [
-            (replace(template.stop, client_id=start.stop_client_id), "stop_loss"),
-            (replace(template.target, client_id=start.target_client_id), "take_profit"),
-        ]
-
-    def _closing_fills(self, trade: Trade) -> list[Fill]:
-        side = trade.direction.entry_side.opposite
-        fills = self._exchange.fills(trade.symbol, trade.entry_ms)
-        closing: list[Fill] = []
-        rest = trade.quantity
-        for fill in fills:
-            if fill.side is side and rest > 0 and fill.time_ms >= trade.entry_ms:
-                closing.append(fill)
-                rest -= fill.quantity
-        return closing if rest <= 0 else []
-
     def _exit_is_complete(self, trade: Trade) -> bool:
-        return sum((each.quantity for each in self._exits), Decimal(0)) >= trade.quantity
+        return closed_quantity(self._exits) >= trade.quantity
 
-    def _finish(self, trade: Trade, exits: list[Execution], reason: str) -> None:
-        quantity = sum((each.quantity for each in exits), Decimal(0))
-        finished = replace(
-            trade,
-            exit_price=sum((each.average_price * each.quantity for each in exits), Decimal(0)) / quantity,
-            exit_ms=max(each.time_ms for each in exits),
-            exit_client_id=exits[-1].client_id,
-            exit_reason=reason,
-            gross_pnl=sum((each.realized_pnl for each in exits), Decimal(0)),
-            fees=trade.fees + sum((each.fees for each in exits), Decimal(0)),
-        )
+    def _finish(self, trade: Trade, ending: Ending) -> None:
         due, now = self._funding_due_ms, self._clock.now_ms()
         self._start, self._exits, self._exit_reason, self.early_stop = None, [], "", None
-        self._fill_ms = max(self._fill_ms, finished.exit_ms or 0)
+        self._fill_ms = max(self._fill_ms, *(each.time_ms for each in ending.exits))
         self._leftovers = True
-        if due is None or now >= due:
-            self._late_funding.append(finished)
-        self._journal.close_trade(finished)
-        log.info(
-            "trade closed: symbol=%s direction=%s reason=%s entry=%s exit=%s pnl=%s",
-            finished.symbol,
-            finished.direction,
-            reason,
-            finished.entry_price,
-            finished.exit_price,
-            finished.pnl,
-        )
-        self._clean_up()
-
-    def _clean_up(self) -> None:
+        self._book.close(trade, ending, funding_due=due is None or now >= due)
         try:
             self._desk.cancel_guards()
             self._leftovers = False
-            self._settle_late_funding()
         except ExchangeError as error:
             log.warning("leftover guards stay for now: symbol=%s reason=%s", self._desk.symbol, error)
-
-    def _settle_late_funding(self) -> None:
-        while self._late_funding:
-            trade = self._late_funding[0]
-            until = trade.exit_ms or 0
-            paid = sum(
-                (
-                    income.amount
-                    for income in self._exchange.income(trade.entry_ms)
-                    if income.kind == "FUNDING_FEE" and income.symbol == trade.symbol and income.time_ms <= until
-                ),
-                Decimal(0),
-            )
-            if paid:
-                self._journal.close_trade(replace(trade, funding=paid))
-            self._late_funding.pop(0)
 
     def _guard_ids(self) -> frozenset[str]:
         start = self._start
@@ -421,7 +330,7 @@ class PositionKeeper:
     def _from_trade(self, trade: Trade) -> Position:
         mark = self._mark_price()
         price = mark.mark if mark is not None else trade.entry_price
-        rest = trade.quantity - sum((each.quantity for each in self._exits), Decimal(0))
+        rest = trade.quantity - closed_quantity(self._exits)
         return Position(
             symbol=trade.symbol,
             direction=trade.direction,

@@ -50,7 +50,6 @@ CATCHES_ALL = {  # the edges that answer a stranger
 }
 LONGEST_FILE = {
     **dict.fromkeys(("database", "schema"), 600),  # lists of like things
-    **dict.fromkeys(("database_journal", "position_keeper"), 450),  # still to be parted
 }
 HEAVY = {"pandas", "openai", "mplfinance", "matplotlib", "pyarrow", "numba", "ccxt", "talib", "ta"}
 LEAN = ("trading_bot", "trader", "web_dashboard", "mcp_server", "api", "database", "binance_client")
