@@ -1,4 +1,4 @@
-"""Floor 3, adapters: the fourteen tables, declared once; ``database.py`` writes them, ``reports.py`` reads them."""
+"""Floor 3, adapters: all tables, declared once; ``database.py`` writes them, ``reports.py`` reads them."""
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.indicators import Indicators
 
-REVISION = "0001"  # the newest file of migrations/versions; a test holds the two together
+REVISION = "0002"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
@@ -450,4 +450,60 @@ api_usage = Table(
     Column("outcome", String(16), nullable=False),
     _words("error"),
     *_newest_first("api_usage", "service"),
+)
+
+# What the page and the bot say to each other: the page writes a wish, the bot carries it out and answers in the row.
+control_requests = Table(
+    "control_requests",
+    metadata,
+    _id(),
+    _instant(),  # of the wish, by the machine's clock, as all instants of this table
+    *_owner(),
+    Column("request_key", String(64), nullable=False, unique=True),
+    Column("action", String(24), nullable=False),
+    Column("target", String(64), nullable=False, server_default=text("''")),
+    Column("actor", String(64), nullable=False),
+    Column("origin", String(64), nullable=False, server_default=text("''")),
+    _instant("expires_at"),
+    Column("status", String(8), nullable=False, server_default=text("'waiting'")),
+    _instant("taken_at", nullable=True),
+    _instant("finished_at", nullable=True),
+    _words("state_before"),
+    _words("state_after"),
+    _words("answer"),
+    Index("ix_control_requests_bot_id_status", "bot_id", "status"),
+)
+
+dashboard_sessions = Table(
+    "dashboard_sessions",
+    metadata,
+    _id(),
+    _instant(),  # of the log-in
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("origin", String(64), nullable=False),
+    _instant("last_seen"),
+    _instant("ended_at", nullable=True),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    _id(),
+    _instant(),
+    Column("origin", String(64), nullable=False),
+    Column("outcome", String(8), nullable=False),
+    Index("ix_login_attempts_time", "timestamp", "id"),
+)
+
+# The candles that the bot itself saw: the page draws these and asks no exchange.
+candles = Table(
+    "candles",
+    metadata,
+    _id(),
+    _instant(),  # of its first moment
+    *_owner(),
+    Column("interval", String(4), nullable=False),
+    Column("open_ms", BigInteger, nullable=False),
+    *(Column(name, Float, nullable=False) for name in ("open", "high", "low", "close", "volume")),
+    UniqueConstraint("bot_id", "mode", "world", "symbol", "interval", "open_ms"),
 )
