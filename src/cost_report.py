@@ -17,6 +17,8 @@ from src.settings import Settings
 
 CHART_OPERATION: Final = "chart"
 NEWS_OPERATION: Final = "news"
+_KINDS: Final = {"chart": CHART_OPERATION, "news": NEWS_OPERATION, "text": NEWS_OPERATION}
+"""How operations in ``api_usage`` begin; headlines are the only text that is asked about."""
 SERVICE: Final = "openai"
 _CENT: Final = Decimal("0.01")
 _LEAST_RECORD_MS: Final = DAY_MS
@@ -116,7 +118,7 @@ def read_ledger(settings: Settings, now_ms: int) -> Ledger:
 def _summed(rows: list[tuple[str, str, int, Decimal, str]], now_ms: int) -> dict[tuple[str, str], Spending]:
     spending: dict[tuple[str, str], Spending] = {}
     for operation, model, calls, cost, first in rows:
-        kind = next((kind for kind in (CHART_OPERATION, NEWS_OPERATION) if operation.startswith(kind)), operation)
+        kind = next((kind for start, kind in _KINDS.items() if operation.startswith(start)), operation)
         before = spending.get((kind, model), Spending(0, Decimal(0), 0.0))
         days = max((now_ms - instant_of(first)) / DAY_MS, before.days)
         spending[kind, model] = Spending(before.calls + calls, before.cost_usd + Decimal(cost), days)

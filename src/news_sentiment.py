@@ -34,14 +34,14 @@ class NewsSentimentAnalyzer:
 
     Args:
         settings: mode and folders; read from the project when None.
-        ask: how a model is asked; without it the local lexicon judges, whatever the settings say.
+        ask: how a model is asked in premium mode; from the settings when None. Without a key the lexicon judges.
         clock: what tells the age of verdicts and news; the machine's when None.
     """
 
     def __init__(self, settings: Settings | None = None, ask: Ask | None = None, clock: Clock | None = None) -> None:
         settings = settings or Settings.load()
         self._clock = clock or SystemClock()
-        self._ask = None if settings.use_local_sentiment else ask
+        self._ask = None if settings.use_local_sentiment else ask or _configured_ask(settings)
         path = settings.project_root / LEXICON_FILE
         self._local, self._version = _read_lexicon(path)
         self._model = settings.openai_news_model
@@ -158,6 +158,12 @@ def _freshness(result: Mapping[str, Any], now_ms: int) -> float:
     except ValueError:
         return 1.0
     return math.pow(0.5, age_ms / _HALF_LIFE_MS)
+
+
+def _configured_ask(settings: Settings) -> Ask | None:
+    from src.news_premium import headline_ask  # the database and the model's door are not wanted in local mode
+
+    return headline_ask(settings)
 
 
 def _from_model(verdict: Verdict) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Sentiment of news: two modes, one shape, a model that is checked, and a mood that no single voice makes."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.clock import ManualClock, utc_text
+from src.core.clock import ManualClock, SystemClock, utc_text
 from src.core.errors import SourceUnavailable, StoreUnavailable
 from src.news_desk import NewsDesk
 from src.news_fetcher import NewsFetcher
@@ -47,7 +49,14 @@ def clock():
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     def load(**environment: str) -> Settings:
-        given = {"TRADING_MODE": "paper", "PAPER_MARKET": "mirror", "CACHE_DIR": str(tmp_path / "cache"), **environment}
+        given = {
+            "TRADING_MODE": "paper",
+            "OPENAI_API_KEY": "",
+            "OPENAI_BASE_URL": "",
+            "PAPER_MARKET": "mirror",
+            "CACHE_DIR": str(tmp_path / "cache"),
+            **environment,
+        }
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         return Settings.load(tmp_path / "none.env")
@@ -158,6 +167,24 @@ def test_what_was_paid_for_before_a_failure_is_kept_and_no_further_call_is_made(
     found = analyzer.batch_analyze([{"title": f"Story {number}"} for number in range(70)])
     assert [each["mode"] for each in found] == ["OPENAI (Premium)"] * 25 + ["LOCAL (Fallback)"] * 45
     assert len(model.asked) == 2
+
+
+def test_with_a_key_and_no_more_the_settings_model_is_asked_and_its_cost_is_kept(settings, tmp_path, monkeypatch):
+    from src.database import TradingDatabase
+    from src.openai_door import Answer, OpenAiDoor, Usage
+
+    def answer(door, question):
+        items = [HeadlineRead(number=1, sentiment="bearish", confidence=70, reason="as the model says")]
+        return Answer(question.schema(items=items), Usage(input=1000, output=100))
+
+    monkeypatch.setattr(OpenAiDoor, "ask", answer)
+    url = f"sqlite:///{tmp_path}/news.db"
+    loaded = settings(USE_LOCAL_SENTIMENT="false", OPENAI_API_KEY="k" * 40, DATABASE_URL=url, OPENAI_BASE_URL="")
+    found = NewsSentimentAnalyzer(loaded).analyze_article("Bitcoin surges")
+    assert (found["sentiment"], found["mode"]) == ("bearish", "OPENAI (Premium)")
+    month = utc_text(SystemClock().now_ms())[:7]
+    cost = TradingDatabase(url).month_cost_usd(month, "openai")
+    assert cost >= Decimal("0.00015")  # 1,000 in, 100 out by the cheapest model; reserved until booked
 
 
 def test_without_a_model_the_paid_mode_says_that_it_fell_back(settings):
@@ -276,3 +303,16 @@ def test_a_round_fetches_judges_and_keeps_each_story_once(settings, clock, tmp_p
         assert (away.seen, list(away.reasons)) == (0, ["A"])
     finally:
         feed.close()
+
+
+def test_the_real_database_takes_a_round(settings, clock, tmp_path):
+    from src.database import TradingDatabase
+
+    with RssStandIn([("Bitcoin surges to a record high", "https://a.example/1", 5)]) as feed:
+        (tmp_path / "list.toml").write_text(f'[[rss]]\nname="A"\nurl="{feed.url}/rss"\n[coins]\nBTC=["bitcoin"]\n')
+        loaded, database = settings(), TradingDatabase(f"sqlite:///{tmp_path}/round.db")
+        database.migrate()
+        fetcher = NewsFetcher(loaded, clock, tmp_path / "list.toml")
+        rounds = [NewsDesk(fetcher, NewsSentimentAnalyzer(loaded, clock=clock), database).run_round() for _ in range(2)]
+        assert [each.new for each in rounds] == [1, 0]
+        database.close()

@@ -1,0 +1,23 @@
+"""Floor 3, shell: the way from headlines to the paid model of the settings, with its ledger and budget."""
+
+from src.database import TradingDatabase
+from src.news_model import Ask
+from src.openai_analyzer import paid_model
+from src.openai_ledger import UsageLedger
+from src.records import Owner
+from src.settings import Settings
+
+
+def headline_ask(settings: Settings, process: str = "news") -> Ask | None:
+    """Return how the settings' model is asked about headlines; None where there is neither a key nor a server.
+
+    Args:
+        settings: key, server, model, budget and database.
+        process: in whose name the calls are noted in ``api_usage``.
+    """
+    if not (settings.openai_api_key.get_secret_value() or settings.openai_base_url):
+        return None
+    database = TradingDatabase(settings.database_url, Owner(settings.bot_id, settings.mode, settings.world))
+    database.migrate()
+    ledger = UsageLedger(database, settings.openai_monthly_budget_usd, process)
+    return paid_model(settings, ledger, settings.openai_news_model).ask_text
