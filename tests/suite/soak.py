@@ -25,8 +25,8 @@ from typing import Any
 from src.core.clock import SystemClock
 from src.health import heartbeat_health
 from tests.paper_exchange import running as paper
-from tests.paper_exchange.running import API_SECRET, ROOT, PaperExchange
-from tests.suite.running import BUSY, Bot, duplicates, free_port, open_position, settled, suite
+from tests.paper_exchange.running import API_KEY, API_SECRET, ROOT, PaperExchange
+from tests.suite.running import BUSY, Bot, duplicates, free_port, open_position, settled
 from tests.suite.soak_witness import Meter, Witness
 
 LONGEST_NAKED_S = 1.0
@@ -261,7 +261,15 @@ class Soak:
         for name, process in processes.items():
             self.meter.sample(name, process.pid)
 
-    def summary(self, began_s: float) -> dict[str, Any]:
+    def end(self) -> None:
+        """End every process that still runs, by its number."""
+        self.witness.stop()
+        for process in (*self.others.values(), self.bot.process, self.exchange.process):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait(5)
+
+    def summary(self) -> dict[str, Any]:
         """Return all that was counted."""
         log = self.bot.log
         self._expect(self.witness.longest_fair_s <= LONGEST_NAKED_S, "S1: a position had no stop for too long")
@@ -270,7 +278,6 @@ class Soak:
         spells = sorted(each for rows in self.counts.recoveries_s.values() for each in rows)
         first, last, turns = self.bot.rows("SELECT MIN(timestamp), MAX(timestamp), COUNT(*) FROM signals")[0]
         return {
-            "wall_s": round(time.monotonic() - began_s),
             "market": [first, last],
             "turns": turns,
             "orders": self.bot.rows("SELECT COUNT(*) FROM orders")[0][0],
@@ -342,28 +349,35 @@ def main(arguments: list[str]) -> int:
     wish = parser.parse_args(arguments)
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        place = Path(name) / "soak"
+        place = Path(name) / "bot"  # the exchange keeps its own state elsewhere: Binance does not fill our disk
         place.mkdir()
         mounted = _small_disk(place)
         try:
-            calm = {"POSITION_PERCENTAGE": "0.01", "EXPLORATION_RATE": "0.9"}  # money must last for the whole time
-            secrets = {"OPENAI_API_KEY": "", "NEWSAPI_KEY": CANARY, "BOT_CONTROL_PIN": CANARY + "-pin"}
-            with suite(place, speed=wish.speed, **{**BUSY, **calm, **secrets}) as (exchange, bot):
-                soak = Soak(exchange, bot, wish.seed)
-                try:
-                    soak.run(wish.market_days)
-                finally:
-                    soak.witness.stop()
-                    for other in soak.others.values():
-                        other.kill()
-                    told = soak.summary(began_s)
-                    print(json.dumps(told, indent=2))
-                    if soak.exchange.process.poll() is None:
-                        soak.exchange.kill()
+            told = _soaked(Path(name) / "exchange.json", place, wish)
         finally:
             if mounted:
                 subprocess.run(["umount", str(place)], check=False)
+    told["wall_s"] = round(time.monotonic() - began_s)
+    print(json.dumps(told, indent=2))
     return 1 if told["violations"] else 0
+
+
+def _soaked(state: Path, place: Path, wish: argparse.Namespace) -> dict[str, Any]:
+    """Run exchange, bot and faults; return the summary, also of a run that broke off."""
+    calm = {"POSITION_PERCENTAGE": "0.01", "EXPLORATION_RATE": "0.9"}  # the money must last for the whole time
+    secrets = {"NEWSAPI_KEY": CANARY, "BOT_CONTROL_PIN": CANARY}
+    own = {"PAPER_API_KEY": API_KEY, "PAPER_API_SECRET": API_SECRET}
+    exchange = paper.start(state, speed=wish.speed, settings=own)
+    where = {"PAPER_PORT": str(exchange.port), "PAPER_SPEED": str(wish.speed), "PAPER_MARKET": "synthetic"}
+    soak = Soak(exchange, Bot(place, {**BUSY, **calm, **secrets, **where}), wish.seed)
+    try:
+        soak.run(wish.market_days)
+        return soak.summary()
+    except (AssertionError, OSError) as error:
+        soak.counts.violations.append(f"the run broke off: {error!r}")
+        return soak.summary()
+    finally:
+        soak.end()
 
 
 def _small_disk(place: Path) -> bool:
