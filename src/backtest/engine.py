@@ -13,8 +13,9 @@ import numpy as np
 
 from src.backtest.compiled import compiled
 from src.backtest.outcome import Outcome
-from src.backtest.passing import Block, Held, Memory, Tables, pass_turns
-from src.backtest.pipeline import Pipeline, exploration_tries, fold_block
+from src.backtest.passing import Held, Memory, pass_turns
+from src.backtest.pipeline import Pipeline, fold_block
+from src.backtest.series import perceived_block, regimes, tables_of
 from src.backtest.setup import PastContexts, Setup
 from src.backtest.stage import Stage
 from src.core.clock import DAY_MS, MINUTE_MS
@@ -23,7 +24,7 @@ from src.core.market import Candle, MarketContext
 from src.decision_rules import thresholds
 from src.indicators import Indicators
 from src.market_data.columns import Candles
-from src.rl_model import QLearningAgent, context_code
+from src.rl_model import QLearningAgent
 from src.trader import IndicatorFold, IndicatorSource, Remembered
 
 LEAST_WARM_UP = 1_000
@@ -120,8 +121,7 @@ class Engine:
         self._pipeline: Pipeline | None = None
         source: IndicatorSource = IndicatorFold()
         if not self._every_turn:
-            turns = (self._candles.open_ms + MINUTE_MS).tolist() if self._contexts else []
-            regime = np.array([context_code(self._contexts.at(at)) for at in turns] or [0] * count, dtype=np.int64)
+            regime = regimes(self._candles, self._contexts)
             self._pipeline = Pipeline(self._candles, regime, compiled(fold_block))
             source = _PipelineIndicators(self._pipeline)
         self._source = source
@@ -131,18 +131,11 @@ class Engine:
             self._ready_columns(self._pipeline)
 
     def _ready_columns(self, pipeline: Pipeline) -> None:
-        c, seen, agent = self._candles, pipeline.seen, self._agent
-        tries = exploration_tries(agent.seed, agent.exploration_rate, c.open_ms)
-        self._block = Block(
-            c.open_ms, c.open, c.high, c.low, c.close, seen.side, seen.strength, seen.state, seen.volatility, tries
-        )
-        self._tables = Tables(
-            agent.value, agent.mean_square, agent.visits, float(agent.learning_rate), float(agent.discount),
-            float(agent.one_way_cost_share), agent.lowest, float(agent.exploration_confidence),
-        )  # fmt: skip
+        self._block = perceived_block(self._candles, pipeline, self._agent)
+        self._tables = tables_of(self._agent)
         self._pass_turns = compiled(pass_turns)
-        breaks = np.flatnonzero(np.diff(c.open_ms) != MINUTE_MS) + 1
-        self._breaks = np.append(breaks, len(c))
+        breaks = np.flatnonzero(np.diff(self._candles.open_ms) != MINUTE_MS) + 1
+        self._breaks = np.append(breaks, len(self._candles))
 
     def _pass(self, row: int, now: int, end: int) -> int:
         """Pass over turns from that of ``row`` on; return how many were passed."""

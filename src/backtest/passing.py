@@ -174,19 +174,19 @@ def might_act(block: Block, row: int, tables: Tables, held: Held, safe: bool, t:
         if not safe or wanted_sign(side, strength, t) == 0:
             return False
         action, confidence = advice(block, row, tables, 0)
-        return entry_code(side, strength, action, confidence, True, t) != 0
+        return entry_code(side, strength, action, confidence + _ROUNDING, True, t) != 0
     action, confidence = advice(block, row, tables, held.sign)
     held_ms = block.open_ms[row] + candle_ms - held.entry_ms
     mark = mark_after(block, row)
     for price in (mark - held.tick, mark + held.tick):
         move = (price / held.entry - 1.0) * held.sign
-        if exit_code(held.sign, move, held_ms, side, strength, action, confidence, False, t) != 0:
+        if exit_code(held.sign, move, held_ms, side, strength, action, confidence + _ROUNDING, False, t) != 0:
             return True
     return False
 
 
 def advice(block: Block, row: int, tables: Tables, position_sign: int) -> tuple[int, float]:
-    """Return what the agent recommends: 1 BUY, -1 SELL, 0 HOLD, and its confidence, a hair too high."""
+    """Return what the agent recommends: 1 BUY, -1 SELL, 0 HOLD, and its confidence."""
     state = block.state[row]
     if state < 0:
         return 0, 0.0
@@ -194,7 +194,7 @@ def advice(block: Block, row: int, tables: Tables, position_sign: int) -> tuple[
     if block.tries[row] >= 0:
         best = tried_action(best, position_sign, tables.lowest, block.tries[row])
         confidence = tables.exploration_confidence
-    return (1 if best == 1 else -1 if best == 2 else 0), confidence + _ROUNDING
+    return (1 if best == 1 else -1 if best == 2 else 0), confidence
 
 
 def judged(tables: Tables, state: int, position_sign: int) -> tuple[int, float]:

@@ -1,0 +1,121 @@
+"""Floor 4, wing: makes ready, once for all variants, what the kernel runs over: signals, advice, marks, dates."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from src.backtest.compiled import compiled
+from src.backtest.kernel import FUNDING, MIDNIGHT, Array, Figures, Series
+from src.backtest.passing import Block, Tables, advice, mark_after
+from src.backtest.pipeline import Pipeline, exploration_tries, fold_block
+from src.backtest.setup import USUAL_FUNDING_RATE, PastContexts, Setup
+from src.core.clock import DAY_MS, MINUTE_MS
+from src.core.market import MarketContext
+from src.decision_rules import thresholds
+from src.market_data.columns import Candles
+from src.rl_model import QLearningAgent, context_code
+from src.rl_table import learn_one
+
+
+def regimes(candles: Candles, contexts: PastContexts) -> Array:
+    """Return ``context_code`` as known at the turn after each candle."""
+    if not contexts:
+        return np.zeros(len(candles), dtype=np.int64)
+    turns = (candles.open_ms + MINUTE_MS).tolist()
+    return np.array([context_code(contexts.at(at)) for at in turns], dtype=np.int64)
+
+
+def perceived_block(candles: Candles, pipeline: Pipeline, agent: QLearningAgent) -> Block:
+    """Return the columns that the passing of turns looks at; what is perceived fills up as the pipeline goes on."""
+    c, seen = candles, pipeline.seen
+    tries = exploration_tries(agent.seed, agent.exploration_rate, c.open_ms)
+    return Block(
+        c.open_ms, c.open, c.high, c.low, c.close, seen.side, seen.strength, seen.state, seen.volatility, tries
+    )
+
+
+def tables_of(agent: QLearningAgent) -> Tables:
+    """Return the agent's arrays (which learn in place) and figures."""
+    return Tables(
+        agent.value, agent.mean_square, agent.visits, float(agent.learning_rate), float(agent.discount),
+        float(agent.one_way_cost_share), agent.lowest, float(agent.exploration_confidence),
+    )  # fmt: skip
+
+
+def make_series(
+    candles: Candles,
+    agent: QLearningAgent,
+    first: int,
+    funding: Mapping[int, float] | None = None,
+    contexts: Sequence[MarketContext] = (),
+    funding_ms: int = 28_800_000,
+) -> Series:
+    """Return the columns of one contract; the agent learns from the turn after candle ``first`` on.
+
+    Args:
+        candles: one-minute candles; before ``first`` they warm the indicators up.
+        agent: gives its advice at each turn as it stands then, for each position, and learns.
+        first: row of the first turn's candle.
+        funding: rates by settlement instant; the usual one where none is known.
+        contexts: as in ``run_backtest``.
+        funding_ms: time between settlements.
+    """
+    pipeline = Pipeline(candles, regimes(candles, PastContexts(contexts)), compiled(fold_block))
+    pipeline.reach(len(candles) - 1)
+    block, count = perceived_block(candles, pipeline, agent), len(candles)
+    marks, action, confidence = np.empty(count), np.zeros((3, count), np.int8), np.zeros((3, count))
+    compiled(fill_marks)(block, marks)
+    compiled(advise_all)(block, tables_of(agent), first, MINUTE_MS, action, confidence)
+    turns = candles.open_ms + MINUTE_MS
+    date = np.where(turns % DAY_MS == 0, MIDNIGHT, 0) + np.where(turns % funding_ms == 0, FUNDING, 0)
+    rates = np.zeros(count)
+    for row in np.flatnonzero(date & FUNDING).tolist():
+        rates[row] = (funding or {}).get(int(turns[row]), USUAL_FUNDING_RATE)
+    return Series(
+        candles.open_ms, candles.open, candles.high, candles.low, candles.close, candles.volume, marks,
+        date.astype(np.int8), rates, block.side, block.strength, action, confidence,
+    )  # fmt: skip
+
+
+def fill_marks(block: Block, marks: Array) -> None:
+    """Write the mark price of the turn after each candle, eight decimals. Compiles under numba."""
+    for row in range(len(marks)):
+        marks[row] = np.floor(mark_after(block, row) * 1e8 + 0.5) / 1e8
+
+
+def advise_all(block: Block, tables: Tables, first: int, candle_ms: int, action: Array, confidence: Array) -> None:
+    """Write the agent's advice at each turn for a short, no and a long position; it learns on. Compiles."""
+    last = -1
+    for row in range(first, len(block.close) - 1):  # the last candle is only traded in
+        for sign in range(-1, 2):
+            action[sign + 1, row], confidence[sign + 1, row] = advice(block, row, tables, sign)
+        state = block.state[row]
+        if state < 0:
+            continue
+        if last >= 0 and block.open_ms[row] - block.open_ms[last] == candle_ms:
+            learn_one(
+                block.state[last], block.close[row] / block.close[last] - 1.0, state, tables.value,
+                tables.mean_square, tables.visits, tables.learning_rate, tables.discount, tables.cost, tables.lowest,
+            )  # fmt: skip
+        last = row
+
+
+def figures_of(setup: Setup, slip_share: float = -1.0) -> Figures:
+    """Return a setup as the kernel's numbers; by default with the paper exchange's spread and depth."""
+    rules, limits = setup.listed.rules, setup.limits
+    return Figures(
+        t=thresholds(setup.rules, limits),
+        position_share=float(limits.position_share),
+        leverage=float(limits.leverage),
+        max_daily_loss_share=float(limits.max_daily_loss_share),
+        taker_share=float(setup.taker_share),
+        slip_share=slip_share,
+        balance=float(setup.balance),
+        tick=float(rules.tick_size),
+        step=float(rules.step_size),
+        min_quantity=float(rules.min_quantity),
+        max_quantity=float(rules.max_market_quantity),
+        min_notional=float(rules.min_notional),
+        fixed_quantity=0.0,
+        at_levels=False,
+    )
