@@ -166,6 +166,17 @@ class MarketStream:
                     return found
                 self._news.wait(min(left_s, 1.0))
 
+    def wait_for_mark(self, symbol: str, instant_ms: int, timeout_s: float) -> bool:
+        """Wait at most ``timeout_s`` wall seconds for a mark price of that instant or later; return whether it came."""
+        deadline_s = monotonic_s() + timeout_s
+        with self._news:
+            while (left_s := deadline_s - monotonic_s()) > 0 and self._alive():
+                known = self._marks.get(symbol)
+                if known is not None and known.time_ms >= instant_ms:
+                    return True
+                self._news.wait(left_s)
+        return False
+
     def health(self) -> StreamHealth:
         """Return how thread, sockets and REST calls fare."""
         errors = tuple(f"{each.name}: {each.last_error}" for each in self._errands if each.last_error)
@@ -219,6 +230,7 @@ class MarketStream:
     def _on_market_frame(self, frame: bytes) -> None:
         try:
             event = orjson.loads(frame)["data"]
+            self._clock.at_least(int(event["E"]))
             news = self._market_news(event)
         except MALFORMED as error:
             self._malformed += 1
@@ -245,7 +257,9 @@ class MarketStream:
         known = self._marks.get(mark.symbol)
         if known is not None and mark.time_ms <= known.time_ms:
             return
-        self._marks[mark.symbol] = mark
+        with self._news:
+            self._marks[mark.symbol] = mark
+            self._news.notify_all()
         self._told.on_mark_price(mark)
         if not self._ready.is_set():
             self._check_ready()

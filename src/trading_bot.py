@@ -12,7 +12,7 @@ from src.binance_client import BinanceClient
 from src.bot_console import BotConsole
 from src.circuit_breaker_state import BreakerLimits
 from src.console import Console
-from src.core.clock import ExchangeClock, SystemClock, utc_text
+from src.core.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.core.errors import CredentialsRefused, SettingsError, StoreUnavailable
 from src.core.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.core.orders import Order
@@ -38,8 +38,10 @@ VERSION = "0.1.0"
 _INTERVAL = "1m"
 _CANDLE_MS = INTERVAL_MS[_INTERVAL]
 _CANDLE_WAIT_S = 3.0
+_MARK_WAIT_S = 1.5  # it comes every second: the turn sees the one of its own instant, as a backtest does
 _READY_WITHIN_S = 30.0
 _BEAT_EVERY_S = 10.0
+_LOOK_EVERY_S = 0.5
 
 
 class TradingBot:
@@ -70,6 +72,7 @@ class TradingBot:
         self._agents = agents
         self._console = console
         self._stop = stop
+        self._due_ms = 0
         now = utc_text(clock.now_ms())
         self._beat = Heartbeat(
             timestamp=now,
@@ -134,18 +137,30 @@ class TradingBot:
     def _wait_for_turn(self) -> bool:
         """Wait for the next full interval and its candle, with a sign of life now and then; return whether to stop."""
         interval_ms = self._settings.interval * 1_000
-        due_ms = (self._clock.now_ms() // interval_ms + 1) * interval_ms
+        due_ms = max((self._clock.now_ms() // interval_ms + 1) * interval_ms, self._due_ms + interval_ms)
+        self._due_ms = due_ms
         self._console.sleeping((due_ms - self._clock.now_ms()) / 1_000.0)
-        slice_ms = _BEAT_EVERY_S * 1_000.0 * self._clock.speed
-        while (left_ms := due_ms - self._clock.now_ms()) > 0:
-            if self._clock.wait(self._stop, min(left_ms, slice_ms)):
-                return True
-            if due_ms - self._clock.now_ms() > 0:
+        beat_s = monotonic_s() + _BEAT_EVERY_S
+        while not self._stop.is_set() and not self._is_due(due_ms):
+            if monotonic_s() >= beat_s:
                 self._sign_of_life("waiting")
+                beat_s = monotonic_s() + _BEAT_EVERY_S
         if due_ms % _CANDLE_MS == 0:
             for trader in self._traders:
                 self._stream.wait_for_candle(trader.symbol, due_ms - _CANDLE_MS, _CANDLE_WAIT_S)
+                self._stream.wait_for_mark(trader.symbol, due_ms, _MARK_WAIT_S)
         return self._stop.is_set()
+
+    def _is_due(self, due_ms: int) -> bool:
+        """Wait, at most half a second, for the instant; the candle that closes at it may tell of it first."""
+        left_s = (due_ms - self._clock.now_ms()) / 1_000.0 / self._clock.speed
+        if left_s <= 0:
+            return True
+        if due_ms % _CANDLE_MS:
+            self._stop.wait(min(left_s, _LOOK_EVERY_S))
+            return False
+        first = self._traders[0].symbol
+        return self._stream.wait_for_candle(first, due_ms - _CANDLE_MS, min(left_s, _LOOK_EVERY_S)) is not None
 
     def _sign_of_life(self, phase: str, **changes: object) -> None:
         account = self._stream.account()

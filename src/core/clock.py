@@ -67,6 +67,13 @@ class ExchangeClock:
                 self._last_ms = 0
             self._followed = True
 
+    def at_least(self, instant_ms: int) -> None:
+        """Take note of an event that the exchange stamped ``instant_ms``: its clock shows at least that."""
+        if instant_ms > self.now_ms():
+            with self._lock:
+                self._anchor_ms = float(instant_ms)
+                self._anchor_s = time.monotonic()
+
     def offset_ms(self) -> int:
         """Return by how much this clock is ahead of the machine's."""
         return self.now_ms() - time.time_ns() // 1_000_000

@@ -31,6 +31,15 @@ def test_a_clock_found_far_ahead_is_set_back():
     assert clock.now_ms() < 1_010_000
 
 
+def test_an_event_from_later_moves_it_on_and_one_from_earlier_does_not():
+    clock = ExchangeClock(speed=0.001)
+    clock.follow(1_000_000)
+    clock.at_least(1_060_000)
+    assert clock.now_ms() >= 1_060_000
+    clock.at_least(1_010_000)
+    assert clock.now_ms() >= 1_060_000
+
+
 def test_it_runs_as_fast_as_its_speed():
     clock = ExchangeClock(speed=1_000.0)
     clock.follow(0)
