@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class Bot:
 
     def _environment(self) -> dict[str, str]:
         own = {
-            "BOT_ID": self.folder.name.lower().replace(" ", "-")[:20] or "bot",
+            "BOT_ID": "test-" + blake2s(str(self.folder).encode(), digest_size=6).hexdigest(),
             "TRADING_MODE": "paper",
             "DATABASE_URL": f"sqlite:///{self.database}",
             "MODEL_PATH": str(self.folder / "model.pkl"),

@@ -62,7 +62,6 @@ def test_two_runs_from_one_seed_decide_and_trade_the_same_to_the_last_digit(tmp_
     for name in ("one", "two"):
         start = "2026-03-02T00:00:00"
         with suite(made(tmp_path, name), speed=STANDING, start_at=start, **BUSY) as (exchange, bot):
-            bot.settings["BOT_ID"] = "same"
             bot.start()
             step_minutes(exchange, bot, 150)
             assert bot.stop() == 0
