@@ -25,7 +25,7 @@ from src.chart_reading import (
     visible_levels,
 )
 from src.core.clock import utc_text
-from src.core.errors import SourceUnavailable
+from src.core.errors import SourceUnavailable, StoreUnavailable
 from src.local_analyst import read_chart
 from src.model_prices import price_of
 from src.openai_door import ModelFailed, OpenAiDoor
@@ -144,7 +144,7 @@ class OpenAIAnalyzer:
         bill: Bill[ChartFormat] = Bill()
         try:
             return self._by_model(self._model, view, png, mode, bill)
-        except SourceUnavailable as error:
+        except (SourceUnavailable, StoreUnavailable) as error:  # a call that cannot be booked is not made
             log.warning("rules read the chart: symbol=%s model=%s reason=%s", view.symbol, self._model.model, error)
             note = f"{self._model.model} was not heard: {error}"
             return _opinion(read_chart(view), LOCAL, "", mode, bill, note=note)
@@ -239,7 +239,7 @@ def believed(view: ChartView, said: ChartFormat) -> tuple[ChartReading, tuple[fl
     claimed = {*said.support_levels, *said.resistance_levels}
     rejected = tuple(sorted(level for level in claimed if level not in {*supports, *resistances}))
     if rejected:
-        log.info("levels outside the chart rejected: symbol=%s levels=%s", view.symbol, rejected)
+        log.info("levels rejected: symbol=%s levels=%s", view.symbol, rejected)
     signals = said.technical_signals
     reading = ChartReading(
         trend=said.trend,

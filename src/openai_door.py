@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 Schema = TypeVar("Schema", bound=BaseModel)
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
+_PAUSE_S: Final = 1.0
 _NO_KEY: Final = "none"  # a local server wants no key, the library insists on one
 
 
@@ -38,22 +39,34 @@ class Usage:
     written: int = 0
 
 
+NOTHING: Final = Usage()
+
+
 class ModelFailed(SourceUnavailable):
     """No usable answer.
 
     ``outcome`` is error, refused or timeout; ``code`` OpenAI's (insufficient_quota, model_not_found...) or ours
     (timeout, connection, length, bad_answer, refusal, content_filter); ``parameter`` the one that was not taken;
-    ``usage`` what is billed all the same.
+    ``usage`` what is billed all the same, None where nobody can say; ``retry_after_s`` when to try again, None where
+    that cannot help.
     """
 
     def __init__(
-        self, code: str, outcome: str = "error", *, status: int = 0, parameter: str = "", usage: Usage | None = None
+        self,
+        code: str,
+        outcome: str = "error",
+        *,
+        status: int = 0,
+        parameter: str = "",
+        usage: Usage | None = NOTHING,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(f"the model gave no answer ({code}{f', HTTP {status}' if status else ''})")
         self.code = code
         self.outcome = outcome
         self.parameter = parameter
-        self.usage = usage or Usage()
+        self.usage = usage
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +104,14 @@ class OpenAiDoor:
         api_key: empty for a server that wants none.
         base_url: empty for OpenAI itself.
         timeout_s: how long the server may be silent.
-        deadline_s: how long one question may take with all retries, however slowly bytes drip in.
-        retries: how often a rate limit, a server error or silence is tried again.
+        deadline_s: how long one question may take, however slowly bytes drip in.
     """
 
-    def __init__(
-        self, api_key: str, base_url: str = "", timeout_s: float = 30.0, deadline_s: float = 75.0, retries: int = 1
-    ) -> None:
+    def __init__(self, api_key: str, base_url: str = "", timeout_s: float = 30.0, deadline_s: float = 45.0) -> None:
         self._key = api_key or _NO_KEY
         self._base_url = base_url or OPENAI_URL
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
-        self._retries = retries
         self._client: Any = None
 
     def ask(self, question: Question[Schema]) -> Answer[Schema]:
@@ -126,7 +135,7 @@ class OpenAiDoor:
         try:
             return future.result(self._deadline_s)
         except TimeoutError:
-            raise ModelFailed("timeout", "timeout") from None
+            raise ModelFailed("timeout", "timeout", usage=None) from None
 
     def _asked(self, question: Question[Schema]) -> Answer[Schema]:
         import openai  # a second and 50 MB, only where a model is asked
@@ -134,14 +143,14 @@ class OpenAiDoor:
         try:
             reply = self._connected().with_raw_response.parse(**request_of(question))
         except openai.APITimeoutError as error:
-            raise ModelFailed("timeout", "timeout") from error
+            raise ModelFailed("timeout", "timeout", usage=None) from error
         except openai.APIConnectionError as error:
-            raise ModelFailed("connection") from error
+            raise ModelFailed("connection", retry_after_s=_PAUSE_S) from error
         except openai.APIError as error:
             raise _failure(error) from error
         usage = usage_in(reply.text)
         try:
-            return Answer(_content(reply.parse(), question.schema, usage), usage)
+            return Answer(_content(reply.parse(), question.schema, usage), usage or NOTHING)
         except openai.LengthFinishReasonError as error:
             raise ModelFailed("length", usage=usage) from error
         except openai.ContentFilterFinishReasonError as error:
@@ -155,9 +164,8 @@ class OpenAiDoor:
         if self._client is None:
             from openai import OpenAI
 
-            self._client = OpenAI(
-                api_key=self._key, base_url=self._base_url, timeout=self._timeout_s, max_retries=self._retries
-            )
+            # No retries inside: each attempt is reserved and booked by itself.
+            self._client = OpenAI(api_key=self._key, base_url=self._base_url, timeout=self._timeout_s, max_retries=0)
         return self._client.chat.completions
 
 
@@ -183,8 +191,8 @@ def request_of(question: Question[Any]) -> dict[str, Any]:
     return request
 
 
-def usage_in(body: str) -> Usage:
-    """Return the tokens that an answer says it took; what it does not say (local servers) is 0."""
+def usage_in(body: str) -> Usage | None:
+    """Return the tokens that an answer says it took (details it leaves out are 0), None where it does not say."""
     try:
         said = json.loads(body)["usage"]
         details = said.get("prompt_tokens_details") or {}
@@ -193,14 +201,14 @@ def usage_in(body: str) -> Usage:
         written = min(_count(details.get("cache_write_tokens")), spent - cached)
         return Usage(spent, _count(said.get("completion_tokens")), cached, written)
     except (ValueError, TypeError, LookupError, AttributeError):
-        return Usage()
+        return None
 
 
 def _count(value: Any) -> int:
     return int(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else 0
 
 
-def _content(completion: Any, schema: type[Schema], usage: Usage) -> Schema:
+def _content(completion: Any, schema: type[Schema], usage: Usage | None) -> Schema:
     message = completion.choices[0].message
     if message.parsed is None and message.refusal:
         raise ModelFailed("refusal", "refused", usage=usage)
@@ -213,4 +221,18 @@ def _failure(error: "APIError") -> ModelFailed:
     status = int(getattr(error, "status_code", 0) or 0)
     code = str(error.code or "")[:40] or (f"http_{status}" if status else "bad_answer")
     parameter = str(error.param or "").rpartition(".")[2]
-    return ModelFailed(code, "refused" if status in (401, 403) else "error", status=status, parameter=parameter)
+    outcome = "refused" if status in (401, 403) else "error"
+    passes = code == "rate_limit_exceeded" or status >= 500 or status == 408
+    wait_s = _asked_to_wait(error) if passes else None
+    return ModelFailed(code, outcome, status=status, parameter=parameter, retry_after_s=wait_s)
+
+
+def _asked_to_wait(error: "APIError") -> float:
+    """Return the seconds after which the server wants to be asked again."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(float(headers[name]) * unit_s, 0.0)
+        except (KeyError, ValueError):
+            continue
+    return _PAUSE_S

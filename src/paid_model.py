@@ -1,11 +1,13 @@
 """Floor 3, shell: a model asked within its means: budget first, then the question, then the books.
 
-Put right once each, and remembered: a parameter that the model refuses, an answer that does not fit the schema.
+Put right once each: a parameter that the model refuses (from then on left out), an answer that does not fit the
+schema, a trouble that passes. A silence is not: the question may have been heard, and be on the bill.
 """
 
 import json
 import logging
 import math
+import threading
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Generic
@@ -14,13 +16,14 @@ from src.core.clock import monotonic_s
 from src.core.errors import SourceUnavailable
 from src.model_capabilities import Capabilities, capabilities_of
 from src.model_prices import cost_usd, picture_tokens
-from src.openai_door import Answer, ModelDoor, ModelFailed, Question, Schema, Usage
+from src.openai_door import NOTHING, Answer, ModelDoor, ModelFailed, Question, Schema, Usage
 from src.openai_ledger import UsageLedger
 from src.schema import EVERY
 
 log = logging.getLogger(__name__)
 
 _BYTES_PER_TOKEN: Final = 2  # of English and figures it is nearer 3 or 4: an estimate that is not passed
+_LONGEST_WAIT_S: Final = 20.0
 _FRAME_TOKENS: Final = 100  # roles, separators, the schema's name
 _REPAIRABLE: Final = frozenset({"bad_answer"})
 _REFUSED_PARAMETER: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
@@ -101,8 +104,8 @@ class PaidModel:
             ModelFailed: it was asked and gave no usable answer.
             SourceUnavailable: it was not asked, for another reason.
         """
-        repaired = False
-        for _ in range(4):  # at most three parameters, or one repair, can be put right
+        repaired = waited = False
+        for _ in range(5):  # at most three parameters, one repair and one passing trouble can be put right
             question = replace(question, capabilities=self.capabilities)
             try:
                 bill.content = self._attempt(question, operation, symbol, bill, picture_size).content
@@ -112,6 +115,10 @@ class PaidModel:
                 if failure.code in _REPAIRABLE and not repaired:
                     repaired = True
                     question = replace(question, instruction=question.instruction + _REPAIR)
+                    continue
+                if failure.retry_after_s is not None and failure.retry_after_s <= _LONGEST_WAIT_S and not waited:
+                    waited = True
+                    threading.Event().wait(failure.retry_after_s)
                     continue
                 raise
             return bill
@@ -140,14 +147,16 @@ class PaidModel:
         bill: Bill[Schema],
         picture_size: tuple[int, int],
     ) -> Answer[Schema]:
-        number = self._ledger.reserve(self.model, operation, self.most_usd(question, picture_size), symbol)
+        most = self.most_usd(question, picture_size)
+        number = self._ledger.reserve(self.model, operation, most, symbol)
         began_s = monotonic_s()
         try:
             answer = self._door.ask(question)
         except ModelFailed as failure:
-            self._book(number, failure.usage, began_s, bill, failure.outcome, failure.code)
+            cost = most if failure.usage is None else self._cost(failure.usage)  # unknown: the most it can be
+            self._book(number, failure.usage or NOTHING, cost, began_s, bill, failure.outcome, failure.code)
             raise
-        self._book(number, answer.usage, began_s, bill)
+        self._book(number, answer.usage, self._cost(answer.usage), began_s, bill)
         expected = self._input_tokens(question, picture_size)
         if answer.usage.input > 2 * expected:
             log.warning(
@@ -158,10 +167,19 @@ class PaidModel:
             )
         return answer
 
+    def _cost(self, usage: Usage) -> Decimal:
+        return cost_usd(self.model, usage.input, usage.output, usage.cached, usage.written) or Decimal(0)
+
     def _book(
-        self, number: int, usage: Usage, began_s: float, bill: Bill[Schema], outcome: str = "ok", error: str = ""
+        self,
+        number: int,
+        usage: Usage,
+        cost: Decimal,
+        began_s: float,
+        bill: Bill[Schema],
+        outcome: str = "ok",
+        error: str = "",
     ) -> None:
-        cost = cost_usd(self.model, usage.input, usage.output, usage.cached, usage.written) or Decimal(0)
         latency_ms = (monotonic_s() - began_s) * 1000.0
         self._ledger.book(number, usage, cost, round(latency_ms, 1), outcome, error)
         bill.add(usage, cost, latency_ms)
