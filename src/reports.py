@@ -5,15 +5,17 @@ row; only the first, broken day of a period is counted row by row: a summary of 
 of a few hundred rows. Money is ``Decimal``, instants are UTC text, and what is not known is ``None``.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, func, select
 
 from src.circuit_breaker_state import BreakerState, from_events
 from src.core.clock import DAY_MS, instant_of, utc_day, utc_text
 from src.core.errors import StoreCorrupt, StoreUnavailable
-from src.database import TradingDatabase
 from src.report_pages import (
     MOST_COUNTED,
     NewsFilter,
@@ -40,6 +42,7 @@ from src.report_sums import (
     symbol_days,
 )
 from src.schema import (
+    EVERY,
     account_balance,
     api_usage,
     bot_status,
@@ -64,14 +67,38 @@ EVERYBODY = Scope()
 ALL_SIGNALS, ALL_TRADES, ALL_ORDERS, ALL_NEWS = SignalFilter(), TradeFilter(), OrderFilter(), NewsFilter()
 
 
+class Readable(Protocol):
+    """What lends connections for reading."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Lend a connection whose queries all see one and the same instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """A connection that is open already, lent again and again."""
+
+    connection: Connection
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Lend it."""
+        return nullcontext(self.connection)
+
+
 class Reports:
     """Answers questions about one database; safe to share between threads.
 
     Every method may raise ``StoreUnavailable`` or ``StoreCorrupt``; dates that are none raise ``ValueError``.
     """
 
-    def __init__(self, database: TradingDatabase) -> None:
+    def __init__(self, database: Readable) -> None:
         self._database = database
+
+    @contextmanager
+    def at_one_instant(self) -> Iterator["Reports"]:
+        """Lend reports whose answers all speak of the same instant; for one thread, and short."""
+        with self._database.read() as connection:
+            yield Reports(_Lent(connection))
 
     def signals(
         self, wanted: SignalFilter = ALL_SIGNALS, *, limit: int = 100, cursor: str | None = None, offset: int = 0
@@ -190,6 +217,14 @@ class Reports:
         with self._database.read() as connection:
             return _rows(connection, _newest_first(query, table).limit(limit))
 
+    def contexts(
+        self, scope: Scope, since_ms: int, *, limit: int = 100, cursor: str | None = None, offset: int = 0
+    ) -> Page:
+        """Return a page of the contexts since an instant, newest first."""
+        table = market_context
+        query = select(table).where(*scope.account.conditions(table), table.c.timestamp >= utc_text(since_ms))
+        return self._page(table, [query], limit, cursor, offset)
+
     def chart_analysis(self, scope: Scope = EVERYBODY, only_good: bool = False) -> dict[str, Any] | None:
         """Return the newest look at a chart (with ``only_good``: the newest that succeeded), or None."""
         query = select(chart_analyses).where(*scope.conditions(chart_analyses))
@@ -208,7 +243,10 @@ class Reports:
 
     def breaker(self, bot_id: str, now_ms: int) -> BreakerState:
         """Return the state of a bot's circuit breaker; TRIPPED where there is none."""
-        return from_events(self._database.breaker_events(bot_id, limit=1), now_ms)
+        column = circuit_breaker_events.c
+        query = select(circuit_breaker_events).where(column.bot_id.in_((bot_id, EVERY)))
+        with self._database.read() as connection:
+            return from_events(_rows(connection, query.order_by(column.version.desc()).limit(1)), now_ms)
 
     def breaker_history(self, limit: int = 50) -> list[dict[str, Any]]:
         """Return the last events of all circuit breakers, newest first."""
