@@ -75,7 +75,9 @@ def swing_levels(view: ChartView, below: bool) -> tuple[float, ...]:
     three quarters of an ATR are one level at their mean.
     """
     turns = sorted(swing.price for swing in (*swing_highs(view.candles), *swing_lows(view.candles)))
-    means = [round(sum(group) / len(group), _digits(view.price)) for group in _clusters(turns, _gap(view))]
+    digits = _digits(view.price)
+    means = [round(sum(group) / len(group), digits) for group in _clusters(turns, _gap(view))]
+    means = [min(max(mean, view.lowest), view.highest) for mean in means]
     side = [mean for mean in means if (mean < view.price if below else mean > view.price)]
     return visible_levels(view, side, below)
 
@@ -188,5 +190,5 @@ def _parts(view: ChartView, swings: Sequence[Swing], falling: bool) -> bool:
 
 
 def _digits(price: float) -> int:
-    """Return the decimals that show a price to five significant digits, none below 0."""
-    return max(0, 5 - math.floor(math.log10(price)) - 1) if price > 0.0 else 0
+    """Return the decimals that show a price to seven significant digits, none below 0."""
+    return max(0, 7 - math.floor(math.log10(price)) - 1) if price > 0.0 else 0
