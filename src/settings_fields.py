@@ -162,6 +162,19 @@ class SettingFields(BaseSettings):
     log_backups: int = Field(5, ge=1, le=100, description="1 to 100 files")
     time_zone: str = Field("UTC", description="a zone such as Europe/Berlin, for screens only")
 
+    # Alerts and upkeep
+    alert_urls: SecretStr = _secret("addresses of Apprise's services with commas between, or empty")
+    alert_push_url: SecretStr = _secret("an http(s) address that is called while all is well, or empty")
+    alert_quiet_hours: str = Field(
+        "", pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$", description="such as 22:00-07:00, or empty"
+    )
+    alert_digest_time: str = Field(
+        "08:00", pattern=r"^off$|^([01]\d|2[0-3]):[0-5]\d$", description="such as 08:00, or off"
+    )
+    alert_disk_free: Decimal = _share("0.10", "free part of the disk below which is warned")
+    alert_liquidation_distance: Decimal = _share("0.05", "distance of the mark price from liquidation")
+    keep_days: int = Field(90, ge=2, le=3_650, description="whole days, 2 to 3650")
+
     @field_validator("trading_mode", "chart_analyst", "log_format", "rules", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:

@@ -118,6 +118,11 @@ class Trader:
         """The pair that is traded."""
         return self._instrument.symbol
 
+    @property
+    def difference(self) -> str:
+        """What exchange and journal do not agree about, or what is under way between them; empty when they agree."""
+        return self._keeper.halt_reason
+
     def replace_agent(self, agent: QLearningAgent) -> None:
         """Take over a newly trained agent at the next turn."""
         with self._lock:
@@ -322,4 +327,3 @@ class Trader:
             self._agent.learn(before.state, before.position_sign, candle.close / before.close - 1.0, state)
         trade = self._keeper.trade
         self._before = Remembered(state, 0 if trade is None else trade.direction.sign, candle.close, candle.open_ms)
-

@@ -115,7 +115,7 @@ class TradingBot:
         if number % self._settings.autosave_cycles == 0:
             self._agents.save(self._clock.now_ms())
         finished = utc_text(self._clock.now_ms())
-        self._sign_of_life("waiting", cycle_finished=finished, details=_details(self._stream, turns))
+        self._sign_of_life("waiting", cycle_finished=finished, details=self._details(turns))
         notify_manager("WATCHDOG=1")
 
     def _note(self, turns: list[Turn]) -> None:
@@ -176,6 +176,18 @@ class TradingBot:
             **changes,  # type: ignore[arg-type]
         )
         self._database.heartbeat(self._beat)
+
+    def _details(self, turns: list[Turn]) -> dict[str, object]:
+        """Return what the status row says beside its columns: last decisions, sockets, trouble of each pair."""
+        health = self._stream.health()
+        return {
+            "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
+            "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
+            "differences": {trader.symbol: trader.difference for trader in self._traders},
+            "model": self._agents.refusal,
+            "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
+            "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
+        }
 
     def _finish(self) -> int:
         """S8: no new entry, orders in flight finished, stops verified, model saved, status written."""
@@ -333,16 +345,6 @@ def _callbacks(watches: dict[str, GuardWatch]) -> Callbacks:
             watch.nudge()
 
     return Callbacks(on_mark_price=on_mark_price, on_order=on_order)
-
-
-def _details(stream: MarketStream, turns: list[Turn]) -> dict[str, object]:
-    """Return what the status row says beside its columns: the last decision of each pair, sockets, trouble."""
-    return {
-        "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
-        "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
-        "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
-        "sockets": {"market": asdict(stream.health().market), "user": asdict(stream.health().user)},
-    }
 
 
 if __name__ == "__main__":
