@@ -97,13 +97,14 @@ def slope_atr(view: ChartView) -> float:
 def divergence(view: ChartView) -> Lean:
     """Return which way price and RSI part: bullish where lower lows meet a rising RSI, bearish the other way round.
 
-    Only the last two turning points of a kind count; where both kinds diverge, the later one does.
+    Only the last two turning points of a kind count; where both kinds diverge, the later one does (neither does
+    where one wild candle made both).
     """
     highs, lows = swing_highs(view.candles)[-2:], swing_lows(view.candles)[-2:]
     bearish = _parts(view, highs, falling=False)
     bullish = _parts(view, lows, falling=True)
     if bearish and bullish:
-        return "bearish" if highs[-1].at > lows[-1].at else "bullish"
+        bearish, bullish = highs[-1].at > lows[-1].at, lows[-1].at > highs[-1].at
     if bearish:
         return "bearish"
     return "bullish" if bullish else "neutral"
