@@ -198,3 +198,17 @@ def test_a_full_disk_stops_entries_with_a_reason_and_loses_nothing(tmp_path):
             assert wallet(exchange) - Decimal(10_000) == Decimal(int(pnl) - int(fees)) / 100_000_000
     finally:
         subprocess.run(["umount", str(small)], check=False)
+
+
+def test_two_pairs_are_traded_in_one_process_with_one_account(tmp_path):
+    with suite(made(tmp_path), speed=60.0, TRADING_PAIRS="BTCUSDT,ETHUSDT", **BUSY) as (exchange, bot):
+        bot.start()
+        traded = "SELECT COUNT(DISTINCT symbol) FROM trades"
+        wait_until(lambda: bot.rows(traded) == [(2,)] or not bot.alive, 150, 0.2)
+        assert bot.stop() == 0
+        wait_until(lambda: settled(exchange, bot))
+        assert duplicates(exchange) == {}
+        per_cycle = bot.rows("SELECT substr(timestamp, 1, 16), COUNT(DISTINCT symbol) FROM signals GROUP BY 1")
+        assert [count for _, count in per_cycle[1:-1]].count(2) >= len(per_cycle) - 4
+        margins = "SELECT gates FROM signals WHERE gates LIKE '%exposure%'"
+        assert bot.rows(margins)
