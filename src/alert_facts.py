@@ -62,6 +62,12 @@ def silent_processes(beats: Iterable[Mapping[str, Any]], wall_ms: int) -> list[P
     return silent
 
 
+def read_beats(database: TradingDatabase) -> list[dict[str, Any]]:
+    """Return the last sign of life of every process; raises ``StoreUnavailable`` or ``StoreCorrupt``."""
+    with database.read() as connection:
+        return _beats(connection)
+
+
 def market_ms(beat: Mapping[str, Any], wall_ms: int) -> int:
     """Return the exchange's time now, carried on from a sign of life; never more than a day beyond it."""
     passed_ms = max(wall_ms - instant_of(beat["beat_at"]), 0) * beat["speed"]

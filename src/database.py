@@ -151,17 +151,20 @@ class TradingDatabase(Store):
         change = update(training_runs).where(training_runs.c.id == run_id).values(asdict(end))
         self.write(lambda connection: connection.execute(change))
 
-    def prune(self, before_ms: int) -> int:
+    def prune(self, before_ms: int, owner: Owner | None = None) -> int:
         """Delete what is older than ``before_ms`` and return how many rows; trades, days and the breaker's stay.
 
-        Done a hundred rows at a time, so that no other writer waits long. Orders that are not finished stay.
+        With ``owner`` only its rows go, and the news of its world. Done a hundred rows at a time, so that no other
+        writer waits long. Orders that are not finished stay.
         """
-        return sum(self._prune(table, utc_text(before_ms)) for table in _PRUNED)
+        return sum(self._prune(table, utc_text(before_ms), owner) for table in _PRUNED)
 
-    def _prune(self, table: Table, before: str) -> int:
+    def _prune(self, table: Table, before: str, owner: Owner | None) -> int:
         old = select(table.c.id).where(table.c.timestamp < before)
         if table is orders:
             old = old.where(orders.c.finished.is_(True))
+        if owner is not None:
+            old = old.where(owner.rows_of(table) if "bot_id" in table.c else table.c.world == owner.world)
         piece = delete(table).where(table.c.id.in_(old.order_by(table.c.timestamp, table.c.id).limit(BATCH)))
         deleted = 0
         while count := self.write(lambda connection: connection.execute(piece).rowcount):

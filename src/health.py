@@ -101,6 +101,11 @@ _SERVICES: Final[dict[str, Callable[[Settings, int | None], Health]]] = {
 }
 
 
+def service_health(settings: Settings, name: str, pid: int | None = None) -> Health:
+    """Judge a service by the name of its start script: ``rl_bot``, ``mcp_server``, ...; ``KeyError`` for another."""
+    return _SERVICES[name](settings, pid)
+
+
 def main(arguments: list[str]) -> int:
     """Answer one question of the start scripts; return the exit code."""
     question, pid = (arguments[0] if arguments else ""), (int(arguments[1]) if arguments[1:] else None)
@@ -115,7 +120,7 @@ def main(arguments: list[str]) -> int:
     if question == "mode":
         print(settings.mode)
         return 0
-    health = _SERVICES[question](settings, pid)
+    health = service_health(settings, question, pid)
     print(health.reason)
     return 0 if health.well else 1
 

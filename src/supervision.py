@@ -1,0 +1,155 @@
+"""Floor 3, shell: starts again what died or hangs, with longer and longer rests, and never what a person stopped.
+
+The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died,
+no PID file that it was stopped. While a start fails (which removes the PID file) ``NAME.wanted`` stands for the
+intention; ``stop`` takes it away.
+"""
+
+import logging
+import subprocess
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from src.health import Health
+
+log = logging.getLogger(__name__)
+
+FIRST_REST_S: Final = 2.0
+LONGEST_REST_S: Final = 300.0
+HANGS_AFTER_S: Final = 180.0
+GOOD_AFTER_S: Final = 600.0
+_MANY: Final = 3
+_SCRIPT_TIMEOUT_S: Final = 240.0
+
+Manage = Callable[[str, str], int]
+Ask = Callable[[str, int], Health]
+
+
+def recorded_process(pid_file: Path) -> tuple[int, bool] | None:
+    """Return the PID that a start script wrote and whether that very process runs; None where nothing is meant to.
+
+    A number is used again by the system: the process must have begun at the recorded instant, too.
+    """
+    try:
+        words = pid_file.read_text(encoding="ascii").split()
+        pid, began = int(words[0]), words[1]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, IndexError):
+        return 0, False
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return pid, False
+    fields = stat.rpartition(")")[2].split()
+    return pid, fields[0] not in "ZX" and fields[19] == began
+
+
+@dataclass(slots=True)
+class Patient:
+    """What is remembered of one service; seconds are monotonic."""
+
+    dead_looks: int = 0
+    ill_since_s: float | None = None
+    well_since_s: float | None = None
+    failures: int = 0
+    rest_until_s: float = 0.0
+    restarts_s: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+
+    def rest_s(self) -> float:
+        """Return how long to wait before the next start."""
+        return min(FIRST_REST_S * 2.0 ** max(self.failures - 1, 0), LONGEST_REST_S)
+
+
+class Supervisor:
+    """Looks after the services that start scripts have started.
+
+    Args:
+        names: of the services, in the order in which they are started.
+        folder: where the PID files are.
+        manage: runs a start script with a verb and returns its exit code.
+        ask: returns the health of a service that runs as a PID.
+    """
+
+    def __init__(self, names: Sequence[str], folder: Path, manage: Manage, ask: Ask) -> None:
+        self._folder = folder
+        self._manage = manage
+        self._ask = ask
+        self._patients = {name: Patient() for name in names}
+
+    def look(self, now_s: float) -> None:
+        """Look at every service once and start again what needs it."""
+        for name, patient in self._patients.items():
+            found = recorded_process(self._folder / f"{name}.pid")
+            if found is None and not self._wanted(name).exists():
+                self._patients[name] = Patient(restarts_s=patient.restarts_s)
+            elif found is not None and found[1]:
+                self._examine(name, patient, found[0], now_s)
+            else:
+                self._revive(name, patient, now_s)
+
+    def troubled(self, now_s: float) -> list[tuple[str, str]]:
+        """Return services that were started again three times or more within the last 10 minutes, with a sentence."""
+        told = []
+        for name, patient in self._patients.items():
+            count = sum(1 for instant in patient.restarts_s if now_s - instant <= GOOD_AFTER_S)
+            if count >= _MANY:
+                told.append((name, f"{name} was started again {count} times within ten minutes: see its error log."))
+        return told
+
+    def _wanted(self, name: str) -> Path:
+        return self._folder / f"{name}.wanted"
+
+    def _examine(self, name: str, patient: Patient, pid: int, now_s: float) -> None:
+        """A service that runs: is it well, or does it hang?"""
+        patient.dead_looks = 0
+        health = self._ask(name, pid)
+        if health.well:
+            patient.ill_since_s = None
+            patient.well_since_s = patient.well_since_s or now_s
+            self._wanted(name).unlink(missing_ok=True)
+            if now_s - patient.well_since_s >= GOOD_AFTER_S:
+                patient.failures = 0
+            return
+        patient.well_since_s = None
+        patient.ill_since_s = patient.ill_since_s or now_s
+        if now_s - patient.ill_since_s >= HANGS_AFTER_S and now_s >= patient.rest_until_s:
+            log.error("service hangs, restarting it: name=%s pid=%d reason=%s", name, pid, health.reason)
+            self._start(name, patient, "restart", now_s)
+
+    def _revive(self, name: str, patient: Patient, now_s: float) -> None:
+        """A service that is dead; seen twice, since a stop in order leaves the PID file for a moment."""
+        patient.dead_looks += 1
+        if patient.dead_looks < 2 or now_s < patient.rest_until_s:
+            return
+        log.error("service died, starting it again: name=%s failures=%d", name, patient.failures)
+        self._start(name, patient, "start", now_s)
+
+    def _start(self, name: str, patient: Patient, verb: str, now_s: float) -> None:
+        patient.failures += 1
+        patient.rest_until_s = now_s + patient.rest_s()
+        patient.restarts_s.append(now_s)
+        patient.ill_since_s = patient.well_since_s = None
+        self._wanted(name).touch(mode=0o600)
+        code = self._manage(name, verb)
+        if code != 0:
+            log.error("service did not start: name=%s exit_code=%d next_try_in_s=%.0f", name, code, patient.rest_s())
+
+
+def script_manager(scripts: Path) -> Manage:
+    """Return what runs ``start_NAME.sh VERB``; its words go to our standard output, as the log does."""
+
+    def manage(name: str, verb: str) -> int:
+        command = [str(scripts / f"start_{name}.sh"), verb]
+        try:
+            return subprocess.run(  # noqa: S603 - our own script, a name of our own list
+                command, stdin=subprocess.DEVNULL, timeout=_SCRIPT_TIMEOUT_S, check=False
+            ).returncode
+        except (OSError, subprocess.TimeoutExpired) as error:
+            log.error("start script failed: name=%s reason=%s", name, error)
+            return 1
+
+    return manage
