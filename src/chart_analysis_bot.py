@@ -48,6 +48,11 @@ class Half:
     error: str = ""
     last: dict[str, Any] | None = None
 
+    def left_ms(self, now_ms: int) -> int:
+        """Return how long until it is due; 0 also where that would be too long, for then the clock was turned back."""
+        left_ms = self.due_ms - now_ms
+        return left_ms if 0 < left_ms <= self.every_ms + _CLOSED_MS else 0
+
 
 class ChartAnalysisBot:
     """The loop: charts and news, each at its own pace, one after the other.
@@ -103,7 +108,7 @@ class ChartAnalysisBot:
         notify_manager("READY=1")
         while not self._stop.is_set():
             for half in self._halves:
-                if not self._stop.is_set() and half.due_ms <= self._clock.now_ms():
+                if not self._stop.is_set() and not half.left_ms(self._clock.now_ms()):
                     self.take_round(half)
             self._wait()
         return self._finish()
@@ -158,8 +163,9 @@ class ChartAnalysisBot:
 
     def _wait(self) -> None:
         """Wait until a half is due, with signs of life; let an idle child go."""
-        following = min(self._halves, key=lambda half: half.due_ms)
-        left_s = self._seconds_until(following.due_ms)
+        now_ms = self._clock.now_ms()
+        following = min(self._halves, key=lambda half: half.left_ms(now_ms))
+        left_s = following.left_ms(now_ms) / 1_000.0 / self._clock.speed
         if left_s > _KEEP_CHILD_S:
             self._child.end()
         if not self._stop.is_set():
@@ -168,9 +174,6 @@ class ChartAnalysisBot:
         while not self._stop.is_set() and (left_s := until_s - monotonic_s()) > 0.0:
             self._beat_when_due()
             self._stop.wait(min(left_s, _BEAT_EVERY_S - 1.0))
-
-    def _seconds_until(self, instant_ms: int) -> float:
-        return max(instant_ms - self._clock.now_ms(), 0) / 1_000.0 / self._clock.speed
 
     def _beat_when_due(self) -> None:
         if monotonic_s() - self._last_beat_s >= _BEAT_EVERY_S - 1.0:
