@@ -1,0 +1,132 @@
+"""Floor 3, adapters: the local store of past market data: one parquet file a series, replaced whole or not at all."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.core.errors import DataRefused
+from src.market_data.columns import COLUMNS, Candles
+from src.market_data.files import Funding, read_candles, read_funding, refuse_impossible
+
+_STORED = {"open_ms": "open_time"}
+_OPTIONAL = ("trades", "taker_buy_volume", "quote_volume")
+
+
+class Merged(NamedTuple):
+    """What a merge did: rows that were new, rows that took the place of differing ones, and the whole length."""
+
+    added: int
+    replaced: int
+    total: int
+
+
+class MarketStore:
+    """Candles, mark prices and funding rates by contract, in one folder.
+
+    File names: ``BTCUSDT-1m.parquet``, ``BTCUSDT-mark-1m.parquet``, ``BTCUSDT-funding.parquet``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def candle_path(self, symbol: str, interval: str, mark: bool = False) -> Path:
+        """Return where the series is kept, whether it exists or not."""
+        return self.folder / f"{_checked(symbol)}{'-mark' if mark else ''}-{interval}.parquet"
+
+    def funding_path(self, symbol: str) -> Path:
+        """Return where the funding rates are kept."""
+        return self.folder / f"{_checked(symbol)}-funding.parquet"
+
+    def candles(self, symbol: str, interval: str = "1m", mark: bool = False) -> Candles:
+        """Return the stored candles.
+
+        Raises:
+            DataRefused: none are stored, or the file is damaged.
+        """
+        path = self.candle_path(symbol, interval, mark)
+        if not path.is_file():
+            raise DataRefused(
+                f"No {interval} candles of {symbol} are stored; fetch them with "
+                f"python3 -m src.market_data download {symbol} {interval} --from YYYY-MM."
+            )
+        return read_candles(path, volume_needed=not mark)
+
+    def funding(self, symbol: str) -> dict[int, float]:
+        """Return the stored funding rates by settlement instant; empty when none are stored."""
+        path = self.funding_path(symbol)
+        if not path.is_file():
+            return {}
+        stored = read_funding(path)
+        return dict(zip(stored.time_ms.tolist(), stored.rate.tolist(), strict=True))
+
+    def merge_candles(self, symbol: str, interval: str, new: Candles, mark: bool = False) -> Merged:
+        """Add candles to a series; where both have an instant the new one counts (archives are re-issued)."""
+        path = self.candle_path(symbol, interval, mark)
+        whole, merged = new, Merged(len(new), 0, len(new))
+        if path.is_file():
+            whole, merged = _joined(read_candles(path, volume_needed=not mark), new)
+        refuse_impossible(path.name, whole)
+        columns = {_STORED.get(name, name): getattr(whole, name) for name in COLUMNS}
+        _write(path, {name: values for name, values in columns.items() if name not in _OPTIONAL or values.any()})
+        return merged
+
+    def merge_funding(self, symbol: str, new: Funding) -> Merged:
+        """Add funding rates; where both have an instant the new one counts."""
+        before = self.funding(symbol)
+        fresh = dict(zip(new.time_ms.tolist(), new.rate.tolist(), strict=True))
+        replaced = sum(1 for time, rate in fresh.items() if time in before and before[time] != rate)
+        whole = dict(sorted({**before, **fresh}.items()))
+        times, rates = np.array(list(whole), np.int64), np.array(list(whole.values()), np.float64)
+        _write(self.funding_path(symbol), {"funding_time": times, "funding_rate": rates})
+        return Merged(len(whole) - len(before), replaced, len(whole))
+
+    def series(self) -> list[Path]:
+        """Return the files of the store, by name."""
+        return sorted(self.folder.glob("*.parquet"))
+
+
+def _checked(symbol: str) -> str:
+    if not re.fullmatch(r"[A-Z0-9]{5,20}", symbol):
+        raise DataRefused(f"{symbol!r} is no name of a contract, such as BTCUSDT.")
+    return symbol
+
+
+def _joined(before: Candles, new: Candles) -> tuple[Candles, Merged]:
+    both = np.concatenate((before.open_ms, new.open_ms))
+    newest_first = np.concatenate((np.ones(len(before), np.int8), np.zeros(len(new), np.int8)))
+    order = np.lexsort((newest_first, both))
+    times = both[order]
+    kept = order[np.append(True, np.diff(times) > 0)]
+    columns = {name: np.concatenate((getattr(before, name), getattr(new, name)))[kept] for name in COLUMNS}
+    whole = Candles(**columns)
+    known = np.isin(new.open_ms, before.open_ms)
+    old = np.searchsorted(before.open_ms, new.open_ms[known])
+    differs = np.zeros(int(known.sum()), dtype=bool)
+    for name in ("open", "high", "low", "close", "volume"):
+        differs |= getattr(before, name)[old] != getattr(new, name)[known]
+    return whole, Merged(int((~known).sum()), int(differs.sum()), len(whole))
+
+
+def _write(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write beside the old file, bring it to the disk, and put it in the old one's place."""
+    import pyarrow
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.table({name: pyarrow.array(np.ascontiguousarray(values)) for name, values in columns.items()})
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            parquet.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
