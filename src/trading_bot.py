@@ -13,13 +13,13 @@ from src.bot_console import BotConsole
 from src.circuit_breaker_state import BreakerLimits
 from src.console import Console
 from src.core.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
-from src.core.errors import CredentialsRefused, SettingsError, StoreUnavailable
-from src.core.market import INTERVAL_MS, MarketContext, MarkPrice
+from src.core.errors import CredentialsRefused, StoreUnavailable
+from src.core.market import INTERVAL_MS, Instrument, MarketContext, MarkPrice
 from src.core.orders import Order
 from src.core.ports import Exchange, MarketFeed
 from src.database import TradingDatabase
 from src.database_journal import DatabaseJournal
-from src.decision import DecisionRules, load_rules
+from src.decision import DecisionRules, limits_under
 from src.guard_watch import GuardWatch
 from src.journal import Journal, Turn
 from src.market_context import MarketContextAnalyzer, build_analyzer, world_of
@@ -28,8 +28,10 @@ from src.order_desk import OrderDesk
 from src.position_keeper import PositionKeeper
 from src.records import Heartbeat, Owner
 from src.risk_desk import RiskDesk
+from src.rule_book import read_rules
 from src.service import notify_manager, run_process
 from src.settings import Settings
+from src.slow_candles import History, SlowCandles
 from src.trader import Trader
 
 log = logging.getLogger("trading_bot")
@@ -186,7 +188,8 @@ class TradingBot:
             "differences": {trader.symbol: trader.difference for trader in self._traders},
             "model": self._agents.refusal,
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
-            "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
+            "instruments": {turn.observation.symbol: _steps(turn.observation.instrument) for turn in turns},
+        "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
         }
 
     def _finish(self) -> int:
@@ -216,17 +219,20 @@ def build_trader(
     risk: RiskDesk,
     context: Callable[[], MarketContext | None],
     stop: threading.Event,
+    history: History,
 ) -> Trader:
     """Return the trader of one pair, with leverage and margin type set at the exchange."""
     instrument = exchange.instrument(symbol)
     exchange.prepare(symbol, settings.leverage, settings.margin_type)
+    limits = limits_under(rules, settings.risk_limits)
+    slow = rules.candle_interval != _INTERVAL
     desk = OrderDesk(exchange, journal, clock, settings.bot_id, instrument)
     keeper = PositionKeeper(
         desk,
         exchange,
         journal,
         clock,
-        settings.risk_limits,
+        limits,
         instrument,
         lambda: feed.mark_price(symbol),
         int(settings.reconcile_s * 1_000),
@@ -240,11 +246,12 @@ def build_trader(
         clock,
         agents.agent,
         rules,
-        settings.risk_limits,
+        limits,
         risk,
         context,
         stop.is_set,
         _CANDLE_MS,
+        slow=SlowCandles(symbol, rules.candle_interval, history) if slow else None,
     )
 
 
@@ -266,12 +273,16 @@ def main(stop: threading.Event) -> int:
     stream = MarketStream(
         client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, _callbacks(watches)
     )
-    agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]))
+    agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]), rules.candle_interval)
     console.step(agents.load_or_train(client.candles, settings.pairs, clock.now_ms()))
+    if settings.mode == "live" and agents.refusal:
+        raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
     risk = RiskDesk(journal, clock, settings.risk_limits, breaker_limits(settings), _CANDLE_MS)
     traders = [
-        build_trader(settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop)
+        build_trader(
+            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, client.candles
+        )
         for pair in settings.pairs
     ]
     watches.update((trader.symbol, GuardWatch(trader)) for trader in traders)
@@ -282,28 +293,6 @@ def main(stop: threading.Event) -> int:
     watching = list(watches.values())
     bot = TradingBot(settings, clock, database, journal, stream, traders, watching, context, agents, console, stop)
     return bot.run()
-
-
-def read_rules(settings: Settings) -> DecisionRules:
-    """Return the named set of decision rules, with the figures that the settings may change.
-
-    Raises:
-        SettingsError: the file is missing or wrong.
-    """
-    try:
-        rules = load_rules(settings.rules_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError((f"RULES: {settings.rules_path.name} cannot be used: {error}.",)) from error
-    return replace(
-        rules,
-        min_signal_strength=settings.min_signal_threshold,
-        min_confidence=settings.min_confidence,
-        exit_confidence=settings.exit_confidence,
-        allow_short=settings.allow_short,
-        max_candle_age_ms=int(settings.max_candle_age_s * 1_000),
-        max_mark_age_ms=int(settings.max_mark_age_s * 1_000),
-        max_account_age_ms=int(settings.max_account_age_s * 1_000),
-    )
 
 
 def breaker_limits(settings: Settings) -> BreakerLimits:
