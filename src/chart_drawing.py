@@ -74,6 +74,7 @@ def draw_chart(view: ChartView, marks: ChartMarks | None = None, layout: ChartLa
         addplot=added,
         volume="volume" in layout.panels,
         volume_panel=_panel("volume", layout),
+        volume_exponent=0,  # true figures on the axis, not thousands that only its name would explain
         panel_ratios=(5.0, *(1.25 for _ in layout.panels)),
         figsize=(layout.width / _DPI, layout.height / _DPI),
         datetime_format="%d %b %H:%M",
@@ -210,7 +211,10 @@ def _label(axes: list[Any], view: ChartView, marks: ChartMarks, layout: ChartLay
                 axis.axhline(level, color="#888888", linewidth=0.8, linestyle="--")
         if name == "macd":
             axis.axhline(0.0, color="#888888", linewidth=0.8)
+        if name == "volume":
+            axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: _volume_text(value)))
         if name != "rsi":
+            axis.yaxis.set_major_locator(mpl.ticker.MaxNLocator(3, prune="upper"))
             lowest, highest = axis.get_ylim()
             axis.set_ylim(lowest, highest + 0.35 * (highest - lowest))  # the panel's name stands there
 
@@ -258,9 +262,8 @@ def _panel_title(name: str, view: ChartView) -> str:
         return "Volume"
     if name == "rsi":
         return f"RSI 14: {_figure(latest.rsi, '.1f')}"
-    return (
-        f"MACD 12, 26, 9: {_figure(latest.macd, ',.4g')} (blue), signal {_figure(latest.macd_signal, ',.4g')} (orange)"
-    )
+    form = ",.2f" if abs(latest.macd) >= 1.0 else ".6f"
+    return f"MACD 12, 26, 9: {_figure(latest.macd, form)} (blue), signal {_figure(latest.macd_signal, form)} (orange)"
 
 
 def _figure(value: float, form: str) -> str:
@@ -269,6 +272,13 @@ def _figure(value: float, form: str) -> str:
 
 def _price_text(price: float) -> str:
     return f"{price:,.2f}" if price >= 100.0 else f"{price:,.5g}"
+
+
+def _volume_text(volume: float) -> str:
+    for least, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if volume >= least:
+            return f"{volume / least:.4g}{letter}"
+    return f"{volume:.4g}"
 
 
 def _tick_text(price: float) -> str:
