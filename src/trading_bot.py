@@ -14,7 +14,7 @@ from src.circuit_breaker_state import BreakerLimits
 from src.console import Console
 from src.core.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.core.errors import CredentialsRefused, StoreUnavailable
-from src.core.market import INTERVAL_MS, Instrument, MarketContext, MarkPrice
+from src.core.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.core.orders import Order
 from src.core.ports import Exchange, MarketFeed
 from src.database import TradingDatabase
@@ -188,8 +188,7 @@ class TradingBot:
             "differences": {trader.symbol: trader.difference for trader in self._traders},
             "model": self._agents.refusal,
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
-            "instruments": {turn.observation.symbol: _steps(turn.observation.instrument) for turn in turns},
-        "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
+            "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
         }
 
     def _finish(self) -> int:
