@@ -25,10 +25,18 @@ log = logging.getLogger(__name__)
 
 _REGIMES = 3
 _PASSES = 2
+_SLOW_CANDLES = 1_000
 
 
 class MuteAgent(QLearningAgent):
-    """Recommends HOLD and learns nothing: what stands in for a model that was refused."""
+    """Recommends HOLD and learns nothing: what stands in for a model that was refused.
+
+    Its ``refusal`` halts entries: rules that need no agreement of the agent must not go on without one.
+    """
+
+    def __init__(self, refusal: str, allow_short: bool) -> None:
+        super().__init__(allow_short=allow_short)
+        self.refusal = refusal
 
     def recommend(self, market_state: int, position_sign: int, instant_ms: int) -> Recommendation:
         """Return HOLD with confidence 0."""
@@ -45,9 +53,10 @@ class AgentKeeper:
     Args:
         settings: model path, exploration, seed, shorts, mode.
         costs: what the account pays; the agent's rewards are after it.
+        interval: of the candles that the rules look at.
     """
 
-    def __init__(self, settings: Settings, costs: CostRates) -> None:
+    def __init__(self, settings: Settings, costs: CostRates, interval: str = "1m") -> None:
         self._path: Path = settings.model_path
         self._paper = settings.mode == "paper"
         self._training_candles = settings.training_candles
@@ -55,6 +64,7 @@ class AgentKeeper:
         self._seed = settings.random_seed
         self._allow_short = settings.allow_short
         self._costs = costs
+        self._interval = interval
         self._stamp: tuple[int, int] | None = None
         self.agent = self._new()
         self.refusal = ""
@@ -65,7 +75,7 @@ class AgentKeeper:
         """Make the agent ready and return one sentence on how: loaded, trained now, untrained, or refused.
 
         Args:
-            candles: called as ``candles(symbol, "1m", count)``, closed ones, oldest first.
+            candles: called as ``candles(symbol, interval, count)``, closed ones, oldest first.
             pairs: what is traded; a first training looks at all of them.
             now_ms: stamped into the file.
         """
@@ -75,7 +85,9 @@ class AgentKeeper:
             return "No RL model yet: it starts untrained and recommends HOLD until it has learnt enough."
         began_s = monotonic_s()
         count = self._training_candles // len(pairs)
-        seen = [each for pair in pairs if (each := candles(pair, "1m", count))]
+        if self._interval != "1m":
+            count = min(count, _SLOW_CANDLES)
+        seen = [each for pair in pairs if (each := candles(pair, self._interval, count))]
         for each in seen:
             teach(self.agent, each)
         self.save(now_ms)
@@ -107,17 +119,26 @@ class AgentKeeper:
         self._stamp = _stamp(self._path)
         try:
             self.agent = QLearningAgent.load(self._path, self._exploration, self._seed)
-            if self.agent.allow_short != self._allow_short:
-                raise ModelRefused(
-                    f"The model {self._path} was trained with ALLOW_SHORT={str(self.agent.allow_short).lower()}; "
-                    "set it so, or retrain."
-                )
+            self._refuse_other_market()
         except ModelRefused as error:
             log.error("model refused, the agent stays mute: reason=%s", error)
-            self.agent, self.refusal = MuteAgent(allow_short=self._allow_short), str(error)
+            self.agent, self.refusal = MuteAgent(str(error), self._allow_short), str(error)
             return f"RL model refused, so the agent recommends HOLD: {error}"
         self.refusal = ""
         return f"Loaded RL model from {self._path.name} ({self.agent.lessons:,} lessons)"
+
+    def _refuse_other_market(self) -> None:
+        """Refuse a model that learnt under other circumstances than those it would advise in."""
+        if self.agent.allow_short != self._allow_short:
+            raise ModelRefused(
+                f"The model {self._path} was trained with ALLOW_SHORT={str(self.agent.allow_short).lower()}; "
+                "set it so, or retrain."
+            )
+        if self.agent.candle_interval != self._interval:
+            raise ModelRefused(
+                f"The model {self._path} was trained on {self.agent.candle_interval} candles, the rules look at "
+                f"{self._interval} ones; choose other RULES, or run python3 retrain_rl_model.py --force."
+            )
 
     def _new(self) -> QLearningAgent:
         return QLearningAgent(
@@ -125,6 +146,7 @@ class AgentKeeper:
             allow_short=self._allow_short,
             exploration_rate=self._exploration,
             seed=self._seed,
+            candle_interval=self._interval,
         )
 
 

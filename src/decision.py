@@ -21,7 +21,10 @@ from src.decision_rules import (
     LONG_CODE,
     DecisionRules,
     Thresholds,
+    agent_consents,
+    limits_under,
     load_rules,
+    size_factor,
     thresholds,
     verdict_code,
     wanted_sign,
@@ -32,7 +35,7 @@ from src.signals import Signal, SignalSide
 
 __all__ = [
     "EXIT_REASONS", "Decision", "DecisionRules", "Gate", "Observation", "Verdict", "action_sign", "decide",
-    "load_rules",
+    "limits_under", "load_rules",
 ]  # fmt: skip
 
 
@@ -112,9 +115,12 @@ def decide(observation: Observation, rules: DecisionRules, limits: RiskLimits) -
 def _decide_flat(seen: Observation, rules: DecisionRules, limits: RiskLimits, t: Thresholds) -> Decision:
     price = _price(seen, rules)
     equity = _equity(seen, price)
-    quantity = Decimal(0) if price is None or equity is None else _quantity(equity, price, limits, seen.instrument)
+    factor = size_factor(rules, _volatility(seen.indicators))
+    quantity = Decimal(0)
+    if price is not None and equity is not None:
+        quantity = _quantity(equity * factor, price, limits, seen.instrument)
     wanted = wanted_sign(seen.signal.side.sign, seen.signal.strength, t)
-    judged = _judgement_gates(seen, wanted, rules)
+    judged = _judgement_gates(seen, wanted, rules, t)
     safety = _safety_gates(seen, rules, limits, equity, price, quantity)
     safe = all(gate.passed for gate in safety)
     code = _code(seen, 0, math.nan, safe, False, t)
@@ -154,19 +160,21 @@ def _code(seen: Observation, position_sign: int, move: float, safe: bool, limit_
     )
 
 
-def _judgement_gates(seen: Observation, wanted: int, rules: DecisionRules) -> tuple[Gate, ...]:
+def _judgement_gates(seen: Observation, wanted: int, rules: DecisionRules, t: Thresholds) -> tuple[Gate, ...]:
     signal, advice = seen.signal, seen.recommendation
     side = "SELL" if wanted < 0 else "BUY"
     needs = f"{side} or SELL" if rules.allow_short and wanted == 0 else side
     sign = action_sign(advice.action)
     follows = sign == wanted if wanted != 0 else sign > 0 or (sign < 0 and rules.allow_short)
+    asked = Gate(
+        "signal",
+        wanted != 0,
+        f"the signal is {signal.side} of strength {signal.strength}, needed is {needs} of {rules.min_signal_strength}",
+    )
+    if not rules.agent_must_agree:
+        return asked, _no_veto_gate(advice, wanted, t)
     return (
-        Gate(
-            "signal",
-            wanted != 0,
-            f"the signal is {signal.side} of strength {signal.strength}, needed is {needs} of"
-            f" {rules.min_signal_strength}",
-        ),
+        asked,
         Gate("agent", follows, f"the agent recommends {advice.action.name}, needed is {needs}"),
         Gate(
             "confidence",
@@ -174,6 +182,13 @@ def _judgement_gates(seen: Observation, wanted: int, rules: DecisionRules) -> tu
             f"the agent's confidence is {advice.confidence:.2f}, needed is more than {rules.min_confidence:.2f}",
         ),
     )
+
+
+def _no_veto_gate(advice: Recommendation, wanted: int, t: Thresholds) -> Gate:
+    said = f"the agent recommends {advice.action.name} with confidence {advice.confidence:.2f}"
+    detail = f"{said}; the other side with more than {t.min_confidence:.2f} would stop the entry"
+    consents = wanted == 0 or agent_consents(wanted, action_sign(advice.action), advice.confidence, t)
+    return Gate("agent", consents, detail)
 
 
 def _safety_gates(
@@ -227,6 +242,11 @@ def _exposure_gate(
         f" and {seen.account.available_balance:.2f} available"
     )
     return Gate("exposure", fits, detail)
+
+
+def _volatility(indicators: Indicators | None) -> float:
+    """ATR as a share of the price, NaN where unknown."""
+    return math.nan if indicators is None or indicators.close == 0.0 else indicators.atr / indicators.close
 
 
 def _price(seen: Observation, rules: DecisionRules) -> Decimal | None:

@@ -88,7 +88,11 @@ class QLearningAgent:
             entry needs, so that the experiment can take place, and below the 0.5 of an exit, so that it never
             closes a position.
         seed: of the exploration.
+        candle_interval: of the candles it learns from; what it learnt on others would mislead it.
     """
+
+    refusal = ""
+    """Why its file was refused, "" for an agent that can be trusted."""
 
     def __init__(
         self,
@@ -99,6 +103,7 @@ class QLearningAgent:
         exploration_rate: float = 0.0,
         exploration_confidence: float = 0.31,
         seed: int = 7,
+        candle_interval: str = "1m",
     ) -> None:
         if not (0 < learning_rate <= 0.3 and 0 <= discount < 1):
             raise ValueError("need 0 < learning_rate <= 0.3 and 0 <= discount < 1")
@@ -111,6 +116,7 @@ class QLearningAgent:
         self.exploration_rate = exploration_rate
         self.exploration_confidence = exploration_confidence
         self.seed = seed
+        self.candle_interval = candle_interval
         self.training = Training()
         self.value: Array = np.zeros(_SHAPE)
         self.mean_square: Array = np.zeros(_SHAPE)
@@ -205,6 +211,7 @@ class QLearningAgent:
             "discount": self.discount,
             "one_way_cost_share": self.one_way_cost_share,
             "allow_short": self.allow_short,
+            "candle_interval": self.candle_interval,
             "training": asdict(self.training),
             "lessons": self.lessons,
             "saved_ms": saved_ms,
@@ -231,6 +238,7 @@ class QLearningAgent:
                 allow_short=bool(about["allow_short"]),
                 exploration_rate=exploration_rate,
                 seed=seed,
+                candle_interval=str(about.get("candle_interval", "1m")),
             )
             agent.training = Training(**about["training"])
         except (KeyError, TypeError, ValueError) as fault:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from src.indicators import Indicators
 
 VOTE_NAMES = ("rsi", "macd", "ema", "bollinger", "volume", "trend")
+Six = tuple[int, int, int, int, int, int]
 LEAST_VOTES = 2
 """One vote alone is an opinion, not a signal: below this strength the side is HOLD."""
 
@@ -55,7 +56,7 @@ SILENT = Signal(SignalSide.HOLD, 0, tuple(Vote(name, 0, "not enough candles yet"
 """The signal of a market of which too little is known."""
 
 
-def vote_values(indicators: Indicators) -> tuple[int, int, int, int, int, int]:
+def vote_values(indicators: Indicators) -> Six:
     """Return the votes of RSI, MACD, EMA alignment, Bollinger, volume and trend, each 1, 0 or -1.
 
     A NaN votes 0. Compiles under numba.
@@ -72,7 +73,25 @@ def vote_values(indicators: Indicators) -> tuple[int, int, int, int, int, int]:
     return rsi, macd, ema, bollinger, volume, trend
 
 
-def signal_code(votes: tuple[int, int, int, int, int, int]) -> tuple[int, int]:
+def votes_mask(counted: tuple[str, ...]) -> Six:
+    """Return 1 for each vote, in the order of ``VOTE_NAMES``, whose name is among ``counted``, else 0."""
+    rsi, macd, ema, bollinger, volume, trend = (int(name in counted) for name in VOTE_NAMES)
+    return rsi, macd, ema, bollinger, volume, trend
+
+
+def counted_votes(votes: Six, mask: Six) -> Six:
+    """Return the votes with those that do not count (``mask`` 0) set to 0. Compiles under numba."""
+    return (
+        votes[0] * mask[0],
+        votes[1] * mask[1],
+        votes[2] * mask[2],
+        votes[3] * mask[3],
+        votes[4] * mask[4],
+        votes[5] * mask[5],
+    )
+
+
+def signal_code(votes: Six) -> tuple[int, int]:
     """Return sign (1 BUY, -1 SELL, 0 HOLD) and strength of six votes. Compiles under numba."""
     buys, sells = 0, 0
     for vote in votes:
@@ -86,13 +105,22 @@ def signal_code(votes: tuple[int, int, int, int, int, int]) -> tuple[int, int]:
     return (1, buys) if buys > sells else (-1, sells)
 
 
-def generate_signal(indicators: Indicators) -> Signal:
-    """Return the signal with every vote and its reason; HOLD of strength 0 while an indicator is not ready."""
+def generate_signal(indicators: Indicators, counted: tuple[str, ...] = VOTE_NAMES) -> Signal:
+    """Return the signal of the votes named in ``counted``; HOLD of strength 0 while an indicator is not ready.
+
+    Votes that do not count are 0, and their reason says what they would have been.
+    """
     if any(math.isnan(value) for value in indicators):
         return SILENT
-    values = vote_values(indicators)
+    mask = votes_mask(counted)
+    given = vote_values(indicators)
+    values = counted_votes(given, mask)
     sign, strength = signal_code(values)
-    votes = tuple(Vote(*row) for row in zip(VOTE_NAMES, values, _reasons(indicators), strict=True))
+    reasons = [
+        because if counts else f"{because} (not counted: {vote:+d})"
+        for because, counts, vote in zip(_reasons(indicators), mask, given, strict=True)
+    ]
+    votes = tuple(Vote(*row) for row in zip(VOTE_NAMES, values, reasons, strict=True))
     side = SignalSide.BUY if sign > 0 else SignalSide.SELL if sign < 0 else SignalSide.HOLD
     return Signal(side, strength, votes)
 

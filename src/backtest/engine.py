@@ -15,7 +15,7 @@ from src.backtest.compiled import compiled
 from src.backtest.outcome import Outcome
 from src.backtest.passing import Held, Memory, pass_turns
 from src.backtest.pipeline import Pipeline, fold_block
-from src.backtest.series import perceived_block, regimes, tables_of
+from src.backtest.series import lessons_of, perceived_block, regimes, slow_past, tables_of
 from src.backtest.setup import PastContexts, Setup
 from src.backtest.stage import Stage
 from src.core.clock import DAY_MS, MINUTE_MS
@@ -25,6 +25,7 @@ from src.decision_rules import thresholds
 from src.indicators import Indicators
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent
+from src.signals import votes_mask
 from src.trader import IndicatorFold, IndicatorSource, Remembered
 
 LEAST_WARM_UP = 1_000
@@ -80,7 +81,7 @@ class Engine:
         self._funding = funding
         self._contexts = PastContexts(contexts)
         self._every_turn = every_turn or type(agent) is not QLearningAgent
-        self._thresholds = thresholds(setup.rules, setup.limits)
+        self._thresholds = thresholds(setup.rules, setup.limits_in_force)
         self._turns_taken = 0
         self._must_take = True
 
@@ -122,16 +123,22 @@ class Engine:
         source: IndicatorSource = IndicatorFold()
         if not self._every_turn:
             regime = regimes(self._candles, self._contexts)
-            self._pipeline = Pipeline(self._candles, regime, compiled(fold_block))
+            mask = votes_mask(self._setup.rules.votes)
+            self._pipeline = Pipeline(self._candles, regime, compiled(fold_block), mask)
             source = _PipelineIndicators(self._pipeline)
         self._source = source
-        self._stage = Stage(self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source)
+        self._slow = slow_past(self._candles, self._setup.rules)
+        self._stage = Stage(
+            self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source, self._slow
+        )
         self._equity = np.full(count, np.nan)
         if self._pipeline is not None:
             self._ready_columns(self._pipeline)
 
     def _ready_columns(self, pipeline: Pipeline) -> None:
-        self._block = perceived_block(self._candles, pipeline, self._agent)
+        regime = regimes(self._candles, self._contexts)
+        lessons = lessons_of(self._candles, pipeline, self._slow, regime, self._setup.rules)
+        self._block = perceived_block(self._candles, pipeline, lessons, self._agent)
         self._tables = tables_of(self._agent)
         self._pass_turns = compiled(pass_turns)
         breaks = np.flatnonzero(np.diff(self._candles.open_ms) != MINUTE_MS) + 1
@@ -156,7 +163,7 @@ class Engine:
             stage.bounds,
             self._thresholds,
             before,
-            MINUTE_MS,
+            MINUTE_MS if self._slow is None else self._slow.interval_ms,
             self._equity,
         )
         if stopped > row:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from src.backtest.marks import last_at, mark_at
-from src.decision_rules import Thresholds, entry_code, exit_code
+from src.decision_rules import Thresholds, entry_code, exit_code, size_share
 
 Array = NDArray[Any]
 MIDNIGHT, FUNDING = 1, 2
@@ -26,7 +26,7 @@ class Series(NamedTuple):
     """Columns over candles. ``mark`` and ``date`` (bits MIDNIGHT, FUNDING) are of the turn after each candle.
 
     ``funding`` is the share settled at that turn. ``action`` (1, 0, -1) and ``confidence`` have a row for each
-    position: short, flat, long.
+    position: short, flat, long. ``volatility`` is that of the candle the signal looks at.
     """
 
     open_ms: Array
@@ -42,6 +42,7 @@ class Series(NamedTuple):
     strength: Array
     action: Array
     confidence: Array
+    volatility: Array
 
 
 class Figures(NamedTuple):
@@ -66,6 +67,7 @@ class Figures(NamedTuple):
     min_notional: float
     fixed_quantity: float
     at_levels: bool
+    calm_volatility_share: float
 
 
 class Open(NamedTuple):
@@ -152,7 +154,7 @@ def act(
     at_ms, last = series.open_ms[row] + _MINUTE_MS, series.open[row + 1]
     if code <= 2:
         sign = 1 if code == 1 else -1
-        quantity = size(series.mark[row], equity, f)
+        quantity = size(series.mark[row], equity * size_share(f.calm_volatility_share, series.volatility[row]), f)
         if quantity <= 0.0:
             return held, wallet, count
         gone = max(0.0, held.quantity * sign) if held.entry_ms == at_ms else 0.0

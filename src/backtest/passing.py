@@ -15,10 +15,15 @@ from src.rl_table import best_action, confidence_of, learn_one, rival_action, tr
 
 Array = NDArray[Any]
 _ROUNDING = 1e-9
+_MINUTE_MS = 60_000
 
 
 class Block(NamedTuple):
-    """Columns of one block of candles and of what is perceived after each; ``tries`` as ``exploration_tries``."""
+    """Columns of one block of candles and of what is perceived after each; ``tries`` as ``exploration_tries``.
+
+    ``lesson_ms`` and ``lesson_close`` are of the candle that signal and agent look at: the same one, or a longer one
+    that is in force for many minutes. ``volatility`` is the minute's.
+    """
 
     open_ms: Array
     open: Array
@@ -30,6 +35,8 @@ class Block(NamedTuple):
     state: Array
     volatility: Array
     tries: Array
+    lesson_ms: Array
+    lesson_close: Array
 
 
 class Tables(NamedTuple):
@@ -94,7 +101,7 @@ def pass_turns(
     bounds: Bounds,
     t: Thresholds,
     memory: Memory,
-    candle_ms: int,
+    lesson_step_ms: int,
     equity: Array,
 ) -> tuple[int, Memory]:
     """Pass over the turns after the candles ``first..beyond-1`` while they can only hold; the candles are contiguous.
@@ -111,14 +118,14 @@ def pass_turns(
             peak = max(peak, worth)
         if math.isinf(usual) or touched(block, row, held) or poor(worth, peak, held, bounds):
             return row, memory
-        if might_act(block, row, tables, held, bounds.safe, t, candle_ms):
+        if might_act(block, row, tables, held, bounds.safe, t):
             return row, memory
         equity[row] = worth
-        state, close, open_ms = block.state[row], block.close[row], block.open_ms[row]
-        if state < 0:
+        state, close, open_ms = block.state[row], block.lesson_close[row], block.lesson_ms[row]
+        if state < 0 or open_ms == memory.open_ms:
             memory = Memory(memory.state, memory.close, memory.open_ms, usual, peak)
             continue
-        if open_ms - memory.open_ms == candle_ms:
+        if open_ms - memory.open_ms == lesson_step_ms:
             learn_one(
                 memory.state, close / memory.close - 1.0, state, tables.value, tables.mean_square, tables.visits,
                 tables.learning_rate, tables.discount, tables.cost, tables.lowest,
@@ -129,9 +136,9 @@ def pass_turns(
 
 def usual_after(block: Block, row: int, bounds: Bounds, usual: float) -> float:
     """Return the slow mean of volatility after a turn, infinity where the breaker would trip."""
-    if bounds.asleep or block.state[row] < 0:
-        return usual
     now = block.volatility[row]
+    if bounds.asleep or math.isnan(now):
+        return usual
     if math.isnan(usual):
         return float(now)
     if usual != 0.0 and not now / usual < bounds.max_volatility_ratio:
@@ -167,7 +174,7 @@ def poor(worth: float, peak: float, held: Held, bounds: Bounds) -> bool:
     return least <= bounds.least_equity or (drawn and not bounds.asleep)
 
 
-def might_act(block: Block, row: int, tables: Tables, held: Held, safe: bool, t: Thresholds, candle_ms: int) -> bool:
+def might_act(block: Block, row: int, tables: Tables, held: Held, safe: bool, t: Thresholds) -> bool:
     """Return whether the verdict of the turn after this candle may be another than HOLD."""
     side, strength = block.side[row], block.strength[row]
     if held.sign == 0:
@@ -176,7 +183,7 @@ def might_act(block: Block, row: int, tables: Tables, held: Held, safe: bool, t:
         action, confidence = advice(block, row, tables, 0)
         return entry_code(side, strength, action, confidence + _ROUNDING, True, t) != 0
     action, confidence = advice(block, row, tables, held.sign)
-    held_ms = block.open_ms[row] + candle_ms - held.entry_ms
+    held_ms = block.open_ms[row] + _MINUTE_MS - held.entry_ms
     mark = mark_after(block, row)
     for price in (mark - held.tick, mark + held.tick):
         move = (price / held.entry - 1.0) * held.sign

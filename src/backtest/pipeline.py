@@ -9,11 +9,12 @@ from src.indicators import EMPTY, Indicators, IndicatorState, step
 from src.market_data.columns import Candles
 from src.rl_state import encode
 from src.rl_table import exploration_base
-from src.signals import signal_code, vote_values
+from src.signals import VOTE_NAMES, Six, counted_votes, signal_code, vote_values, votes_mask
 
 Array = NDArray[Any]
 WIDTH = len(Indicators._fields)
 BLOCK = 8_192
+_ALL_VOTES = votes_mask(VOTE_NAMES)
 
 
 class Perceived(NamedTuple):
@@ -40,8 +41,12 @@ def fold_block(
     strength: Array,
     code: Array,
     volatility: Array,
+    counted: Six,
 ) -> IndicatorState:
-    """Take in the candles, fill the last five arrays, and return the state after them. Compiles under numba."""
+    """Take in the candles, fill the last five arrays, and return the state after them. Compiles under numba.
+
+    ``counted`` is the mask of the votes that count for side and strength.
+    """
     for row in range(len(close)):
         state, indicators = step(state, high[row], low[row], close[row], volume[row])
         for place in range(20):
@@ -49,7 +54,7 @@ def fold_block(
         votes = vote_values(indicators)
         code[row] = encode(indicators, votes, regime[row])
         volatility[row] = indicators.atr / indicators.close
-        side[row], strength[row] = signal_code(votes)
+        side[row], strength[row] = signal_code(counted_votes(votes, counted))
         if code[row] < 0:
             side[row], strength[row] = 0, 0
     return state
@@ -61,12 +66,20 @@ class Pipeline:
     The compact figures of all candles stay; the twenty indicators themselves are kept for the last block only.
     """
 
-    def __init__(self, candles: Candles, regime: Array, fold: Any = fold_block) -> None:
-        """``regime`` is ``context_code`` at the turn after each candle; ``fold`` is ``fold_block``, maybe compiled."""
+    def __init__(self, candles: Candles, regime: Array, fold: Any = fold_block, counted: Six = _ALL_VOTES) -> None:
+        """Make ready.
+
+        Args:
+            candles: what is perceived, a block at a time.
+            regime: ``context_code`` at the turn after each candle.
+            fold: ``fold_block``, maybe compiled.
+            counted: mask of the votes that count.
+        """
         count = len(candles)
         self._candles = candles
         self._regime = regime
         self._fold = fold
+        self._counted = counted
         self._state = EMPTY
         self._values = np.empty((BLOCK, WIDTH))
         self._first = 0
@@ -93,7 +106,7 @@ class Pipeline:
         self._state = self._fold(
             self._state, part.high, part.low, part.close, part.volume, self._regime[first:beyond], self._values,
             seen.side[first:beyond], seen.strength[first:beyond], seen.state[first:beyond],
-            seen.volatility[first:beyond],
+            seen.volatility[first:beyond], self._counted,
         )  # fmt: skip
         self._first, self.beyond = first, beyond
 

@@ -9,12 +9,16 @@ from src.backtest.kernel import FUNDING, MIDNIGHT, Array, Figures, Series
 from src.backtest.passing import Block, Tables, advice, mark_after
 from src.backtest.pipeline import Pipeline, exploration_tries, fold_block
 from src.backtest.setup import USUAL_FUNDING_RATE, PastContexts, Setup
+from src.backtest.slow_past import Lessons, PastSlowCandles
 from src.core.clock import DAY_MS, MINUTE_MS
-from src.core.market import MarketContext
-from src.decision_rules import thresholds
+from src.core.market import INTERVAL_MS, MarketContext
+from src.decision_rules import DecisionRules, thresholds
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent, context_code
 from src.rl_table import learn_one
+from src.signals import votes_mask
+
+_ANY_RULES = DecisionRules()
 
 
 def regimes(candles: Candles, contexts: PastContexts) -> Array:
@@ -25,13 +29,30 @@ def regimes(candles: Candles, contexts: PastContexts) -> Array:
     return np.array([context_code(contexts.at(at)) for at in turns], dtype=np.int64)
 
 
-def perceived_block(candles: Candles, pipeline: Pipeline, agent: QLearningAgent) -> Block:
+def slow_past(candles: Candles, rules: DecisionRules) -> PastSlowCandles | None:
+    """Return the longer candles that the rules look at, None where those are the minutes themselves."""
+    interval_ms = INTERVAL_MS[rules.candle_interval]
+    return None if interval_ms == MINUTE_MS else PastSlowCandles(candles, interval_ms)
+
+
+def lessons_of(
+    candles: Candles, pipeline: Pipeline, slow: PastSlowCandles | None, regime: Array, rules: DecisionRules
+) -> Lessons:
+    """Return what signal and agent perceive after each minute; that of the pipeline fills up as it goes on."""
+    if slow is not None:
+        return slow.lessons(candles, regime, rules.votes)
+    seen = pipeline.seen
+    return Lessons(seen.side, seen.strength, seen.state, seen.volatility, candles.open_ms, candles.close)
+
+
+def perceived_block(candles: Candles, pipeline: Pipeline, lessons: Lessons, agent: QLearningAgent) -> Block:
     """Return the columns that the passing of turns looks at; what is perceived fills up as the pipeline goes on."""
-    c, seen = candles, pipeline.seen
-    tries = exploration_tries(agent.seed, agent.exploration_rate, c.open_ms)
+    c = candles
+    tries = exploration_tries(agent.seed, agent.exploration_rate, lessons.open_ms)
     return Block(
-        c.open_ms, c.open, c.high, c.low, c.close, seen.side, seen.strength, seen.state, seen.volatility, tries
-    )
+        c.open_ms, c.open, c.high, c.low, c.close, lessons.side, lessons.strength, lessons.state,
+        pipeline.seen.volatility, tries, lessons.open_ms, lessons.close,
+    )  # fmt: skip
 
 
 def tables_of(agent: QLearningAgent) -> Tables:
@@ -49,6 +70,7 @@ def make_series(
     funding: Mapping[int, float] | None = None,
     contexts: Sequence[MarketContext] = (),
     funding_ms: int = 28_800_000,
+    rules: DecisionRules = _ANY_RULES,
 ) -> Series:
     """Return the columns of one contract; the agent learns from the turn after candle ``first`` on.
 
@@ -59,13 +81,16 @@ def make_series(
         funding: rates by settlement instant; the usual one where none is known.
         contexts: as in ``run_backtest``.
         funding_ms: time between settlements.
+        rules: whose candle interval and votes count; variants of one series share them.
     """
-    pipeline = Pipeline(candles, regimes(candles, PastContexts(contexts)), compiled(fold_block))
+    regime, slow = regimes(candles, PastContexts(contexts)), slow_past(candles, rules)
+    pipeline = Pipeline(candles, regime, compiled(fold_block), votes_mask(rules.votes))
     pipeline.reach(len(candles) - 1)
-    block, count = perceived_block(candles, pipeline, agent), len(candles)
+    lessons = lessons_of(candles, pipeline, slow, regime, rules)
+    block, count = perceived_block(candles, pipeline, lessons, agent), len(candles)
     marks, action, confidence = np.empty(count), np.zeros((3, count), np.int8), np.zeros((3, count))
     compiled(fill_marks)(block, marks)
-    compiled(advise_all)(block, tables_of(agent), first, MINUTE_MS, action, confidence)
+    compiled(advise_all)(block, tables_of(agent), first, INTERVAL_MS[rules.candle_interval], action, confidence)
     turns = candles.open_ms + MINUTE_MS
     date = np.where(turns % DAY_MS == 0, MIDNIGHT, 0) + np.where(turns % funding_ms == 0, FUNDING, 0)
     rates = np.zeros(count)
@@ -73,7 +98,7 @@ def make_series(
         rates[row] = (funding or {}).get(int(turns[row]), USUAL_FUNDING_RATE)
     return Series(
         candles.open_ms, candles.open, candles.high, candles.low, candles.close, candles.volume, marks,
-        date.astype(np.int8), rates, block.side, block.strength, action, confidence,
+        date.astype(np.int8), rates, block.side, block.strength, action, confidence, lessons.volatility,
     )  # fmt: skip
 
 
@@ -83,18 +108,18 @@ def fill_marks(block: Block, marks: Array) -> None:
         marks[row] = np.floor(mark_after(block, row) * 1e8 + 0.5) / 1e8
 
 
-def advise_all(block: Block, tables: Tables, first: int, candle_ms: int, action: Array, confidence: Array) -> None:
+def advise_all(block: Block, tables: Tables, first: int, step_ms: int, action: Array, confidence: Array) -> None:
     """Write the agent's advice at each turn for a short, no and a long position; it learns on. Compiles."""
     last = -1
     for row in range(first, len(block.close) - 1):  # the last candle is only traded in
         for sign in range(-1, 2):
             action[sign + 1, row], confidence[sign + 1, row] = advice(block, row, tables, sign)
         state = block.state[row]
-        if state < 0:
+        if state < 0 or (last >= 0 and block.lesson_ms[row] == block.lesson_ms[last]):
             continue
-        if last >= 0 and block.open_ms[row] - block.open_ms[last] == candle_ms:
+        if last >= 0 and block.lesson_ms[row] - block.lesson_ms[last] == step_ms:
             learn_one(
-                block.state[last], block.close[row] / block.close[last] - 1.0, state, tables.value,
+                block.state[last], block.lesson_close[row] / block.lesson_close[last] - 1.0, state, tables.value,
                 tables.mean_square, tables.visits, tables.learning_rate, tables.discount, tables.cost, tables.lowest,
             )  # fmt: skip
         last = row
@@ -102,7 +127,7 @@ def advise_all(block: Block, tables: Tables, first: int, candle_ms: int, action:
 
 def figures_of(setup: Setup, slip_share: float = -1.0) -> Figures:
     """Return a setup as the kernel's numbers; by default with the paper exchange's spread and depth."""
-    rules, limits = setup.listed.rules, setup.limits
+    rules, limits = setup.listed.rules, setup.limits_in_force
     return Figures(
         t=thresholds(setup.rules, limits),
         position_share=float(limits.position_share),
@@ -118,4 +143,5 @@ def figures_of(setup: Setup, slip_share: float = -1.0) -> Figures:
         min_notional=float(rules.min_notional),
         fixed_quantity=0.0,
         at_levels=False,
+        calm_volatility_share=setup.rules.calm_volatility_share,
     )

@@ -13,7 +13,7 @@ from src.core.clock import MINUTE_MS
 from src.core.errors import DataRefused
 from src.core.market import Candle, MarketContext
 from src.core.risk import RiskLimits
-from src.decision_rules import DecisionRules
+from src.decision_rules import DecisionRules, limits_under
 from src.market_data.columns import Candles
 from src.paper_exchange.contracts import CONTRACTS, Contract
 
@@ -55,6 +55,11 @@ class Setup:
         if found is None:
             raise DataRefused(f"{self.symbol} is not among the contracts known: {', '.join(CONTRACTS)}.")
         return found
+
+    @property
+    def limits_in_force(self) -> RiskLimits:
+        """The limits as the rules scale them."""
+        return limits_under(self.rules, self.limits)
 
     def with_rules(self, rules: DecisionRules) -> Self:
         """Return the same setup under other rules."""

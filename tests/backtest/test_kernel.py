@@ -65,7 +65,7 @@ def table(rows, buy_at=(), sell_at=()):
     zeros = np.zeros(count)
     return Series(
         times, opened, high, low, close, np.full(count, 1e6), close.copy(), np.zeros(count, np.int8), zeros, side,
-        np.abs(side), np.array([side] * 3, np.int8), np.ones((3, count)),
+        np.abs(side), np.array([side] * 3, np.int8), np.ones((3, count)), zeros,
     )  # fmt: skip
 
 
