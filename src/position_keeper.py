@@ -74,6 +74,10 @@ class PositionKeeper:
         self._halt = "the account was not reconciled yet"
         self.early_stop: EarlyStop | None = None
 
+    def replace_limits(self, limits: RiskLimits) -> None:
+        """Open the next position under other limits; stop and target of an open one stay where they stand."""
+        self._limits = limits
+
     @property
     def halt_reason(self) -> str:
         """Why entries are halted, in words; empty when position, orders and journal agree."""

@@ -5,7 +5,16 @@ from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 
-from src.circuit_breaker_state import BreakerLimits, BreakerState, Cause, RiskFigures, evaluate, trip
+from src.circuit_breaker_state import (
+    BreakerLimits,
+    BreakerState,
+    Cause,
+    ResetAnswer,
+    RiskFigures,
+    evaluate,
+    reset,
+    trip,
+)
 from src.core.clock import Clock, utc_day
 from src.core.errors import StoreUnavailable
 from src.core.market import Candle
@@ -44,6 +53,8 @@ class RiskDesk:
         self._usual_volatility: float | None = None
         self._figures_are_old = True
         self._losses: tuple[int, float, int] = (0, 0.0, 0)
+        self._last_ratio = 1.0
+        self._last_candle: Candle | None = None
         self.pause_reason = ""
 
     def day_start(self, account: Account | None) -> Decimal | None:
@@ -101,21 +112,35 @@ class RiskDesk:
     def look(self, account: Account | None, indicators: Indicators | None, candle: Candle | None) -> BreakerLook:
         """Judge the figures, trip the breaker where they ask for it, and return its state."""
         state = self._journal.breaker()
+        self._last_candle = candle
+        if indicators is not None and self._usual_volatility:
+            self._last_ratio = indicators.atr / indicators.close / self._usual_volatility
         if not state.tripped and account is not None:
-            cause = evaluate(self._figures(state, account, indicators, candle), self._breaker_limits)
+            cause = evaluate(self._figures(state, account, indicators), self._breaker_limits)
             if cause is not None:
                 state = self._trip(state, cause)
         return BreakerLook(state.tripped, state.reason)
 
-    def _trip(self, state: BreakerState, cause: Cause) -> BreakerState:
-        tripped = trip(state, cause, actor="bot", now_ms=self._clock.now_ms())
+    def trip_by_hand(self, actor: str, reason: str) -> BreakerState:
+        """Trip the circuit breaker at a person's wish and return its state; a tripped one stays as it is."""
+        state = self._journal.breaker()
+        return state if state.tripped else self._trip(state, Cause("by_hand", reason), actor)
+
+    def judge_reset(self, actor: str) -> ResetAnswer:
+        """Return what a person's reset makes of the breaker now, or why it cannot be; nothing is written."""
+        now = self._clock.now_ms()
+        present = RiskFigures(
+            exchange_errors=self._recent_errors(now), stale_s=self._stale_s(now), volatility_ratio=self._last_ratio
+        )
+        return reset(self._journal.breaker(), actor, True, present, self._breaker_limits, now)
+
+    def _trip(self, state: BreakerState, cause: Cause, actor: str = "bot") -> BreakerState:
+        tripped = trip(state, cause, actor, now_ms=self._clock.now_ms())
         self._journal.trip_breaker(tripped)
         log.error("circuit breaker tripped: trigger=%s reason=%s", cause.trigger, cause.reason)
         return tripped
 
-    def _figures(
-        self, state: BreakerState, account: Account, indicators: Indicators | None, candle: Candle | None
-    ) -> RiskFigures:
+    def _figures(self, state: BreakerState, account: Account, indicators: Indicators | None) -> RiskFigures:
         """Return what the breaker looks at, counted from the instant it was last armed."""
         now = self._clock.now_ms()
         if self._figures_are_old or state.since_ms != self._armed_ms:
@@ -123,16 +148,24 @@ class RiskDesk:
             self._figures_are_old = False
             self._armed_ms = state.since_ms
         peak = self._journal.peak_equity(account.equity, state.since_ms)
-        window_ms = self._breaker_limits.error_window_s * 1_000
         return RiskFigures(
             consecutive_losses=self._losses[0],
             loss_rate=self._losses[1],
             loss_rate_trades=self._losses[2],
             drawdown_share=float(loss_share(peak, account.equity)),
-            exchange_errors=sum(1 for instant in self._errors_ms if now - instant <= window_ms),
-            stale_s=0.0 if candle is None else max(0, now - candle.open_ms - self._candle_ms) / 1_000.0,
+            exchange_errors=self._recent_errors(now),
+            stale_s=self._stale_s(now),
             volatility_ratio=self._volatility_ratio(indicators),
         )
+
+    def _recent_errors(self, now_ms: int) -> int:
+        window_ms = self._breaker_limits.error_window_s * 1_000
+        return sum(1 for instant in self._errors_ms if now_ms - instant <= window_ms)
+
+    def _stale_s(self, now_ms: int) -> float:
+        """Return how long the candle after the last one seen is overdue."""
+        candle = self._last_candle
+        return 0.0 if candle is None else max(0, now_ms - candle.open_ms - self._candle_ms) / 1_000.0
 
     def _count_losses(self, since_ms: int) -> tuple[int, float, int]:
         most = max(self._breaker_limits.loss_rate_trades, self._breaker_limits.max_consecutive_losses)

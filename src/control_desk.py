@@ -1,0 +1,210 @@
+"""Floor 3, shell: carries out what a person wishes of the running bot, one wish at a time, each at most once.
+
+Called by the bot between turns and in each turn, on the thread that takes the turns. A wish is marked as taken on
+disk before anything is done: killed in between, the bot does not do it again but says that it does not know.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from src import control_wishes as wishes
+from src.circuit_breaker_state import BreakerState, ResetAnswer, as_row
+from src.control_wishes import DONE, EXPIRED, FAILED, REFUSED, TAKEN, Answer
+from src.core.clock import Clock, SystemClock
+from src.core.errors import ExchangeError, SettingsError, StoreCorrupt, StoreUnavailable
+from src.core.risk import RiskLimits
+from src.database import TradingDatabase
+from src.decision import DecisionRules
+
+log = logging.getLogger(__name__)
+
+_PERSON = "person"
+
+
+class Risk(Protocol):
+    """What is asked of the desk that watches the account's risk."""
+
+    pause_reason: str
+
+    def trip_by_hand(self, actor: str, reason: str) -> BreakerState:
+        """Trip the circuit breaker and return its state."""
+
+    def judge_reset(self, actor: str) -> ResetAnswer:
+        """Return what a person's reset would make of the breaker, or why it cannot be."""
+
+
+class Hand(Protocol):
+    """What is asked of the trader of one pair."""
+
+    @property
+    def symbol(self) -> str:
+        """The pair that is traded."""
+
+    def close_by_hand(self) -> str:
+        """Close the position; return "" or why not."""
+
+    def standing(self) -> str:
+        """Return one sentence on the open position, "" when flat."""
+
+    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
+        """Follow other rules and limits from the next turn on."""
+
+
+@dataclass
+class RuleBook:
+    """The rule sets there are: how one is read by name, which is in force, which the settings name."""
+
+    read: Callable[[str], tuple[DecisionRules, RiskLimits]]
+    configured: str
+    current: str
+
+
+class ControlDesk:
+    """Answers the wishes of one bot. ``clock`` is the exchange's; wishes are stamped by the machine's."""
+
+    def __init__(
+        self, database: TradingDatabase, clock: Clock, risk: Risk, hands: Sequence[Hand], rules: RuleBook
+    ) -> None:
+        self._database = database
+        self._bot_id = database.owner.bot_id
+        self._clock = clock
+        self._machine = SystemClock()
+        self._risk = risk
+        self._hands = {hand.symbol: hand for hand in hands}
+        self._rules = rules
+        self._deeds: dict[str, Callable[[str, str], Answer]] = {
+            "pause": self._pause,
+            "resume": self._resume,
+            "close": self._close,
+            "trip": self._trip,
+            "reset": self._reset,
+            "rules": self._switch_rules,
+        }
+
+    @property
+    def pause(self) -> str:
+        """Why entries are paused by a person, empty when they are not."""
+        return self._risk.pause_reason
+
+    @property
+    def rules(self) -> str:
+        """The name of the rule set in force."""
+        return self._rules.current
+
+    def restore(self) -> None:
+        """Take up again what a person decided before the restart: a pause, a rule set; settle what was cut off.
+
+        A rule set chosen by hand gives way when the settings were changed since.
+        """
+        paused = wishes.last_done(self._database, self._bot_id, ("pause", "resume"))
+        if paused is not None and paused["action"] == "pause":
+            self._risk.pause_reason = paused["state_after"]
+            log.warning("entries stay paused: reason=%s", self._risk.pause_reason)
+        chosen = wishes.last_done(self._database, self._bot_id, ("rules",))
+        if chosen is not None and chosen["state_before"].endswith(f"RULES={self._rules.configured}"):
+            self._follow(chosen["target"])
+        for row in wishes.pending(self._database, self._bot_id):
+            if row["status"] == TAKEN:
+                words = "The bot was stopped while it did this: look at positions and orders."
+                self._settle(row, Answer(FAILED, words))
+
+    def carry_out(self) -> int:
+        """Carry out what is wished now; return how many wishes were answered. A database that is away waits."""
+        try:
+            rows = [row for row in wishes.pending(self._database, self._bot_id) if row["status"] != TAKEN]
+        except StoreUnavailable as error:
+            log.warning("wishes cannot be read: reason=%s", error)
+            return 0
+        return sum(self._answer(row) for row in rows)
+
+    def _answer(self, row: Mapping[str, Any]) -> bool:
+        now_ms = self._machine.now_ms()
+        if wishes.is_overdue(row, now_ms):
+            self._settle(row, Answer(EXPIRED, "Nobody took it in time; nothing was done."))
+            return True
+        try:
+            if not wishes.take(self._database, row["id"], now_ms):
+                return False
+        except StoreUnavailable as error:
+            log.warning("wish waits: action=%s reason=%s", row["action"], error)
+            return False
+        self._settle(row, self._do(row))
+        return True
+
+    def _do(self, row: Mapping[str, Any]) -> Answer:
+        deed = self._deeds.get(row["action"])
+        if deed is None:
+            return Answer(REFUSED, f"This bot does not know {row['action']}.")
+        try:
+            return deed(row["target"], row["actor"])
+        except (ExchangeError, StoreUnavailable, StoreCorrupt, SettingsError) as error:
+            return Answer(FAILED, f"Not done: {error}")
+
+    def _settle(self, row: Mapping[str, Any], answer: Answer) -> None:
+        log.warning(
+            "wish answered: action=%s target=%s actor=%s origin=%s status=%s answer=%s",
+            row["action"],
+            row["target"],
+            row["actor"],
+            row["origin"],
+            answer.status,
+            answer.words,
+        )
+        wishes.answer(self._database, row["id"], answer, self._machine.now_ms())
+
+    def _pause(self, _target: str, actor: str) -> Answer:
+        before = self._risk.pause_reason or "entries allowed"
+        if self._risk.pause_reason:
+            return Answer(DONE, "Entries were paused already.", before, before)
+        self._risk.pause_reason = f"entries are paused by {actor}"
+        return Answer(DONE, "Entries are paused; open positions keep their rules.", before, self._risk.pause_reason)
+
+    def _resume(self, _target: str, _actor: str) -> Answer:
+        before = self._risk.pause_reason or "entries allowed"
+        self._risk.pause_reason = ""
+        return Answer(DONE, "Entries are allowed again.", before, "entries allowed")
+
+    def _close(self, symbol: str, _actor: str) -> Answer:
+        hand = self._hands.get(symbol)
+        if hand is None:
+            return Answer(REFUSED, f"This bot does not trade {symbol}.")
+        before = hand.standing()
+        if not before:
+            return Answer(REFUSED, f"There is no position of this bot in {symbol}.", "flat", "flat")
+        why_not = hand.close_by_hand()
+        after = hand.standing() or "flat"
+        if why_not:
+            return Answer(FAILED, why_not, before, after)
+        return Answer(DONE, f"The position in {symbol} is closed.", before, after)
+
+    def _trip(self, _target: str, actor: str) -> Answer:
+        state = self._risk.trip_by_hand(actor, f"Tripped by {actor}.")
+        return Answer(DONE, f"The circuit breaker is {state.status}: {state.reason}", "", str(state.status))
+
+    def _reset(self, _target: str, actor: str) -> Answer:
+        if not actor.startswith(_PERSON):
+            return Answer(REFUSED, "Only a person resets the circuit breaker.")
+        judged = self._risk.judge_reset(actor)
+        if judged.refused:
+            return Answer(REFUSED, judged.refused, str(judged.state.status), str(judged.state.status))
+        if judged.state.trigger != "reset":
+            return Answer(DONE, "The circuit breaker was ARMED already.", "ARMED", "ARMED")
+        self._database.flush()  # a trip that waits to be written must come before what is judged here
+        if not self._database.append_breaker_event(as_row(judged.state), self._clock.now_ms()):
+            return Answer(FAILED, "The circuit breaker changed meanwhile: look at it again.", "TRIPPED", "TRIPPED")
+        return Answer(DONE, "The circuit breaker is ARMED.", "TRIPPED", "ARMED")
+
+    def _switch_rules(self, name: str, _actor: str) -> Answer:
+        before = self._rules.current
+        self._follow(name)
+        return Answer(
+            DONE, f"The rules are {name} from the next turn on.", f"{before}; RULES={self._rules.configured}", name
+        )
+
+    def _follow(self, name: str) -> None:
+        rules, limits = self._rules.read(name)
+        for hand in self._hands.values():
+            hand.replace_rules(rules, limits)
+        self._rules.current = name
