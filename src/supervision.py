@@ -109,16 +109,17 @@ class Supervisor:
         health = self._ask(name, pid)
         if health.well:
             patient.ill_since_s = None
-            patient.well_since_s = patient.well_since_s or now_s
+            patient.well_since_s = now_s if patient.well_since_s is None else patient.well_since_s
             self._wanted(name).unlink(missing_ok=True)
             if now_s - patient.well_since_s >= GOOD_AFTER_S:
                 patient.failures = 0
             return
         patient.well_since_s = None
-        patient.ill_since_s = patient.ill_since_s or now_s
+        patient.ill_since_s = now_s if patient.ill_since_s is None else patient.ill_since_s
         if now_s - patient.ill_since_s >= HANGS_AFTER_S and now_s >= patient.rest_until_s:
             log.error("service hangs, restarting it: name=%s pid=%d reason=%s", name, pid, health.reason)
-            self._start(name, patient, "restart", now_s)
+            self._manage(name, "stop")
+            self._start(name, patient, now_s)
 
     def _revive(self, name: str, patient: Patient, now_s: float) -> None:
         """A service that is dead; seen twice, since a stop in order leaves the PID file for a moment."""
@@ -126,15 +127,15 @@ class Supervisor:
         if patient.dead_looks < 2 or now_s < patient.rest_until_s:
             return
         log.error("service died, starting it again: name=%s failures=%d", name, patient.failures)
-        self._start(name, patient, "start", now_s)
+        self._start(name, patient, now_s)
 
-    def _start(self, name: str, patient: Patient, verb: str, now_s: float) -> None:
+    def _start(self, name: str, patient: Patient, now_s: float) -> None:
         patient.failures += 1
         patient.rest_until_s = now_s + patient.rest_s()
         patient.restarts_s.append(now_s)
         patient.ill_since_s = patient.well_since_s = None
         self._wanted(name).touch(mode=0o600)
-        code = self._manage(name, verb)
+        code = self._manage(name, "start")
         if code != 0:
             log.error("service did not start: name=%s exit_code=%d next_try_in_s=%.0f", name, code, patient.rest_s())
 

@@ -152,6 +152,7 @@ last_lines() {
 }
 
 stop() {
+    rm -f "$log_dir/$service.wanted"  # the watcher's note that it tries to start it again
     if ! is_alive; then
         if [[ -e $pid_file ]]; then
             rm -f "$pid_file"
