@@ -23,6 +23,7 @@ from src.position_keeper import PositionKeeper
 from src.risk_desk import RiskDesk
 from src.rl_model import QLearningAgent, context_code, encode
 from src.signals import SILENT, Signal, generate_signal, vote_values
+from src.slow_candles import DecisionCandles
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,10 @@ class Trader:
         stopping: Callable[[], bool],
         candle_ms: int = 60_000,
         indicators: IndicatorSource | None = None,
+        slow: DecisionCandles | None = None,
+        slow_indicators: IndicatorSource | None = None,
     ) -> None:
+        """``slow`` makes the candles that signal and agent look at, where those are not the one-minute ones."""
         self._bot_id = bot_id
         self._instrument = instrument
         self._feed = feed
@@ -107,8 +111,11 @@ class Trader:
         self._risk = risk
         self._context = context
         self._stopping = stopping
-        self._candle_ms = candle_ms
+        self._candle_ms = slow.interval_ms if slow is not None else candle_ms
         self._fold = indicators or IndicatorFold()
+        self._slow = slow
+        self._slow_fold = slow_indicators or IndicatorFold()
+        self._decided_on: Candle | None = None
         self._before: Remembered | None = None
         self._lock = threading.RLock()
         self._trouble = ""
@@ -166,12 +173,11 @@ class Trader:
 
     def calculate_indicators(self, candles: Sequence[Candle]) -> Indicators | None:
         """Return the indicators after the last candle, or None while there are too few candles."""
-        indicators = self._fold.look(candles)
-        return indicators if indicators is not None and ready(indicators) else None
+        return _ready(self._fold.look(candles))
 
     def generate_signal(self, indicators: Indicators | None) -> Signal:
         """Return the signal of the six votes; HOLD without indicators."""
-        return SILENT if indicators is None else generate_signal(indicators)
+        return SILENT if indicators is None else generate_signal(indicators, self._rules.votes)
 
     def prepare_rl_state(self, indicators: Indicators | None, context: MarketContext | None) -> int:
         """Return the code of the agent's market state, -1 without indicators."""
@@ -261,7 +267,8 @@ class Trader:
 
     def _observe(self) -> Observation:
         candles = self.get_market_data()
-        indicators = self.calculate_indicators(candles)
+        risk_indicators = self.calculate_indicators(candles)
+        indicators, decided_on = self._look(candles, risk_indicators)
         signal = self.generate_signal(indicators)
         context = self._context()
         account, mark = self._feed.account(), self._feed.mark_price(self.symbol)
@@ -270,7 +277,7 @@ class Trader:
         state = self.prepare_rl_state(indicators, context)
         sign = 0 if position is None else position.direction.sign
         candle = candles[-1] if candles else None
-        breaker = self._risk.look(account, indicators, candle)
+        breaker = self._risk.look(account, risk_indicators, candle)
         return Observation(
             symbol=self.symbol,
             now_ms=now,
@@ -280,16 +287,26 @@ class Trader:
             position=position,
             indicators=indicators,
             signal=signal,
-            recommendation=self._agent.recommend(state, sign, candle.open_ms if candle else now),
+            recommendation=self._agent.recommend(state, sign, decided_on.open_ms if decided_on else now),
             context=context,
             breaker_tripped=breaker.tripped,
             breaker_reason=breaker.reason,
-            halt_reason=self._trouble or self._keeper.halt_reason or self._risk.halt_reason,
+            halt_reason=self._trouble or self._agent.refusal or self._keeper.halt_reason or self._risk.halt_reason,
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
             stopping=self._stopping(),
             instrument=self._instrument,
         )
+
+    def _look(
+        self, candles: Sequence[Candle], indicators: Indicators | None
+    ) -> tuple[Indicators | None, Candle | None]:
+        """Return what signal and agent look at: indicators, and the candle they end with; both may be the minute's."""
+        if self._slow is not None:
+            candles = self._slow.look(candles)
+            indicators = _ready(self._slow_fold.look(candles))
+        self._decided_on = candles[-1] if candles else None
+        return indicators, self._decided_on
 
     def _at_mark(self, position: Position | None, mark: MarkPrice | None) -> Position | None:
         if position is None or mark is None:
@@ -319,7 +336,7 @@ class Trader:
 
     def _learn(self, seen: Observation) -> None:
         """Teach the agent what the last turn's actions would have earned, then remember this turn."""
-        candle, before = seen.candle, self._before
+        candle, before = self._decided_on, self._before
         if candle is None or seen.indicators is None or (before is not None and candle.open_ms == before.open_ms):
             return
         state = seen.recommendation.state
@@ -327,3 +344,7 @@ class Trader:
             self._agent.learn(before.state, before.position_sign, candle.close / before.close - 1.0, state)
         trade = self._keeper.trade
         self._before = Remembered(state, 0 if trade is None else trade.direction.sign, candle.close, candle.open_ms)
+
+
+def _ready(indicators: Indicators | None) -> Indicators | None:
+    return indicators if indicators is not None and ready(indicators) else None
