@@ -98,7 +98,7 @@ _SERVICES: Final[dict[str, Callable[[Settings, int | None], Health]]] = {
     "watcher": lambda settings, pid: process_health(settings, ("watcher",), pid),
     "paper_exchange": lambda own, _: web_health(own.paper_host, own.paper_port, "/fapi/v1/ping"),
     "web_dashboard": lambda own, _: web_health(own.dashboard_host, own.dashboard_port, "/api/health"),
-    "mcp_server": lambda own, _: web_health(own.mcp_host, own.mcp_port, "/api/v1/health"),
+    "mcp_server": lambda own, _: web_health(own.mcp_host, own.mcp_port, "/api/v1/readyz"),
 }
 
 
