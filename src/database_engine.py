@@ -56,6 +56,8 @@ class Store:
         self._writer: threading.Thread | None = None
         self._stopping = False
         self._trouble: Exception | None = None
+        self._versions = threading.Lock()
+        self._versioned: Connection | None = None
         try:
             self._url = _whole(make_url(url))
             self._in_memory = is_memory(self._url)
@@ -151,8 +153,28 @@ class Store:
                 self._changed.notify_all()
             if self._writer is not None:
                 self._writer.join(self._patience_s)
+            with self._versions:
+                if self._versioned is not None:
+                    self._versioned.close()
+                    self._versioned = None
             self._read_engine.dispose()
             self._engine.dispose()  # the last to go, since only a writer can fold the log back into the file
+
+    def version(self) -> str:
+        """Return a text that changes with every commit of anybody: while it stays, all that can be read stays.
+
+        Comparable only within this object's life; empty where the database cannot tell (memory).
+        """
+        if self._in_memory:
+            return ""
+        if not self.is_sqlite:
+            with self.read() as connection:
+                return str(connection.execute(text("SELECT pg_current_snapshot()")).scalar_one())
+        with self._versions, self._translated():
+            if self._versioned is None:  # SQLite counts for each connection: it must always be the same one
+                self._versioned = self._read_engine.connect()
+            with self._versioned.begin():
+                return str(self._versioned.exec_driver_sql("PRAGMA data_version").scalar_one())
 
     def migrate(self) -> None:
         """Bring the tables to this version's shape; several processes may call it at once.

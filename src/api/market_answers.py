@@ -1,0 +1,36 @@
+"""Floor 4, wings: the wider market and the looks at charts."""
+
+from src.api.shapes import Json, RowShape, listed
+from src.api.source import Asked, Caller, NothingThere, Source
+from src.api.trading_answers import cursor_of, paged
+from src.schema import chart_analyses, market_context
+
+CONTEXT = RowShape(market_context, leave_out=["symbol"])
+CHART = RowShape(chart_analyses, leave_out=["chart_file"])
+CONTEXT_SCHEMA = CONTEXT.schema
+CONTEXTS_SCHEMA = listed(CONTEXT.schema)
+CHART_SCHEMA = CHART.schema
+
+
+def current_context(source: Source, asked: Asked, _: Caller) -> Json:
+    """Return the newest look at the wider market; raises ``NothingThere`` before the first."""
+    row = source.reports.market_context(source.scope(asked.get("bot_id")))
+    if row is None:
+        raise NothingThere("No market context is recorded yet: the trading bot notes it with its first turn.")
+    return {"data": CONTEXT.json(row, {})}
+
+
+def context_history(source: Source, asked: Asked, _: Caller) -> Json:
+    """Return a page of looks at the wider market, newest first."""
+    since_ms = source.since_ms(asked["hours"]) or 0
+    scope = source.scope(asked.get("bot_id"))
+    place = {"limit": asked["limit"], "cursor": cursor_of(asked), "offset": asked["offset"]}
+    return paged(source, source.reports.contexts(scope, since_ms, **place), asked, CONTEXT)
+
+
+def chart_analysis(source: Source, asked: Asked, _: Caller) -> Json:
+    """Return the newest look at a chart; raises ``NothingThere`` before the first."""
+    row = source.reports.chart_analysis(source.scope(asked.get("bot_id"), asked.get("symbol")))
+    if row is None:
+        raise NothingThere("No chart has been analysed yet: the chart bot does so every quarter of an hour.")
+    return {"data": CHART.json(row, source.look().steps)}

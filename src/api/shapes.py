@@ -1,0 +1,191 @@
+"""Floor 4, wings: rows as they look in an answer, and the JSON Schema that says so; both from the tables' columns.
+
+Ids are strings, instants ISO 8601 UTC, prices on the contract's tick and quantities on its step, all other numbers
+rounded to the 8 decimals the exchange keeps. What is unknown is null, never 0.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, Table
+
+from src.schema import Money
+
+Json = dict[str, Any]
+Convert = Callable[[Any, "Steps"], Any]
+
+_PLACES = 8
+_LEFT_OUT = frozenset({"instant_ms", "url_hash"})
+_PRICES = frozenset(
+    ("price", "entry_price", "exit_price", "stop_price", "target_price", "mark_price", "liquidation_price")
+)
+_QUANTITIES = frozenset({"quantity"})
+_INSTANTS = frozenset(
+    ("timestamp", "entry_time", "exit_time", "cycle_started", "cycle_finished", "last_market", "last_private")
+)
+_TOLD = {
+    "timestamp": "When, in the market's time, UTC. Of a trade: its exit, or its entry while it is open.",
+    "mode": "paper, testnet or live.",
+    "world": "Whose prices: live, synthetic or replay.",
+    "signal_type": "What the market said: BUY, SELL or HOLD.",
+    "strength": "How many of the six votes agreed on it.",
+    "votes": "Each vote by name: what it said, and the figures it looked at.",
+    "rl_state": "What the agent perceived, and what it thinks each action is worth.",
+    "rl_action": "The agent's own recommendation.",
+    "confidence": "How sure it was.",
+    "explored": "Whether the agent tried something out (paper mode only).",
+    "gates": "Each condition of an entry, whether it was met, and its figures in words.",
+    "veto": "The first gate that stopped an entry that was wanted; empty when none did.",
+    "decision": "What was done: ENTER_LONG, ENTER_SHORT, CLOSE or HOLD.",
+    "reason": "The same in one sentence.",
+    "acted": "Whether an order followed.",
+    "outcome": "What became of that order.",
+    "cycle_ms": "How long the turn took, in milliseconds.",
+    "pnl": "Net result in quote currency: after fees and funding. Null while open.",
+    "pnl_percent": "Net result in percent of the margin that was bound.",
+    "gross_pnl": "Result before fees and funding.",
+    "fees": "Paid, in quote currency.",
+    "funding": "Received (or, below 0, paid) while the position was held.",
+    "exit_reason": "Why it was closed, in one word.",
+    "own": "Whether this bot opened it; false is exposure of somebody else's doing.",
+    "unknown": "What could not be learned, and why; never shown as a number.",
+    "sources": "Where each figure comes from.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The exchange's steps of one contract; None where the bot has not told them yet."""
+
+    tick: Decimal | None = None
+    step: Decimal | None = None
+
+
+UNKNOWN_STEPS = Steps()
+
+
+def number(value: Any) -> float | int | None:
+    """Return a figure as JSON holds it, rounded to 8 decimals; None stays None."""
+    if value is None or isinstance(value, int):
+        return value
+    return round(float(value), _PLACES)
+
+
+def on_step(value: Any, step: Decimal | None) -> float:
+    """Return a price or quantity on its step (half to even), or with 8 decimals where none is known."""
+    if step is None:
+        return round(float(value), _PLACES)
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    return float((exact / step).quantize(Decimal(1), ROUND_HALF_EVEN) * step)
+
+
+def _as_price(value: Any, steps: Steps) -> float:
+    return on_step(value, steps.tick)
+
+
+def _as_quantity(value: Any, steps: Steps) -> float:
+    return on_step(value, steps.step)
+
+
+def _as_number(value: Any, _: Steps) -> float:
+    return round(float(value), _PLACES)
+
+
+def _as_text(value: Any, _: Steps) -> str:
+    return str(value)
+
+
+def _as_it_is(value: Any, _: Steps) -> Any:
+    return value
+
+
+def _is_id(column: Column[Any]) -> bool:
+    return column.name == "id" or (column.name.endswith("_id") and isinstance(column.type, BigInteger | Integer))
+
+
+def _is_instant(name: str) -> bool:
+    return name in _INSTANTS or name.endswith("_at")
+
+
+def _conversion(column: Column[Any]) -> Convert:
+    if _is_id(column):
+        return _as_text
+    if isinstance(column.type, Money | Float):
+        return _as_price if column.name in _PRICES else _as_quantity if column.name in _QUANTITIES else _as_number
+    return _as_it_is
+
+
+def _type(column: Column[Any]) -> Json:
+    kind = column.type
+    if _is_id(column):
+        return {"type": "string", "pattern": "^[0-9]+$"}
+    if isinstance(kind, JSON):
+        return {}
+    if isinstance(kind, Boolean):
+        return {"type": "boolean"}
+    if isinstance(kind, Money | Float):
+        return {"type": "number"}
+    if isinstance(kind, Integer):
+        return {"type": "integer"}
+    return {"type": "string", "format": "date-time"} if _is_instant(column.name) else {"type": "string"}
+
+
+class RowShape:
+    """How the rows of one table look: ``json`` makes them, ``schema`` describes them."""
+
+    def __init__(self, table: Table, leave_out: Iterable[str] = ()) -> None:
+        hidden = _LEFT_OUT | set(leave_out)
+        columns = [column for column in table.columns if column.name not in hidden]
+        self.names = tuple(column.name for column in columns)
+        self._conversions = tuple((column.name, _conversion(column)) for column in columns)
+        self.schema: Json = closed(
+            {
+                column.name: (nullable if column.nullable else plain)(_type(column), _TOLD.get(column.name, ""))
+                for column in columns
+            }
+        )
+
+    def json(self, row: Mapping[str, Any], steps: Mapping[str, Steps]) -> Json:
+        """Return the row as it goes into an answer."""
+        own = steps.get(row["symbol"], UNKNOWN_STEPS)
+        return {name: None if row[name] is None else convert(row[name], own) for name, convert in self._conversions}
+
+
+def plain(schema: Json, description: str = "") -> Json:
+    """Return the schema with its meaning in words."""
+    return schema | {"description": description} if description else dict(schema)
+
+
+def nullable(schema: Json, description: str = "") -> Json:
+    """Return the schema of what may be unknown."""
+    if not schema:
+        return plain(schema, description)
+    if "type" in schema and isinstance(schema["type"], str):
+        return plain(schema | {"type": [schema["type"], "null"]}, description)
+    return plain({"anyOf": [schema, {"type": "null"}]}, description)
+
+
+def closed(properties: Mapping[str, Json], optional: Iterable[str] = ()) -> Json:
+    """Return the schema of an object that has these properties (all but the ``optional`` always) and no others."""
+    left = set(optional)
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in left],
+        "additionalProperties": False,
+    }
+
+
+def listed(items: Json) -> Json:
+    """Return the schema of a list of ``items``."""
+    return {"type": "array", "items": items}
+
+
+TEXT: Json = {"type": "string"}
+NUMBER: Json = {"type": "number"}
+COUNT: Json = {"type": "integer"}
+FLAG: Json = {"type": "boolean"}
+INSTANT: Json = {"type": "string", "format": "date-time"}
+DAY: Json = {"type": "string", "format": "date"}

@@ -1,0 +1,169 @@
+"""Floor 4, wings: signals and trades: lists, counts, performance."""
+
+from decimal import Decimal
+from typing import Any
+
+from src.api.shapes import (
+    COUNT,
+    NUMBER,
+    TEXT,
+    Json,
+    RowShape,
+    closed,
+    listed,
+    nullable,
+    number,
+    plain,
+)
+from src.api.source import Asked, Caller, Source, WrongArgument
+from src.report_pages import Page, SignalFilter, TradeFilter
+from src.report_sums import Performance, SignalStats
+from src.schema import signals, trades
+
+SIGNAL = RowShape(signals)
+TRADE = RowShape(trades)
+
+PAGE_SCHEMA = closed(
+    {
+        "limit": COUNT,
+        "offset": COUNT,
+        "count": plain(COUNT, "Rows in this answer."),
+        "total": plain(COUNT, "Rows that match."),
+        "total_is_minimum": plain({"type": "boolean"}, "There are more than `total`; nobody counted them."),
+        "next_cursor": nullable(TEXT, "Ask with it as `cursor` for what is older; null after the last page."),
+    }
+)
+
+_RATIO = closed(
+    {
+        "value": nullable(NUMBER),
+        "n": plain(COUNT, "How many daily returns it rests on."),
+        "ci95": {"anyOf": [{"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}, {"type": "null"}]},
+        "reason": plain(TEXT, "Why there is no value."),
+        "basis": TEXT,
+        "annualisation": COUNT,
+    }
+)
+PERFORMANCE_SCHEMA = closed(
+    {
+        "trades": plain(COUNT, "Closed round trips; the parts of one count once."),
+        "wins": COUNT,
+        "losses": COUNT,
+        "net_pnl": plain(NUMBER, "After fees and funding."),
+        "fees": NUMBER,
+        "funding": NUMBER,
+        "win_rate": nullable(NUMBER, "A share of all closed trades."),
+        "profit_factor": nullable(NUMBER, "Gains over losses; null without a loss."),
+        "average_win": nullable(NUMBER),
+        "average_loss": nullable(NUMBER),
+        "expectancy": nullable(NUMBER, "The mean net result of a trade."),
+        "open_trades": COUNT,
+        "equity": nullable(NUMBER),
+        "start_equity": nullable(NUMBER),
+        "transfers": plain(NUMBER, "Paid in or out meanwhile; no profit."),
+        "sharpe": plain(_RATIO, "Yearly, of daily equity; null below 30 days."),
+        "sortino": plain(_RATIO, "Yearly, of daily equity; null below 30 days."),
+        "max_drawdown_share": nullable(NUMBER, "The worst fall below the highest equity until then (0.1 is 10 %)."),
+        "present_drawdown_share": nullable(NUMBER),
+        "equity_reason": plain(TEXT, "Why figures of equity are missing."),
+    }
+)
+STATS_SCHEMA = closed(
+    {
+        "total": COUNT,
+        "buy": COUNT,
+        "sell": COUNT,
+        "hold": COUNT,
+        "acted": plain(COUNT, "After which an order was sent."),
+        "vetoed": plain(COUNT, "That asked for an entry which a gate stopped."),
+        "mean_strength": nullable(NUMBER),
+        "mean_confidence": nullable(NUMBER),
+    }
+)
+SIGNALS_SCHEMA = listed(SIGNAL.schema)
+TRADES_SCHEMA = listed(TRADE.schema)
+
+
+def list_signals(source: Source, asked: Asked, _: Caller) -> Json:
+    """Return a page of signals, newest first."""
+    wanted = SignalFilter(
+        scope=source.scope(asked.get("bot_id"), asked.get("symbol")),
+        signal_type=asked.get("signal_type"),
+        min_strength=asked.get("min_strength"),
+        acted=asked.get("acted"),
+        start=asked.get("start_date"),
+        end=asked.get("end_date"),
+    )
+    page = source.reports.signals(wanted, limit=asked["limit"], cursor=cursor_of(asked), offset=asked["offset"])
+    return paged(source, page, asked, SIGNAL)
+
+
+def signal_stats(source: Source, asked: Asked, _: Caller) -> Json:
+    """Return counts of signals."""
+    return {"data": stats_json(source.reports.signal_stats(*_period(source, asked)))}
+
+
+def list_trades(source: Source, asked: Asked, _: Caller) -> Json:
+    """Return a page of trades, newest first."""
+    wanted = TradeFilter(
+        scope=source.scope(asked.get("bot_id"), asked.get("symbol")),
+        status=asked.get("status"),
+        side=asked.get("side"),
+        min_pnl=asked.get("min_pnl"),
+        max_pnl=asked.get("max_pnl"),
+        start=asked.get("start_date"),
+        end=asked.get("end_date"),
+    )
+    page = source.reports.trades(wanted, limit=asked["limit"], cursor=cursor_of(asked), offset=asked["offset"])
+    return paged(source, page, asked, TRADE)
+
+
+def trades_performance(source: Source, asked: Asked, _: Caller) -> Json:
+    """Return what trading brought."""
+    return {"data": performance_json(source.reports.performance(*_period(source, asked)))}
+
+
+def performance_json(performance: Performance) -> Json:
+    """Return the figures as an answer holds them; ratios are not rounded."""
+    return {name: _figure(value) for name, value in performance.as_dict().items()}
+
+
+def stats_json(stats: SignalStats) -> Json:
+    """Return the counts as an answer holds them."""
+    return {name: getattr(stats, name) for name in STATS_SCHEMA["properties"]}
+
+
+def cursor_of(asked: Asked) -> str | None:
+    """Return the cursor asked with; raises ``WrongArgument`` where an offset is asked for as well."""
+    cursor = asked.get("cursor")
+    if cursor is not None and asked["offset"]:
+        raise WrongArgument("cursor and offset cannot be used together: leave out offset.")
+    return cursor
+
+
+def paged(source: Source, page: Page, asked: Asked, shape: RowShape) -> Json:
+    """Return a page's rows and what there is to say of it."""
+    steps = source.look().steps
+    return {
+        "data": [shape.json(row, steps) for row in page.rows],
+        "page": {
+            "limit": asked["limit"],
+            "offset": asked["offset"],
+            "count": len(page.rows),
+            "total": page.total,
+            "total_is_minimum": page.more,
+            "next_cursor": page.cursor,
+        },
+    }
+
+
+def _period(source: Source, asked: Asked) -> tuple[Any, int | None]:
+    return source.scope(asked.get("bot_id"), asked.get("symbol")), source.since_ms(asked.get("hours"))
+
+
+def _figure(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return number(value)
+    if isinstance(value, dict) and value.get("ci95") is not None:
+        return value | {"ci95": list(value["ci95"])}
+    return value
