@@ -11,11 +11,13 @@ from dataclasses import fields
 from typing import Any, Final, Protocol
 
 from src.cache_manager import CacheManager
+from src.chart_evidence import Evidence, evidence_reader
 from src.context_rules import btc_trend, fear_greed_label, market_regime, market_trend, volatility_level
 from src.context_sources import PaperWorld, Reading, Source, coingecko_sources, fear_greed_sources
 from src.core.clock import Clock, utc_text
 from src.core.errors import ExchangeError, SettingsError, SourceUnavailable
 from src.core.market import MarketContext
+from src.database import TradingDatabase
 from src.exchange_day import Candles, ExchangeDay
 from src.gather import Gatherer
 from src.settings import Settings
@@ -53,6 +55,7 @@ class MarketContextAnalyzer:
         prices: BTC and ETH from outside; the exchange's own candles stand in, figure by figure.
         dominance: BTC's share from outside.
         store: where ``save_to_database`` writes.
+        charts: what was last said of each pair's chart.
         world: ``live``, ``synthetic`` or ``replay``.
         cache_s: how long a context is good at most, in seconds of ``clock``: until the next full multiple, so that
             two runs over the same market see the same contexts.
@@ -68,12 +71,14 @@ class MarketContextAnalyzer:
         prices: Source | None = None,
         dominance: Source | None = None,
         store: ContextStore | None = None,
+        charts: Callable[[], Evidence] = tuple,
         world: str = "live",
         cache_s: float = 300.0,
         wait_s: float = 3.0,
     ) -> None:
         self._clock = clock
         self._store = store
+        self._charts = charts
         self._world = world
         self._cache_ms = int(cache_s * 1000)
         self._index_sources = list(fear_greed)
@@ -161,6 +166,7 @@ class MarketContextAnalyzer:
             world=self._world,
             sources=tuple((name, readings[name].source) for name in values),
             unknown=tuple((name, reasons.get(name, "no source")) for name in _FIGURES if name not in values),
+            charts=self._charts(),
         )
 
     def _ask_all(self) -> tuple[dict[str, Reading], dict[str, str]]:
@@ -216,7 +222,7 @@ def _chosen(
 def context_from(values: Mapping[str, Any]) -> MarketContext:
     """Return the context that ``as_dict`` was called on."""
     known = {each.name: values[each.name] for each in fields(MarketContext) if each.name in values}
-    for name in ("sources", "unknown"):
+    for name in ("sources", "unknown", "charts"):
         known[name] = tuple(dict(known.get(name, {})).items())
     return MarketContext(**known)
 
@@ -231,10 +237,11 @@ def build_analyzer(
 ) -> MarketContextAnalyzer:
     """Return an analyzer with the sources that belong to the settings' world."""
     world = world_of(settings)
+    charts = evidence_reader(store, settings, clock) if isinstance(store, TradingDatabase) else tuple
     if world != "live":
         own = PaperWorld(WebFetcher(), clock, settings.paper_url)
         return MarketContextAnalyzer(
-            clock, candles, fear_greed=[own], store=store, world=world, cache_s=settings.context_cache_s
+            clock, candles, fear_greed=[own], store=store, charts=charts, world=world, cache_s=settings.context_cache_s
         )
     cache = CacheManager(settings.cache_dir, "market_data", 300.0, settings.cache_max_mb / 4, clock)
     key = settings.coingecko_api_key.get_secret_value()
@@ -247,6 +254,7 @@ def build_analyzer(
         prices=prices,
         dominance=dominance,
         store=store,
+        charts=charts,
         cache_s=settings.context_cache_s,
     )
 

@@ -97,7 +97,8 @@ class MarketContext:
     """The part of an observation that is not price; ``None`` is unknown, and never a number.
 
     ``sources`` names for each figure where it came from, ``unknown`` why one is missing. Percent figures are
-    percent, as on the user's screen. ``world`` is ``live``, ``synthetic`` or ``replay``.
+    percent, as on the user's screen. ``world`` is ``live``, ``synthetic`` or ``replay``. ``charts`` is what was last
+    said of each pair's chart, in words: evidence for people, which no rule can reckon with.
     """
 
     btc_price: float | None
@@ -114,10 +115,12 @@ class MarketContext:
     world: str = "live"
     sources: tuple[tuple[str, str], ...] = ()
     unknown: tuple[tuple[str, str], ...] = ()
+    charts: tuple[tuple[str, str], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the ten figures of the user's dictionary, then instant, world, sources and reasons."""
+        """Return the ten figures of the user's dictionary, then instant, world, sources, reasons and charts."""
         figures = asdict(self)
         figures["sources"] = dict(self.sources)
         figures["unknown"] = dict(self.unknown)
+        figures["charts"] = dict(self.charts)
         return figures
