@@ -31,6 +31,7 @@ _NAMED_SECRET = re.compile(
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _NOISY_LIBRARIES = (
     "alembic",
+    "mcp",
     "urllib3",
     "websockets",
     "asyncio",
