@@ -118,6 +118,7 @@ def simulate(series: Series, f: Figures, first: int, deals: Array, daily: Array)
     held = nothing(0.0, 0)
     wallet = day_start = equity = f.balance
     count = days = 0
+    halted = False
     for row in range(first, len(series.close) - 1):
         date, strength, mark = series.date[row], series.strength[row], series.mark[row]
         if held.sign == 0 and date == 0 and strength < f.t.min_signal_strength:
@@ -134,11 +135,12 @@ def simulate(series: Series, f: Figures, first: int, deals: Array, daily: Array)
             held, wallet = funded(held, wallet, mark * series.funding[row])
         equity = worth(held, wallet, mark)
         if date & MIDNIGHT:
-            day_start = equity
+            day_start, halted = equity, False
         place, lost = held.sign + 1, day_start - equity >= f.max_daily_loss_share * day_start
         action, confidence = series.action[place, row], series.confidence[place, row]
-        code = verdict(held, mark, at_ms, series.side[row], strength, action, confidence, lost, f)
+        code = verdict(held, mark, at_ms, series.side[row], strength, action, confidence, lost, halted, f)
         if code != 0:
+            halted = halted or code == 3  # a day that was ended by its loss stays so, also when the exit was a good one
             held, wallet, count = act(series, row, code, held, wallet, equity, f, deals, count)
             equity = worth(held, wallet, mark)
         if date & MIDNIGHT:
@@ -189,11 +191,12 @@ def verdict(
     action: int,
     confidence: float,
     lost: bool,
+    halted: bool,
     f: Figures,
 ) -> int:
     """Return the verdict's code at a turn, as ``decide`` would. Compiles under numba."""
     if held.sign == 0:
-        return entry_code(side, strength, action, confidence, not lost, f.t)
+        return entry_code(side, strength, action, confidence, not (lost or halted), f.t)
     if f.at_levels:
         return 0
     move = (mark / held.entry - 1.0) * held.sign

@@ -127,6 +127,5 @@ def _write(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
-    except BaseException:
+    finally:
         Path(name).unlink(missing_ok=True)
-        raise

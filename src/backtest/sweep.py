@@ -1,0 +1,221 @@
+"""Floor 4, wing: tries many variants with the kernel, on all cores or on a Ray cluster, and can be taken up again.
+
+Each finished variant is one line in ``sweep.jsonl``; a second run skips those. The first line says what was swept: a
+file of another span, pair or base is refused.
+"""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.backtest.compiled import compiled
+from src.backtest.deflated import Deflated, daily_ratio, deflated_sharpe
+from src.backtest.engine import LEAST_WARM_UP
+from src.backtest.kernel import Deal, Series, simulate
+from src.backtest.series import figures_of, make_series
+from src.backtest.setup import Setup
+from src.backtest.training import copy_of
+from src.backtest.variants import Variant, label, varied
+from src.core.clock import DAY_MS
+from src.core.errors import SettingsError
+from src.core.metrics import daily_returns, drawdown
+from src.market_data.columns import Candles
+from src.rl_model import QLearningAgent
+
+Row = dict[str, Any]
+Job = tuple[Variant, Setup]
+Perception = tuple[bool, str, tuple[str, ...]]
+"""What changes the signal or the agent's advice: shorts, the candles looked at, the votes that count."""
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """All rows, best daily Sharpe ratio first, how the best looks after so many tries, and its daily returns."""
+
+    rows: tuple[Row, ...]
+    deflated: Deflated
+
+
+class Sweep:
+    """One contract and span, any number of variants.
+
+    Args:
+        candles: with at least 1,000 before ``from_ms``.
+        setup: what is not varied.
+        agent: gives its advice in all variants, learning from ``from_ms`` on; it is not changed.
+        from_ms: first turn at or after it.
+        to_ms: no turn at or after it.
+        funding: rates by settlement instant.
+    """
+
+    def __init__(
+        self,
+        candles: Candles,
+        setup: Setup,
+        agent: QLearningAgent,
+        from_ms: int,
+        to_ms: int,
+        funding: Mapping[int, float] | None = None,
+    ) -> None:
+        self._candles = candles.between(0, to_ms)
+        self._first = max(int(np.searchsorted(candles.open_ms, from_ms)) - 1, LEAST_WARM_UP - 1)
+        self._setup = setup
+        self._agent = agent
+        self._funding = funding
+        self._series: dict[Perception, Series] = {}
+
+    def run(
+        self,
+        variants: Sequence[Variant],
+        log: Path | None = None,
+        workers: int = 0,
+        ray: str = "",
+        progress: Callable[[int], None] = lambda _done: None,
+    ) -> SweepResult:
+        """Try all variants that ``log`` does not hold yet and return the whole.
+
+        Args:
+            variants: see ``variants.variants``.
+            log: where rows are kept; None keeps none.
+            workers: threads; 0 is one for each core.
+            ray: address of a Ray cluster, "" for this machine.
+            progress: called with the number of variants finished so far.
+        """
+        rows = self._kept(log)
+        jobs = [(each, varied(self._setup, each)) for each in variants if label(each) not in rows]
+        progress(len(rows))
+        for batch in self._finished(jobs, workers, ray):
+            for row in batch:
+                rows[row["variant"]] = row
+            if log is not None:
+                with log.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in batch)
+            progress(len(rows))
+        wanted = [rows[label(each)] for each in variants]
+        return _judged(wanted)
+
+    def series(self, setup: Setup) -> Series:
+        """Return what the kernel runs over for a variant, made at the first call for all that perceive alike."""
+        key = perception(setup)
+        if key not in self._series:
+            agent = copy_of(self._agent)
+            agent.allow_short = setup.rules.allow_short
+            self._series[key] = make_series(
+                self._candles, agent, self._first, self._funding, (), self._setup.listed.funding_ms, setup.rules
+            )
+        return self._series[key]
+
+    def _finished(self, jobs: list[Job], workers: int, ray: str) -> Iterator[list[Row]]:
+        batches = [jobs[at : at + _BATCH] for at in range(0, len(jobs), _BATCH)]
+        for _, setup in jobs:
+            self.series(setup)
+        if ray:
+            yield from self._on_cluster(batches, ray)
+            return
+        stop = threading.Event()
+        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+            running: set[Future[list[Row]]] = {
+                pool.submit(try_all, batch, self._series, self._first, stop) for batch in batches
+            }
+            try:
+                while running:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for each in done:
+                        yield each.result()
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+
+    def _on_cluster(self, batches: list[list[Job]], address: str) -> Iterator[list[Row]]:
+        try:
+            import ray
+        except ImportError as error:
+            raise SettingsError(("--ray needs the library: pip install -r requirements-ray.txt.",)) from error
+        environment = {"py_modules": [str(Path(__file__).resolve().parents[1])]}  # src alone, and no secret beside it
+        ray.init(address=address, runtime_env=environment, log_to_driver=False)
+        try:
+            task, series = ray.remote(try_all), ray.put(self._series)
+            running = [task.remote(batch, series, self._first) for batch in batches]
+            while running:
+                done, running = ray.wait(running)
+                yield from ray.get(done)
+        finally:
+            ray.shutdown()
+
+    def _kept(self, log: Path | None) -> dict[str, Row]:
+        """Return the rows that an earlier run left; begin the file when there is none."""
+        if log is None:
+            return {}
+        about = {"sweep": self._fingerprint()}
+        if not log.is_file():
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(json.dumps(about) + "\n", encoding="utf-8")
+            return {}
+        lines = log.read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may have been cut off
+        if not rows or rows[0] != about:
+            raise SettingsError((f"{log} belongs to another sweep (pair, span, base or model); take another --name.",))
+        if lines and not lines[-1].endswith("}"):
+            log.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return {row["variant"]: row for row in rows[1:]}
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(repr((asdict(self._setup), self._first)).encode())
+        for column in (self._candles.open_ms, self._candles.close, self._agent.value, self._agent.visits):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
+
+
+def perception(setup: Setup) -> Perception:
+    """Return what of a setup the series depends on."""
+    return setup.rules.allow_short, setup.rules.candle_interval, setup.rules.votes
+
+
+def try_all(
+    jobs: Sequence[Job], series: Mapping[Perception, Series], first: int, stop: threading.Event | None = None
+) -> list[Row]:
+    """Run each job's variant and return one row for each (fewer when ``stop`` is set)."""
+    kernel = compiled(simulate)
+    rows = []
+    for variant, setup in jobs:
+        if stop is not None and stop.is_set():
+            break
+        columns = series[perception(setup)]
+        deals = np.empty((len(columns.close), len(Deal._fields)))
+        daily = np.empty((int(columns.open_ms[-1]) - int(columns.open_ms[0])) // DAY_MS + 3)
+        count, days, _ = kernel(columns, figures_of(setup), first, deals, daily)
+        rows.append(_row(variant, deals[:count], np.concatenate(([float(setup.balance)], daily[:days]))))
+    return rows
+
+
+def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, Any]) -> Row:
+    broke = bool((daily <= 0.0).any())
+    returns = np.array([-1.0]) if broke else daily_returns(daily)
+    pnl = deals[:, Deal._fields.index("pnl")]
+    return {
+        "variant": label(variant),
+        "return_share": float(daily[-1] / daily[0] - 1.0),
+        "daily_sharpe": daily_ratio(returns),
+        "max_drawdown_share": 1.0 if broke else drawdown(daily).worst_share,
+        "trades": len(deals),
+        "win_rate": float((pnl > 0).mean()) if len(deals) else None,
+        "pnl": float(pnl.sum()),
+        "fees": float(deals[:, Deal._fields.index("fees")].sum()),
+        "funding": float(deals[:, Deal._fields.index("funding")].sum()),
+        "daily_returns": [round(value, 10) for value in returns.tolist()],
+    }
+
+
+def _judged(rows: Sequence[Row]) -> SweepResult:
+    ranked = sorted(rows, key=lambda row: -row["daily_sharpe"])
+    best = np.array(ranked[0]["daily_returns"]) if ranked else np.empty(0)
+    return SweepResult(tuple(ranked), deflated_sharpe(best, [row["daily_sharpe"] for row in ranked]))

@@ -1,0 +1,93 @@
+"""Floor 4, wing: the variants of a sweep: which figures are varied, all combinations or some by chance."""
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from src.backtest.setup import Setup
+from src.core.errors import SettingsError
+from src.core.risk import RiskLimits
+from src.decision_rules import DecisionRules
+
+Variant = tuple[tuple[str, str], ...]
+"""Names of figures and their values as texts, in the order of the grid."""
+
+_RULES = {each.name: type(each.default) for each in fields(DecisionRules) if each.name not in ("name", "description")}
+_LIMITS = {each.name: type(each.default) for each in fields(RiskLimits)}
+
+
+def parse_grid(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the values of each figure from words such as ``stop_loss_share=0.01,0.02`` or ``votes=ema+trend,macd``.
+
+    Raises:
+        SettingsError: a name that is no rule and no limit, or no values.
+    """
+    grid: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        name, _, values = word.partition("=")
+        parts = tuple(part.strip() for part in values.split(",") if part.strip())
+        if name not in _RULES and name not in _LIMITS:
+            raise SettingsError((f"{name!r} can not be varied; known are {', '.join([*_RULES, *_LIMITS])}.",))
+        if not parts:
+            raise SettingsError((f"{word!r} names no values; write {name}=A,B,C.",))
+        grid[name] = parts
+    return grid
+
+
+def variants(grid: Mapping[str, Sequence[str]], sample: int = 0, seed: int = 7) -> list[Variant]:
+    """Return all combinations of a grid, or ``sample`` different ones by chance, always the same for a seed."""
+    total = math.prod(len(values) for values in grid.values())
+    if not sample or sample >= total:
+        return list(_all(grid))
+    chosen = sorted(random.Random(seed).sample(range(total), sample))  # noqa: S311 - no secret depends on it
+    return [_numbered(grid, number) for number in chosen]
+
+
+def _all(grid: Mapping[str, Sequence[str]]) -> Iterator[Variant]:
+    for values in itertools.product(*grid.values()):
+        yield tuple(zip(grid, values, strict=True))
+
+
+def _numbered(grid: Mapping[str, Sequence[str]], number: int) -> Variant:
+    pairs = []
+    for name, values in reversed(list(grid.items())):
+        number, place = divmod(number, len(values))
+        pairs.append((name, values[place]))
+    return tuple(reversed(pairs))
+
+
+def varied(setup: Setup, variant: Variant) -> Setup:
+    """Return the setup with a variant's figures.
+
+    Raises:
+        SettingsError: a value cannot be.
+    """
+    rules: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    for name, text in variant:
+        kind = _RULES.get(name) or _LIMITS[name]
+        (rules if name in _RULES else limits)[name] = _value(name, text, kind)
+    try:
+        return replace(setup, rules=replace(setup.rules, **rules), limits=replace(setup.limits, **limits))
+    except ValueError as error:
+        raise SettingsError((f"{label(variant)}: {error}.",)) from error
+
+
+def label(variant: Variant) -> str:
+    """Return a variant in words, as it stands in tables."""
+    return " ".join(f"{name}={value}" for name, value in variant) or "as given"
+
+
+def _value(name: str, text: str, kind: type) -> object:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind is tuple:
+            return tuple(text.split("+"))
+        return Decimal(text) if kind is Decimal else kind(text)
+    except (KeyError, ValueError, InvalidOperation) as error:
+        raise SettingsError((f"{name}={text} is no value of kind {kind.__name__}.",)) from error

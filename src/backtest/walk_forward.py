@@ -1,0 +1,152 @@
+"""Floor 4, wing: learns on a rolling window and trades the time after it; reports only what was out of sample."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+
+from src.backtest.engine import LEAST_WARM_UP, run_backtest
+from src.backtest.outcome import Outcome
+from src.backtest.setup import Setup
+from src.backtest.sweep import Sweep
+from src.backtest.training import teach_past
+from src.backtest.variants import Variant, label, varied
+from src.core.clock import DAY_MS, MINUTE_MS
+from src.core.errors import DataRefused
+from src.core.market import MarketContext
+from src.market_data.columns import Candles
+from src.rl_model import QLearningAgent
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One step: taught (and chosen) on ``train_ms`` up to ``test_ms``, traded from there to ``end_ms``."""
+
+    train_ms: int
+    test_ms: int
+    end_ms: int
+    chosen: str
+    tried: int
+    return_share: float
+    trades: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalkForward:
+    """The folds, and all their out-of-sample time as one run."""
+
+    folds: tuple[Fold, ...]
+    outcome: Outcome
+
+
+def walk_forward(
+    candles: Candles,
+    setup: Setup,
+    new_agent: Callable[[], QLearningAgent],
+    from_ms: int,
+    to_ms: int,
+    *,
+    train_days: int = 90,
+    test_days: int = 30,
+    variants: Sequence[Variant] = (),
+    funding: Mapping[int, float] | None = None,
+    contexts: Sequence[MarketContext] = (),
+    stop: threading.Event | None = None,
+    progress: Callable[[Fold], None] = lambda _fold: None,
+) -> WalkForward:
+    """Return what rolling training would have earned in the time after each training.
+
+    Args:
+        candles: from ``train_days`` before ``from_ms`` on, and 1,000 more to warm up with.
+        setup: pair, rules, limits, costs; the balance is carried from fold to fold.
+        new_agent: makes an untaught agent for each fold.
+        from_ms: first out-of-sample instant; ``to_ms`` is behind the last.
+        to_ms: see ``from_ms``.
+        train_days: length of the window that is learnt from.
+        test_days: length of what is traded before the next training.
+        variants: with more than one, each fold first takes the one with the best Sharpe ratio in its own window.
+        funding: rates by settlement instant.
+        contexts: replayed in the tests; in training lessons are given for every regime.
+        stop: when set, the folds so far are returned.
+        progress: called after each fold.
+
+    Raises:
+        DataRefused: not enough candles before ``from_ms``.
+    """
+    least_ms = from_ms - train_days * DAY_MS - LEAST_WARM_UP * MINUTE_MS
+    if not len(candles) or int(candles.open_ms[0]) > least_ms:
+        raise DataRefused(f"Walk-forward needs candles from {train_days} days and {LEAST_WARM_UP:,} minutes before it.")
+    folds: list[Fold] = []
+    outcomes: list[Outcome] = []
+    balance, start_ms = setup.balance, from_ms
+    while start_ms < to_ms and not (stop is not None and stop.is_set()):
+        end_ms = min(start_ms + test_days * DAY_MS, to_ms)
+        if end_ms - start_ms < DAY_MS:
+            break
+        train_ms = start_ms - train_days * DAY_MS
+        known = candles.between(train_ms - LEAST_WARM_UP * MINUTE_MS, start_ms)
+        chosen = _best(known, setup, new_agent, train_ms, start_ms, variants, funding)
+        agent = new_agent()
+        agent.allow_short = varied(setup, chosen).rules.allow_short
+        teach_past(agent, known)
+        here = replace(varied(setup, chosen), balance=balance)
+        seen = candles.between(train_ms, end_ms + MINUTE_MS)
+        outcome = run_backtest(
+            seen, here, agent, from_ms=start_ms, to_ms=end_ms, funding=funding, contexts=contexts, stop=stop
+        )
+        outcomes.append(outcome)
+        balance = _carried(outcome, here)
+        tried = max(len(variants), 1)
+        folds.append(Fold(train_ms, start_ms, end_ms, label(chosen), tried, outcome.return_share, len(outcome.trades)))
+        progress(folds[-1])
+        start_ms = end_ms
+    if not outcomes:
+        raise DataRefused("The span out of sample is shorter than a day.")
+    return WalkForward(tuple(folds), joined(outcomes))
+
+
+def _best(
+    known: Candles,
+    setup: Setup,
+    new_agent: Callable[[], QLearningAgent],
+    train_ms: int,
+    start_ms: int,
+    variants: Sequence[Variant],
+    funding: Mapping[int, float] | None,
+) -> Variant:
+    """Return the variant with the best Sharpe ratio in the second half of the window, taught by the first."""
+    if len(variants) < 2:
+        return variants[0] if variants else ()
+    middle_ms = (train_ms + start_ms) // 2
+    agent = new_agent()
+    teach_past(agent, known.between(train_ms - LEAST_WARM_UP * MINUTE_MS, middle_ms))
+    ranked = Sweep(known, setup, agent, middle_ms, start_ms, funding).run(variants).rows
+    by_label = {label(each): each for each in variants}
+    return by_label[ranked[0]["variant"]]
+
+
+def _carried(outcome: Outcome, setup: Setup) -> Decimal:
+    """Return the balance for the next fold: what is still held is given up at mark price, with its fee."""
+    worth = Decimal(str(round(outcome.end_equity, 8)))
+    held = outcome.open_trade
+    fee = Decimal(0) if held is None else held.quantity * held.entry_price * setup.taker_share
+    return worth - round(fee, 8)
+
+
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return runs that follow one another as one; positions held at the end of a run are not among the trades."""
+    first, last = outcomes[0], outcomes[-1]
+    return Outcome(
+        symbol=first.symbol,
+        start_equity=first.start_equity,
+        instants=np.concatenate([each.instants for each in outcomes]),
+        equity=np.concatenate([each.equity for each in outcomes]),
+        trades=tuple(trade for each in outcomes for trade in each.trades),
+        open_trade=last.open_trade,
+        deeds=tuple(deed for each in outcomes for deed in each.deeds),
+        breaker_events=tuple(event for each in outcomes for event in each.breaker_events),
+        turns_taken=sum(each.turns_taken for each in outcomes),
+        agent=last.agent,
+    )
