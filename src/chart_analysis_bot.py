@@ -137,7 +137,6 @@ class ChartAnalysisBot:
         took_s = monotonic_s() - began_s
         log.info("round done: half=%s took_s=%.1f error=%s", half.name, took_s, half.error or "none")
         self._sign_of_life("waiting", **finished)
-        notify_manager("WATCHDOG=1")
 
     def _note_failure(self, half: Half, reason: str) -> None:
         half.error = reason
@@ -196,6 +195,7 @@ class ChartAnalysisBot:
             details={half.name: half.last or {} for half in self._halves},
             **changes,
         )
+        notify_manager("WATCHDOG=1")
         try:
             self._database.heartbeat(self._beat)
         except StoreUnavailable as problem:

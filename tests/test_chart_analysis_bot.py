@@ -1,6 +1,5 @@
 """The chart bot: one half's trouble is its own, the loop stays alive, tells the truth, and ends when told."""
 
-import json
 import os
 import signal
 import subprocess
@@ -25,7 +24,7 @@ from src.errand_child import ErrandChild, ErrandFailed
 from src.openai_analyzer import OpenAIAnalyzer, Opinion
 from src.records import Owner
 from src.reports import Reports
-from src.schema import bot_status, chart_analyses
+from src.schema import api_usage, bot_status, chart_analyses
 from src.settings import Settings
 from tests.charts import plain_png, resize, wave
 
@@ -378,46 +377,51 @@ def test_a_child_ends_when_its_parent_is_gone(tmp_path, monkeypatch, child):
     pytest.fail("the child outlived its parent")
 
 
+def run_bot(folder, address, until, **settings):
+    """Run the real process until a line says ``until`` twice, stop it in order; return its exit code and its words."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "BOT_ID": "chart-test",
+        "TRADING_MODE": "paper",
+        "TRADING_PAIRS": "BTCUSDT,ETHUSDT",
+        "BINANCE_BASE_URL": address,
+        "PAPER_SPEED": "60",
+        "DATABASE_URL": f"sqlite:///{folder}/t.db",
+        "CHART_DIR": f"{folder}/charts",
+        "CACHE_DIR": f"{folder}/cache",
+        "LOG_DIR": f"{folder}/logs",
+        **settings,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "src/chart_analysis_bot.py"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said, seen = [], 0
+        for line in process.stdout:
+            said.append(line)
+            seen += until in line
+            if seen == 2:
+                break
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    return process.returncode, "".join(said) + rest
+
+
 @pytest.mark.long
 def test_the_whole_bot_lives_beside_the_paper_exchange(tmp_path):
     from tests.paper_exchange.running import running
 
     with running(tmp_path / "paper.json", speed=60) as exchange:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": os.environ.get("HOME", "/"),
-            "BOT_ID": "chart-test",
-            "TRADING_MODE": "paper",
-            "TRADING_PAIRS": "BTCUSDT,ETHUSDT",
-            "BINANCE_BASE_URL": exchange.address,
-            "PAPER_SPEED": "60",
-            "CHART_INTERVAL_MINUTES": "15",
-            "DATABASE_URL": f"sqlite:///{tmp_path}/t.db",
-            "CHART_DIR": f"{tmp_path}/charts",
-            "CACHE_DIR": f"{tmp_path}/cache",
-            "LOG_DIR": f"{tmp_path}/logs",
-        }
-        process = subprocess.Popen(
-            [sys.executable, "src/chart_analysis_bot.py"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            said, rounds = [], 0
-            for line in process.stdout:
-                said.append(line)
-                rounds += "round done: half=charts" in line
-                if rounds == 2:
-                    break
-            process.send_signal(signal.SIGTERM)
-            rest, _ = process.communicate(timeout=10)
-        finally:
-            process.kill()
-    text = "".join(said) + rest
-    assert process.returncode == 0, text
+        code, text = run_bot(tmp_path, exchange.address, "round done: half=charts")
+    assert code == 0, text
     assert "Chart bot stopped." in text and "Traceback" not in text
     database = TradingDatabase(f"sqlite:///{tmp_path}/t.db", read_only=True)
     kept = rows(database)
@@ -426,4 +430,31 @@ def test_the_whole_bot_lives_beside_the_paper_exchange(tmp_path):
     assert {path.name for path in (tmp_path / "charts").iterdir()} == {row["chart_file"] for row in kept}
     (beat,) = rows(database, bot_status)
     assert beat["phase"] == "stopped" and beat["speed"] == 60.0
-    assert json.dumps(beat["details"]["charts"])
+    assert beat["details"]["news"]["reasons"], "no real news in a made-up market"
+
+
+@pytest.mark.long
+def test_the_whole_bot_asks_a_model_books_it_and_keeps_its_key_to_itself(tmp_path):
+    from tests.paper_exchange.running import running
+    from tests.standins.openai import KEY, openai_stand_in
+
+    with running(tmp_path / "paper.json", speed=60) as exchange, openai_stand_in() as model:
+        settings = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": model.url, "CHART_MIN_MOVE_ATR": "0"}
+        code, text = run_bot(tmp_path, exchange.address, "round done: half=charts", **settings)
+    assert code == 0, text
+    database = TradingDatabase(f"sqlite:///{tmp_path}/t.db", read_only=True)
+    kept, paid = rows(database), rows(database, api_usage)
+    assert [row["analyst"] for row in kept] == ["openai"] * 4
+    assert float(sum(row["cost_usd"] for row in paid)) == pytest.approx(model.billed_usd, rel=1e-9)
+    assert sum(row["cost_usd"] for row in kept) == sum(row["cost_usd"] for row in paid)
+    written = text + "".join(str(row) for row in (*kept, *paid, *rows(database, bot_status)))
+    assert KEY not in written and KEY[3:] not in written
+
+
+@pytest.mark.long
+def test_without_an_exchange_the_bot_lives_on_says_so_and_goes_on_with_news(tmp_path):
+    code, text = run_bot(tmp_path, "http://127.0.0.1:9", "round done: half=news", NEWS_INTERVAL_MINUTES="1")
+    assert code == 0, text
+    assert "Charts round failed" in text and "Traceback" not in text
+    (beat,) = rows(TradingDatabase(f"sqlite:///{tmp_path}/t.db", read_only=True), bot_status)
+    assert beat["cycle_finished"] is None and beat["last_error"].startswith("charts:")
