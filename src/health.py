@@ -1,7 +1,7 @@
 """Floor 3, shell: asks whether a service of the suite is well, as the start scripts do.
 
 ``python3 -m src.health rl_bot [PID]`` prints one line and ends 0 only when it is well (1 when it is not, 78 when the
-settings are wrong); ``python3 -m src.health mode`` prints paper, testnet or live.
+settings are wrong); ``python3 -m src.health mode`` prints paper, testnet or live, and ``is-paper`` ends 0 or 1.
 """
 
 import http.client
@@ -110,17 +110,17 @@ def service_health(settings: Settings, name: str, pid: int | None = None) -> Hea
 def main(arguments: list[str]) -> int:
     """Answer one question of the start scripts; return the exit code."""
     question, pid = (arguments[0] if arguments else ""), (int(arguments[1]) if arguments[1:] else None)
-    if question not in _SERVICES and question != "mode":
-        print(f"Usage: python3 -m src.health mode | {' | '.join(_SERVICES)} [PID]", file=sys.stderr)
+    if question not in _SERVICES and question not in {"mode", "is-paper"}:
+        print(f"Usage: python3 -m src.health mode | is-paper | {' | '.join(_SERVICES)} [PID]", file=sys.stderr)
         return 2
     try:
         settings = Settings.load()
     except SettingsError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 78
-    if question == "mode":
+    if question in {"mode", "is-paper"}:
         print(settings.mode)
-        return 0
+        return 0 if question == "mode" or settings.mode == "paper" else 1
     health = service_health(settings, question, pid)
     print(health.reason)
     return 0 if health.well else 1

@@ -125,6 +125,11 @@ def test_nobody_and_somebody_who_says_nothing_are_not_well(monkeypatch):
 def test_the_command_says_mode_usage_and_wrong_settings(monkeypatch, capsys):
     monkeypatch.setenv("TRADING_MODE", "paper")
     assert (main(["mode"]), capsys.readouterr().out) == (0, "paper\n")
+    assert main(["is-paper"]) == 0
+    monkeypatch.setenv("TRADING_MODE", "testnet")
+    monkeypatch.setenv("BINANCE_API_KEY", "k" * 64)
+    monkeypatch.setenv("BINANCE_SECRET_KEY", "s" * 64)
+    assert main(["is-paper"]) == 1
     assert main(["nonsense"]) == 2
     monkeypatch.setenv("LEVERAGE", "900")
     assert main(["mode"]) == 78
