@@ -4,6 +4,7 @@ Import it in a process that may be large: it costs a second and some 90 MB.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -67,23 +68,25 @@ def draw_chart(view: ChartView, marks: ChartMarks | None = None, layout: ChartLa
     marks, layout = marks or ChartMarks(), layout or ChartLayout()
     frame = _frame(view)
     added = [*_overlay_plots(view, layout), *_panel_plots(view, layout), *_trade_plots(view, marks.trades)]
-    figure, axes = mpf.plot(
-        frame,
-        type="candle",
-        style=_style(),
-        addplot=added,
-        volume="volume" in layout.panels,
-        volume_panel=_panel("volume", layout),
-        volume_exponent=0,  # true figures on the axis, not thousands that only its name would explain
-        panel_ratios=(5.0, *(1.25 for _ in layout.panels)),
-        figsize=(layout.width / _DPI, layout.height / _DPI),
-        datetime_format="%d %b %H:%M",
-        xrotation=0,
-        ylim=_price_limits(view, marks),
-        scale_padding={"left": 0.08, "right": 0.85, "top": 0.42, "bottom": 0.42},
-        returnfig=True,
-        warn_too_much_data=10_000,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of an axis that is flat, as where nothing was traded
+        figure, axes = mpf.plot(
+            frame,
+            type="candle",
+            style=_style(),
+            addplot=added,
+            volume="volume" in layout.panels,
+            volume_panel=_panel("volume", layout),
+            volume_exponent=0,  # true figures on the axis, not thousands that only its name would explain
+            panel_ratios=(5.0, *(1.25 for _ in layout.panels)),
+            figsize=(layout.width / _DPI, layout.height / _DPI),
+            datetime_format="%d %b %H:%M",
+            xrotation=0,
+            ylim=_price_limits(view, marks),
+            scale_padding={"left": 0.08, "right": 0.85, "top": 0.42, "bottom": 0.42},
+            returnfig=True,
+            warn_too_much_data=10_000,
+        )
     try:
         _label(axes, view, marks, layout)
         return _png(figure)

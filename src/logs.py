@@ -39,6 +39,7 @@ _NOISY_LIBRARIES = (
     "waitress",
     "matplotlib",
     "httpx",
+    "httpx2",
     "httpcore",
 )
 
