@@ -102,7 +102,7 @@ class ChartAnalysisBot:
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
-        self._sign_of_life("starting")
+        self._sign_of_life("connecting")
         self._learn_the_time()
         self._beat = replace(self._beat, started_at=utc_text(self._clock.now_ms()))
         notify_manager("READY=1")
