@@ -39,6 +39,11 @@ class BreakerState:
         """Whether entries are blocked."""
         return self.status is BreakerStatus.TRIPPED
 
+    @property
+    def counted_from_ms(self) -> int:
+        """The instant from which losses count; a database's first state was set by no market's clock, so all do."""
+        return 0 if self.trigger == "start" else self.since_ms
+
 
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:

@@ -93,7 +93,7 @@ class RiskDesk:
         """Take over what looks that were left out would have found: the slow mean, and the highest equity or None."""
         self._usual_volatility = usual_volatility
         if highest_equity is not None:
-            self._journal.peak_equity(highest_equity, self._journal.breaker().since_ms)
+            self._journal.peak_equity(highest_equity, self._journal.breaker().counted_from_ms)
 
     def note_exchange_error(self) -> None:
         """Count a failure of the exchange."""
@@ -143,11 +143,12 @@ class RiskDesk:
     def _figures(self, state: BreakerState, account: Account, indicators: Indicators | None) -> RiskFigures:
         """Return what the breaker looks at, counted from the instant it was last armed."""
         now = self._clock.now_ms()
-        if self._figures_are_old or state.since_ms != self._armed_ms:
-            self._losses = self._count_losses(state.since_ms)
+        since_ms = state.counted_from_ms
+        if self._figures_are_old or since_ms != self._armed_ms:
+            self._losses = self._count_losses(since_ms)
             self._figures_are_old = False
-            self._armed_ms = state.since_ms
-        peak = self._journal.peak_equity(account.equity, state.since_ms)
+            self._armed_ms = since_ms
+        peak = self._journal.peak_equity(account.equity, since_ms)
         return RiskFigures(
             consecutive_losses=self._losses[0],
             loss_rate=self._losses[1],

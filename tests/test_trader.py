@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from src.circuit_breaker_state import BreakerLimits, BreakerStatus
+from src.circuit_breaker_state import BreakerLimits, BreakerStatus, born
 from src.core.clock import utc_day
 from src.core.portfolio import Direction
 from src.decision import DecisionRules, Verdict
 from src.risk_desk import RiskDesk
 from src.rl_model import Action, QLearningAgent, Recommendation
 from src.trader import IndicatorFold, Trader
-from tests.world import SYMBOL, World, path, walk
+from tests.world import START_MS, SYMBOL, World, path, walk
 
 MINUTE_MS = 60_000
 
@@ -186,8 +186,10 @@ def test_a_tripped_breaker_stops_entries_and_not_exits():
     assert world.inner.account().positions == ()
 
 
-def test_losses_in_a_row_trip_the_breaker():
+@pytest.mark.parametrize("born_ms", [START_MS, START_MS + 100_000_000_000])
+def test_losses_in_a_row_trip_the_breaker_whenever_the_database_was_made(born_ms):
     world = World(walk(2_000, seed=5, step_bps=3.0))
+    world.journal.breaker_state = born(born_ms)
     trader, agent = trader_of(world, max_consecutive_losses=2, max_drawdown_share=0.9)
     minute = 300
     while not world.journal.breaker().tripped and minute < 1_900:
