@@ -76,9 +76,9 @@ def comparison_rows(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
         ("return", share(facts["return_share"]), share(hold["return_share"]), share(0.0)),
         ("Sharpe, daily equity", ratio(facts["sharpe"]), ratio(hold["sharpe"]), "-"),
         ("Sortino, daily equity", ratio(facts["sortino"]), "-", "-"),
-        ("deepest drawdown", share(facts["max_drawdown_share"]), share(hold["max_drawdown_share"]), share(0.0)),
+        ("deepest drawdown", part(facts["max_drawdown_share"]), part(hold["max_drawdown_share"]), "0 %"),
         ("trades", f"{trades['trades']:,}", "1", "0"),
-        ("won", share(trades["win_rate"]), "-", "-"),
+        ("won", part(trades["win_rate"]), "-", "-"),
         ("profit factor", number(trades["profit_factor"]), "-", "-"),
         ("average win, USDT", number(trades["average_win"]), "-", "-"),
         ("average loss, USDT", number(trades["average_loss"]), "-", "-"),
@@ -99,8 +99,13 @@ def compare_page(reports: Sequence[Mapping[str, Any]]) -> str:
 
 
 def share(value: float | None) -> str:
-    """Return a share as percent, ``-`` where it is unknown."""
+    """Return a gain or loss as percent with its sign, ``-`` where it is unknown."""
     return "-" if value is None else f"{value:+.2%}" if value else "0 %"
+
+
+def part(value: float | None) -> str:
+    """Return a part of a whole as percent, ``-`` where it is unknown."""
+    return "-" if value is None else f"{value:.2%}"
 
 
 def number(value: float | None) -> str:
@@ -149,7 +154,7 @@ def _cost_rows(costs: Mapping[str, float]) -> list[tuple[str, ...]]:
 
 def _reasons(reasons: Mapping[str, Mapping[str, float]]) -> str:
     rows = [
-        (reason.replace("_", " "), f"{each['trades']:,}", share(each["win_rate"]), number(each["pnl"]))
+        (reason.replace("_", " "), f"{each['trades']:,}", part(each["win_rate"]), number(each["pnl"]))
         for reason, each in reasons.items()
     ]
     return _table(("reason", "trades", "won", "USDT"), rows)
@@ -163,8 +168,10 @@ def _rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _cell(column: str, value: Any) -> str:
-    if column in ("return_share", "win_rate"):
+    if column == "return_share":
         return share(value)
+    if column == "win_rate":
+        return part(value)
     return number(value) if isinstance(value, float) else str(value)
 
 

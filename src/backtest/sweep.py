@@ -22,11 +22,11 @@ from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.kernel import Deal, Series, simulate
 from src.backtest.series import figures_of, make_series
 from src.backtest.setup import Setup
-from src.backtest.training import copy_of
 from src.backtest.variants import Variant, label, varied
 from src.core.clock import DAY_MS
 from src.core.errors import SettingsError
 from src.core.metrics import daily_returns, drawdown
+from src.decision_rules import DecisionRules
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent
 
@@ -51,7 +51,8 @@ class Sweep:
     Args:
         candles: with at least 1,000 before ``from_ms``.
         setup: what is not varied.
-        agent: gives its advice in all variants, learning from ``from_ms`` on; it is not changed.
+        taught: returns an agent for a variant's rules (its interval, shorts or not), taught by what was before
+            ``from_ms``; it learns on from there, the same way in all variants that perceive alike.
         from_ms: first turn at or after it.
         to_ms: no turn at or after it.
         funding: rates by settlement instant.
@@ -61,7 +62,7 @@ class Sweep:
         self,
         candles: Candles,
         setup: Setup,
-        agent: QLearningAgent,
+        taught: Callable[[DecisionRules], QLearningAgent],
         from_ms: int,
         to_ms: int,
         funding: Mapping[int, float] | None = None,
@@ -69,7 +70,7 @@ class Sweep:
         self._candles = candles.between(0, to_ms)
         self._first = max(int(np.searchsorted(candles.open_ms, from_ms)) - 1, LEAST_WARM_UP - 1)
         self._setup = setup
-        self._agent = agent
+        self._taught = taught
         self._funding = funding
         self._series: dict[Perception, Series] = {}
 
@@ -107,11 +108,8 @@ class Sweep:
         """Return what the kernel runs over for a variant, made at the first call for all that perceive alike."""
         key = perception(setup)
         if key not in self._series:
-            agent = copy_of(self._agent)
-            agent.allow_short = setup.rules.allow_short
-            self._series[key] = make_series(
-                self._candles, agent, self._first, self._funding, (), self._setup.listed.funding_ms, setup.rules
-            )
+            agent, every_ms = self._taught(setup.rules), self._setup.listed.funding_ms
+            self._series[key] = make_series(self._candles, agent, self._first, self._funding, (), every_ms, setup.rules)
         return self._series[key]
 
     def _finished(self, jobs: list[Job], workers: int, ray: str) -> Iterator[list[Row]]:
@@ -169,8 +167,9 @@ class Sweep:
         return {row["variant"]: row for row in rows[1:]}
 
     def _fingerprint(self) -> str:
+        agent = self._taught(self._setup.rules)
         digest = hashlib.sha256(repr((asdict(self._setup), self._first)).encode())
-        for column in (self._candles.open_ms, self._candles.close, self._agent.value, self._agent.visits):
+        for column in (self._candles.open_ms, self._candles.close, agent.value, agent.visits):
             digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
 

@@ -7,6 +7,9 @@ import numpy as np
 
 from src.backtest.compiled import compiled
 from src.backtest.pipeline import Pipeline, fold_block
+from src.backtest.slow_past import longer
+from src.core.clock import MINUTE_MS
+from src.core.market import INTERVAL_MS
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent, Training
 from src.rl_table import learn_pass
@@ -16,10 +19,13 @@ PASSES = 2
 
 
 def teach_past(agent: QLearningAgent, candles: Candles, passes: int = PASSES) -> int:
-    """Let the agent learn from candles ``passes`` times over; return the lessons of one time.
+    """Let the agent learn from one-minute candles ``passes`` times over; return the lessons of one time.
 
-    What regime the market's context showed is not known of the past, so each lesson is given for all of them.
+    It learns on candles of its own interval, made of the minutes. What regime the market's context showed is not known
+    of the past, so each lesson is given for all of them.
     """
+    interval_ms = INTERVAL_MS[agent.candle_interval]
+    candles = candles if interval_ms == MINUTE_MS else longer(candles, interval_ms)
     returns = np.zeros(len(candles))
     returns[:-1] = candles.close[1:] / candles.close[:-1] - 1.0
     lessons = 0

@@ -16,6 +16,7 @@ from src.backtest.variants import Variant, label, varied
 from src.core.clock import DAY_MS, MINUTE_MS
 from src.core.errors import DataRefused
 from src.core.market import MarketContext
+from src.decision_rules import DecisionRules
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent
 
@@ -44,7 +45,7 @@ class WalkForward:
 def walk_forward(
     candles: Candles,
     setup: Setup,
-    new_agent: Callable[[], QLearningAgent],
+    new_agent: Callable[[DecisionRules], QLearningAgent],
     from_ms: int,
     to_ms: int,
     *,
@@ -61,7 +62,7 @@ def walk_forward(
     Args:
         candles: from ``train_days`` before ``from_ms`` on, and 1,000 more to warm up with.
         setup: pair, rules, limits, costs; the balance is carried from fold to fold.
-        new_agent: makes an untaught agent for each fold.
+        new_agent: makes an untaught agent for rules (their interval, shorts or not).
         from_ms: first out-of-sample instant; ``to_ms`` is behind the last.
         to_ms: see ``from_ms``.
         train_days: length of the window that is learnt from.
@@ -88,10 +89,9 @@ def walk_forward(
         train_ms = start_ms - train_days * DAY_MS
         known = candles.between(train_ms - LEAST_WARM_UP * MINUTE_MS, start_ms)
         chosen = _best(known, setup, new_agent, train_ms, start_ms, variants, funding)
-        agent = new_agent()
-        agent.allow_short = varied(setup, chosen).rules.allow_short
-        teach_past(agent, known)
         here = replace(varied(setup, chosen), balance=balance)
+        agent = new_agent(here.rules)
+        teach_past(agent, known)
         seen = candles.between(train_ms, end_ms + MINUTE_MS)
         outcome = run_backtest(
             seen, here, agent, from_ms=start_ms, to_ms=end_ms, funding=funding, contexts=contexts, stop=stop
@@ -110,7 +110,7 @@ def walk_forward(
 def _best(
     known: Candles,
     setup: Setup,
-    new_agent: Callable[[], QLearningAgent],
+    new_agent: Callable[[DecisionRules], QLearningAgent],
     train_ms: int,
     start_ms: int,
     variants: Sequence[Variant],
@@ -120,9 +120,14 @@ def _best(
     if len(variants) < 2:
         return variants[0] if variants else ()
     middle_ms = (train_ms + start_ms) // 2
-    agent = new_agent()
-    teach_past(agent, known.between(train_ms - LEAST_WARM_UP * MINUTE_MS, middle_ms))
-    ranked = Sweep(known, setup, agent, middle_ms, start_ms, funding).run(variants).rows
+    taught = known.between(train_ms - LEAST_WARM_UP * MINUTE_MS, middle_ms)
+
+    def taught_agent(rules: DecisionRules) -> QLearningAgent:
+        agent = new_agent(rules)
+        teach_past(agent, taught)
+        return agent
+
+    ranked = Sweep(known, setup, taught_agent, middle_ms, start_ms, funding).run(variants).rows
     by_label = {label(each): each for each in variants}
     return by_label[ranked[0]["variant"]]
 

@@ -1,0 +1,223 @@
+"""Floor 4, wing: the command ``python3 -m src.backtest``: run, compare, sweep, walk-forward.
+
+Exit codes: 0 done, 2 wrong arguments, 65 bad data or model, 73 cannot write, 78 wrong settings, 130 broken off (a sweep
+goes on from there when it is started again).
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from src.backtest.deflated import Deflated
+from src.backtest.engine import run_backtest
+from src.backtest.options import Past, agent_maker, past_of, setup_of, taught_agent
+from src.backtest.page import comparison_rows, number, part, share
+from src.backtest.reports import folds_as_json, read_summary, report_folder, write_comparison, write_report, write_sweep
+from src.backtest.setup import BreakerPolicy, Setup
+from src.backtest.sweep import Sweep, SweepResult
+from src.backtest.variants import Variant, parse_grid, variants
+from src.backtest.walk_forward import Fold, walk_forward
+from src.core.clock import monotonic_s, utc_text
+from src.core.errors import SettingsError, SuiteError
+from src.settings import PROJECT_ROOT, Settings
+
+_SHOWN = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; return its exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    logging.disable(logging.CRITICAL)  # the trader's lines speak of a time long past
+    wish = _parser().parse_args(arguments)
+    try:
+        wish.deed(wish)
+    except SettingsError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return 78
+    except SuiteError as error:
+        print(error, file=sys.stderr)
+        return 65
+    except OSError as error:
+        print(f"Cannot write {error.filename}: {error.strerror}.", file=sys.stderr)
+        return 73
+    except KeyboardInterrupt:
+        print("Broken off.", file=sys.stderr)
+        return 130
+    finally:
+        logging.disable(logging.NOTSET)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m src.backtest", description="Backtests with the live trader.")
+    parser.add_argument("--reports", type=Path, default=PROJECT_ROOT / "reports", help="folder of reports (reports/)")
+    deeds = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = deeds.add_parser("run", help="one run of the exact path, with a report")
+    _add_market(run)
+    run.add_argument("--every-turn", action="store_true", help="take each turn with the trader itself (slow, the same)")
+    run.set_defaults(deed=_run)
+    compare = deeds.add_parser("compare", help="several reports side by side")
+    compare.add_argument("names", nargs="+", help="names of reports")
+    compare.add_argument("--name", default="comparison", help="name of the page's folder")
+    compare.set_defaults(deed=_compare)
+    sweep = deeds.add_parser("sweep", help="many variants with the fast kernel")
+    _add_market(sweep)
+    _add_grid(sweep)
+    sweep.add_argument("--workers", type=int, default=0, help="threads (default: one for each core)")
+    sweep.add_argument("--ray", default="", metavar="ADDRESS", help="run on a Ray cluster")
+    sweep.set_defaults(deed=_sweep)
+    walk = deeds.add_parser("walk-forward", help="rolling training, reported out of sample only")
+    _add_market(walk)
+    _add_grid(walk)
+    walk.add_argument("--test-days", type=int, default=30, help="days traded after each training")
+    walk.set_defaults(deed=_walk_forward)
+    return parser
+
+
+def _add_market(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--pair", default="BTCUSDT", help="contract (default: BTCUSDT)")
+    add("--from", dest="from_text", default="", metavar="YYYY-MM[-DD]", help="first month or day of trading")
+    add("--to", dest="to_text", default="", metavar="YYYY-MM[-DD]", help="last one")
+    add("--rules", default="", help="a set of rules in config/rules, to the letter (default: as .env says)")
+    add("--model", type=Path, help="the agent's file (default: taught by the days before --from)")
+    add("--train-days", type=int, default=30, help="days before --from that teach an agent without a file")
+    add("--name", default="", help="name of the report")
+    add("--data", type=Path, default=PROJECT_ROOT / "data", help="folder of the market data (default: data/)")
+    add("--candles", type=Path, nargs="+", help="files of candles in place of the store")
+    add("--funding", type=Path, help="a file of funding rates in place of the store")
+    add("--balance", default="10000", help="USDT at the start")
+    add("--taker-fee", default="0.0005", metavar="SHARE", help="fee of a market order as a share of its notional")
+    add("--breaker", default="next_day", choices=list(BreakerPolicy), help="what becomes of a tripped circuit breaker")
+    add("--exploration", type=float, default=0.0, metavar="SHARE", help="share of instants at which the agent tries")
+
+
+def _add_grid(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--grid", action="append", default=[], metavar="NAME=A,B", help="a figure and its values")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="so many of the combinations, by chance")
+    parser.add_argument("--seed", type=int, default=7, help="of that chance")
+
+
+def _run(wish: argparse.Namespace) -> None:
+    settings = Settings.load()
+    setup, past = setup_of(wish, settings), past_of(wish)
+    agent = taught_agent(wish, past, agent_maker(wish, setup, settings), setup.rules)
+    began_s, span = monotonic_s(), past.span
+    outcome = run_backtest(
+        past.candles, setup, agent, from_ms=span.from_ms, to_ms=span.to_ms, funding=past.funding,
+        every_turn=wish.every_turn,
+    )  # fmt: skip
+    took_s = monotonic_s() - began_s
+    folder = report_folder(wish.reports, wish.name or _default_name(setup, past))
+    facts = write_report(folder, outcome, setup, past.candles)
+    _show(("", setup.rules.name, "buy and hold", "always flat"), comparison_rows(facts))
+    print(f"{len(outcome.instants):,} candles in {took_s:.1f} s; report: {folder / 'index.html'}")
+
+
+def _compare(wish: argparse.Namespace) -> None:
+    reports = [read_summary(report_folder(wish.reports, name)) for name in wish.names]
+    path = write_comparison(report_folder(wish.reports, wish.name), reports)
+    columns = [comparison_rows(each) for each in reports]
+    rows = [(row[0], *(column[place][1] for column in columns)) for place, row in enumerate(columns[0])]
+    _show(("", *(str(each["name"]) for each in reports)), rows)
+    print(f"page: {path}")
+
+
+def _sweep(wish: argparse.Namespace) -> None:
+    settings = Settings.load()
+    tried = _variants(wish)
+    setup, past = setup_of(wish, settings), past_of(wish)
+    new_agent = agent_maker(wish, setup, settings)
+    sweep = Sweep(
+        past.candles, setup, lambda rules: taught_agent(wish, past, new_agent, rules), past.span.from_ms,
+        past.span.to_ms, past.funding,
+    )  # fmt: skip
+    folder = report_folder(wish.reports, wish.name or f"sweep-{_default_name(setup, past)}")
+    began_s = monotonic_s()
+    with _bar("variants", len(tried)) as done:
+        result = sweep.run(tried, folder / "sweep.jsonl", wish.workers, wish.ray, done)
+    write_sweep(folder, result)
+    _show_ranking(result)
+    print(f"{_of_luck(result.deflated)} {monotonic_s() - began_s:.1f} s; ranking: {folder / 'ranking.csv'}")
+
+
+def _walk_forward(wish: argparse.Namespace) -> None:
+    settings = Settings.load()
+    tried = _variants(wish) if wish.grid else []
+    setup, past = setup_of(wish, settings), past_of(wish)
+    if wish.model:
+        raise SettingsError(("walk-forward teaches its own agents; leave --model out.",))
+
+    def told(fold: Fold) -> None:
+        days = f"{utc_text(fold.test_ms)[:10]} .. {utc_text(fold.end_ms)[:10]}"
+        print(f"{days}  {share(fold.return_share):>8}  {fold.trades:4} trades  {fold.chosen}")
+
+    walked = walk_forward(
+        past.candles, setup, agent_maker(wish, setup, settings), past.span.from_ms, past.span.to_ms,
+        train_days=wish.train_days, test_days=wish.test_days, variants=tried, funding=past.funding, progress=told,
+    )  # fmt: skip
+    folder = report_folder(wish.reports, wish.name or f"walk-{_default_name(setup, past)}")
+    more = {"folds": folds_as_json(walked.folds), "variants_tried": max(len(tried), 1)}
+    facts = write_report(folder, walked.outcome, setup, past.candles, more)
+    _show(("", f"{setup.rules.name}, out of sample", "buy and hold", "always flat"), comparison_rows(facts))
+    print(f"{max(len(tried), 1)} variants tried in each of {len(walked.folds)} folds; report: {folder / 'index.html'}")
+
+
+def _variants(wish: argparse.Namespace) -> list[Variant]:
+    if not wish.grid:
+        raise SettingsError(("A sweep needs something to vary, for example --grid min_signal_strength=2,3,4.",))
+    return variants(parse_grid(wish.grid), wish.random, wish.seed)
+
+
+def _default_name(setup: Setup, past: Past) -> str:
+    first, last = utc_text(past.span.from_ms)[:10], utc_text(past.span.to_ms - 1)[:10]
+    return f"{setup.symbol}-{setup.rules.name}-{first}-{last}"
+
+
+def _of_luck(found: Deflated) -> str:
+    if found.probability is None or found.best is None or found.luck is None:
+        return f"{found.tried:,} variants tried; too few days to judge the best of them."
+    return (
+        f"{found.tried:,} variants tried: the best has a daily Sharpe ratio of {found.best:.3f}, luck alone would "
+        f"reach {found.luck:.3f}; deflated Sharpe ratio {found.probability:.2f}."
+    )
+
+
+def _show_ranking(result: SweepResult) -> None:
+    rows = [
+        (
+            row["variant"], share(row["return_share"]), f"{row['daily_sharpe']:.3f}", part(row["max_drawdown_share"]),
+            f"{row['trades']:,}", number(row["fees"]),
+        )
+        for row in result.rows[:_SHOWN]
+    ]  # fmt: skip
+    _show(("variant", "return", "daily Sharpe", "drawdown", "trades", "fees"), rows)
+
+
+def _show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar, where there is a terminal; yield a function that takes the number done."""
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda done: bars.update(task, completed=done)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

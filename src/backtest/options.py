@@ -1,0 +1,179 @@
+"""Floor 4, wing: turns the command's words into what a backtest needs: span, candles, setup, agent."""
+
+import argparse
+import calendar
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+from src.backtest.engine import LEAST_WARM_UP
+from src.backtest.setup import BreakerPolicy, Setup
+from src.backtest.training import teach_past
+from src.circuit_breaker_state import BreakerLimits
+from src.core.clock import DAY_MS, MINUTE_MS, utc_text
+from src.core.costs import CostRates
+from src.core.errors import DataRefused, SettingsError
+from src.decision_rules import DecisionRules, load_rules
+from src.market_data.coarse import minutes_from
+from src.market_data.columns import Candles
+from src.market_data.files import interval_ms_of, read_candles, read_funding
+from src.market_data.store import MarketStore
+from src.rl_model import QLearningAgent
+from src.rule_book import read_rules
+from src.settings import PROJECT_ROOT, Settings
+
+NewAgent = Callable[[DecisionRules], QLearningAgent]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Turns are taken in ``from_ms <= instant < to_ms``."""
+
+    from_ms: int
+    to_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span."""
+
+    candles: Candles
+    funding: dict[int, float]
+    span: Span
+
+
+def span_of(wish: argparse.Namespace, candles: Candles) -> Span:
+    """Return the span asked for; what is left out begins ``--train-days`` into the candles, or ends with them."""
+    first = int(candles.open_ms[0]) + LEAST_WARM_UP * MINUTE_MS
+    from_ms = first + wish.train_days * DAY_MS if not wish.from_text else _days(wish.from_text)[0]
+    to_ms = int(candles.open_ms[-1]) + MINUTE_MS if not wish.to_text else _days(wish.to_text)[1]
+    if from_ms >= to_ms:
+        raise DataRefused(
+            f"There is nothing between {utc_text(from_ms)[:10]} and {utc_text(to_ms)[:10]}; the candles reach from "
+            f"{utc_text(int(candles.open_ms[0]))[:10]} to {utc_text(int(candles.open_ms[-1]))[:10]}."
+        )
+    return Span(from_ms, to_ms)
+
+
+def _days(text: str) -> tuple[int, int]:
+    """Return the first instant of a day or month, and the first one after it."""
+    try:
+        first = date.fromisoformat(text if len(text) > 7 else f"{text}-01")
+    except ValueError as error:
+        raise SettingsError((f"{text!r} is no date; write YYYY-MM or YYYY-MM-DD.",)) from error
+    length = 1 if len(text) > 7 else calendar.monthrange(first.year, first.month)[1]
+    return _instant(first), _instant(first + timedelta(days=length))
+
+
+def _instant(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000
+
+
+def past_of(wish: argparse.Namespace) -> Past:
+    """Return the candles and funding rates named by ``--candles`` and ``--funding``, else those of the store.
+
+    Raises:
+        DataRefused: none, damaged, or too few before the span.
+    """
+    store = MarketStore(wish.data)
+    candles = _from_files(wish.candles) if wish.candles else store.candles(wish.pair)
+    funding = store.funding(wish.pair)
+    if wish.funding:
+        read = read_funding(wish.funding)
+        funding = dict(zip(read.time_ms.tolist(), read.rate.tolist(), strict=True))
+    if len(candles) <= LEAST_WARM_UP:
+        raise DataRefused(
+            f"A backtest needs more than {LEAST_WARM_UP:,} one-minute candles; here are {len(candles):,}."
+        )
+    span = span_of(wish, candles)
+    least_ms = span.from_ms - (wish.train_days * DAY_MS + 2 * LEAST_WARM_UP * MINUTE_MS)
+    return Past(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span)
+
+
+def _from_files(paths: list[Path]) -> Candles:
+    """Join files in time's order; coarser candles become minutes that go through their four prices."""
+    parts = [read_candles(path) for path in paths]
+    fine = sorted((minutes_from(part, interval_ms_of(part)) for part in parts), key=lambda part: int(part.open_ms[0]))
+    for earlier, later in pairwise(fine):
+        if later.open_ms[0] <= earlier.open_ms[-1]:
+            raise DataRefused(f"Two files both hold {utc_text(int(later.open_ms[0]))}; leave one out.")
+    return Candles.joined(fine)
+
+
+def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
+    """Return the setup: the settings' account, limits and breaker, and the rules named (else the settings')."""
+    return Setup(
+        symbol=wish.pair,
+        rules=named_rules(wish.rules) if wish.rules else read_rules(settings),
+        limits=settings.risk_limits,
+        breaker=breaker_of(settings),
+        breaker_policy=BreakerPolicy(wish.breaker),
+        balance=Decimal(wish.balance),
+        taker_share=Decimal(wish.taker_fee),
+        margin_type=settings.margin_type,
+    )
+
+
+def named_rules(name: str) -> DecisionRules:
+    """Return a set of rules to the letter of its file; raises ``SettingsError`` where it is missing or wrong."""
+    folder = PROJECT_ROOT / "config" / "rules"
+    path = folder / f"{name}.toml"
+    if "/" in name or not path.is_file():
+        known = ", ".join(sorted(each.stem for each in folder.glob("*.toml")))
+        raise SettingsError((f"There are no rules named {name!r}; known are {known}.",))
+    try:
+        return load_rules(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError((f"The rules {path.name} cannot be used: {error}.",)) from error
+
+
+def breaker_of(settings: Settings) -> BreakerLimits:
+    """Return the circuit breaker's limits as set."""
+    return BreakerLimits(
+        max_consecutive_losses=settings.breaker_max_consecutive_losses,
+        max_drawdown_share=float(settings.breaker_max_drawdown_percentage),
+        max_loss_rate=settings.breaker_max_loss_rate,
+        loss_rate_trades=settings.breaker_loss_rate_trades,
+        max_exchange_errors=settings.breaker_max_exchange_errors,
+        error_window_s=int(settings.breaker_error_window_s),
+        max_stale_s=settings.breaker_max_stale_s,
+        max_volatility_ratio=settings.breaker_volatility_jump,
+    )
+
+
+def agent_maker(wish: argparse.Namespace, setup: Setup, settings: Settings) -> NewAgent:
+    """Return what makes an untaught agent for rules, with the account's costs."""
+    costs = CostRates(taker_share=setup.taker_share, maker_share=setup.maker_share)
+
+    def new_agent(rules: DecisionRules) -> QLearningAgent:
+        return QLearningAgent(
+            one_way_cost_share=costs.one_way_share,
+            allow_short=rules.allow_short,
+            exploration_rate=wish.exploration,
+            seed=settings.random_seed,
+            candle_interval=rules.candle_interval,
+        )
+
+    return new_agent
+
+
+def taught_agent(wish: argparse.Namespace, past: Past, new_agent: NewAgent, rules: DecisionRules) -> QLearningAgent:
+    """Return the agent of ``--model``, else one taught by the candles before the span: nothing in it is known to it.
+
+    Raises:
+        ModelRefused: the file cannot be used.
+        SettingsError: it was trained for other candles than the rules look at.
+    """
+    if wish.model:
+        agent = QLearningAgent.load(wish.model, wish.exploration)
+        if agent.candle_interval != rules.candle_interval or agent.allow_short != rules.allow_short:
+            raise SettingsError((f"{wish.model} was trained for other candles or sides than {rules.name} asks for.",))
+        return agent
+    agent = new_agent(rules)
+    before = past.candles.between(0, past.span.from_ms)
+    if len(before) > LEAST_WARM_UP:
+        teach_past(agent, before)
+    return agent
