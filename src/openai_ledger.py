@@ -115,8 +115,8 @@ class UsageLedger:
         )
         try:
             self._database.write(lambda connection: connection.execute(change))
-        except StoreUnavailable as error:
-            log.warning("call not booked yet: reason=%s", error)
+        except StoreUnavailable as away:
+            log.warning("call not booked yet: reason=%s", away)
             self._database.write_later(lambda connection: connection.execute(change))
 
     def _refuse_hopeless(self, connection: Connection, model: str) -> None:

@@ -346,6 +346,7 @@ def test_an_errand_that_fails_dies_or_hangs_is_one_failure_and_the_next_one_work
     assert child.ask({"errand": "x"}, 10, stop)["ok"]
 
 
+@pytest.mark.long
 def test_a_stop_waits_two_seconds_for_the_child_and_no_longer(child):
     stop = threading.Event()
     child.ask({"errand": "x"}, 10, stop)
