@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -39,7 +40,8 @@ def open_engines(url: URL, read_only: bool) -> tuple[Engine, Engine]:
     Raises:
         StoreUnwritable: the file cannot be made, or made private.
     """
-    options: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False, ensure_ascii=False)}
+    words = partial(json.dumps, allow_nan=False, ensure_ascii=False)
+    options: dict[str, Any] = {"json_serializer": words, "json_deserializer": orjson.loads}
     if url.get_backend_name() != "sqlite":
         engine = create_engine(url, pool_pre_ping=True, **options)
         return engine, engine

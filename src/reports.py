@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, func, or_, select
 
 from src.circuit_breaker_state import BreakerState, from_events
 from src.core.clock import DAY_MS, instant_of, utc_day, utc_text
@@ -185,14 +185,8 @@ class Reports:
             days = self.daily_equity(scope, since_ms)
             points = [(row["day"], row["end_equity"]) for row in days if row["end_equity"] is not None]
         else:
-            column = account_balance.c
-            query = (
-                select(column.timestamp, column.equity)
-                .where(*scope.account.conditions(account_balance), column.timestamp >= utc_text(since_ms))
-                .order_by(column.timestamp, column.id)
-            )
             with self._database.read() as connection:
-                points = [(row.timestamp, row.equity) for row in connection.execute(query)]
+                points = _balance_points(connection, scope.account, utc_text(since_ms), most)
         step = max(1, len(points) // most)
         return points[:-1:step] + points[-1:]
 
@@ -306,6 +300,20 @@ class Reports:
     def _first(self, query: Select[Any]) -> dict[str, Any] | None:
         with self._database.read() as connection:
             return _first(connection, query)
+
+
+def _balance_points(connection: Connection, scope: Scope, since: str, most: int) -> list[tuple[str, Decimal]]:
+    """About ``most`` equities, oldest first, the first and the last always; chosen by their ids in the database."""
+    column = account_balance.c
+    wanted = [*scope.conditions(account_balance), column.timestamp >= since]
+    step = max(1, connection.execute(select(func.count()).where(*wanted)).scalar_one() // most)
+    some = select(column.timestamp, column.equity).where(*wanted).order_by(column.timestamp, column.id)
+    if step > 1:
+        oldest = select(column.id).where(*wanted).order_by(column.timestamp, column.id).limit(1)
+        newest = select(column.id).where(*wanted).order_by(column.timestamp.desc(), column.id.desc()).limit(1)
+        ends = (oldest.scalar_subquery(), newest.scalar_subquery())
+        some = some.where(or_(column.id % step == 0, column.id.in_(ends)))
+    return [(row.timestamp, row.equity) for row in connection.execute(some)]
 
 
 def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.indicators import Indicators
 
-REVISION = "0002"  # the newest file of migrations/versions; a test holds the two together
+REVISION = "0003"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
@@ -116,7 +116,14 @@ def _newest_first(table: str, *keys: str, and_so: tuple[str, ...] = ()) -> list[
     ``and_so`` are columns by which an index drops rows before it looks them up.
     """
     leads: list[tuple[str, ...]] = [(), *((key,) for key in keys)]
-    return [Index(f"ix_{table}_{'_'.join((*lead, 'time'))}", *lead, "timestamp", "id", *and_so) for lead in leads]
+    return [
+        Index(
+            f"ix_{table}_{'_'.join((*lead, 'time'))}",
+            *(*lead, "timestamp", "id"),
+            *(each for each in and_so if each not in lead),
+        )
+        for lead in leads
+    ]
 
 
 signals = Table(
@@ -147,7 +154,11 @@ signals = Table(
     _money("pnl_unrealized"),
     Column("cycle_ms", Float),
     Column("context_id", BigInteger),
-    *_newest_first("signals", "symbol", "bot_id", "signal_type", "strength", "acted"),
+    *_newest_first(
+        "signals",
+        *("symbol", "bot_id", "signal_type", "strength", "acted"),
+        and_so=("mode", "world", "symbol", "signal_type", "strength", "acted"),
+    ),
     Index("ix_signals_client_id", "client_id"),
 )
 
@@ -180,7 +191,11 @@ trades = Table(
         for name in ("exit_client_id", "stop_client_id", "target_client_id")
     ),
     UniqueConstraint("bot_id", "mode", "world", "entry_client_id"),
-    *_newest_first("trades", "symbol", "bot_id", "status", "side", and_so=("pnl",)),
+    *_newest_first(
+        "trades",
+        *("symbol", "bot_id", "status", "side"),
+        and_so=("mode", "world", "symbol", "status", "side", "pnl"),
+    ),
 )
 
 orders = Table(
