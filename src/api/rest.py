@@ -158,7 +158,7 @@ def _tagged(response: Response, tag: str, operation: Operation) -> Response:
 
 def _tag_the_rest(response: Response) -> Response:
     """Give documents that come from no operation a tag of their content."""
-    if request.method == "GET" and response.status_code == 200 and "ETag" not in response.headers:
+    if request.method in ("GET", "HEAD") and response.status_code == 200 and "ETag" not in response.headers:
         response.add_etag(weak=True)
         response.headers["Cache-Control"] = _NO_COPIES
         response.make_conditional(request)

@@ -8,7 +8,7 @@ from typing import Any
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
 from src.api.door import HEADERS, MOST_BODY
 from src.api.problems import MEDIA_TYPE, document
@@ -35,7 +35,16 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
+class _KeptTask(WSGITask):  # type: ignore[misc]
+    def set_close_on_finish(self) -> None:
+        """Let the connection stay after an answer without a body (304), which ends with its head."""
+        asked = self.request.headers.get("CONNECTION", "").lower()
+        if self.has_body or self.version != "1.1" or asked == "close":
+            super().set_close_on_finish()
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
+    task_class = _KeptTask
     error_task_class = _ProblemTask
 
 

@@ -117,6 +117,11 @@ def _conversion(column: Column[Any]) -> Convert:
     return _as_it_is
 
 
+def _is_float(column: Column[Any]) -> bool:
+    """Most columns are floats that are only rounded: worth no call of their own."""
+    return isinstance(column.type, Float) and column.name not in _PRICES | _QUANTITIES
+
+
 def _type(column: Column[Any]) -> Json:
     kind = column.type
     if _is_id(column):
@@ -139,10 +144,11 @@ class RowShape:
         hidden = _LEFT_OUT | set(leave_out)
         columns = [column for column in table.columns if column.name not in hidden]
         self.names = tuple(column.name for column in columns)
-        self._conversions = tuple((column.name, _conversion(column)) for column in columns)
+        # SQLAlchemy's names are a kind of str of their own, which orjson does not take for a key
+        self._conversions = tuple((str(column.name), _is_float(column), _conversion(column)) for column in columns)
         self.schema: Json = closed(
             {
-                column.name: (nullable if column.nullable else plain)(_type(column), _TOLD.get(column.name, ""))
+                str(column.name): (nullable if column.nullable else plain)(_type(column), _TOLD.get(column.name, ""))
                 for column in columns
             }
         )
@@ -150,7 +156,11 @@ class RowShape:
     def json(self, row: Mapping[str, Any], steps: Mapping[str, Steps]) -> Json:
         """Return the row as it goes into an answer."""
         own = steps.get(row["symbol"], UNKNOWN_STEPS)
-        return {name: None if row[name] is None else convert(row[name], own) for name, convert in self._conversions}
+        return {
+            name: value if value is None else round(value, _PLACES) if is_float else convert(value, own)
+            for name, is_float, convert in self._conversions
+            for value in (row[name],)
+        }
 
 
 def plain(schema: Json, description: str = "") -> Json:

@@ -1,7 +1,6 @@
 """Floor 4, wings: the operations' parameters as JSON Schema, for MCP tools and the page for people."""
 
 from functools import cache
-from typing import Final
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -18,6 +17,3 @@ def input_schema(operation: Operation) -> Json:
     assert plugin.converter is not None
     schema: Json = plugin.converter.schema2jsonschema(operation.parameters())  # type: ignore[no-untyped-call]
     return {"type": "object", "properties": {}, **schema, "additionalProperties": False}
-
-
-TOOL_HINTS: Final = {"openWorldHint": False, "destructiveHint": False, "idempotentHint": True}

@@ -44,6 +44,8 @@ RESOURCES: Final = {  # address, the operation that answers it
     "bot://market-context": BY_NAME["get_market_context"],
     "bot://health": BY_NAME["get_health"],
 }
+TOOL_ROWS: Final = 20
+"""Rows of a list unless more are asked for: a hundred signals would fill an agent's memory with 200 kB."""
 _INVALID_PARAMS = -32602
 _NOT_FOUND = -32002
 
@@ -140,7 +142,8 @@ class Tools:
     def _answer(self, operation: Operation, arguments: dict[str, Any], caller: Caller) -> Json | str:
         """Return the answer, or the sentence that says why there is none."""
         try:
-            asked = operation.parameters().load(arguments, unknown=RAISE)
+            few = {"limit": TOOL_ROWS} if operation.paged else {}
+            asked = operation.parameters().load(few | arguments, unknown=RAISE)
             return operation.body(self._source, asked, caller)
         except ValidationError as error:
             return flat(error.messages_dict)
@@ -155,6 +158,14 @@ def _allowed(caller: Caller) -> Iterable[Operation]:
     return [each for each in OPERATIONS if each.tool and (each.scope == "open" or each.scope in caller.scopes)]
 
 
+def _input_schema(operation: Operation) -> Json:
+    schema = input_schema(operation)
+    if not operation.paged:
+        return schema
+    limit = schema["properties"]["limit"] | {"default": TOOL_ROWS}
+    return schema | {"properties": schema["properties"] | {"limit": limit}}
+
+
 def _tool(operation: Operation) -> types.Tool:
     hints = types.ToolAnnotations(
         title=operation.title,
@@ -167,7 +178,7 @@ def _tool(operation: Operation) -> types.Tool:
         name=operation.name,
         title=operation.title,
         description=operation.description,
-        input_schema=input_schema(operation),
+        input_schema=_input_schema(operation),
         output_schema=operation.body_schema,
         annotations=hints,
     )
