@@ -57,7 +57,7 @@ def submit(store: Store, owner: Owner, wish: Wish, now_ms: int) -> dict[str, Any
         "target": wish.target,
         "actor": wish.actor,
         "origin": wish.origin,
-        "status": WAITING,
+        "status": WAITING if wish.action in ACTIONS else TAKEN,  # what no bot does, its writer does
     }
     return store.write(lambda connection: _submit(connection, row, utc_text(now_ms)))
 
@@ -73,25 +73,6 @@ def _submit(connection: Connection, row: Mapping[str, Any], now: str) -> dict[st
     return dict(connection.execute(insert(control_requests).returning(control_requests), row).mappings().one())
 
 
-def record(store: Store, owner: Owner, wish: Wish, answer: Answer, now_ms: int) -> dict[str, Any]:
-    """Write down a wish that needed no bot together with its answer (a service started, say); return its row."""
-    row = owner.columns(EVERY) | {
-        "timestamp": utc_text(now_ms),
-        "expires_at": utc_text(now_ms),
-        "finished_at": utc_text(now_ms),
-        "request_key": wish.key,
-        "action": wish.action,
-        "target": wish.target,
-        "actor": wish.actor,
-        "origin": wish.origin,
-        "status": answer.status,
-        "answer": answer.words,
-        "state_before": answer.before,
-        "state_after": answer.after,
-    }
-    return store.write(lambda connection: _submit(connection, row, utc_text(now_ms)))
-
-
 def find(store: Store, key: str) -> dict[str, Any] | None:
     """Return the wish of that key, or None."""
     query = select(control_requests).where(control_requests.c.request_key == key)
@@ -104,6 +85,7 @@ def pending(store: Store, bot_id: str) -> list[dict[str, Any]]:
     """Return the bot's wishes without an answer, oldest first."""
     column = control_requests.c
     query = select(control_requests).where(column.bot_id == bot_id, column.status.in_(_PENDING))
+    query = query.where(column.action.in_(ACTIONS))
     with store.read() as connection:
         return [dict(row) for row in connection.execute(query.order_by(column.id)).mappings()]
 

@@ -280,6 +280,11 @@ class Reports:
         with self._database.read() as connection:
             return _rows(connection, select(table).where(table.c.run_id == run_id).order_by(table.c.episode))
 
+    def rows(self, query: Select[Any]) -> list[dict[str, Any]]:
+        """Return the rows of a query that a wing has composed for itself."""
+        with self._database.read() as connection:
+            return _rows(connection, query)
+
     def trouble(self) -> str:
         """Return "" where the database can be read, else in one sentence why not."""
         try:

@@ -1,0 +1,157 @@
+"""Floor 4, wings: the cards about the bots themselves: status, reconciliation, circuit breaker."""
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from src.circuit_breaker_state import BreakerState
+from src.core.clock import instant_of, utc_text
+from src.dashboard.cells import UNKNOWN, Card, Cell, Fact, Row, Table, amount, count, instant, side_word, word, words
+from src.dashboard.look import CHARTS, TRADING, Look
+from src.dashboard.states import Source, age_words
+from src.report_pages import OrderFilter, TradeFilter
+
+_UNSURE: Final = frozenset({"UNKNOWN", "PLANNED"})
+_FILES: Final = {TRADING: "trading_bot", CHARTS: "chart_analysis_bot"}
+
+
+def status(look: Look) -> Card:
+    """Return how the trading bot and the chart bot are, a light for each thing that can fail by itself."""
+    title, beat = "Bot status", look.beat()
+    if beat is None:
+        return Card("status", title, reason=f"Bot {look.bot_id} has never reported to this database.")
+    sources = look.sources
+    facts = (
+        Fact("RL bot", _light(sources["bot"], look.wall_ms)),
+        Fact("Chart bot", _light(sources["charts"], look.wall_ms)),
+        Fact("Trading loop", Cell(f"{beat['phase']}, turn {beat['cycle_no']:,}", raw=str(beat["cycle_no"]))),
+        Fact("Heartbeat", _age(look, look.wall_ms - instant_of(beat["beat_at"]))),
+        Fact("Process", _process(beat)),
+        Fact("Last market data", _exchange_age(look, beat["last_market"], 60.0)),
+        Fact("Last account answer", _exchange_age(look, beat["last_private"], look.limits.account_s)),
+        Fact("Last chart analysis", _analysis_age(look)),
+        Fact("Running for", Cell(age_words((look.now - instant_of(beat["started_at"])) / 1000))),
+        Fact("Clock of the exchange", _clock(look, beat)),
+        Fact("Version", Cell(f"{beat['version']}, settings {beat['config_hash']}")),
+        Fact("Trouble", words(beat["last_error"]) if beat["last_error"] else word("none", "good")),
+    )
+    return Card("status", title, "data", look.turned_ms, look.turn_s, facts=facts)
+
+
+def _light(source: Source, now_ms: int) -> Cell:
+    if source.beat_ms is None:
+        return word("NEVER SEEN", "warn")
+    if source.phase in ("stopped", "stopping"):
+        return word(source.phase.upper(), "bad")
+    return word("DOWN", "bad") if source.is_down(now_ms) else word("RUNNING", "good")
+
+
+def _age(look: Look, age_ms: float) -> Cell:
+    return Cell(f"{age_words(age_ms / 1000)} ago", "age", raw=utc_text(round(look.wall_ms - age_ms)))
+
+
+def _exchange_age(look: Look, moment: str | None, most_s: float) -> Cell:
+    seen = look.wall_of(moment)
+    if seen is None:
+        return UNKNOWN
+    late = look.now - instant_of(moment or "") > most_s * 1000
+    told = _age(look, look.wall_ms - seen)
+    return Cell(told.text, told.kind, "warn" if late else "", told.raw)
+
+
+def _analysis_age(look: Look) -> Cell:
+    row = look.reports.chart_analysis(look.scope)
+    seen = None if row is None else look.wall_of(row["timestamp"], CHARTS)
+    return UNKNOWN if seen is None else _age(look, look.wall_ms - seen)
+
+
+def _process(beat: Mapping[str, Any]) -> Cell:
+    """Whether the process is there, where it runs on this machine; a process of another machine cannot be seen."""
+    pid = int(beat["pid"])
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return Cell(f"{pid} is not on this machine", raw=str(pid), tone="warn")
+    if _FILES[TRADING] not in command:
+        return Cell(f"{pid} is another program now", raw=str(pid), tone="warn")
+    own = " (this one)" if pid == os.getpid() else ""
+    return Cell(f"{pid} runs{own}", raw=str(pid), tone="good")
+
+
+def _clock(look: Look, beat: Mapping[str, Any]) -> Cell:
+    if beat["speed"] != 1:
+        return Cell(f"{beat['speed']:g} times as fast", raw=str(beat["speed"]))
+    ahead_s = (instant_of(beat["timestamp"]) - instant_of(beat["beat_at"])) / 1000
+    return Cell(f"{ahead_s:+.1f} s against this machine".replace("-", "\N{MINUS SIGN}"), raw=str(ahead_s))
+
+
+def reconciliation(look: Look) -> Card:
+    """Return whether exchange and journal agree, position by position."""
+    title = "Reconciliation"
+    last = look.reports.balance(look.scope)
+    if last is None or look.turned_ms is None:
+        return Card("reconciliation", title, reason="The account has not been compared yet.")
+    held = {row["symbol"]: row for row in look.reports.open_positions(look.scope)}
+    meant = {row["symbol"]: row for row in look.reports.trades(TradeFilter(scope=look.scope, status="open")).rows}
+    rows = tuple(_comparison(symbol, held.get(symbol), meant.get(symbol)) for symbol in sorted(held | meant))
+    open_orders = look.reports.orders(OrderFilter(scope=look.scope, finished=False)).rows
+    unsure = [row for row in open_orders if row["status"] in _UNSURE and row["purpose"] in ("ENTRY", "EXIT")]
+    halts = [f"{symbol}: {why}" for symbol, why in sorted((look.details.get("halts") or {}).items()) if why]
+    agree = all(row.cells[-1].text == "agree" for row in rows) and not unsure
+    facts = (
+        Fact("Exchange and journal", word("AGREE", "good") if agree else word("DIFFER", "bad")),
+        Fact("Orders of unknown outcome", count(len(unsure))),
+        Fact("Orders at the exchange", count(sum(1 for row in open_orders if row["status"] not in _UNSURE))),
+        Fact("Account confirmed", instant(last["timestamp"])),
+        Fact("Wallet at the exchange", amount(last["wallet_balance"])),
+    )
+    table = Table("Positions compared", ("Contract", "Exchange", "Journal", "Verdict"), rows)
+    notes = tuple(f"Entries are halted: {halt}." for halt in halts)
+    return Card("reconciliation", title, "data", look.turned_ms, look.turn_s, facts=facts,
+                tables=(table,) if rows else (), notes=notes)  # fmt: skip
+
+
+def _comparison(symbol: str, held: Mapping[str, Any] | None, meant: Mapping[str, Any] | None) -> Row:
+    sizes = [Decimal(row["quantity"]) if row else Decimal(0) for row in (held, meant)]
+    sides = [row["side"] if row else "flat" for row in (held, meant)]
+    same = sizes[0] == sizes[1] and sides[0] == sides[1]
+    verdict = Cell("agree", tone="good") if same else Cell("differ", tone="bad")
+    pairs = zip(sides, sizes, strict=True)
+    shown = [Cell(f"{side} {size:f}" if size else "flat", "amount", raw=f"{size:f}") for side, size in pairs]
+    return Row((words(symbol), *shown, verdict), key=f"compare-{symbol}")
+
+
+def breaker(look: Look) -> Card:
+    """Return whether the circuit breaker lets entries pass, and what it did."""
+    title = "Circuit breaker"
+    if look.turned_ms is None:
+        return Card("breaker", title, reason="No bot has reported yet.")
+    state: BreakerState = look.reports.breaker(look.bot_id, look.now)
+    asked = f"asked for by {state.reset_requested_by}" if state.reset_requested_by else "nobody asked"
+    pause = look.details.get("pause") or ""
+    facts = (
+        Fact("Breaker", word("TRIPPED", "bad") if state.tripped else word("ARMED", "good")),
+        Fact("Why", words(state.reason)),
+        Fact("Since", instant(utc_text(state.since_ms))),
+        Fact("By", words(state.actor)),
+        Fact("Reset", words(asked)),
+        Fact("Entries", word("PAUSED", "warn", pause) if pause else word("allowed" if not state.tripped else "vetoed")),
+        Fact("Rules", words(look.details.get("rules"))),
+    )
+    wanted = (look.bot_id, "*")
+    events = [row for row in look.reports.breaker_history(20) if row["bot_id"] in wanted][:5]
+    rows = tuple(
+        Row((instant(row["timestamp"]), side_or_word(row["status"]), words(row["actor"]), words(row["reason"])),
+            key=f"event-{row['id']}")
+        for row in events
+    )  # fmt: skip
+    table = Table("Last events", ("When", "Status", "By", "Why"), rows)
+    return Card("breaker", title, "data", look.turned_ms, look.turn_s, facts=facts, tables=(table,) if rows else ())
+
+
+def side_or_word(text: str) -> Cell:
+    """Return ARMED and TRIPPED as badges, sides with their arrow."""
+    tone = {"ARMED": "good", "TRIPPED": "bad"}.get(text)
+    return word(text, tone) if tone else side_word(text)

@@ -1,0 +1,198 @@
+"""Floor 4, wings: the cards about the market and what is said of it: prices, context, chart analysis, news."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from src.dashboard.cells import (
+    UNKNOWN,
+    Card,
+    Cell,
+    Fact,
+    Row,
+    Table,
+    amount,
+    count,
+    instant,
+    number,
+    percent,
+    price,
+    side_word,
+    word,
+    words,
+)
+from src.dashboard.look import CHARTS, Look
+from src.report_pages import NewsFilter, SignalFilter
+
+_HEADLINES: Final = 6
+_MOODS: Final = {"bullish": "up", "bearish": "down"}
+_LEVELS: Final = {"high": "good", "medium": "", "low": "warn"}
+
+
+def last_turns(look: Look) -> list[dict[str, Any]]:
+    """Return each contract's newest turn."""
+    if "turns" not in look.kept:
+        newest: dict[str, dict[str, Any]] = {}
+        for row in look.reports.signals(SignalFilter(scope=look.scope), limit=100).rows:
+            newest.setdefault(row["symbol"], row)
+        look.kept["turns"] = [newest[symbol] for symbol in sorted(newest)]
+    found: list[dict[str, Any]] = look.kept["turns"]
+    return found
+
+
+def market(look: Look) -> Card:
+    """Return price, indicators and signal of each contract, as the bot saw them in its last turn."""
+    turns = last_turns(look)
+    if not turns:
+        return Card("market", "Live market data", reason="The bot has not finished a turn yet.")
+    rows = tuple(_market(look, row) for row in turns)
+    table = Table(
+        "The market at the last turn",
+        ("Contract", "Price", "Mark now", "RSI", "VWAP", "ATR", "Signal", "Strength", "Agent", "Confidence"),
+        rows,
+        (1, 2, 3, 4, 5, 7, 9),
+    )
+    seen = max(row["timestamp"] for row in turns)
+    return Card("market", "Live market data", "data", look.wall_of(seen), look.turn_s, tables=(table,))
+
+
+def _market(look: Look, row: Mapping[str, Any]) -> Row:
+    tick = look.tick(row["symbol"])
+    mark = (look.details.get("marks") or {}).get(row["symbol"])
+    cells = (
+        words(row["symbol"]),
+        price(row["price"], tick),
+        UNKNOWN if not mark else price(Decimal(mark["mark"]), tick),
+        number(row["rsi"], 2),
+        price(row["vwap"], tick),
+        number(row["atr"], 2),
+        side_word(row["signal_type"]),
+        Cell(f"{row['strength']} of 6 votes", raw=str(row["strength"])),
+        side_word(row["rl_action"]),
+        number(row["confidence"], 2),
+    )
+    return Row(cells, key=f"market-{row['symbol']}")
+
+
+def context(look: Look) -> Card:
+    """Return the wider market; what no source told is unknown, with the reason."""
+    title, row = "Market context", look.reports.market_context(look.scope)
+    if row is None:
+        return Card("context", title, reason="No context has been recorded yet.")
+    figures = ("btc_price", "eth_price", "btc_dominance", "fear_greed_index")
+    known = [name for name in figures if row[name] is not None]
+    facts = (
+        Fact("BTC", price(row["btc_price"])),
+        Fact("BTC, 24 h", percent(row["btc_change_24h"], of="the price a day ago")),
+        Fact("ETH", price(row["eth_price"])),
+        Fact("ETH, 24 h", percent(row["eth_change_24h"], of="the price a day ago")),
+        Fact("BTC dominance", percent(row["btc_dominance"], 1, False, "all coins' value")),
+        Fact("Fear & Greed", _fear(row["fear_greed_index"])),
+        Fact("Trend", words(row["market_trend"])),
+        Fact("BTC trend", words(row["btc_trend"])),
+        Fact("Regime", words(row["market_regime"])),
+        Fact("Volatility", words(row["volatility_level"])),
+    )
+    missing = tuple(f"{name.replace('_', ' ')}: {why}" for name, why in sorted((row["unknown"] or {}).items()))
+    age_s = look.machine_s(look.limits.context_s) + look.turn_s
+    if not known:
+        why = "; ".join(missing) or "no source answered"
+        return Card("context", title, "error", look.wall_of(row["timestamp"]), age_s, "bot", why, facts)
+    return Card("context", title, "data", look.wall_of(row["timestamp"]), age_s, facts=facts, notes=missing)
+
+
+def _fear(index: int | None) -> Cell:
+    if index is None:
+        return UNKNOWN
+    names = ((25, "extreme fear"), (45, "fear"), (55, "neutral"), (75, "greed"), (101, "extreme greed"))
+    return Cell(f"{index} of 100, {next(name for most, name in names if index < most)}", raw=str(index))
+
+
+def analysis(look: Look) -> Card:
+    """Return what the analyst last read from a chart, at what cost, and how old it is."""
+    title, newest = "AI chart analysis", look.reports.chart_analysis(look.scope)
+    if newest is None:
+        return Card("analysis", title, source="charts", reason="No chart has been looked at yet.")
+    good = look.reports.chart_analysis(look.scope, only_good=True)
+    row = good or newest
+    age_s = look.machine_s(look.limits.chart_s, CHARTS) + 120.0
+    facts = _analysis(look, row) if good else ()
+    notes = (row["summary"],) if good and row["summary"] else ()
+    failed = newest["status"] != "ok"
+    why = f"The last look failed: {newest['error'] or 'no reason was given'}" if failed else ""
+    return Card("analysis", title, "error" if failed else "data", look.wall_of(row["timestamp"], CHARTS), age_s,
+                "charts", why, facts, notes=notes)  # fmt: skip
+
+
+def _analysis(look: Look, row: Mapping[str, Any]) -> tuple[Fact, ...]:
+    tick = look.tick(row["symbol"])
+    return (
+        Fact("Contract", Cell(f"{row['symbol']}, {row['candles']} candles of {row['interval']}", raw=row["symbol"])),
+        Fact("Recommendation", side_word(row["recommendation"])),
+        Fact("Confidence", word(row["confidence"] or UNKNOWN.text, _LEVELS.get(row["confidence"] or "", ""))),
+        Fact("Trend", side_word(row["trend"])),
+        Fact("Score", number(row["overall_score"], 1, "of 10")),
+        Fact("Support", _levels(row["support_levels"], tick)),
+        Fact("Resistance", _levels(row["resistance_levels"], tick)),
+        Fact("Price then", price(row["price"], tick)),
+        Fact("Analyst", words(" ".join(filter(None, (row["analyst"], row["model"]))))),
+        Fact("Cost", amount(row["cost_usd"], "USD", 4)),
+        Fact("Made", instant(row["timestamp"])),
+        Fact("Effect on orders", words("none by itself")),
+    )
+
+
+def _levels(levels: list[float] | None, tick: Decimal | None) -> Cell:
+    shown = [price(level, tick).text for level in (levels or [])[:3]]
+    return Cell("  ".join(shown), "price", raw=",".join(map(str, (levels or [])[:3]))) if shown else UNKNOWN
+
+
+def news(look: Look) -> Card:
+    """Return the newest headlines with what was judged of them."""
+    title = "News sentiment"
+    world = look.scope.world if look.scope.world in ("synthetic", "replay") else None
+    page = look.reports.news(NewsFilter(world=world), limit=50)
+    age_s = look.machine_s(look.limits.news_s, CHARTS) + 120.0
+    charts = look.beat(CHARTS)
+    if not page.rows:
+        made_up = f" A {world} market has no news of its own." if world else ""
+        if charts is None or not charts["cycle_finished"]:
+            return Card("news", title, source="charts", reason="News have not been fetched yet." + made_up)
+        as_of = look.wall_of(charts["cycle_finished"], CHARTS)
+        return Card("news", title, "empty", as_of, age_s, "charts", "No news were found." + made_up)
+    judged = [row for row in page.rows if row["sentiment"]]
+    score = sum(float(row["score"] or 0) for row in judged) / len(judged) if judged else None
+    facts = (
+        Fact("Mood of the last articles", number(score, 2, signed=True)),
+        Fact("Bullish", count(sum(row["sentiment"] == "bullish" for row in judged))),
+        Fact("Bearish", count(sum(row["sentiment"] == "bearish" for row in judged))),
+        Fact("Neutral", count(sum(row["sentiment"] == "neutral" for row in judged))),
+    )
+    rows = tuple(_headline(row) for row in page.rows[:_HEADLINES])
+    table = Table("Newest headlines", ("Headline", "Mood", "Score", "Source", "Published"), rows, (2,))
+    as_of = max(look.wall_of(page.rows[0]["timestamp"], CHARTS) or 0, _round_ms(look, charts))
+    return Card("news", title, "data", as_of, age_s, "charts", facts=facts, tables=(table,))
+
+
+def _round_ms(look: Look, charts: Mapping[str, Any] | None) -> int:
+    """When the chart bot's last round ended: known headlines are confirmed then, no new row is written."""
+    finished = None if charts is None else charts["cycle_finished"]
+    return look.wall_of(finished, CHARTS) or 0
+
+
+def _headline(row: Mapping[str, Any]) -> Row:
+    mood = row["sentiment"]
+    cells = (
+        words(row["title"]),
+        word(mood, _MOODS.get(mood, "")) if mood else UNKNOWN,
+        number(row["score"], 2, signed=True),
+        words(row["source"]),
+        instant(row["published_at"]),
+    )
+    details = (
+        Fact("Why", words(row["sentiment_reason"])),
+        Fact("Read by", words(row["sentiment_mode"])),
+        Fact("Summary", words(row["summary"])),
+        Fact("Address", words(row["url"])),
+    )
+    return Row(cells, key=f"news-{row['id']}", details=details)

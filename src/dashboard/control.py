@@ -1,0 +1,148 @@
+"""Floor 4, wings: what can be wished of a bot from the page: in words before, and in the audit after."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from src.control_wishes import ACTIONS
+from src.core.errors import SettingsError
+from src.dashboard.cells import Card, Fact, Row, Table, instant, plain, word, words
+from src.dashboard.look import Look
+from src.decision_rules import load_rules
+from src.schema import control_requests, login_attempts
+
+SERVICE_VERBS: Final = ("start", "stop")
+SERVICES: Final = {
+    "rl_bot": "the trading bot",
+    "chart_bot": "the chart bot",
+    "mcp_server": "the API server",
+    "paper_exchange": "the paper exchange",
+}
+_SHOWN: Final = 10
+_NAME: Final = re.compile(r"[a-z0-9_]{1,40}")
+_TONES: Final = {"done": "good", "failed": "bad", "refused": "warn", "expired": "warn", "waiting": "", "taken": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a wish will do, in words; ``type_to_confirm`` must be typed in live trading, else it is empty."""
+
+    action: str
+    target: str
+    says: str
+    type_to_confirm: str = ""
+
+
+def rule_sets(folder: Path) -> dict[str, str]:
+    """Return the names of the rule sets that can be read, each with its description."""
+    found = {}
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            found[path.stem] = load_rules(path.read_text(encoding="utf-8")).description
+        except (OSError, ValueError):
+            continue  # a set that cannot be read cannot be chosen; the bot says so itself where it is asked for
+    return found
+
+
+def plan(look: Look, action: str, target: str, rules: Mapping[str, str]) -> Plan:
+    """Return what will happen; ``SettingsError`` where there is no such wish."""
+    symbols = sorted(look.details.get("cycle_ms") or {})
+    typed = "" if look.scope.mode != "live" else target if action == "close" else (symbols or [look.bot_id])[0]
+    verb, _, service = action.partition(":")
+    if verb in SERVICE_VERBS and service in SERVICES:
+        return Plan(action, "", _service_words(verb, service), typed)
+    if action not in ACTIONS:
+        raise SettingsError((f"There is no action {action!r}.",))
+    if action == "close":
+        return Plan(action, target, _closing_words(look, target), typed)
+    if action == "rules":
+        if not _NAME.fullmatch(target) or target not in rules:
+            raise SettingsError((f"There is no rule set {target!r}.",))
+        says = f"From the next turn on entries and exits follow {target}: {rules[target]} Open positions included."
+        return Plan(action, target, says, typed)
+    return Plan(action, "", _WORDS[action], typed)
+
+
+_WORDS: Final = {
+    "pause": "The bot opens no new position until entries are resumed, also after a restart. Open positions keep "
+    "their stop, target and rules.",
+    "resume": "The bot may open positions again from its next turn on.",
+    "trip": "The circuit breaker blocks every new entry until a person resets it. Exits always pass.",
+    "reset": "The circuit breaker lets entries pass again; losses made so far are accepted and counted anew. It is "
+    "refused while market or exchange still are in the condition that trips it.",
+}
+
+
+def _service_words(verb: str, service: str) -> str:
+    name = SERVICES[service]
+    if verb == "start":
+        return f"Starts {name} as scripts/start_{service}.sh does, and waits until it is well."
+    more = {
+        "rl_bot": " Orders in flight are finished; open positions stay open, with stop and target at the exchange, "
+        "but nobody watches them.",
+        "paper_exchange": " The bot cannot trade and will say so; the market goes on from where it was.",
+    }.get(service, "")
+    return f"Stops {name} in order.{more}"
+
+
+def _closing_words(look: Look, symbol: str) -> str:
+    row = next((each for each in look.reports.open_positions(look.scope) if each["symbol"] == symbol), None)
+    if row is None:
+        raise SettingsError((f"No open position in {symbol} is known.",))
+    side = "SELL" if row["side"] == "LONG" else "BUY"
+    worth = plain(row["quantity"] * row["mark_price"], 2)
+    result = plain(row["unrealized_pnl"], 2)
+    return (
+        f"Sends a market {side} of {row['quantity']:f} {symbol} (about {worth} USDT at the last mark price; unrealised "
+        f"PnL {result} USDT before fees) and cancels its stop and target. The bot may enter again at a later turn: "
+        "pause entries first if it shall not."
+    )
+
+
+def control_card(look: Look) -> Card:
+    """Return what was wished lately, by whom, from where and what came of it; log-ins too."""
+    column = control_requests.c
+    query = select(control_requests).where(column.bot_id == look.bot_id).order_by(column.id.desc()).limit(_SHOWN)
+    tries = select(login_attempts).order_by(login_attempts.c.id.desc()).limit(_SHOWN)
+    wished, attempts = look.reports.rows(query), look.reports.rows(tries)
+    pause, rules = look.details.get("pause") or "", look.details.get("rules")
+    facts = (
+        Fact("Entries", word("PAUSED", "warn", pause) if pause else word("allowed", "good")),
+        Fact("Rules in force", words(rules)),
+    )
+    tables = []
+    if wished:
+        columns = ("When", "Action", "Result", "Answer", "Who", "From", "Before", "After")
+        tables.append(Table("Audit of control", columns, tuple(_wish(row) for row in wished)))
+    if attempts:
+        logins = tuple(
+            Row((instant(row["timestamp"]), _outcome(row["outcome"]), words(row["origin"])), key=f"login-{row['id']}")
+            for row in attempts
+        )
+        tables.append(Table("PIN entries", ("When", "PIN", "From"), logins))
+    if look.turned_ms is None:
+        return Card("control", "Control and audit", reason="No bot has reported yet.", tables=tuple(tables))
+    return Card("control", "Control and audit", "data", look.turned_ms, look.turn_s, facts=facts, tables=tuple(tables))
+
+
+def _outcome(outcome: str) -> Any:
+    return word(outcome, "good" if outcome == "right" else "bad")
+
+
+def _wish(row: Mapping[str, Any]) -> Row:
+    what = " ".join(filter(None, (row["action"], row["target"])))
+    cells = (
+        instant(row["timestamp"]),
+        words(what),
+        word(row["status"].upper(), _TONES.get(row["status"], "")),
+        words(row["answer"]),
+        words(row["actor"]),
+        words(row["origin"]),
+        words(row["state_before"]),
+        words(row["state_after"]),
+    )
+    return Row(cells, key=f"wish-{row['id']}")

@@ -1,0 +1,69 @@
+"""Floor 4, wings: what the endpoints share: the database, the snapshots, the door, the services, the settings."""
+
+from dataclasses import dataclass
+
+from flask import abort, current_app, request
+
+from src.core.clock import Clock
+from src.dashboard.door import Door, Session
+from src.dashboard.services import ServiceDesk
+from src.dashboard.snapshot import SnapshotDesk
+from src.database import TradingDatabase
+from src.reports import Reports
+from src.settings import Settings, is_loopback
+
+COOKIE = "dashboard_session"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything a request may need; made once, shared by all threads."""
+
+    settings: Settings
+    clock: Clock
+    database: TradingDatabase
+    reports: Reports
+    snapshots: SnapshotDesk
+    door: Door
+    services: ServiceDesk
+
+    @property
+    def reading_needs_pin(self) -> bool:
+        """Whether even looking needs the PIN: where others than this machine can reach the page."""
+        return not is_loopback(self.settings.dashboard_host)
+
+    def session(self) -> Session | None:
+        """Return the session of the present request, or None."""
+        return self.door.session(request.cookies.get(cookie_name(), ""))
+
+    def require_session(self) -> Session:
+        """Return the session of the present request; 401 without one."""
+        found = self.session()
+        if found is None:
+            abort(401, "Show the PIN first.")
+        return found
+
+
+def desk() -> Desk:
+    """Return the desk of the application that answers the present request."""
+    found: Desk = current_app.extensions["desk"]
+    return found
+
+
+def cookie_name() -> str:
+    """Return the cookie's name: under HTTPS one that browsers tie to this very host."""
+    return f"__Host-{COOKIE}" if request.is_secure else COOKIE
+
+
+def make_desk(settings: Settings, clock: Clock, database: TradingDatabase) -> Desk:
+    """Return the desk of one database."""
+    reports = Reports(database)
+    return Desk(
+        settings,
+        clock,
+        database,
+        reports,
+        SnapshotDesk(reports, settings, clock),
+        Door(database, clock, settings.bot_control_pin, settings.flask_secret_key),
+        ServiceDesk(settings.project_root),
+    )

@@ -1,0 +1,169 @@
+"""Floor 4, wings: the doors with a lock: log-in, log-out, wishes to the bot, each with who and when."""
+
+import re
+from typing import Any, Final
+
+from flask import Blueprint, Response, abort, jsonify, request
+from werkzeug.exceptions import TooManyRequests
+
+from src import control_wishes
+from src.control_wishes import ACTIONS, Wish
+from src.dashboard.control import Plan, plan, rule_sets
+from src.dashboard.desk import Desk, cookie_name, desk
+from src.dashboard.door import LASTS_S, Session
+from src.records import Owner
+
+blueprint = Blueprint("control", __name__)
+
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_LONGEST_PIN: Final = 128
+
+
+@blueprint.post("/api/login")
+def log_in() -> Response:
+    """Open a session for who sends the PIN; after five wrong ones each further try has to wait."""
+    here, given = desk(), _body().get("pin")
+    if here.door.closed_because:
+        abort(503, here.door.closed_because)
+    if not isinstance(given, str) or not 0 < len(given) <= _LONGEST_PIN:
+        abort(400, "Send the PIN as text.")
+    entry = here.door.try_pin(request.remote_addr or "unknown", given)
+    if entry.wait_s > 0:
+        raise TooManyRequests("Too many wrong PINs: wait and try again.", retry_after=int(entry.wait_s) + 1)
+    if not entry.token:
+        abort(401, f"The PIN is wrong. {entry.tries_left} tries are left before a wait.")
+    former = request.cookies.get(cookie_name(), "")
+    if former:
+        here.door.end(former)
+    opened = here.door.session(entry.token)
+    answer = jsonify(logged_in=True, csrf="" if opened is None else opened.csrf)
+    answer.set_cookie(
+        cookie_name(), entry.token, max_age=int(LASTS_S), path="/", secure=request.is_secure, httponly=True,
+        samesite="Strict",
+    )  # fmt: skip
+    return answer
+
+
+@blueprint.post("/api/logout")
+def log_out() -> Response:
+    """End the session on the server; the cookie is worthless from then on."""
+    _allowed()
+    desk().door.end(request.cookies.get(cookie_name(), ""))
+    answer = jsonify(logged_in=False)
+    answer.delete_cookie(cookie_name(), path="/", samesite="Strict", httponly=True, secure=request.is_secure)
+    return answer
+
+
+@blueprint.get("/api/session")
+def session() -> Response:
+    """Return whether this browser showed the PIN, and its token against forged requests."""
+    here = desk()
+    found = here.session()
+    return jsonify(
+        logged_in=found is not None,
+        csrf="" if found is None else found.csrf,
+        closed_because=here.door.closed_because,
+        reading_needs_pin=here.reading_needs_pin,
+    )
+
+
+@blueprint.get("/api/control/plan")
+def control_plan() -> Response:
+    """Return in words what a wish would do, before anybody wishes it: ``action``, ``target``, ``bot``."""
+    here = desk()
+    here.require_session()
+    found = _plan(here, request.args.get("bot"), request.args.get("action", ""), request.args.get("target", ""))
+    return jsonify(action=found.action, target=found.target, says=found.says, type_to_confirm=found.type_to_confirm)
+
+
+@blueprint.get("/api/control/rules")
+def control_rules() -> Response:
+    """Return the rule sets that can be chosen."""
+    here = desk()
+    here.require_session()
+    return jsonify(rules=rule_sets(here.settings.project_root / "config" / "rules"))
+
+
+@blueprint.get("/api/control/<key>")
+def control_answer(key: str) -> Response:
+    """Return what became of a wish."""
+    here = desk()
+    here.require_session()
+    row = control_wishes.find(here.database, key) if _KEY.fullmatch(key) else None
+    if row is None:
+        abort(404, "There is no such wish.")
+    return jsonify(_told(row))
+
+
+@blueprint.post("/api/control")
+def control() -> Response:
+    """Write down a wish for the bot, or start or stop a service; the same ``key`` twice is one wish."""
+    who = _allowed()
+    here, given = desk(), _body()
+    texts = {name: given.get(name, "") for name in ("action", "target", "key", "bot", "confirm")}
+    if not all(isinstance(text, str) for text in texts.values()):
+        abort(400, "action, target, key, bot and confirm are texts.")
+    if not _KEY.fullmatch(texts["key"]):
+        abort(400, "key must be 16 to 64 letters, digits, - or _.")
+    known = control_wishes.find(here.database, texts["key"])
+    if known is not None:
+        return jsonify(_told(known))
+    found = _plan(here, texts["bot"], texts["action"], texts["target"])
+    if found.type_to_confirm and texts["confirm"].strip().upper() != found.type_to_confirm.upper():
+        abort(409, f"Live trading: type {found.type_to_confirm} to confirm.")
+    wish = Wish(texts["key"], found.action, found.target, who.actor, request.remote_addr or "unknown")
+    answer = jsonify(_told(_carry(here, texts["bot"], wish)))
+    answer.status_code = 202
+    return answer
+
+
+def _carry(here: Desk, bot: str, wish: Wish) -> dict[str, Any]:
+    """Hand a wish to the bot, or carry it out here where it concerns a service."""
+    owner, now_ms = _owner(here, bot), here.clock.now_ms()
+    if wish.action in ACTIONS:
+        return control_wishes.submit(here.database, owner, wish, now_ms)
+    verb, _, service = wish.action.partition(":")
+    started = control_wishes.submit(here.database, owner, wish, now_ms)
+    if started["request_key"] != wish.key:
+        return started
+    answer = here.services.run(verb, service)
+    control_wishes.answer(here.database, started["id"], answer, here.clock.now_ms())
+    here.database.flush()
+    return control_wishes.find(here.database, wish.key) or started
+
+
+def _owner(here: Desk, bot: str) -> Owner:
+    with here.reports.at_one_instant() as reports:
+        scope = here.snapshots.look(reports, bot or None).scope
+    return Owner(scope.bot_id or "", scope.mode or "", scope.world or "")
+
+
+def _plan(here: Desk, bot: str | None, action: str, target: str) -> Plan:
+    with here.reports.at_one_instant() as reports:
+        look = here.snapshots.look(reports, bot or None)
+        return plan(look, action, target, rule_sets(here.settings.project_root / "config" / "rules"))
+
+
+def _allowed() -> Session:
+    """Return the session of who may press buttons: the cookie and the token against forged requests fit."""
+    here = desk()
+    found = here.require_session()
+    if not here.door.fits(found, request.headers.get("X-CSRF-Token", "")):
+        abort(403, "The token against forged requests is missing or wrong.")
+    return found
+
+
+def _body() -> dict[str, Any]:
+    """Return the request's JSON object; 400 for anything else, however deep."""
+    try:
+        given = request.get_json()
+    except RecursionError:
+        abort(400, "This JSON is nested too deeply.")
+    if not isinstance(given, dict):
+        abort(400, "Send a JSON object.")
+    return given
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("action", "target", "status", "answer", "timestamp", "finished_at", "state_before", "state_after")
+    return {"key": row["request_key"], **{name: row[name] for name in names}}

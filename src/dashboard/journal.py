@@ -1,0 +1,124 @@
+"""Floor 4, wings: the decision journal: every turn, what was seen, and in words why it traded or did not."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from src.dashboard.cells import (
+    Card,
+    Cell,
+    Fact,
+    Row,
+    Table,
+    instant,
+    number,
+    price,
+    result,
+    side_word,
+    word,
+    words,
+)
+from src.dashboard.look import Look
+from src.report_pages import Page, SignalFilter
+
+RECENT: Final = 5
+PAGE: Final = 20
+FILTERS: Final = {"all": None, "acted": True, "not_acted": False}
+_COLUMNS: Final = ("When", "Contract", "Signal", "Agent", "Decision", "Why")
+
+
+def signals(look: Look) -> Card:
+    """Return the last five turns."""
+    page = look.reports.signals(SignalFilter(scope=look.scope), limit=RECENT)
+    return _card(look, "signals", "Recent signals", page, "The last five turns", "The bot has not finished a turn yet.")
+
+
+def journal(look: Look, wanted: str) -> Card:
+    """Return the newest page of the journal; ``wanted`` is a name of ``FILTERS``."""
+    page = read(look, wanted, None)
+    nothing = {
+        "all": "The bot has not finished a turn yet.",
+        "acted": "No turn has led to an order yet.",
+        "not_acted": "No turn was passed over yet.",
+    }[wanted]
+    return _card(look, "journal", "Decision journal", page, "Decisions, newest first", nothing)
+
+
+def read(look: Look, wanted: str, cursor: str | None, limit: int = PAGE) -> Page:
+    """Return a page of turns after ``cursor``; ``ValueError`` for a filter or cursor that is none of ours."""
+    if wanted not in FILTERS:
+        raise ValueError(f"filter must be one of {', '.join(FILTERS)}")
+    query = SignalFilter(scope=look.scope, acted=FILTERS[wanted])
+    return look.reports.signals(query, limit=limit, cursor=cursor)
+
+
+def _card(look: Look, name: str, title: str, page: Page, caption: str, nothing: str) -> Card:
+    if look.turned_ms is None:
+        return Card(name, title, reason="No bot has reported yet.")
+    if not page.rows:
+        return Card(name, title, "empty", look.turned_ms, look.turn_s, reason=nothing)
+    rows = tuple(turn_row(look, row) for row in page.rows)
+    return Card(name, title, "data", look.turned_ms, look.turn_s, tables=(Table(caption, _COLUMNS, rows),))
+
+
+def turn_row(look: Look, row: Mapping[str, Any]) -> Row:
+    """Return one turn: what was decided in the row, all that led to it in the details."""
+    cells = (
+        instant(row["timestamp"]),
+        words(row["symbol"]),
+        _with(side_word(row["signal_type"]), f"{row['strength']} of 6"),
+        _with(side_word(row["rl_action"]), f"{row['confidence']:.2f}"),
+        _verdict(row),
+        words(row["outcome"] or row["reason"]),
+    )
+    return Row(cells, key=f"turn-{row['id']}", details=tuple(_details(look, row)))
+
+
+def _with(badge: Cell, more: str) -> Cell:
+    return Cell(f"{badge.text} {more}", badge.kind, badge.tone, badge.raw)
+
+
+def _verdict(row: Mapping[str, Any]) -> Cell:
+    if row["acted"]:
+        return side_word(row["decision"])
+    if row["veto"]:
+        return word(f"NOT DONE: {row['veto']}", "warn")
+    return word(row["decision"].replace("_", " ") if row["decision"] != "HOLD" else "HOLD", "hold")
+
+
+def _details(look: Look, row: Mapping[str, Any]) -> list[Fact]:
+    tick = look.tick(row["symbol"])
+    facts = [
+        Fact("In words", words(row["reason"])),
+        Fact("What came of it", words(row["outcome"] or ("done" if row["acted"] else "nothing was to be done"))),
+        Fact("Order", words(row["client_id"])),
+        Fact("Price", price(row["price"], tick)),
+        Fact("RSI", number(row["rsi"], 2)),
+        Fact("MACD histogram", number(row["macd_histogram"], 2)),
+        Fact("VWAP", price(row["vwap"], tick)),
+        Fact("Position", _held(row)),
+        Fact("Agent tried something", words("yes" if row["explored"] else "no")),
+        Fact("Turn took", number(row["cycle_ms"], 1, "ms")),
+    ]
+    facts += [Fact(f"Vote: {vote['name']}", _vote(vote)) for vote in row["votes"] or []]
+    facts += [Fact(f"Gate: {gate['name']}", _gate(gate)) for gate in row["gates"] or []]
+    if not row["gates"] and row["position_side"]:
+        facts.append(Fact("Gates", words("none: an exit passes every gate")))
+    return facts
+
+
+def _held(row: Mapping[str, Any]) -> Cell:
+    if not row["position_side"]:
+        return words("flat")
+    shown = result(row["pnl_unrealized"])
+    return Cell(f"{row['position_side']} {shown.text}", "amount", shown.tone, shown.raw)
+
+
+def _vote(vote: Mapping[str, Any]) -> Cell:
+    name = {1: "BUY", -1: "SELL"}.get(vote["vote"], "no vote")
+    tone = {1: "up", -1: "down"}.get(vote["vote"], "")
+    return Cell(f"{name}: {vote['because']}", tone=tone, raw=str(vote["vote"]))
+
+
+def _gate(gate: Mapping[str, Any]) -> Cell:
+    passed = bool(gate["passed"])
+    return Cell(f"{'passed' if passed else 'FAILED'}: {gate['detail']}", tone="good" if passed else "bad")

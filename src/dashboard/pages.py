@@ -1,0 +1,72 @@
+"""Floor 4, wings: the page itself, drawn once by the server so that it says something before any script runs."""
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, render_template, request
+
+from src.dashboard.cells import Card
+from src.dashboard.desk import desk
+from src.dashboard.snapshot import TITLES
+from src.dashboard.states import Source, State, age_words, state_of
+
+blueprint = Blueprint("pages", __name__)
+
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#121820"/>'
+    '<path d="M3 11l3-4 3 2 4-6" fill="none" stroke="#2dd4bf" stroke-width="2"/></svg>'
+)
+
+
+@blueprint.get("/")
+def page() -> str:
+    """Return the page with the newest snapshot in it."""
+    here = desk()
+    hidden = here.reading_needs_pin and here.session() is None
+    now_ms = here.clock.now_ms()
+    wanted = request.args.get("bot", "")[:64] or None
+    content = {} if hidden else here.snapshots.snapshot(wanted)
+    return render_template(
+        "dashboard.html",
+        snapshot=content,
+        snapshot_json=current_app.json.dumps(content),
+        server_ms=now_ms,
+        cards=_drawn(content, now_ms),
+        titles=TITLES,
+        alarm=_alarm(content, now_ms),
+        shelf=current_app.extensions["shelf"],
+        locked=hidden,
+    )
+
+
+@blueprint.get("/favicon.ico")
+def icon() -> Response:
+    """Return the page's mark; the page's own script paints another while the bot is down."""
+    return Response(_ICON, content_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
+
+
+def _drawn(content: dict[str, Any], now_ms: int) -> list[dict[str, Any]]:
+    """Return the cards with their state and age in words, as the template draws them."""
+    sources = {name: Source(**source) for name, source in content.get("sources", {}).items()}
+    drawn = []
+    for name, card in content.get("cards", {}).items():
+        as_of_ms, source = card["as_of_ms"], sources.get(card["source"])
+        state = state_of(Card(name, card["title"], card["base"], as_of_ms, card["max_age_s"]), source, now_ms)
+        age = "" if as_of_ms is None else age_words((now_ms - as_of_ms) / 1000)
+        drawn.append(card | {"state": str(state), "age": age, "shows": state not in (State.UNKNOWN, State.EMPTY)})
+    return drawn
+
+
+def _alarm(content: dict[str, Any], now_ms: int) -> str:
+    """Return what must be said above everything, empty where nothing is wrong."""
+    if not content:
+        return ""
+    if content["database"] != "ok":
+        return str(content["database"])
+    bot = Source(**content["sources"]["bot"])
+    if bot.beat_ms is None or not bot.is_down(now_ms):
+        return ""
+    gone = age_words((now_ms - bot.beat_ms) / 1000)
+    held = content["held"]
+    if held:
+        return f"DOWN. The bot has not reported for {gone}. May be open at the exchange: {'; '.join(held)}."
+    return f"DOWN. The bot has not reported for {gone}. Whether positions are open is not known now."

@@ -1,0 +1,219 @@
+"""Floor 4, wings: everything the page shows, from one instant of the database.
+
+Ages are not in it: the page counts them itself, from ``as_of_ms`` and the server's time, so that two looks at the
+same rows are the same bytes and a screen that nobody feeds grows old by its own clock.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from src.core.clock import Clock
+from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.dashboard import cards_account, cards_bot, cards_learning, cards_market, journal
+from src.dashboard.cells import Card
+from src.dashboard.control import control_card
+from src.dashboard.look import CHARTS, TRADING, Limits, Look
+from src.dashboard.states import Source, State, state_of
+from src.report_pages import Scope
+from src.reports import Reports
+from src.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Builder = Callable[[Look], Card]
+BUILDERS: Final[dict[str, Builder]] = {
+    "status": cards_bot.status,
+    "positions": cards_account.positions,
+    "balance": cards_account.balance,
+    "market": cards_market.market,
+    "signals": journal.signals,
+    "breaker": cards_bot.breaker,
+    "reconciliation": cards_bot.reconciliation,
+    "performance": cards_account.performance,
+    "trades": cards_account.trades,
+    "context": cards_market.context,
+    "analysis": cards_market.analysis,
+    "news": cards_market.news,
+    "training": cards_learning.training,
+    "costs": cards_learning.costs,
+    "control": control_card,
+}
+TITLES: Final = {
+    "status": "Bot status",
+    "positions": "Open positions",
+    "balance": "Account balance",
+    "market": "Live market data",
+    "signals": "Recent signals",
+    "breaker": "Circuit breaker",
+    "reconciliation": "Reconciliation",
+    "performance": "Performance",
+    "trades": "Recent trades",
+    "context": "Market context",
+    "analysis": "AI chart analysis",
+    "news": "News sentiment",
+    "training": "Training",
+    "costs": "Costs",
+    "control": "Control and audit",
+    "journal": "Decision journal",
+}
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, IndexError)
+
+
+class SnapshotDesk:
+    """Makes snapshots; keeps each card's last good content, to be shown, marked as such, while it cannot be read."""
+
+    def __init__(self, reports: Reports, settings: Settings, clock: Clock) -> None:
+        self._reports = reports
+        self._settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._good: dict[tuple[str, str], Card] = {}
+        self._frame: dict[str, Any] = {}
+
+    @property
+    def limits(self) -> Limits:
+        """How old data may be, by the settings."""
+        own = self._settings
+        chart_s, news_s = own.chart_interval_minutes * 60.0, own.news_interval_minutes * 60.0
+        return Limits(own.max_account_age_s, own.context_cache_s, chart_s, news_s)
+
+    def look(self, reports: Reports, bot_id: str | None) -> Look:
+        """Return a look on behalf of ``bot_id`` (this installation's own bot by default)."""
+        now_ms = self._clock.now_ms()
+        beats = tuple(reports.bot_status(now_ms))
+        chosen = bot_id or self._default_bot(beats)
+        own = next((row for row in beats if row["bot_id"] == chosen and row["process"] == TRADING), None)
+        known = own or {"mode": self._settings.mode, "world": self._settings.world}
+        return Look(reports, chosen, Scope(chosen, known["mode"], known["world"]), beats, now_ms, self.limits)
+
+    def _default_bot(self, beats: tuple[Mapping[str, Any], ...]) -> str:
+        known = [row["bot_id"] for row in beats if row["process"] == TRADING]
+        return self._settings.bot_id if self._settings.bot_id in known or not known else str(known[0])
+
+    def snapshot(self, bot_id: str | None = None, wanted: str = "all") -> dict[str, Any]:
+        """Return the page's content for one bot; ``wanted`` filters the journal.
+
+        Where the database cannot be read every card is an error with the last good content, never empty.
+        """
+        try:
+            with self._reports.at_one_instant() as reports:
+                look = self.look(reports, bot_id)
+                cards = {name: self._card(name, look) for name in BUILDERS}
+                cards["journal"] = self._guarded("journal", look, lambda each: journal.journal(each, wanted))
+                frame = self._frame_of(look)
+        except (StoreUnavailable, StoreCorrupt, *_DAMAGED) as error:
+            return self._without_database(bot_id or self._settings.bot_id, error)
+        with self._lock:
+            self._frame[look.bot_id] = frame
+        return frame | {"cards": {name: card.as_dict() for name, card in cards.items()}}
+
+    def card(self, name: str, bot_id: str | None) -> tuple[Card, State]:
+        """Return one card and its state now."""
+        with self._reports.at_one_instant() as reports:
+            look = self.look(reports, bot_id)
+            card = self._card(name, look)
+            return card, state_of(card, look.sources.get(card.source), look.wall_ms)
+
+    def _card(self, name: str, look: Look) -> Card:
+        return self._guarded(name, look, BUILDERS[name])
+
+    def _guarded(self, name: str, look: Look, build: Builder) -> Card:
+        """A row that cannot be read spoils its card, never the page."""
+        key = (look.bot_id, name)
+        try:
+            card = build(look)
+        except _DAMAGED as error:
+            log.warning("card cannot be made: name=%s reason=%r", name, error)
+            return self._last_good(key, "The rows behind this card cannot be read.")
+        if card.base in ("data", "empty"):
+            with self._lock:
+                self._good[key] = card
+        return card
+
+    def _last_good(self, key: tuple[str, str], reason: str) -> Card:
+        with self._lock:
+            good = self._good.get(key)
+        if good is None:
+            return Card(key[1], TITLES[key[1]], "error", reason=reason)
+        return replace(good, base="error", reason=reason)
+
+    def _frame_of(self, look: Look) -> dict[str, Any]:
+        held = self._guarded_words(look)
+        return {
+            "bot_id": look.bot_id,
+            "bots": _bots(look),
+            "mode": look.scope.mode,
+            "world": look.scope.world,
+            "demo": look.scope.world in ("synthetic", "replay"),
+            "live": look.scope.mode == "live",
+            "pairs": sorted(look.details.get("cycle_ms") or {}) or list(self._settings.pairs),
+            "sources": {name: source.as_dict() for name, source in look.sources.items()},
+            "held": held,
+            "last_seen": look.now_text()[:0] if look.beat() is None else (look.beat() or {})["timestamp"],
+            "time_zone": self._settings.time_zone,
+            "database": "ok",
+        }
+
+    def _guarded_words(self, look: Look) -> list[str] | None:
+        """The positions for the alarm; None where nobody can say."""
+        try:
+            return cards_account.held_words(look) if look.reports.balance(look.scope) else None
+        except _DAMAGED as error:
+            log.warning("positions cannot be named: reason=%r", error)
+            return None
+
+    def _without_database(self, bot_id: str, error: Exception) -> dict[str, Any]:
+        told = str(error) if isinstance(error, StoreUnavailable | StoreCorrupt) else "A row cannot be read."
+        log.warning("snapshot without a database: reason=%r", error)
+        reason = f"The database cannot be read: {told}" if not told.startswith("The database") else told
+        cards = {name: self._last_good((bot_id, name), _without_paths(reason)).as_dict() for name in TITLES}
+        with self._lock:
+            known = self._frame.get(bot_id)
+        frame = known or {
+            "bot_id": bot_id,
+            "bots": [],
+            "mode": self._settings.mode,
+            "world": self._settings.world,
+            "demo": self._settings.world != "live",
+            "live": self._settings.mode == "live",
+            "pairs": list(self._settings.pairs),
+            "sources": {name: Source(name, "The bot").as_dict() for name in ("bot", "charts")},
+            "held": None,
+            "last_seen": "",
+            "time_zone": self._settings.time_zone,
+        }
+        return frame | {"cards": cards, "database": _without_paths(reason)}
+
+
+def _without_paths(sentence: str) -> str:
+    """Name the database by its file alone: the page says nothing of the machine's folders."""
+    return " ".join(part.rpartition("/")[2] if "/" in part and len(part) > 1 else part for part in sentence.split(" "))
+
+
+def _bots(look: Look) -> list[dict[str, Any]]:
+    """Return every trading bot in the database with its state, for the choice on top of the page."""
+    found = []
+    for row in look.beats:
+        if row["process"] != TRADING:
+            continue
+        source = Look(look.reports, row["bot_id"], look.scope, look.beats, look.wall_ms, look.limits).sources["bot"]
+        scope = Scope(row["bot_id"], row["mode"], row["world"])
+        money = look.reports.balance(scope)
+        found.append(
+            {
+                "bot_id": row["bot_id"],
+                "mode": row["mode"],
+                "world": row["world"],
+                "phase": row["phase"],
+                "beat_ms": source.beat_ms,
+                "down_after_s": source.down_after_s,
+                "equity": None if money is None else str(money["equity"]),
+            }
+        )
+    return found
+
+
+__all__ = ["BUILDERS", "CHARTS", "TITLES", "SnapshotDesk"]

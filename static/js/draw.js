@@ -1,0 +1,119 @@
+// Draws cells, facts, tables and curves as elements; text is only ever text. What stands already is changed in place,
+// so that focus, open details and the reader's place survive a refresh.
+"use strict";
+(function (Dash) {
+  const SVG = "http://www.w3.org/2000/svg";
+  const HIDDEN = "•••";
+
+  // A planned element: tag, attributes, children (planned elements or texts).
+  const plan = (tag, attributes, ...children) => ({ tag, attributes: attributes || {}, children: children.flat().filter((each) => each !== null && each !== undefined) });
+  Dash.plan = plan;
+
+  function make(wanted) {
+    if (typeof wanted === "string") return document.createTextNode(wanted);
+    const svg = ["svg", "polyline", "line", "title"].includes(wanted.tag);
+    const element = svg ? document.createElementNS(SVG, wanted.tag) : document.createElement(wanted.tag);
+    fit(element, wanted);
+    return element;
+  }
+
+  function fit(element, wanted) {
+    for (const name of element.getAttributeNames()) {
+      if (!(name in wanted.attributes) && !(name === "open" && wanted.tag === "details")) element.removeAttribute(name);
+    }
+    for (const [name, value] of Object.entries(wanted.attributes)) {
+      if (value === null || value === undefined || value === "") element.removeAttribute(name);
+      else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+    }
+    fill(element, wanted.children);
+  }
+
+  function fits(node, wanted) {
+    if (typeof wanted === "string") return node.nodeType === Node.TEXT_NODE;
+    return node.nodeType === Node.ELEMENT_NODE && node.localName === wanted.tag;
+  }
+
+  // Makes an element's children what is wanted; children with a data-key keep their element wherever they move.
+  function fill(element, children) {
+    const keyed = new Map();
+    for (const node of element.children) if (node.dataset && node.dataset.key) keyed.set(node.dataset.key, node);
+    let place = element.firstChild;
+    for (const wanted of children) {
+      const key = typeof wanted === "string" ? null : wanted.attributes["data-key"];
+      let node = key ? keyed.get(key) : place;
+      if (!key && node && node.dataset && node.dataset.key) node = null;
+      if (node && fits(node, wanted)) {
+        if (node !== place) element.insertBefore(node, place);
+        else place = place.nextSibling;
+        if (typeof wanted === "string") { if (node.data !== wanted) node.data = wanted; } else fit(node, wanted);
+      } else {
+        element.insertBefore(make(wanted), place);
+      }
+    }
+    while (place) { const next = place.nextSibling; place.remove(); place = next; }
+  }
+  Dash.fill = fill;
+
+  Dash.timeText = function (raw, withDate) {
+    const moment = new Date(raw);
+    if (Number.isNaN(moment.getTime())) return raw;
+    const zone = Dash.choice("zone") === "utc" ? "UTC" : undefined;
+    const style = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: zone, timeZoneName: "short" };
+    const date = withDate ? { year: "numeric", month: "2-digit", day: "2-digit" } : {};
+    return new Intl.DateTimeFormat("en-CA", { ...style, ...date }).format(moment).replace(",", "");
+  };
+
+  Dash.cell = function (cell) {
+    if (cell.kind === "time" && cell.raw) {
+      return plan("time", { class: "cell", datetime: cell.raw }, Dash.timeText(cell.raw, true));
+    }
+    let text = cell.text;
+    if (cell.kind === "age" && cell.raw) text = `${Dash.ageWords((Dash.now() - Date.parse(cell.raw)) / 1000)} ago`;
+    const hide = cell.kind === "amount" && Dash.choice("hide") === "yes" && cell.raw;
+    const classes = `cell kind-${cell.kind}${cell.tone ? ` tone-${cell.tone}` : ""}`;
+    return plan("span", { class: classes, title: hide ? null : cell.title || null, "data-raw": hide ? null : cell.raw }, hide ? HIDDEN : text);
+  };
+
+  Dash.facts = (list) => plan("dl", { class: "facts" }, list.map((fact) => plan("div", {}, plan("dt", {}, fact.label), plan("dd", {}, Dash.cell(fact.cell)))));
+
+  Dash.row = function (table, row) {
+    const cells = row.cells.map((cell, index) => {
+      const label = table.columns[index];
+      const figure = table.numeric.includes(index) ? "figure" : null;
+      if (index === 0) return plan("th", { role: "rowheader", scope: "row", "data-label": label }, Dash.cell(cell));
+      const last = index === row.cells.length - 1 && row.details.length > 0;
+      const inner = last ? plan("details", {}, plan("summary", {}, Dash.cell(cell)), Dash.facts(row.details)) : Dash.cell(cell);
+      return plan("td", { role: "cell", "data-label": label, class: figure }, inner);
+    });
+    return plan("tr", { role: "row", "data-key": row.key }, cells);
+  };
+
+  Dash.table = function (table) {
+    const heads = table.columns.map((column, index) => plan("th", { role: "columnheader", scope: "col", class: table.numeric.includes(index) ? "figure" : null }, column));
+    return plan("div", { class: "table" }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
+      plan("thead", { role: "rowgroup" }, plan("tr", { role: "row" }, heads)),
+      plan("tbody", { role: "rowgroup" }, table.rows.map((row) => Dash.row(table, row)))));
+  };
+
+  Dash.curve = function (values, label) {
+    const least = Math.min(...values), most = Math.max(...values), span = most - least || 1;
+    const points = values.map((value, index) => `${(index / Math.max(1, values.length - 1)) * 300},${(58 - ((value - least) / span) * 56).toFixed(2)}`);
+    return plan("svg", { class: "curve", viewBox: "0 0 300 60", preserveAspectRatio: "none", role: "img", "aria-label": label },
+      plan("polyline", { points: points.join(" "), fill: "none", stroke: "currentColor", "stroke-width": "1.5", "vector-effect": "non-scaling-stroke" }));
+  };
+
+  // The body of a card in the state it has now.
+  Dash.body = function (card, state, ageText) {
+    const parts = [];
+    if (state === "empty") parts.push(plan("p", { class: "reason" }, `${card.reason} (checked ${ageText} ago)`));
+    else if (state === "unknown") parts.push(plan("p", { class: "reason" }, card.reason || "—"));
+    else if (state === "error") parts.push(plan("p", { class: "reason" }, card.as_of_ms === null ? card.reason : `${card.reason} What follows is the last good content.`));
+    else if (card.base === "empty") parts.push(plan("p", { class: "reason" }, `The last look, ${ageText} ago, saw none; that may have changed.`));
+    if (state === "unknown") return parts;
+    if (card.facts.length) parts.push(Dash.facts(card.facts));
+    if (card.curve.length > 1) parts.push(Dash.curve(card.curve, `Learning curve from ${card.curve[0].toFixed(4)} to ${card.curve[card.curve.length - 1].toFixed(4)}`));
+    for (const table of card.tables) if (table.rows.length) parts.push(Dash.table(table));
+    if (card.notes.length) parts.push(plan("ul", { class: "notes" }, card.notes.map((note) => plan("li", {}, note))));
+    return parts;
+  };
+})(window.Dash);
