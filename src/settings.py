@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from hashlib import sha256
@@ -23,6 +24,7 @@ __all__ = [
     "PROJECT_ROOT",
     "Mode",
     "Settings",
+    "export",
     "is_example",
     "is_loopback",
     "service_manager_socket",
@@ -180,6 +182,11 @@ class Settings(SettingFields):
 def service_manager_socket() -> str:
     """Return the address at which systemd waits for news of this process; empty where it does not."""
     return os.environ.get("NOTIFY_SOCKET", "")
+
+
+def export(values: Mapping[str, str]) -> None:
+    """Put switches into the environment, for libraries that can be told in no other way; before they are imported."""
+    os.environ.update(values)
 
 
 def is_example(secret: SecretStr) -> bool:
