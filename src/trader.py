@@ -135,6 +135,23 @@ class Trader:
         with self._lock:
             self._agent = agent
 
+    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
+        """Follow other rules, for the same candles, and limits from the next turn on; guards that stand stay."""
+        with self._lock:
+            self._rules = rules
+            self._limits = limits
+            self._keeper.replace_limits(limits)
+
+    def close_by_hand(self) -> str:
+        """Close the open position at a person's wish; return "" or, in words, why it is not closed."""
+        with self._lock:
+            trade, mark = self._keeper.trade, self._feed.mark_price(self.symbol)
+            if trade is None:
+                return f"there is no position of this bot in {self.symbol}"
+            if self.execute_sell(trade.entry_price if mark is None else mark.mark, "by_hand"):
+                return ""
+            return "the exit is not finished; the bot goes on with it"
+
     @property
     def remembered(self) -> Remembered | None:
         """What the next turn will learn from, None before the first."""

@@ -4,19 +4,22 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
 from src.agent_keeper import AgentKeeper
 from src.binance_client import BinanceClient
 from src.bot_console import BotConsole
+from src.bot_witness import BotWitness
 from src.circuit_breaker_state import BreakerLimits
 from src.console import Console
+from src.control_desk import ControlDesk, RuleBook
 from src.core.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
-from src.core.errors import CredentialsRefused, StoreUnavailable
+from src.core.errors import CredentialsRefused, ModelRefused, SettingsError, StoreUnavailable
 from src.core.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.core.orders import Order
 from src.core.ports import Exchange, MarketFeed
+from src.core.risk import RiskLimits
 from src.database import TradingDatabase
 from src.database_journal import DatabaseJournal
 from src.decision import DecisionRules, limits_under
@@ -61,6 +64,8 @@ class TradingBot:
         context: MarketContextAnalyzer,
         agents: AgentKeeper,
         console: BotConsole,
+        witness: BotWitness,
+        control: ControlDesk,
         stop: threading.Event,
     ) -> None:
         self._settings = settings
@@ -73,6 +78,8 @@ class TradingBot:
         self._context = context
         self._agents = agents
         self._console = console
+        self._witness = witness
+        self._control = control
         self._stop = stop
         self._due_ms = 0
         now = utc_text(clock.now_ms())
@@ -107,6 +114,7 @@ class TradingBot:
         """Take one turn for every pair and note it."""
         began = utc_text(self._clock.now_ms())
         self._sign_of_life("turn", cycle_no=number, cycle_started=began)
+        self._control.carry_out()
         agent = self._agents.promoted()
         if agent is not None:
             for trader in self._traders:
@@ -123,8 +131,9 @@ class TradingBot:
     def _note(self, turns: list[Turn]) -> None:
         account = self._stream.account()
         try:
+            self._witness.note_candles()
             if account is not None:
-                self._journal.record_account(account)
+                self._journal.record_account(self._witness.valued(account))
             context = next((turn.observation.context for turn in turns if turn.observation.context), None)
             if context is not None and self._is_new(context):
                 self._context.save_to_database(context)
@@ -144,7 +153,7 @@ class TradingBot:
         self._console.sleeping((due_ms - self._clock.now_ms()) / 1_000.0)
         beat_s = monotonic_s() + _BEAT_EVERY_S
         while not self._stop.is_set() and not self._is_due(due_ms):
-            if monotonic_s() >= beat_s:
+            if self._control.carry_out() or monotonic_s() >= beat_s:
                 self._sign_of_life("waiting")
                 beat_s = monotonic_s() + _BEAT_EVERY_S
         if due_ms % _CANDLE_MS == 0:
@@ -167,6 +176,9 @@ class TradingBot:
     def _sign_of_life(self, phase: str, **changes: object) -> None:
         account = self._stream.account()
         marks = [mark.time_ms for pair in self._settings.pairs if (mark := self._stream.mark_price(pair))]
+        said = changes.pop("details", self._beat.details)
+        if not isinstance(said, Mapping):
+            raise TypeError("details are a mapping")
         self._beat = replace(
             self._beat,
             timestamp=utc_text(self._clock.now_ms()),
@@ -175,6 +187,12 @@ class TradingBot:
             last_market=utc_text(max(marks)) if marks else None,
             last_private=None if account is None else utc_text(account.as_of_ms),
             last_error="; ".join(self._stream.health().rest_errors),
+            details={
+                **said,
+                **self._witness.details(),
+                "pause": self._control.pause,
+                "rules": self._control.rules,
+            },
             **changes,  # type: ignore[arg-type]
         )
         self._database.heartbeat(self._beat)
@@ -290,8 +308,27 @@ def main(stop: threading.Event) -> int:
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
     watching = list(watches.values())
-    bot = TradingBot(settings, clock, database, journal, stream, traders, watching, context, agents, console, stop)
+    witness = BotWitness(database, stream, [client.instrument(pair) for pair in settings.pairs], _INTERVAL, _CANDLE_MS)
+    book = RuleBook(lambda name: other_rules(settings, rules, name), settings.rules, settings.rules)
+    control = ControlDesk(database, clock, risk, traders, book)
+    control.restore()
+    bot = TradingBot(
+        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
+    )
     return bot.run()
+
+
+def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[DecisionRules, RiskLimits]:
+    """Return another named set and the limits of risk under it, for a bot that is running.
+
+    Raises:
+        SettingsError: there is no such set, or it looks at other candles: agent and history would have to be others.
+    """
+    rules = read_rules(settings.model_copy(update={"rules": name}))
+    if rules.candle_interval != present.candle_interval:
+        reason = f"{name} looks at {rules.candle_interval} candles: write RULES={name} into .env and restart the bot."
+        raise SettingsError((reason,))
+    return rules, limits_under(rules, settings.risk_limits)
 
 
 def breaker_limits(settings: Settings) -> BreakerLimits:
