@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from src.core.clock import instant_of, utc_text
+from src.core.clock import instant_of
 from src.dashboard.states import Source, source_of
 from src.report_pages import Scope
 from src.reports import Reports
@@ -101,10 +101,6 @@ class Look:
     def since(self, days: float) -> int:
         """Return the instant so many days ago, in the exchange's time."""
         return self.now - round(days * 86_400_000)
-
-    def now_text(self) -> str:
-        """Return the exchange's time now as UTC text."""
-        return utc_text(self.now)
 
     def tick(self, symbol: str) -> Decimal | None:
         """Return the contract's price step, None where the bot did not say."""

@@ -90,7 +90,7 @@
 
   Dash.table = function (table) {
     const heads = table.columns.map((column, index) => plan("th", { role: "columnheader", scope: "col", class: table.numeric.includes(index) ? "figure" : null }, column));
-    return plan("div", { class: "table" }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
+    return plan("div", { class: table.columns.includes("Agent") && table.columns.includes("Why") ? "table turns" : "table" }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
       plan("thead", { role: "rowgroup" }, plan("tr", { role: "row" }, heads)),
       plan("tbody", { role: "rowgroup" }, table.rows.map((row) => Dash.row(table, row)))));
   };
