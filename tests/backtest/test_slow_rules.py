@@ -1,0 +1,90 @@
+"""Rules that look at longer candles: minutes passed over change nothing, the kernel trades alike, none foresees."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from src.backtest.compiled import compiled
+from src.backtest.engine import run_backtest
+from src.backtest.kernel import Deal, simulate
+from src.backtest.series import figures_of, make_series
+from src.backtest.setup import BreakerPolicy, Setup
+from src.decision_rules import DecisionRules, load_rules
+from src.market_data.columns import Candles
+from src.settings import PROJECT_ROOT
+from tests.backtest.past import explorer, facts, largest_gap, real
+
+pytestmark = pytest.mark.long
+FIRST = 1_000
+SLOW = DecisionRules(
+    name="slow",
+    candle_interval="15m",
+    votes=("macd", "ema", "volume", "trend"),
+    min_signal_strength=2,
+    agent_must_agree=False,
+    cut_losses_on_hold=False,
+    allow_short=True,
+    calm_volatility_share=0.0015,
+    stop_scale=1.5,
+    size_scale=0.5,
+)
+
+
+def setup_of(rules: DecisionRules) -> Setup:
+    return Setup(rules=rules, breaker_policy=BreakerPolicy.OFF)
+
+
+@pytest.mark.parametrize(
+    "rules", [SLOW, replace(SLOW, agent_must_agree=True, allow_short=False)], ids=["veto", "agree"]
+)
+def test_passing_over_quiet_minutes_changes_nothing(rules):
+    candles = real(9_000)
+    short = rules.allow_short
+    fast = run_backtest(candles, setup_of(rules), explorer(0.3, short))
+    slow = run_backtest(candles, setup_of(rules), explorer(0.3, short), every_turn=True)
+    assert facts(fast) == facts(slow) and len(fast.trades) > 3
+    assert largest_gap(fast, slow) <= 0.1 * max(float(trade.quantity) for trade in fast.trades)
+    assert fast.turns_taken < slow.turns_taken
+
+
+@pytest.mark.parametrize(
+    "rules", [SLOW, replace(SLOW, agent_must_agree=True, allow_short=False)], ids=["veto", "agree"]
+)
+def test_the_kernel_makes_the_same_trades(rules):
+    candles, setup, short = real(43_000), setup_of(rules), rules.allow_short
+    outcome = run_backtest(candles, setup, explorer(0.3, short))
+    agent = explorer(0.3, short)
+    series = make_series(candles, agent, FIRST, rules=rules)
+    deals = np.zeros((2_000, len(Deal._fields)))
+    count, _, equity = compiled(simulate)(series, figures_of(setup), FIRST, deals, np.zeros(100))
+    assert count == len(outcome.trades) > 10
+    for row, trade in zip(deals, outcome.trades, strict=False):
+        deal = Deal(*row)
+        assert (deal.sign, deal.entry_ms, deal.exit_ms) == (trade.direction.sign, trade.entry_ms, trade.exit_ms)
+        assert deal.quantity == pytest.approx(float(trade.quantity), rel=1e-12)
+        assert deal.pnl == pytest.approx(float(trade.pnl), abs=1e-6)
+    assert equity == pytest.approx(outcome.end_equity, rel=1e-9)
+    assert agent.value.tobytes() == outcome.agent.value.tobytes()
+
+
+def test_shifting_all_that_comes_later_changes_no_decision_before():
+    candles, cut = real(16_000), 12_007
+    later = {
+        name: np.concatenate((getattr(candles, name)[:cut], getattr(candles, name)[cut:] * 1.07))
+        for name in ("open", "high", "low", "close")
+    }
+    shifted = Candles(**{name: later.get(name, getattr(candles, name)) for name in Candles.__dataclass_fields__})
+    one, other = (run_backtest(each, setup_of(SLOW), explorer(0.3, True)) for each in (candles, shifted))
+    until = int(candles.open_ms[cut])
+    before = [[deed for deed in run.deeds if deed.now_ms <= until] for run in (one, other)]
+    assert before[0] == before[1] and before[0]
+
+
+def test_the_patient_rules_trade_seldom_and_small_on_real_candles():
+    rules = load_rules((PROJECT_ROOT / "config" / "rules" / "patient_trend.toml").read_text())
+    candles = real(254_880, "BTCUSDT_spot_1m_2024H1.parquet")
+    outcome = run_backtest(candles, Setup(rules=rules), explorer(0.0))
+    assert 1 <= len(outcome.trades) <= 30
+    assert outcome.drawdown.worst_share < 0.05
+    assert all(trade.quantity * trade.entry_price <= 2_200 for trade in outcome.trades)
