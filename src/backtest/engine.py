@@ -7,7 +7,7 @@ trades and the agent's tables are the same (tested).
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from src.core.errors import DataRefused
 from src.core.market import Candle, MarketContext
 from src.decision_rules import thresholds
 from src.indicators import Indicators
+from src.journal import Turn
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent
 from src.signals import votes_mask
@@ -43,6 +44,7 @@ def run_backtest(
     contexts: Sequence[MarketContext] = (),
     every_turn: bool = False,
     stop: threading.Event | None = None,
+    on_turn: Callable[[Turn], None] | None = None,
 ) -> Outcome:
     """Run the live trader over past one-minute candles and return what came of it.
 
@@ -56,11 +58,12 @@ def run_backtest(
         contexts: the market's context as it came to be known, replayed; without any it is unknown.
         every_turn: take each turn with the trader itself (slow; the same result).
         stop: when set, the run ends early.
+        on_turn: is shown every turn that the trader takes (with ``every_turn`` all there are).
 
     Raises:
         DataRefused: too few candles, or none in the span.
     """
-    return Engine(candles, setup, agent, funding, contexts, every_turn).run(from_ms, to_ms, stop)
+    return Engine(candles, setup, agent, funding, contexts, every_turn, on_turn).run(from_ms, to_ms, stop)
 
 
 class Engine:
@@ -74,6 +77,7 @@ class Engine:
         funding: Mapping[int, float] | None = None,
         contexts: Sequence[MarketContext] = (),
         every_turn: bool = False,
+        on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         self._candles = candles
         self._setup = setup
@@ -82,6 +86,7 @@ class Engine:
         self._contexts = PastContexts(contexts)
         self._every_turn = every_turn or type(agent) is not QLearningAgent
         self._thresholds = thresholds(setup.rules, setup.limits_in_force)
+        self._on_turn = on_turn
         self._turns_taken = 0
         self._must_take = True
 
@@ -131,6 +136,8 @@ class Engine:
         self._stage = Stage(
             self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source, self._slow
         )
+        if self._on_turn is not None:
+            self._stage.journal.on_turn = self._on_turn
         self._equity = np.full(count, np.nan)
         if self._pipeline is not None:
             self._ready_columns(self._pipeline)

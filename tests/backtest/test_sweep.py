@@ -1,0 +1,162 @@
+"""A sweep tries each variant once, can be taken up again, and tells luck from merit; walk-forward is out of sample."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.backtest.deflated import daily_ratio, deflated_sharpe, expected_best
+from src.backtest.engine import LEAST_WARM_UP, run_backtest
+from src.backtest.setup import BreakerPolicy, Setup
+from src.backtest.sweep import Sweep
+from src.backtest.variants import label, parse_grid, variants, varied
+from src.backtest.walk_forward import walk_forward
+from src.core.clock import DAY_MS, MINUTE_MS
+from src.core.errors import DataRefused, SettingsError
+from src.market_data.columns import Candles
+from src.rl_model import QLearningAgent
+from tests.candles import random_candles
+
+GRID = parse_grid(["min_signal_strength=2,3,4", "stop_loss_share=0.01,0.02", "allow_short=true,false"])
+
+
+def agent_for(rules):
+    return QLearningAgent(exploration_rate=0.5, allow_short=rules.allow_short)
+
+
+@pytest.fixture(scope="module")
+def candles():
+    return Candles.of(random_candles(6_000, seed=3))
+
+
+def sweep_over(candles):
+    from_ms = int(candles.open_ms[LEAST_WARM_UP])
+    return Sweep(candles, Setup(), agent_for, from_ms, int(candles.open_ms[-1]) + MINUTE_MS)
+
+
+def test_all_combinations_or_some_by_chance_always_the_same():
+    everything = variants(GRID)
+    assert len(everything) == len(set(everything)) == 12
+    some = variants(GRID, sample=5, seed=1)
+    assert some == variants(GRID, sample=5, seed=1)
+    assert len(set(some)) == 5
+    assert set(some) < set(everything)
+    assert variants(GRID, sample=100) == everything
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else():
+    setup = varied(Setup(), (("min_signal_strength", "4"), ("stop_loss_share", "0.01"), ("votes", "ema+macd+trend")))
+    assert setup.rules.min_signal_strength == 4
+    assert setup.rules.votes == ("ema", "macd", "trend")
+    assert str(setup.limits.stop_loss_share) == "0.01"
+    assert setup.limits.take_profit_share == Setup().limits.take_profit_share
+
+
+@pytest.mark.parametrize("words", ["colour=red", "leverage=", "name=x"])
+def test_what_cannot_be_varied_is_refused(words):
+    with pytest.raises(SettingsError):
+        parse_grid([words])
+
+
+@pytest.mark.parametrize("variant", [("leverage", "ten"), ("leverage", "900"), ("allow_short", "maybe")])
+def test_a_value_that_cannot_be_is_refused(variant):
+    with pytest.raises(SettingsError):
+        varied(Setup(), (variant,))
+
+
+@pytest.mark.long
+def test_a_sweep_s_row_is_the_exact_path_s_result(candles):
+    (row,) = sweep_over(candles).run([(("min_signal_strength", "2"),)]).rows
+    setup = varied(Setup(breaker_policy=BreakerPolicy.OFF), (("min_signal_strength", "2"),))
+    outcome = run_backtest(candles, setup, agent_for(setup.rules))
+    assert row["trades"] == len(outcome.trades) > 0
+    assert row["return_share"] == pytest.approx(outcome.return_share, rel=1e-9)
+    assert row["fees"] == pytest.approx(float(outcome.trade_figures.fees), rel=1e-9)
+
+
+@pytest.mark.long
+def test_a_sweep_that_was_cut_off_goes_on_where_it_stopped(candles, tmp_path):
+    log, wanted = tmp_path / "s" / "sweep.jsonl", variants(GRID)
+    whole = sweep_over(candles).run(wanted, log)
+    lines = log.read_text().splitlines()
+    assert len(lines) == 13
+    log.write_text("\n".join(lines[:6]) + "\n" + lines[6][:40])
+    counts = []
+    again = sweep_over(candles).run(wanted, log, workers=1, progress=counts.append)
+    assert counts[0] == 5
+    assert again == whole
+    kept = [json.loads(line)["variant"] for line in log.read_text().splitlines()[1:]]
+    assert sorted(kept) == sorted(label(each) for each in wanted)
+
+
+@pytest.mark.long
+def test_a_file_of_another_sweep_is_refused(candles, tmp_path):
+    log = tmp_path / "sweep.jsonl"
+    sweep_over(candles).run(variants(GRID, sample=1), log)
+    other = sweep_over(candles.cut(0, 5_000))
+    with pytest.raises(SettingsError, match="another sweep"):
+        other.run(variants(GRID, sample=1), log)
+
+
+def test_without_ray_the_sentence_says_what_to_install(candles):
+    pytest.importorskip("numba")
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        with pytest.raises(SettingsError, match=r"requirements-ray\.txt"):
+            list(sweep_over(candles)._on_cluster([], "auto"))
+    else:
+        pytest.skip("ray is installed")
+
+
+def test_the_best_of_many_worthless_variants_is_no_find():
+    dice = np.random.default_rng(1)
+    tried = [dice.normal(0.0, 0.01, 250) for _ in range(200)]
+    ratios = [daily_ratio(each) for each in tried]
+    best = tried[int(np.argmax(ratios))]
+    found = deflated_sharpe(best, ratios)
+    assert found.tried == 200
+    assert found.luck == pytest.approx(max(ratios), rel=0.25)
+    assert found.probability < 0.9
+    assert deflated_sharpe(best, [daily_ratio(best)]).probability > 0.99
+
+
+@given(st.integers(2, 50), st.integers(51, 5_000))
+def test_more_tries_raise_what_luck_alone_would_reach(few, many):
+    pattern = [0.1, -0.1]
+    assert expected_best(pattern * few) < expected_best(pattern * many)
+
+
+def test_too_little_to_judge_is_unknown():
+    assert deflated_sharpe(np.zeros(100), [0.0]).probability is None
+    assert deflated_sharpe(np.ones(5), [0.1]).probability is None
+
+
+@pytest.mark.long
+def test_walk_forward_trades_only_what_it_has_not_learnt_from():
+    candles = Candles.of(random_candles(10 * 1_440, seed=5))
+    from_ms = int(candles.open_ms[0]) + 4 * DAY_MS
+    taught = []
+
+    def new_agent(rules):
+        taught.append(rules)
+        return QLearningAgent(exploration_rate=0.3, allow_short=rules.allow_short)
+
+    to_ms = int(candles.open_ms[-1])
+    walked = walk_forward(
+        candles, Setup(), new_agent, from_ms, to_ms, train_days=3, test_days=2,
+        variants=variants(parse_grid(["min_signal_strength=2,3"])),
+    )  # fmt: skip
+    assert [fold.test_ms for fold in walked.folds] == [from_ms, from_ms + 2 * DAY_MS, from_ms + 4 * DAY_MS]
+    assert all(fold.test_ms - fold.train_ms == 3 * DAY_MS for fold in walked.folds)
+    assert walked.outcome.instants[0] >= from_ms
+    assert (np.diff(walked.outcome.instants) == MINUTE_MS).all()
+    assert all(trade.entry_ms >= from_ms for trade in walked.outcome.trades)
+    assert walked.outcome.trades
+
+
+def test_walk_forward_without_a_past_is_refused(candles):
+    with pytest.raises(DataRefused, match="days"):
+        walk_forward(candles, Setup(), agent_for, int(candles.open_ms[2_000]), int(candles.open_ms[-1]), train_days=30)
