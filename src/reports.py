@@ -7,7 +7,7 @@ of a few hundred rows. Money is ``Decimal``, instants are UTC text, and what is 
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -181,11 +181,10 @@ class Reports:
 
     def equity_curve(self, scope: Scope, since_ms: int, until_ms: int, most: int = 500) -> list[tuple[str, Decimal]]:
         """Return instants and equities, oldest first, about ``most`` at most: each turn's within a week, else days'."""
-        if until_ms - since_ms > _FINE_CURVE_MS:
-            days = self.daily_equity(scope, since_ms)
-            points = [(row["day"], row["end_equity"]) for row in days if row["end_equity"] is not None]
-        else:
-            with self._database.read() as connection:
+        with self._database.read() as connection:
+            if until_ms - since_ms > _FINE_CURVE_MS:
+                points = _day_points(connection, scope.account, utc_day(since_ms))
+            else:
                 points = _balance_points(connection, scope.account, utc_text(since_ms), most)
         step = max(1, len(points) // most)
         return points[:-1:step] + points[-1:]
@@ -305,6 +304,18 @@ class Reports:
     def _first(self, query: Select[Any]) -> dict[str, Any] | None:
         with self._database.read() as connection:
             return _first(connection, query)
+
+
+def _day_points(connection: Connection, scope: Scope, first: str) -> list[tuple[str, Decimal]]:
+    """The equity at the end of each day on which it is known, oldest first."""
+    column = daily_performance.c
+    query = (
+        select(column.day, column.end_equity)
+        .where(*replace(scope, symbol=EVERY).conditions(daily_performance))
+        .where(column.day >= first, column.end_equity.is_not(None))
+        .order_by(column.day, column.bot_id)
+    )
+    return [(row.day, row.end_equity) for row in connection.execute(query)]
 
 
 def _balance_points(connection: Connection, scope: Scope, since: str, most: int) -> list[tuple[str, Decimal]]:
