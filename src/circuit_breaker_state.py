@@ -56,7 +56,7 @@ class BreakerLimits:
     max_exchange_errors: int = 10
     error_window_s: int = 600
     max_stale_s: float = 600.0
-    max_volatility_ratio: float = 8.0
+    max_volatility_ratio: float = 15.0
 
     def __post_init__(self) -> None:
         counts = (self.max_consecutive_losses, self.loss_rate_trades, self.max_exchange_errors, self.error_window_s)

@@ -161,7 +161,7 @@ class CoinGeckoDominance:
 
 
 class PaperWorld:
-    """The mood of the paper exchange's own market, where it has one."""
+    """The mood of the paper exchange's own market, where it has one; asked once an hour, as it changes once a day."""
 
     name = "paper exchange"
 
@@ -169,9 +169,25 @@ class PaperWorld:
         self._fetcher = fetcher
         self._clock = clock
         self._url = f"{base_url.rstrip('/')}/paper/v1/fear_greed"
+        self._asked_hour = -1
+        self._answer: Reading | SourceRefused | None = None
 
     def read(self) -> Reading:
         """Return ``fear_greed_index`` (0..100) from ``{"value", "as_of_ms", "value_classification"}``."""
+        hour = self._clock.now_ms() // 3_600_000
+        if self._answer is None or hour != self._asked_hour:
+            try:
+                self._answer = self._ask()
+            except SourceRefused as error:
+                if error.status != 404:
+                    raise
+                self._answer = error
+            self._asked_hour = hour
+        if isinstance(self._answer, SourceRefused):
+            raise self._answer
+        return self._answer
+
+    def _ask(self) -> Reading:
         try:
             row = _mapping(self._fetcher.get(self._url).json(), self.name)
         except SourceRefused as error:

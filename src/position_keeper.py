@@ -158,21 +158,23 @@ class PositionKeeper:
         """Make journal and exchange agree: settle orders, notice what changed, keep the guards standing.
 
         ``account`` is the newest that flowed in, confirmed at the exchange by whoever feeds it: while flat that is
-        enough. In a position, and in doubt, the exchange is asked.
+        enough. In a position the exchange is asked now and then whether the guards stand, and in doubt everything.
 
         Raises:
             ExchangeError: nothing could be found out now; ``halt_reason`` still holds.
         """
         self.press()
         now = self._clock.now_ms()
-        due = self._reconciled_ms is None or now - self._reconciled_ms >= self._reconcile_ms
-        if account is None or self.unsettled or (due and (self._reconciled_ms is None or self._start is not None)):
+        if account is None or self.unsettled or self._reconciled_ms is None:
             self._reconcile(now)
         elif account.as_of_ms >= self._fill_ms and not self._exit_reason:
             if self._start is not None and account.position(self._desk.symbol) is None:
                 self._reconcile(now)
             else:
                 self._compare(account)
+        if self._start is not None and now - (self._reconciled_ms or now) >= self._reconcile_ms:
+            self._stand_guards(self._desk.listed_guards())
+            self._reconciled_ms = now
         if self._leftovers:
             self._desk.cancel_guards(self._guard_ids())
             self._leftovers = False

@@ -100,7 +100,7 @@ class SettingFields(BaseSettings):
     breaker_max_exchange_errors: int = Field(10, ge=1, description="a whole number, 1 or more")
     breaker_error_window_s: float = _seconds(600)
     breaker_max_stale_s: float = _seconds(600)
-    breaker_volatility_jump: float = Field(8.0, gt=1, description="a multiple of usual volatility, above 1")
+    breaker_volatility_jump: float = Field(15.0, gt=1, description="a multiple of usual volatility, above 1")
 
     # The paper exchange
     paper_market: str = Field(

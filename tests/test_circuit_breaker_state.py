@@ -43,7 +43,7 @@ def tripped(at_ms: int = 100) -> BreakerState:
         ),
         ("exchange_errors", RiskFigures(exchange_errors=9), RiskFigures(exchange_errors=10)),
         ("stale_data", RiskFigures(stale_s=599.9), RiskFigures(stale_s=600.0)),
-        ("volatility", RiskFigures(volatility_ratio=7.9), RiskFigures(volatility_ratio=8.0)),
+        ("volatility", RiskFigures(volatility_ratio=14.9), RiskFigures(volatility_ratio=15.0)),
     ],
 )
 def test_each_figure_trips_at_its_limit_and_not_before(trigger, below, at):

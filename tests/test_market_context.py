@@ -363,7 +363,7 @@ def test_a_paper_world_gives_its_own_mood_where_it_has_one(world):
         assert context.fear_greed_index == 31
         assert dict(context.sources)["fear_greed_index"] == "paper exchange"
         paper.scenario = "none"
-        world.clock.advance_to(NOW_MS + 300_000)
+        world.clock.advance_to(NOW_MS + 3_600_000)
         assert dict(analyzer.observe().unknown)["fear_greed_index"] == "this market has no Fear & Greed index"
 
 
