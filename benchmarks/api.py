@@ -25,12 +25,12 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from benchmarks.api_database import OWNER, SYMBOLS, fill, signal_row
 from src.core.clock import SystemClock, utc_text
 from src.core.errors import StoreUnavailable
 from src.database import TradingDatabase
 from src.records import Heartbeat
 from src.schema import signals
+from tests.api.rows import OWNER, SYMBOLS, fill, signal_row
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 4

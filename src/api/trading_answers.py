@@ -16,7 +16,7 @@ from src.api.shapes import (
     plain,
 )
 from src.api.source import Asked, Caller, Source, WrongArgument
-from src.report_pages import Page, SignalFilter, TradeFilter
+from src.report_pages import Page, SignalFilter, TradeFilter, cursor_place
 from src.report_sums import Performance, SignalStats
 from src.schema import signals, trades
 
@@ -138,6 +138,11 @@ def cursor_of(asked: Asked) -> str | None:
     cursor = asked.get("cursor")
     if cursor is not None and asked["offset"]:
         raise WrongArgument("cursor and offset cannot be used together: leave out offset.")
+    if cursor is not None:
+        try:
+            cursor_place(cursor)
+        except ValueError as error:
+            raise WrongArgument("cursor: not one that a page has given.") from error
     return cursor
 
 
