@@ -144,8 +144,9 @@ class MemoryJournal:
 
     def close_trade(self, trade: Trade) -> None:
         """Move the trade from the open to the closed ones, or put better figures in its place."""
-        self.starts.pop(trade.entry_client_id, None)
-        self.closed = [each for each in self.closed if each.entry_client_id != trade.entry_client_id]
+        known = self.starts.pop(trade.entry_client_id, None) is None
+        if known:  # better figures of one that was closed before
+            self.closed = [each for each in self.closed if each.entry_client_id != trade.entry_client_id]
         self.closed.append(trade)
 
     def open_trades(self, symbol: str) -> list[TradeStart]:

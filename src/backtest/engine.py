@@ -6,8 +6,10 @@ compiled copies of its own functions (``passing``); with ``every_turn`` nothing 
 trades and the agent's tables are the same (tested).
 """
 
+import gc
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -92,6 +94,10 @@ class Engine:
 
     def run(self, from_ms: int | None, to_ms: int | None, stop: threading.Event | None = None) -> Outcome:
         """Take all turns in ``from_ms <= instant < to_ms`` and return what came of them."""
+        with _collector_asleep():
+            return self._run(from_ms, to_ms, stop)
+
+    def _run(self, from_ms: int | None, to_ms: int | None, stop: threading.Event | None) -> Outcome:
         now, end = self._span(from_ms, to_ms)
         self._prepare(now)
         row = int(np.searchsorted(self._candles.open_ms, now)) - 1
@@ -231,6 +237,18 @@ class Engine:
             turns_taken=self._turns_taken,
             agent=self._agent,
         )
+
+
+@contextmanager
+def _collector_asleep() -> Iterator[None]:
+    """Let nobody search for circles meanwhile: a run makes none, and what it keeps would be looked through often."""
+    was_awake = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_awake:
+            gc.enable()
 
 
 class _PipelineIndicators:

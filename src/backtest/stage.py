@@ -80,6 +80,7 @@ class Stage:
         slow: PastSlowCandles | None = None,
     ) -> None:
         self._setup = setup
+        self._limits = setup.limits_in_force
         symbol, contract = setup.symbol, setup.listed
         self.clock = ManualClock(first_ms)
         self.venue = Venue(
@@ -91,19 +92,19 @@ class Stage:
             taker_share=setup.taker_share,
         )
         self.exchange = VenueExchange(self.venue, ACCOUNT, self.clock, {})
-        self.exchange.prepare(symbol, setup.limits_in_force.leverage, setup.margin_type)
+        self.exchange.prepare(symbol, self._limits.leverage, setup.margin_type)
         self.feed = PastFeed(self.exchange, candles)
         self.journal = PastJournal(born(first_ms))
         desk = OrderDesk(self.exchange, self.journal, self.clock, ACCOUNT, contract.rules)
         self.keeper = PositionKeeper(
-            desk, self.exchange, self.journal, self.clock, setup.limits_in_force, contract.rules,
+            desk, self.exchange, self.journal, self.clock, self._limits, contract.rules,
             lambda: self.feed.mark_price(symbol), _NEVER_MS,
         )  # fmt: skip
         desk_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskDesk
-        self.risk = desk_kind(self.journal, self.clock, setup.limits_in_force, setup.breaker, MINUTE_MS)
+        self.risk = desk_kind(self.journal, self.clock, self._limits, setup.breaker, MINUTE_MS)
         self.trader = Trader(
             ACCOUNT, contract.rules, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
-            setup.limits_in_force, self.risk, lambda: contexts.at(self.clock.now_ms()), threading.Event().is_set,
+            self._limits, self.risk, lambda: contexts.at(self.clock.now_ms()), threading.Event().is_set,
             MINUTE_MS, indicators, slow,
         )  # fmt: skip
         self._account = self.exchange.account()
@@ -141,11 +142,11 @@ class Stage:
         setup, account = self._setup, self._account
         start = self.risk.day_start(account) or account.equity
         tripped = self.journal.breaker().tripped
-        lost = loss_share(start, account.equity) >= setup.limits_in_force.max_daily_loss_share
+        lost = loss_share(start, account.equity) >= self._limits.max_daily_loss_share
         return Bounds(
             safe=not (tripped or lost),
             asleep=tripped or setup.breaker_policy is BreakerPolicy.OFF,
-            least_equity=float(start * (1 - setup.limits_in_force.max_daily_loss_share)),
+            least_equity=float(start * (1 - self._limits.max_daily_loss_share)),
             max_drawdown_share=setup.breaker.max_drawdown_share,
             max_volatility_ratio=setup.breaker.max_volatility_ratio,
         )
@@ -208,7 +209,7 @@ class Stage:
         if trade is None or position is None:
             return Held(0, 0.0, 0, 0.0, float(account.equity), -np.inf, np.inf, tick)
         low, high = self.venue.calm_band(symbol)
-        early = float(early_stop_price(trade.entry_price, trade.direction, self._setup.limits_in_force))
+        early = float(early_stop_price(trade.entry_price, trade.direction, self._limits))
         sign = trade.direction.sign
         return Held(
             sign=sign,

@@ -35,6 +35,7 @@ class VenueExchange:
         self._account_name = account
         self._clock = clock
         self._history = history
+        self._last_account: tuple[tuple[int, ...], Account] | None = None
         venue.open_account(account)
 
     def instrument(self, symbol: str) -> Instrument:
@@ -73,6 +74,12 @@ class VenueExchange:
     def account(self) -> Account:
         """Return balances and open positions."""
         self._catch_up()
+        version = self._venue.version(self._account_name)
+        if self._last_account is None or self._last_account[0] != version:
+            self._last_account = version, self._account_now()
+        return self._last_account[1]
+
+    def _account_now(self) -> Account:
         view = self._venue.account(self._account_name)
         return Account(
             wallet_balance=view.total.wallet_balance,

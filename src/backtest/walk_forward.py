@@ -60,51 +60,61 @@ def walk_forward(
     """Return what rolling training would have earned in the time after each training.
 
     Args:
-        candles: from ``train_days`` before ``from_ms`` on, and 1,000 more to warm up with.
-        setup: pair, rules, limits, costs; the balance is carried from fold to fold.
-        new_agent: makes an untaught agent for rules (their interval, shorts or not).
-        from_ms: first out-of-sample instant; ``to_ms`` is behind the last.
-        to_ms: see ``from_ms``.
-        train_days: length of the window that is learnt from.
-        test_days: length of what is traded before the next training.
+        candles: from ``train_days`` before ``from_ms`` on, and 1,000 more.
+        setup: the balance is carried from fold to fold.
+        new_agent: makes an untaught agent for rules.
+        from_ms, to_ms: first out-of-sample instant, and the first one behind the last.
+        train_days, test_days: lengths of the window that is learnt from and of what is traded after it.
         variants: with more than one, each fold first takes the one with the best Sharpe ratio in its own window.
-        funding: rates by settlement instant.
-        contexts: replayed in the tests; in training lessons are given for every regime.
-        stop: when set, the folds so far are returned.
+        funding, contexts, stop: as in ``run_backtest``.
         progress: called after each fold.
 
     Raises:
         DataRefused: not enough candles before ``from_ms``.
     """
-    least_ms = from_ms - train_days * DAY_MS - LEAST_WARM_UP * MINUTE_MS
-    if not len(candles) or int(candles.open_ms[0]) > least_ms:
-        raise DataRefused(f"Walk-forward needs candles from {train_days} days and {LEAST_WARM_UP:,} minutes before it.")
+    _refuse_too_short(candles, from_ms, to_ms, train_days)
     folds: list[Fold] = []
     outcomes: list[Outcome] = []
     balance, start_ms = setup.balance, from_ms
-    while start_ms < to_ms and not (stop is not None and stop.is_set()):
-        end_ms = min(start_ms + test_days * DAY_MS, to_ms)
-        if end_ms - start_ms < DAY_MS:
-            break
-        train_ms = start_ms - train_days * DAY_MS
+    while start_ms + DAY_MS <= to_ms and not (stop is not None and stop.is_set()):
+        end_ms, train_ms = min(start_ms + test_days * DAY_MS, to_ms), start_ms - train_days * DAY_MS
         known = candles.between(train_ms - LEAST_WARM_UP * MINUTE_MS, start_ms)
         chosen = _best(known, setup, new_agent, train_ms, start_ms, variants, funding)
         here = replace(varied(setup, chosen), balance=balance)
         agent = new_agent(here.rules)
         teach_past(agent, known)
-        seen = candles.between(train_ms, end_ms + MINUTE_MS)
-        outcome = run_backtest(
-            seen, here, agent, from_ms=start_ms, to_ms=end_ms, funding=funding, contexts=contexts, stop=stop
-        )
+        span = (start_ms, end_ms)
+        outcome = _traded(candles.between(train_ms, end_ms + MINUTE_MS), here, agent, span, funding, contexts, stop)
         outcomes.append(outcome)
         balance = _carried(outcome, here)
-        tried = max(len(variants), 1)
-        folds.append(Fold(train_ms, start_ms, end_ms, label(chosen), tried, outcome.return_share, len(outcome.trades)))
+        gain, trades = outcome.return_share, len(outcome.trades)
+        folds.append(Fold(train_ms, start_ms, end_ms, label(chosen), max(len(variants), 1), gain, trades))
         progress(folds[-1])
         start_ms = end_ms
-    if not outcomes:
-        raise DataRefused("The span out of sample is shorter than a day.")
     return WalkForward(tuple(folds), joined(outcomes))
+
+
+def _refuse_too_short(candles: Candles, from_ms: int, to_ms: int, train_days: int) -> None:
+    least_ms = from_ms - train_days * DAY_MS - LEAST_WARM_UP * MINUTE_MS
+    if not len(candles) or int(candles.open_ms[0]) > least_ms:
+        raise DataRefused(f"Walk-forward needs candles from {train_days} days and {LEAST_WARM_UP:,} minutes before it.")
+    if to_ms - from_ms < DAY_MS:
+        raise DataRefused("The span out of sample is shorter than a day.")
+
+
+def _traded(
+    seen: Candles,
+    setup: Setup,
+    agent: QLearningAgent,
+    span: tuple[int, int],
+    funding: Mapping[int, float] | None,
+    contexts: Sequence[MarketContext],
+    stop: threading.Event | None,
+) -> Outcome:
+    """Return the exact path's run over one fold."""
+    return run_backtest(
+        seen, setup, agent, from_ms=span[0], to_ms=span[1], funding=funding, contexts=contexts, stop=stop
+    )
 
 
 def _best(

@@ -37,6 +37,13 @@ class Candles:
         columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
         return cls(**{name: _column(name, column) for name, column in zip(COLUMNS, columns, strict=True)})
 
+    @classmethod
+    def joined(cls, parts: Sequence["Candles"]) -> "Candles":
+        """Return parts that follow one another in time as one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS})
+
     def __len__(self) -> int:
         return len(self.open_ms)
 

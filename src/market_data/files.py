@@ -86,7 +86,9 @@ def read_candles(path: Path, volume_needed: bool = True) -> Candles:
     zeros = np.broadcast_to(np.zeros(1), (count,))
     columns = {name: given.get(name, zeros) for name in (*_NEEDED, *_OPTIONAL)}
     open_ms = milliseconds(path, columns.pop("open_time"))
-    candles = Candles(open_ms=open_ms, **{**columns, "trades": columns["trades"].astype(np.int64)})
+    nothing = np.broadcast_to(np.zeros(1, np.int64), (count,))
+    trades = given["trades"].astype(np.int64) if "trades" in given else nothing
+    candles = Candles(open_ms=open_ms, **{**columns, "trades": trades})
     refuse_impossible(path.name, candles)
     return candles
 
@@ -254,7 +256,7 @@ def _arrow_column(column: Any) -> NDArray[Any]:
 def _numbers(path: Path, name: str, values: Iterable[Any]) -> Floats:
     """Return a column as finite float64."""
     try:
-        numbers = np.asarray(values).astype(np.float64)
+        numbers = np.asarray(values).astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise DataRefused(f"{path.name}: column {name} holds what is no number.") from error
     if not np.isfinite(numbers).all():

@@ -121,6 +121,8 @@ def trades(
     oldest = desk.now_ms - KEPT_DAYS * DAY_MS
     bounded = from_id is not None or order_id or start_ms is not None or end_ms is not None
     low, high = _span(desk, start_ms, end_ms) if not (from_id is not None or order_id) else (oldest, desk.now_ms)
+    if order_id in ledger.orders:
+        low = ledger.orders[order_id].created_ms
     rows = [
         each
         for each in _between(ledger.trades, max(low, oldest), high)

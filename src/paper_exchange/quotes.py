@@ -78,6 +78,7 @@ class Quotes:
         self._funding_ms = {symbol: contract.funding_ms for symbol, contract in contracts.items()}
         self._minutes: dict[tuple[str, int], Minute] = {}
         self._marks: dict[tuple[str, int], float] = {}
+        self._last_mark: tuple[float, Decimal] = (0.0, Decimal(0))
         self.shocks: dict[str, list[tuple[int, float]]] = {}
         self.candle = market.candle
         self.calm_until: CalmUntil | None = getattr(market, "calm_until", None)
@@ -119,7 +120,10 @@ class Quotes:
 
     def mark_price(self, symbol: str, time_ms: int) -> Decimal:
         """Return the mark price as money, eight decimals."""
-        return Decimal(f"{self.mark(symbol, time_ms):.8f}")
+        mark = self.mark(symbol, time_ms)
+        if self._last_mark[0] != mark:
+            self._last_mark = (mark, Decimal(f"{mark:.8f}"))
+        return self._last_mark[1]
 
     def next_funding_ms(self, symbol: str, time_ms: int) -> int:
         """Return the first settlement after ``time_ms``."""

@@ -146,6 +146,12 @@ class Venue:
             fee_burn=ledger.fee_burn,
         )
 
+    def version(self, account: str) -> tuple[int, ...]:
+        """Return numbers that are others as soon as ``account`` could answer otherwise: time, and all that was done."""
+        desk, ledger = self._desk, self._ledger(account)
+        done = (desk.order_id, desk.trade_id, desk.tran_id, ledger.updated_ms)
+        return desk.now_ms, *done, len(ledger.open_orders), sum(ledger.leverage.values()), len(ledger.isolated)
+
     def positions(self, account: str, symbol: str = "") -> tuple[PositionView, ...]:
         """Return one row per symbol (three in hedge mode), flat ones included."""
         ledger = self._ledger(account)
