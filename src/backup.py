@@ -193,7 +193,7 @@ def _nobody_runs(bot_id: str) -> Iterator[None]:
 
 def _postgres(command: list[str], url: URL, file: Path) -> None:
     """Run one of PostgreSQL's own programs; the password goes by its environment, never by an argument."""
-    libpq = url.set(drivername="postgresql", password=None).render_as_string()
+    libpq = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query).render_as_string()
     flag = "--dbname" if command[0] == "pg_restore" else "--file"
     words = [*command, flag, libpq if flag == "--dbname" else str(file), str(file) if flag == "--dbname" else libpq]
     try:
