@@ -186,7 +186,7 @@ def _judgement_gates(seen: Observation, wanted: int, rules: DecisionRules, t: Th
 
 def _no_veto_gate(advice: Recommendation, wanted: int, t: Thresholds) -> Gate:
     said = f"the agent recommends {advice.action.name} with confidence {advice.confidence:.2f}"
-    detail = f"{said}; the other side with more than {t.min_confidence:.2f} would stop the entry"
+    detail = f"{said}; anything but the signal's side with more than {t.min_confidence:.2f} would stop the entry"
     consents = wanted == 0 or agent_consents(wanted, action_sign(advice.action), advice.confidence, t)
     return Gate("agent", consents, detail)
 

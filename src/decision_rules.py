@@ -24,7 +24,7 @@ class DecisionRules:
 
     ``candle_interval`` is that of the candles which signal and agent look at; a turn is still taken every minute.
     ``votes`` are those that count. ``exit_signal_strength`` 0 means the strength of an entry. With
-    ``agent_must_agree`` off the agent's silence lets an entry pass; only its contrary advice stops it.
+    ``agent_must_agree`` off an unsure agent lets an entry pass; one that is sure of anything else stops it.
     ``stop_scale``, ``target_scale`` and ``size_scale`` multiply the account's limits; size can only shrink.
     ``calm_volatility_share`` is the ATR as a share of the price up to which a position has its full size; in a
     wilder market it is smaller in proportion. 0 is no such rule.
@@ -188,7 +188,7 @@ def entry_code(signal_sign: int, strength: int, action_sign: int, confidence: fl
 def agent_consents(wanted: int, action_sign: int, confidence: float, t: Thresholds) -> bool:
     """Return whether the agent lets an entry of side ``wanted`` pass. Compiles under numba."""
     sure = confidence > t.min_confidence
-    return (action_sign == wanted and sure) if t.agent_must_agree else not (action_sign == -wanted and sure)
+    return (action_sign == wanted and sure) if t.agent_must_agree else (action_sign == wanted or not sure)
 
 
 def exit_code(

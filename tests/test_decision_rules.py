@@ -94,7 +94,7 @@ def test_size_shrinks_in_proportion_and_an_unknown_volatility_leaves_it():
     [
         (Action.BUY, 0.9, Verdict.ENTER_LONG),
         (Action.HOLD, 0.0, Verdict.ENTER_LONG),
-        (Action.HOLD, 0.9, Verdict.ENTER_LONG),
+        (Action.HOLD, 0.31, Verdict.HOLD),
         (Action.SELL, 0.3, Verdict.ENTER_LONG),
         (Action.SELL, 0.31, Verdict.HOLD),
     ],
