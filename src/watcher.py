@@ -80,6 +80,7 @@ class Watcher:
         self._supervisor.look(now_s)
         if now_s >= self._facts_due_s:
             self._facts_due_s = now_s + _FACTS_EVERY_S
+            self._make_tables()
             self._judge(now_s)
             self._beat()
             self._prune()
@@ -88,6 +89,16 @@ class Watcher:
         """Say that it ended in order, and let go of the database."""
         self._beat("stopped")
         self._database.close()
+
+    def _make_tables(self) -> None:
+        """Bring the tables up to date once, as soon as that is possible: a first start is no alarm."""
+        if self._migrated:
+            return
+        try:
+            self._database.migrate()
+            self._migrated = True
+        except (StoreUnavailable, StoreCorrupt) as error:
+            log.warning("the tables cannot be brought up to date yet: reason=%s", error)
 
     def _judge(self, now_s: float) -> None:
         now_ms = self._clock.now_ms()
@@ -126,9 +137,6 @@ class Watcher:
             details={"alerts": [alert.key for alert in self._desk.open_alerts], "undelivered": self._notifier.waiting},
         )
         try:
-            if not self._migrated:
-                self._database.migrate()
-                self._migrated = True
             self._database.heartbeat(beat)
         except (StoreUnavailable, StoreCorrupt) as error:
             log.warning("no sign of life could be written: reason=%s", error)
