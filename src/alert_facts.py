@@ -156,7 +156,7 @@ def _failed_logins(connection: Connection, wall_ms: int) -> int:
     query = (
         select(func.count())
         .select_from(login_attempts)
-        .where(login_attempts.c.timestamp >= utc_text(wall_ms - _LOGIN_WINDOW_MS), login_attempts.c.outcome != "ok")
+        .where(login_attempts.c.timestamp >= utc_text(wall_ms - _LOGIN_WINDOW_MS), login_attempts.c.outcome != "right")
     )
     return int(connection.execute(query).scalar_one())
 

@@ -91,7 +91,7 @@ class AlertLimits:
 
     liquidation_share: Decimal = Decimal("0.05")
     free_disk_share: float = 0.10
-    failed_logins: int = 10
+    failed_logins: int = 6  # after five the door makes people wait, so that more are few
 
 
 def alerts_of(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
@@ -133,7 +133,7 @@ def _of_position(held: HeldPosition, limits: AlertLimits) -> list[Alert]:
 def _of_machine(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
     found = []
     if facts.failed_logins >= limits.failed_logins:
-        text = f"{facts.failed_logins} wrong log-ins at the dashboard or the API within ten minutes."
+        text = f"{facts.failed_logins} wrong PINs at the dashboard within ten minutes."
         found.append(Alert(AlertKind.LOGIN_ATTACK, "machine", text))
     free = facts.free_disk_share
     if free is not None and free < limits.free_disk_share:

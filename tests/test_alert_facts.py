@@ -145,7 +145,7 @@ def test_wrong_log_ins_of_the_last_ten_minutes_are_counted(database, tmp_path):
     def attempt(minutes, outcome):
         return {"timestamp": utc_text(NOW - minutes * 60_000), "origin": "10.0.0.1", "outcome": outcome}
 
-    write(database, login_attempts, attempt(1, "wrong"), attempt(9, "limited"), attempt(11, "wrong"), attempt(1, "ok"))
+    write(database, login_attempts, attempt(1, "wrong"), attempt(9, "wrong"), attempt(11, "wrong"), attempt(1, "right"))
     assert gather(database, NOW, tmp_path).failed_logins == 2
 
 

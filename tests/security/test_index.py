@@ -1,0 +1,146 @@
+"""The 32 security tests of the checklist, and the tests that hold each: one that is renamed or removed fails here."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+HELD = {
+    "1 a default start listens on loopback alone": (
+        "tests/test_settings.py::test_a_door_for_others_needs_strong_secrets",
+        "tests/api/test_door.py::test_loopback_answers_to_its_own_names",
+    ),
+    "2 an open bind without a strong key is refused": (
+        "tests/test_settings.py::test_a_door_for_others_needs_strong_secrets",
+        "tests/api/test_door.py::test_an_open_bind_without_a_key_does_not_start",
+    ),
+    "3 no default credential works, the first start makes one": (
+        "tests/test_settings.py::test_example_keys_do_not_reach_the_testnet",
+        "tests/scripts/environment.bats::a first start writes .env with secrets of its own, for the owner alone",
+        "tests/scripts/environment.bats::example values are replaced, own ones are not, missing lines are added",
+    ),
+    "4 300 wrong log-ins: at most 10 are tried": (),
+    "5 300 wrong keys: at most 10 are tried": ("tests/api/test_door.py::test_of_300_wrong_keys_at_most_ten_are_tried",),
+    "6 comparison in constant time": (
+        "tests/api/test_keys.py::test_secrets_are_compared_in_constant_time",
+        "tests/api/test_door.py::test_a_strange_header_is_401_and_not_500",
+    ),
+    "7 secrets are kept as hashes": ("tests/api/test_keys.py::test_the_secret_is_kept_nowhere",),
+    "8 sessions end": (),
+    "9 cookies cannot be stolen or sent elsewhere": (),
+    "10 the API ignores cookies": ("tests/api/test_door.py::test_cookies_open_nothing_and_are_never_set",),
+    "11 writes want the own site and JSON": (
+        "tests/api/test_door.py::test_writes_want_json_the_own_site_and_a_key_of_their_scope",
+    ),
+    "12 no GET changes anything": ("tests/api/test_rest.py::test_asking_changes_nothing",),
+    "13 a foreign Host is refused": ("tests/api/test_door.py::test_a_foreign_host_is_refused_everywhere",),
+    "14 headers on every answer": ("tests/api/test_door.py::test_every_answer_carries_what_browsers_must_know",),
+    "15 the page needs nobody else": (),
+    "16 only listed origins may read": (
+        "tests/api/test_door.py::test_listed_origins_alone_may_read_without_credentials",
+        "tests/api/test_door.py::test_a_foreign_origin_is_refused_and_never_allowed",
+    ),
+    "17 text from outside stays text": (
+        "tests/api/test_rest.py::test_csv_makes_no_spreadsheet_calculate",
+        "tests/api/test_control.py::test_text_of_a_caller_cannot_forge_a_log_line",
+        "tests/dashboard/test_vendor.py::test_text_is_only_ever_text",
+    ),
+    "18 secrets in no log, trace, answer": (
+        "tests/test_logs.py::test_known_secrets_are_hidden_also_url_encoded_and_in_tracebacks",
+        "tests/test_settings.py::test_secrets_show_in_no_text_of_the_settings_and_in_no_problem",
+        "tests/security/test_own_ground.py::"
+        "test_a_running_bot_shows_its_secrets_nowhere_and_talks_to_the_exchange_alone",
+    ),
+    "19 no line of the log can be forged": (
+        "tests/test_logs.py::test_no_text_can_forge_a_second_line_or_colour_the_terminal",
+    ),
+    "20 files are the owner's alone": (
+        "tests/security/test_own_ground.py::"
+        "test_a_running_bot_shows_its_secrets_nowhere_and_talks_to_the_exchange_alone",
+        "tests/test_settings.py::test_live_refuses_an_env_file_that_others_can_read",
+        "tests/test_database.py::test_a_file_that_others_could_read_is_closed_to_them",
+        "tests/test_rl_model.py::test_the_file_says_what_it_is_and_is_its_owner_s_alone",
+        "tests/test_backup.py::test_the_archive_is_private_and_holds_neither_settings_nor_secrets",
+        "tests/scripts/service.bats::files are for the owner alone",
+    ),
+    "21 secrets in no argument and no query": (
+        "tests/security/test_own_ground.py::"
+        "test_a_running_bot_shows_its_secrets_nowhere_and_talks_to_the_exchange_alone",
+        "tests/suite/test_postgres.py::test_a_dump_comes_back_and_the_password_is_in_no_argument",
+    ),
+    "22 nothing runs what it was given": (
+        "tests/test_architecture.py::test_nothing_runs_what_it_was_given",
+        "tests/test_rl_model.py::test_a_pickle_in_place_of_the_model_is_refused_and_not_run",
+        "tests/tools/test_crew_config.py::test_nonsense_and_yaml_that_would_run_code_are_refused",
+    ),
+    "23 outbound to the configured hosts alone": (
+        "tests/security/test_own_ground.py::test_no_address_is_built_in_that_the_list_does_not_know",
+        "tests/security/test_own_ground.py::test_the_feeds_are_encrypted_and_public",
+        "tests/security/test_own_ground.py::test_certificates_are_always_checked",
+        "tests/security/test_own_ground.py::test_time_is_bounded_wherever_a_stranger_is_asked",
+        "tests/security/test_own_ground.py::"
+        "test_a_running_bot_shows_its_secrets_nowhere_and_talks_to_the_exchange_alone",
+    ),
+    "24 what a model says can only brake": (
+        "tests/test_openai_analyzer.py::test_levels_that_the_chart_cannot_show_are_rejected",
+        "tests/test_openai_analyzer.py::test_a_score_out_of_range_is_no_answer",
+        "tests/tools/test_circuit_breaker_tools.py::test_no_sequence_of_tools_ever_arms_a_tripped_breaker",
+    ),
+    "25 bodies and nesting are bounded": (
+        "tests/api/test_door.py::test_json_that_is_none_or_nested_too_deep_is_400",
+        "tests/api/test_rest.py::test_every_refusal_has_one_shape",
+    ),
+    "26 faults show nothing": ("tests/api/test_rest.py::test_a_fault_shows_nothing_and_is_found_in_the_log",),
+    "27 no debugger": ("tests/test_settings.py::test_live_refuses_what_would_cost_money",),
+    "28 control is audited": (
+        "tests/tools/test_circuit_breaker_tools.py::test_an_agent_trips_and_everybody_sees_who_and_why",
+        "tests/api/test_control.py::test_tripping_stops_entries_and_is_written_down",
+    ),
+    "29 control is safe to repeat": (
+        "tests/tools/test_circuit_breaker_tools.py::test_twenty_agents_at_once_make_one_event",
+        "tests/api/test_control.py::test_twenty_trips_at_once_are_one",
+    ),
+    "30 live refuses a key that moves money": (
+        "tests/security/test_own_ground.py::test_live_refuses_a_key_that_may_move_money_away_and_says_what_to_do",
+    ),
+    "31 dependencies are pinned with hashes": (
+        "tests/test_architecture.py::test_requirements_are_pinned_with_hashes_and_name_no_registry",
+        "tests/security/test_own_ground.py::test_the_scripts_install_nothing_without_its_hash",
+    ),
+    "32 no path leads outside": ("tests/test_backup.py::test_a_damaged_or_foreign_archive_changes_nothing",),
+}
+STILL_OPEN = {  # the dashboard's own; each is struck out here when its test is named above
+    "4 300 wrong log-ins: at most 10 are tried",
+    "8 sessions end",
+    "9 cookies cannot be stolen or sent elsewhere",
+    "15 the page needs nobody else",
+}
+
+
+@cache
+def names_of(file: str) -> frozenset[str]:
+    """Return the names of the tests of a file, of pytest or bats; none where it does not exist."""
+    path = ROOT / file
+    if not path.exists():
+        return frozenset()
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".bats":
+        return frozenset(line.split('"')[1] for line in text.splitlines() if line.startswith("@test "))
+    return frozenset(node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef))
+
+
+def test_all_32_are_numbered():
+    assert [int(title.split()[0]) for title in HELD] == list(range(1, 33))
+
+
+@pytest.mark.parametrize("title", HELD)
+def test_the_tests_that_hold_it_exist(title):
+    missing = [name for name in HELD[title] if name.partition("::")[2] not in names_of(name.partition("::")[0])]
+    assert missing == []
+
+
+def test_what_nobody_holds_yet_is_said():
+    assert {title for title, tests in HELD.items() if not tests} == STILL_OPEN
