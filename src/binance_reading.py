@@ -30,6 +30,7 @@ from src.rate_budget import RateLimits, Urgency
 Parsed = TypeVar("Parsed")
 
 _PAGE = 1_500
+_MONTH_MS = 30 * 86_400_000
 _TRADES_PAGE = 1_000
 _TRADES_SPAN_MS = 7 * DAY_MS - 1
 _TRADES_KEPT_MS = 90 * DAY_MS
@@ -106,7 +107,7 @@ class BinanceReader:
         found: dict[int, Candle] = {}
         end_ms: int | None = None
         while len(found) < limit:
-            asked = min(_PAGE, limit - len(found) + 2)
+            asked = min(_page(interval), limit - len(found) + 2)
             page, closed = self._kline_page(symbol, interval, asked, None, end_ms)
             found |= {candle.open_ms: candle for candle in closed}
             if len(page) < asked or not closed:
@@ -119,7 +120,7 @@ class BinanceReader:
         found: list[Candle] = []
         while True:
             wanted = (self.clock.now_ms() - start_ms) // INTERVAL_MS[interval] + 2
-            asked = min(_PAGE, max(wanted, 2))
+            asked = min(_page(interval), max(wanted, 2))
             page, closed = self._kline_page(symbol, interval, asked, start_ms, None)
             found += closed
             if len(page) < asked or not closed:
@@ -279,3 +280,8 @@ def _limits_of(rows: list[Mapping[str, Any]]) -> RateLimits:
 def age(fill: Fill) -> tuple[int, int]:
     """Return what fills are sorted by: instant, then id."""
     return fill.time_ms, int(fill.trade_id)
+
+
+def _page(interval: str) -> int:
+    """Return how many candles are asked for at once: a market of our own makes long ones of minutes, month by month."""
+    return min(_PAGE, max(_MONTH_MS // INTERVAL_MS[interval], 60))

@@ -84,6 +84,28 @@ class SlowCandles:
             newest += self.interval_ms
 
 
+def remembered_once(history: History) -> History:
+    """Return ``history`` with its first answer to each question kept for the second time it is asked.
+
+    A first training and the first turn of a start look at the same thousand candles; what closes in between is made
+    of its minutes.
+    """
+    kept: dict[tuple[str, str, int], Sequence[Candle]] = {}
+    asked: set[tuple[str, str, int]] = set()
+
+    def ask(symbol: str, interval: str, count: int) -> Sequence[Candle]:
+        question = (symbol, interval, count)
+        if question in kept:
+            return kept.pop(question)
+        answer = history(symbol, interval, count)
+        if question not in asked:
+            asked.add(question)
+            kept[question] = answer
+        return answer
+
+    return ask
+
+
 def joined(open_ms: int, minutes: Sequence[Candle]) -> Candle:
     """Return one candle that begins at ``open_ms``, made of ``minutes``: at least one, in order."""
     return Candle(

@@ -34,7 +34,7 @@ from src.risk_desk import RiskDesk
 from src.rule_book import read_rules
 from src.service import notify_manager, run_process
 from src.settings import Settings
-from src.slow_candles import History, SlowCandles
+from src.slow_candles import History, SlowCandles, remembered_once
 from src.trader import Trader
 
 log = logging.getLogger("trading_bot")
@@ -291,14 +291,15 @@ def main(stop: threading.Event) -> int:
         client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, _callbacks(watches)
     )
     agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]), rules.candle_interval)
-    console.step(agents.load_or_train(client.candles, settings.pairs, clock.now_ms()))
+    history = remembered_once(client.candles)
+    console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
     risk = RiskDesk(journal, clock, settings.risk_limits, breaker_limits(settings), _CANDLE_MS)
     traders = [
         build_trader(
-            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, client.candles
+            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history
         )
         for pair in settings.pairs
     ]

@@ -11,7 +11,7 @@ from src.core.errors import ExchangeUnavailable
 from src.core.market import Candle
 from src.market_data.columns import Candles
 from src.paper_exchange.markets.klines import aggregate
-from src.slow_candles import SlowCandles
+from src.slow_candles import SlowCandles, remembered_once
 from tests.candles import random_candles
 
 FIVE_MS = 300_000
@@ -69,6 +69,17 @@ def test_an_exchange_that_is_away_leaves_nothing_and_is_asked_again():
     exchange.away, exchange.now_ms = False, MINUTES[100].open_ms + 60_000
     assert len(slow.look(MINUTES[40:101])) > 10
     assert slow.look([]) == ()
+
+
+def test_what_a_training_asked_for_is_not_asked_twice_and_later_the_exchange_is():
+    exchange = Exchange()
+    exchange.now_ms = MINUTES[100].open_ms
+    history = remembered_once(exchange)
+    first, second = history("BTCUSDT", "5m", 1_000), history("BTCUSDT", "5m", 1_000)
+    assert first is second and exchange.asked == 1
+    exchange.now_ms = MINUTES[300].open_ms
+    third, fourth = history("BTCUSDT", "5m", 1_000), history("BTCUSDT", "5m", 1_000)
+    assert len(third) == len(fourth) > len(first) and exchange.asked == 3
 
 
 def test_minutes_that_the_exchange_never_had_are_left_out():
