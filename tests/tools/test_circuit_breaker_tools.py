@@ -183,7 +183,7 @@ def test_no_tool_and_nothing_it_can_reach_resets_or_orders():
         Path(room.__file__),
         ROOT / "src/breaker_office.py",
         ROOT / "src/tools/base.py",
-        ROOT / "src/crew_runner.py",
+        ROOT / "src/tools/crew_runner.py",
     ):
         tree = ast.parse(file.read_text())
         names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}

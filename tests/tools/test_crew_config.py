@@ -7,7 +7,7 @@ import yaml
 
 from src.core.errors import SettingsError
 from src.crew_config import ACTING_TOOLS, READING_TOOLS, load_crew
-from src.crew_runner import CONFIG, main, verdict_guard
+from src.tools.crew_runner import CONFIG, main, verdict_guard
 from src.tools.circuit_breaker_tools import ACTING, READING
 from tests.tools.office import new_office
 

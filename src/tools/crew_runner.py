@@ -1,6 +1,6 @@
 """Floor 5, process: lets the crew of config/crewai_config.yaml look at the bot once, in CrewAI's own environment.
 
-``python src/crew_runner.py`` prints the report; ``--check`` reads the configuration alone and needs no CrewAI. The
+``python -m src.tools.crew_runner`` prints the report; ``--check`` reads the configuration alone and needs no CrewAI. The
 crew is advice and a brake: that it fails, is slow or says nonsense changes nothing about trading.
 """
 
@@ -168,7 +168,9 @@ def refuse_without_budget(settings: Settings, database: TradingDatabase) -> None
 
 def main(arguments: list[str]) -> int:
     """Run once, or check the configuration; return the exit code."""
-    parser = argparse.ArgumentParser(prog="crew_runner.py", description="Let the agents look at the bot once.")
+    parser = argparse.ArgumentParser(
+        prog="python -m src.tools.crew_runner", description="Let the agents look at the bot once."
+    )
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--check", action="store_true", help="read the configuration only")
     wish = parser.parse_args(arguments)
