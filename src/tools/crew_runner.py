@@ -1,6 +1,6 @@
 """Floor 5, process: lets the crew of config/crewai_config.yaml look at the bot once, in CrewAI's own environment.
 
-``python -m src.tools.crew_runner`` prints the report; ``--check`` reads the configuration alone and needs no CrewAI. The
+``python -m src.tools.crew_runner`` prints the report; ``--check`` reads the configuration alone, without CrewAI. The
 crew is advice and a brake: that it fails, is slow or says nonsense changes nothing about trading.
 """
 

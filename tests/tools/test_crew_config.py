@@ -7,8 +7,8 @@ import yaml
 
 from src.core.errors import SettingsError
 from src.crew_config import ACTING_TOOLS, READING_TOOLS, load_crew
-from src.tools.crew_runner import CONFIG, main, verdict_guard
 from src.tools.circuit_breaker_tools import ACTING, READING
+from src.tools.crew_runner import CONFIG, main, verdict_guard
 from tests.tools.office import new_office
 
 GIVEN = yaml.safe_load(CONFIG.read_text())

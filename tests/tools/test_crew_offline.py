@@ -3,9 +3,9 @@
 import pytest
 
 from src.crew_config import load_crew
-from src.tools.crew_runner import CONFIG, build_crew
 from src.tools.base import HAS_CREWAI, BaseTool, ToolFailure
 from src.tools.circuit_breaker_tools import tools_for
+from src.tools.crew_runner import CONFIG, build_crew
 from tests.tools.office import new_office
 
 pytestmark = [
