@@ -94,12 +94,12 @@ class Engine:
 
     def run(self, from_ms: int | None, to_ms: int | None, stop: threading.Event | None = None) -> Outcome:
         """Take all turns in ``from_ms <= instant < to_ms`` and return what came of them."""
-        with _collector_asleep():
-            return self._run(from_ms, to_ms, stop)
-
-    def _run(self, from_ms: int | None, to_ms: int | None, stop: threading.Event | None) -> Outcome:
         now, end = self._span(from_ms, to_ms)
         self._prepare(now)
+        with _collector_asleep():
+            return self._take_turns(now, end, stop)
+
+    def _take_turns(self, now: int, end: int, stop: threading.Event | None) -> Outcome:
         row = int(np.searchsorted(self._candles.open_ms, now)) - 1
         self._first_row = row
         while now <= end and not (stop is not None and stop.is_set()):
