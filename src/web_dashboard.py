@@ -9,6 +9,7 @@ from waitress.server import create_server
 from src.core.clock import SystemClock
 from src.dashboard.app import create_app
 from src.dashboard.desk import make_desk
+from src.dashboard.events import end_streams
 from src.database import TradingDatabase
 from src.records import Owner
 from src.service import notify_manager, run_process
@@ -46,6 +47,7 @@ def main(stop: threading.Event) -> int:
     threading.Thread(target=server.run, name="web", daemon=True).start()
     notify_manager("READY=1")
     stop.wait()
+    end_streams()
     server.close()
     database.close()
     return 0

@@ -1,6 +1,7 @@
 """Floor 4, wings: the cards about money: balance, performance, open positions with their risk, recent trades."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from src.dashboard.cells import (
     Table,
     amount,
     count,
+    gone,
     instant,
     number,
     percent,
@@ -31,6 +33,7 @@ from src.dashboard.states import age_words
 from src.report_pages import TradeFilter
 
 RECENT_TRADES: Final = 10
+_MINOR: Final = (5, 6, 7, 8, 9, 10)  # columns of a trade that a phone shows on demand
 _EXITS: Final = {
     "stop_loss": "stop reached",
     "early_stop": "early stop",
@@ -56,7 +59,7 @@ def balance(look: Look) -> Card:
     today = next(iter(look.reports.daily_equity(look.scope, instant_of(row["timestamp"]))), None)
     totals = look.reports.performance(look.scope)
     facts = [
-        Fact("Equity (wallet + unrealised)", amount(row["equity"])),
+        Fact("Equity", replace(amount(row["equity"]), title="wallet and unrealised PnL")),
         Fact("Wallet", amount(row["wallet_balance"])),
         Fact("Available", amount(row["available_balance"])),
         Fact("Unrealised PnL", result(row["unrealized_pnl"])),
@@ -175,7 +178,7 @@ def _position(look: Look, row: Mapping[str, Any], trade: Mapping[str, Any] | Non
         _distance(ruin, mark),
         result(at_stake),
         _funding(look, row, sign),
-        UNKNOWN if trade is None else Cell(age_words((look.now - instant_of(trade["entry_time"])) / 1000)),
+        UNKNOWN if trade is None else gone(look.wall_of(trade["entry_time"]), "since"),
     )
     return Row(cells, key=f"{symbol}-{row['position_side']}")
 
@@ -206,6 +209,7 @@ def trades(look: Look) -> Card:
         ("Contract", "Net PnL", "Of margin", "Side", "Exit", "Size", "In", "Out", "Gross", "Fees", "Funding", "Why"),
         tuple(_trade(look, row) for row in page.rows),
         (1, 2, 4, 5, 6, 7, 8, 9, 10),
+        minor=_MINOR,
     )
     base = "data" if page.rows else "empty"
     return Card("trades", title, base, look.turned_ms, look.turn_s, "bot", "No trade is closed yet.",
@@ -229,7 +233,9 @@ def _trade(look: Look, row: Mapping[str, Any]) -> Row:
         Cell(_EXITS.get(row["exit_reason"], row["exit_reason"].replace("_", " ")), raw=row["exit_reason"]),
     )
     held_s = (instant_of(row["exit_time"]) - instant_of(row["entry_time"])) / 1000
+    names = ("Size", "In", "Out", "Gross", "Fees", "Funding")
     details = (
+        *(Fact(name, cells[index]) for name, index in zip(names, _MINOR, strict=True)),
         Fact("Opened", instant(row["entry_time"])),
         Fact("Held for", Cell(age_words(held_s))),
         Fact("Leverage", Cell(f"{row['leverage']}\N{MULTIPLICATION SIGN}", raw=str(row["leverage"]))),

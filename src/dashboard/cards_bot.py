@@ -8,9 +8,23 @@ from typing import Any, Final
 
 from src.circuit_breaker_state import BreakerState
 from src.core.clock import instant_of, utc_text
-from src.dashboard.cells import UNKNOWN, Card, Cell, Fact, Row, Table, amount, count, instant, side_word, word, words
+from src.dashboard.cells import (
+    UNKNOWN,
+    Card,
+    Cell,
+    Fact,
+    Row,
+    Table,
+    amount,
+    count,
+    gone,
+    instant,
+    side_word,
+    word,
+    words,
+)
 from src.dashboard.look import CHARTS, TRADING, Look
-from src.dashboard.states import Source, age_words
+from src.dashboard.states import Source
 from src.report_pages import OrderFilter, TradeFilter
 
 _UNSURE: Final = frozenset({"UNKNOWN", "PLANNED"})
@@ -27,12 +41,12 @@ def status(look: Look) -> Card:
         Fact("RL bot", _light(sources["bot"], look.wall_ms)),
         Fact("Chart bot", _light(sources["charts"], look.wall_ms)),
         Fact("Trading loop", Cell(f"{beat['phase']}, turn {beat['cycle_no']:,}", raw=str(beat["cycle_no"]))),
-        Fact("Heartbeat", _age(look, look.wall_ms - instant_of(beat["beat_at"]))),
+        Fact("Heartbeat", gone(instant_of(beat["beat_at"]))),
         Fact("Process", _process(beat)),
         Fact("Last market data", _exchange_age(look, beat["last_market"], 60.0)),
         Fact("Last account answer", _exchange_age(look, beat["last_private"], look.limits.account_s)),
         Fact("Last chart analysis", _analysis_age(look)),
-        Fact("Running for", Cell(age_words((look.now - instant_of(beat["started_at"])) / 1000))),
+        Fact("Running for", gone(look.wall_of(beat["started_at"]), "since")),
         Fact("Clock of the exchange", _clock(look, beat)),
         Fact("Version", Cell(f"{beat['version']}, settings {beat['config_hash']}")),
         Fact("Trouble", words(beat["last_error"]) if beat["last_error"] else word("none", "good")),
@@ -48,23 +62,16 @@ def _light(source: Source, now_ms: int) -> Cell:
     return word("DOWN", "bad") if source.is_down(now_ms) else word("RUNNING", "good")
 
 
-def _age(look: Look, age_ms: float) -> Cell:
-    return Cell(f"{age_words(age_ms / 1000)} ago", "age", raw=utc_text(round(look.wall_ms - age_ms)))
-
-
 def _exchange_age(look: Look, moment: str | None, most_s: float) -> Cell:
-    seen = look.wall_of(moment)
-    if seen is None:
+    if not moment:
         return UNKNOWN
-    late = look.now - instant_of(moment or "") > most_s * 1000
-    told = _age(look, look.wall_ms - seen)
-    return Cell(told.text, told.kind, "warn" if late else "", told.raw)
+    late = look.now - instant_of(moment) > most_s * 1000
+    return gone(look.wall_of(moment), tone="warn" if late else "")
 
 
 def _analysis_age(look: Look) -> Cell:
     row = look.reports.chart_analysis(look.scope)
-    seen = None if row is None else look.wall_of(row["timestamp"], CHARTS)
-    return UNKNOWN if seen is None else _age(look, look.wall_ms - seen)
+    return UNKNOWN if row is None else gone(look.wall_of(row["timestamp"], CHARTS))
 
 
 def _process(beat: Mapping[str, Any]) -> Cell:

@@ -117,7 +117,7 @@ def _curve(episodes: list[dict[str, Any]]) -> Table | None:
         for row in episodes
     )
     columns = ("Episode", "Mean reward", "Win rate", "Trades", "Net return")
-    return Table("Learning curve", columns, rows, (0, 1, 2, 3, 4))
+    return Table("Learning curve in figures", columns, rows, (0, 1, 2, 3, 4), folded=True)
 
 
 def costs(look: Look) -> Card:

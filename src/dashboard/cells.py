@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
+from src.core.clock import utc_text
+
 MINUS: Final = "\N{MINUS SIGN}"
 NOTHING: Final = "\N{EM DASH}"
 _LEAST_DECIMALS: Final = 2
@@ -21,7 +23,8 @@ class Cell:
     """One value on the screen.
 
     ``kind`` tells the page how to treat it: ``time`` is shown in the viewer's zone (``raw`` is the UTC instant),
-    ``amount`` can be hidden, ``word`` is a badge. ``tone`` is up, down, good, warn, bad or empty.
+    ``age`` and ``since`` as the time gone since ``raw``, ``amount`` can be hidden, ``word`` is a badge.
+    ``tone`` is up, down, good, warn, bad or empty.
     """
 
     text: str
@@ -53,12 +56,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headings; the first column names the row. ``numeric`` are the columns that hold figures."""
+    """Rows under headings; the first column names the row. ``numeric`` are the columns that hold figures.
+
+    ``minor`` columns give way where there is no room (each row's details hold them, too); a ``folded`` table is
+    shown when a person asks for it.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...] = ()
     numeric: tuple[int, ...] = ()
+    minor: tuple[int, ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +160,14 @@ def count(value: int | None) -> Cell:
 def instant(text: str | None) -> Cell:
     """Return an instant; the page writes it in the viewer's zone."""
     return UNKNOWN if not text else Cell(f"{text[:10]} {text[11:19]} UTC", "time", raw=text)
+
+
+def gone(since_ms: int | None, kind: str = "age", tone: str = "") -> Cell:
+    """Return the time gone since an instant of the machine's clock; the page counts on by itself."""
+    if since_ms is None:
+        return UNKNOWN
+    moment = utc_text(since_ms)
+    return Cell(f"{'since' if kind == 'since' else 'at'} {moment[11:19]} UTC", kind, tone, moment)
 
 
 def word(text: str, tone: str = "", title: str = "") -> Cell:

@@ -53,7 +53,7 @@ def chart(look: Look, wanted: str | None) -> dict[str, Any]:
             [row["open_ms"] // 1000, *(row[name] for name in ("open", "high", "low", "close"))] for row in shown
         ],
         "volumes": [row["volume"] for row in shown],
-        "indicators": {name: values[-SHOWN:] for name, values in lines.items()},
+        "indicators": {name: _short(values[-SHOWN:]) for name, values in lines.items()},
         "last_turn": None if not turns else turns[-1]["timestamp"],
         "marks": _marks(look, symbol, shown[0]["open_ms"]),
         "levels": levels,
@@ -107,6 +107,11 @@ def _indicators(
         name: [seen[index][name] if index in seen else folded.get(name, {}).get(index) for index in range(len(rows))]
         for name in _LINES
     }
+
+
+def _short(values: list[float | None]) -> list[float | None]:
+    """Return the values with four decimals, the newest with all it has: bytes matter on a phone."""
+    return [None if value is None else round(value, 4) for value in values[:-1]] + values[-1:]
 
 
 def _folded(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:

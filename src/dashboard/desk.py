@@ -1,6 +1,7 @@
 """Floor 4, wings: what the endpoints share: the database, the snapshots, the door, the services, the settings."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from flask import abort, current_app, request
 
@@ -42,6 +43,17 @@ class Desk:
         if found is None:
             abort(401, "Show the PIN first.")
         return found
+
+
+def session_words(here: Desk) -> dict[str, Any]:
+    """Return whether this browser showed the PIN, and its token against forged requests."""
+    found = here.session()
+    return {
+        "logged_in": found is not None,
+        "csrf": "" if found is None else found.csrf,
+        "closed_because": here.door.closed_because,
+        "reading_needs_pin": here.reading_needs_pin,
+    }
 
 
 def desk() -> Desk:

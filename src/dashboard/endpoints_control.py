@@ -9,7 +9,7 @@ from werkzeug.exceptions import TooManyRequests
 from src import control_wishes
 from src.control_wishes import ACTIONS, Wish
 from src.dashboard.control import Plan, plan, rule_sets
-from src.dashboard.desk import Desk, cookie_name, desk
+from src.dashboard.desk import Desk, cookie_name, desk, session_words
 from src.dashboard.door import LASTS_S, Session
 from src.records import Owner
 
@@ -57,14 +57,7 @@ def log_out() -> Response:
 @blueprint.get("/api/session")
 def session() -> Response:
     """Return whether this browser showed the PIN, and its token against forged requests."""
-    here = desk()
-    found = here.session()
-    return jsonify(
-        logged_in=found is not None,
-        csrf="" if found is None else found.csrf,
-        closed_because=here.door.closed_because,
-        reading_needs_pin=here.reading_needs_pin,
-    )
+    return jsonify(session_words(desk()))
 
 
 @blueprint.get("/api/control/plan")

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, render_template, request
 
 from src.dashboard.cells import Card
-from src.dashboard.desk import desk
+from src.dashboard.desk import desk, session_words
 from src.dashboard.snapshot import TITLES
 from src.dashboard.states import Source, State, age_words, state_of
 
@@ -35,6 +35,7 @@ def page() -> str:
         alarm=_alarm(content, now_ms),
         shelf=current_app.extensions["shelf"],
         locked=hidden,
+        session=current_app.json.dumps(session_words(here)),
     )
 
 

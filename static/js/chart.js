@@ -17,9 +17,9 @@
   };
   const fullText = (seconds) => Dash.timeText(seconds * 1000, true);
 
-  function style() {
+  function style(withLogo) {
     return {
-      layout: { background: { color: colour("card") }, textColor: colour("soft"), attributionLogo: true, panes: { separatorColor: colour("line") }, fontSize: 12 },
+      layout: { background: { color: colour("card") }, textColor: colour("soft"), attributionLogo: withLogo !== false, panes: { separatorColor: colour("line") }, fontSize: 12 },
       grid: { vertLines: { color: colour("inner") }, horzLines: { color: colour("inner") } },
       rightPriceScale: { borderColor: colour("line") },
       timeScale: { borderColor: colour("line"), timeVisible: true, secondsVisible: false, tickMarkFormatter: clockText },
@@ -43,7 +43,7 @@
     for (const name of ["macd", "macd_signal"]) drawn.series[name] = line(2, name);
     drawn.price.panes()[0].setStretchFactor(4);
     drawn.marks = L.createSeriesMarkers(drawn.series.candles, []);
-    drawn.money = L.createChart(at("equity"), style());
+    drawn.money = L.createChart(at("equity"), style(false));
     drawn.series.equity = drawn.money.addSeries(L.LineSeries, { color: shades().ema_50, lineWidth: 2, priceLineVisible: false }, 0);
     drawn.series.hold = drawn.money.addSeries(L.LineSeries, { color: colour("soft"), lineWidth: 1, lineStyle: 2, priceLineVisible: false, lastValueVisible: false }, 0);
     drawn.series.fall = drawn.money.addSeries(L.AreaSeries, { lineColor: colour("down"), topColor: "transparent", bottomColor: "transparent", lineWidth: 1, priceLineVisible: false, priceFormat: { type: "custom", formatter: (value) => `${value.toFixed(2)} %`, minMove: 0.01 } }, 1);
@@ -76,10 +76,12 @@
 
   function paintMarks(data, times) {
     const snap = (time) => { let found = times[0]; for (const each of times) { if (each > time) break; found = each; } return found; };
-    drawn.marks.setMarkers((data.marks || []).map((mark) => {
+    const newest = (data.marks || []).length - 4;
+    drawn.marks.setMarkers((data.marks || []).map((mark, index) => {
       const long = mark.side === "LONG", entry = mark.kind === "entry", below = long === entry;
-      const hide = Dash.choice("hide") === "yes" && !entry;
-      return { time: snap(mark.time), position: below ? "belowBar" : "aboveBar", shape: entry ? (long ? "arrowUp" : "arrowDown") : "circle", color: entry ? colour("link") : colour(mark.won ? "up" : "down"), text: hide ? "out" : mark.text };
+      const hide = Dash.choice("hide") === "yes";
+      const text = index < newest || (hide && !entry) ? "" : mark.text;
+      return { time: snap(mark.time), position: below ? "belowBar" : "aboveBar", shape: entry ? (long ? "arrowUp" : "arrowDown") : "circle", color: entry ? colour("link") : colour(mark.won ? "up" : "down"), text };
     }));
   }
 
@@ -99,7 +101,7 @@
   Dash.restyleChart = function () {
     if (!drawn.price) return;
     drawn.price.applyOptions(style());
-    drawn.money.applyOptions(style());
+    drawn.money.applyOptions(style(false));
     drawn.series.candles.applyOptions(candleColours());
     for (const [name, shade] of Object.entries(shades())) drawn.series[name].applyOptions({ color: shade });
     drawn.series.equity.applyOptions({ color: shades().ema_50 });

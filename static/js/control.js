@@ -23,8 +23,8 @@
     return answer.ok ? answer.json() : null;
   }
 
-  async function readSession() {
-    const found = await look("/api/session");
+  async function readSession(given) {
+    const found = given || (await look("/api/session"));
     if (!found) return;
     session.known = true; session.loggedIn = found.logged_in; session.csrf = found.csrf; session.closed = found.closed_because;
     if (session.loggedIn) {
@@ -142,6 +142,6 @@
     at("ask-do").addEventListener("click", begin);
     for (const id of ["pin", "typed"]) at(id).addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); begin(); } });
     at("unlock").addEventListener("click", openLogin);
-    if (document.body.dataset.locked !== "yes") readSession();
+    if (document.body.dataset.locked !== "yes") readSession(JSON.parse(document.body.dataset.session));
   };
 })(window.Dash);

@@ -68,7 +68,7 @@
       return plan("time", { class: "cell", datetime: cell.raw }, Dash.timeText(cell.raw, true));
     }
     let text = cell.text;
-    if (cell.kind === "age" && cell.raw) text = `${Dash.ageWords((Dash.now() - Date.parse(cell.raw)) / 1000)} ago`;
+    if ((cell.kind === "age" || cell.kind === "since") && cell.raw) text = `${Dash.ageWords((Dash.now() - Date.parse(cell.raw)) / 1000)}${cell.kind === "age" ? " ago" : ""}`;
     const hide = cell.kind === "amount" && Dash.choice("hide") === "yes" && cell.raw;
     const classes = `cell kind-${cell.kind}${cell.tone ? ` tone-${cell.tone}` : ""}`;
     return plan("span", { class: classes, title: hide ? null : cell.title || null, "data-raw": hide ? null : cell.raw }, hide ? HIDDEN : text);
@@ -76,10 +76,12 @@
 
   Dash.facts = (list) => plan("dl", { class: "facts" }, list.map((fact) => plan("div", {}, plan("dt", {}, fact.label), plan("dd", {}, Dash.cell(fact.cell)))));
 
+  const looks = (table, index) => [table.numeric.includes(index) ? "figure" : "", table.minor.includes(index) ? "minor" : ""].filter(Boolean).join(" ");
+
   Dash.row = function (table, row) {
     const cells = row.cells.map((cell, index) => {
       const label = table.columns[index];
-      const figure = table.numeric.includes(index) ? "figure" : null;
+      const figure = looks(table, index);
       if (index === 0) return plan("th", { role: "rowheader", scope: "row", "data-label": label }, Dash.cell(cell));
       const last = index === row.cells.length - 1 && row.details.length > 0;
       const inner = last ? plan("details", {}, plan("summary", {}, Dash.cell(cell)), Dash.facts(row.details)) : Dash.cell(cell);
@@ -89,10 +91,11 @@
   };
 
   Dash.table = function (table) {
-    const heads = table.columns.map((column, index) => plan("th", { role: "columnheader", scope: "col", class: table.numeric.includes(index) ? "figure" : null }, column));
-    return plan("div", { class: table.columns.includes("Agent") && table.columns.includes("Why") ? "table turns" : "table" }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
+    const heads = table.columns.map((column, index) => plan("th", { role: "columnheader", scope: "col", class: looks(table, index) }, column));
+    const drawn = plan("div", { class: table.columns.includes("Agent") && table.columns.includes("Why") ? "table turns" : "table" }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
       plan("thead", { role: "rowgroup" }, plan("tr", { role: "row" }, heads)),
       plan("tbody", { role: "rowgroup" }, table.rows.map((row) => Dash.row(table, row)))));
+    return table.folded ? plan("details", { class: "folded" }, plan("summary", {}, table.caption), drawn) : drawn;
   };
 
   Dash.curve = function (values, label) {

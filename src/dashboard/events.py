@@ -1,0 +1,80 @@
+"""Floor 4, wings: a nudge to the page that something changed; the page then asks as it always does.
+
+A stream holds a thread of the server, so there are few at a time, and each ends after five minutes: losing one loses
+nothing but a few seconds.
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from flask import Blueprint, Response, request
+from sqlalchemy import func, select
+from werkzeug.exceptions import ServiceUnavailable
+
+from src.core.clock import monotonic_s
+from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.dashboard.desk import Desk, desk
+from src.schema import control_requests, positions, signals, trades
+
+blueprint = Blueprint("events", __name__)
+
+MOST_STREAMS: Final = 2  # of eight threads
+_LOOK_EVERY_S: Final = 1.0
+_PING_EVERY_S: Final = 15.0
+_LASTS_S: Final = 300.0
+_AGAIN_MS: Final = 3_000
+
+_open = threading.BoundedSemaphore(MOST_STREAMS)
+_ended = threading.Event()
+
+
+@blueprint.get("/api/events")
+def events() -> Response:
+    """Return a stream of ``changed`` events for ``bot``; 503 while as many as may be are open."""
+    here, bot = desk(), request.args.get("bot", "")[:64] or desk().settings.bot_id
+    if not _open.acquire(blocking=False):
+        raise ServiceUnavailable("Enough streams are open: poll instead.", retry_after=30)
+    answer = Response(_stream(here, bot), content_type="text/event-stream")
+    answer.call_on_close(_open.release)
+    answer.headers["X-Accel-Buffering"] = "no"
+    return answer
+
+
+def end_streams() -> None:
+    """Let every stream end: the server is stopping."""
+    _ended.set()
+
+
+def _stream(here: Desk, bot: str) -> Iterator[str]:
+    """Yield an event for each change until the stream's time is up."""
+    began_s = pinged_s = monotonic_s()
+    seen = _version(here, bot)
+    yield f"retry: {_AGAIN_MS}\n\n"
+    while monotonic_s() - began_s < _LASTS_S and not _ended.wait(_LOOK_EVERY_S):
+        now = _version(here, bot)
+        if now != seen:
+            seen, pinged_s = now, monotonic_s()
+            yield f"event: changed\ndata: {now}\n\n"
+        elif monotonic_s() - pinged_s >= _PING_EVERY_S:
+            pinged_s = monotonic_s()
+            yield ": still here\n\n"
+
+
+def _version(here: Desk, bot: str) -> str:
+    """Return a text that changes when the bot took a turn, traded, or answered."""
+    newest = [  # along the index of time: the greatest id would have to be sought among all
+        select(table.c.id)
+        .where(table.c.bot_id == bot)
+        .order_by(table.c.timestamp.desc(), table.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+        for table in (signals, trades, positions)
+    ]
+    last_answer = select(func.max(control_requests.c.finished_at)).where(control_requests.c.bot_id == bot)
+    try:
+        with here.database.read() as connection:
+            row = connection.execute(select(*newest, last_answer.scalar_subquery())).one()
+    except (StoreUnavailable, StoreCorrupt):
+        return "unknown"
+    return "-".join(str(each or 0) for each in row)

@@ -1,0 +1,184 @@
+"""Floor 4, wings: what a period brought, as a page to print or a table for other programs."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from flask import Blueprint, Response, abort, current_app, render_template, request
+
+from src.core.clock import DAY_MS, instant_of, utc_text
+from src.dashboard.cells import Cell, Row, Table, amount, count, instant, price, quantity, result, share, words
+from src.dashboard.desk import desk
+from src.dashboard.look import Look
+from src.report_pages import TradeFilter
+
+blueprint = Blueprint("period_report", __name__)
+
+_PAGE: Final = 1_000
+_MOST_TRADES: Final = 50_000
+_SHOWN: Final = 500
+_COLUMNS: Final = (
+    "id", "symbol", "side", "entry_time", "exit_time", "entry_price", "exit_price", "quantity", "leverage",
+    "gross_pnl", "fees", "funding", "pnl", "pnl_percent", "exit_reason", "bot_id", "mode", "world",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What a group of trades brought."""
+
+    trades: int = 0
+    wins: int = 0
+    pnl: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count one trade."""
+        self.trades += 1
+        self.wins += row["pnl"] > 0
+        self.pnl += row["pnl"]
+        self.fees += row["fees"]
+        self.funding += row["funding"]
+
+
+@blueprint.get("/api/report")
+def report() -> Response | str:
+    """Return the closed trades between two UTC days (both included): ``from``, ``to``, ``format`` html or csv."""
+    first, last = _day("from"), _day("to")
+    if last < first:
+        abort(400, "from must not be later than to.")
+    kind = request.args.get("format", "html")
+    if kind not in ("html", "csv"):
+        abort(400, "format must be html or csv.")
+    here = desk()
+    with here.reports.at_one_instant() as reports:
+        look = here.snapshots.look(reports, request.args.get("bot", "")[:64] or None)
+        rows = list(_closed(look, first, last + DAY_MS))
+        if kind == "csv":
+            return _as_csv(rows, f"trades_{utc_text(first)[:10]}_{utc_text(last)[:10]}.csv")
+        days = f"{utc_text(first)[:10]} to {utc_text(last)[:10]}"
+        usage = look.reports.api_costs(first)
+        return render_template(
+            "report.html",
+            days=days,
+            bot=look.bot_id,
+            mode=look.scope.mode,
+            world=look.scope.world,
+            made=utc_text(look.wall_ms),
+            tables=_tables(look, rows, usage),
+            more=max(0, len(rows) - _SHOWN),
+            shelf=current_app.extensions["shelf"],
+        )
+
+
+def _day(name: str) -> int:
+    given = request.args.get(name, "")
+    try:
+        return instant_of(given[:10])
+    except ValueError:
+        abort(400, f"{name} must be a day such as 2026-11-22.")
+
+
+def _closed(look: Look, since_ms: int, until_ms: int) -> Iterator[dict[str, Any]]:
+    """Yield the closed trades of a period, newest first."""
+    wanted = TradeFilter(scope=look.scope, status="closed", start=utc_text(since_ms), end=utc_text(until_ms))
+    cursor: str | None = None
+    found = 0
+    while found < _MOST_TRADES:
+        page = look.reports.trades(wanted, limit=_PAGE, cursor=cursor)
+        yield from page.rows
+        found += len(page.rows)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]], name: str) -> Response:
+    """Return the trades as the database has them; a text that a spreadsheet would run is made harmless."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(_COLUMNS)
+    for row in rows:
+        writer.writerow([_harmless(row[column]) for column in _COLUMNS])
+    answer = Response(text.getvalue(), content_type="text/csv; charset=utf-8")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
+def _harmless(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    text = str(value)
+    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _tables(look: Look, rows: Sequence[Mapping[str, Any]], usage: Sequence[Mapping[str, Any]]) -> list[Table]:
+    whole = _Sum()
+    groups: dict[str, dict[str, _Sum]] = {name: defaultdict(_Sum) for name in ("symbol", "exit_reason", "side")}
+    for row in rows:
+        whole.add(row)
+        for name, sums in groups.items():
+            sums[row[name]].add(row)
+    return [
+        _sums("Everything", {"all trades": whole}),
+        _sums("By contract", groups["symbol"]),
+        _sums("By reason of exit", groups["exit_reason"]),
+        _sums("By side", groups["side"]),
+        _usage(usage),
+        _trades(look, rows[:_SHOWN]),
+    ]
+
+
+def _sums(caption: str, groups: Mapping[str, _Sum]) -> Table:
+    rows = tuple(
+        Row(
+            (
+                words(name.replace("_", " ")),
+                count(each.trades),
+                share(each.wins / each.trades if each.trades else None, 1),
+                result(each.pnl),
+                amount(each.fees),
+                result(each.funding),
+            )
+        )
+        for name, each in sorted(groups.items())
+    )
+    return Table(caption, ("Group", "Trades", "Won", "Net PnL", "Fees", "Funding"), rows, (1, 2, 3, 4, 5))
+
+
+def _usage(usage: Sequence[Mapping[str, Any]]) -> Table:
+    rows = tuple(
+        Row((words(row["service"]), words(row["model"]), count(row["calls"]), amount(row["cost_usd"], "USD", 4)))
+        for row in usage
+    )
+    return Table("Models and services since then", ("Service", "Model", "Calls", "Cost"), rows, (2, 3))
+
+
+def _trades(look: Look, rows: Sequence[Mapping[str, Any]]) -> Table:
+    told = tuple(_trade(look, row) for row in rows)
+    columns = ("Exit", "Contract", "Side", "Size", "In", "Out", "Fees", "Funding", "Net PnL", "Why")
+    return Table("Trades, newest first", columns, told, (3, 4, 5, 6, 7, 8))
+
+
+def _trade(look: Look, row: Mapping[str, Any]) -> Row:
+    tick = look.tick(row["symbol"])
+    cells: tuple[Cell, ...] = (
+        instant(row["exit_time"]),
+        words(row["symbol"]),
+        words(row["side"]),
+        quantity(row["quantity"], look.step(row["symbol"])),
+        price(row["entry_price"], tick),
+        price(row["exit_price"], tick),
+        amount(row["fees"]),
+        result(row["funding"]),
+        result(row["pnl"]),
+        words(row["exit_reason"].replace("_", " ")),
+    )
+    return Row(cells)

@@ -1,0 +1,367 @@
+"""The web application keeps strangers out and tells nobody what it should not: the security list, one test each."""
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from src.control_wishes import ACTIONS
+from src.core.errors import SettingsError
+from src.dashboard.app import create_app
+from src.dashboard.desk import make_desk
+from src.dashboard.door import FREE_TRIES
+from src.records import Owner
+from src.schema import control_requests
+from tests.dashboard.scene import EVIL, KEY, PIN, SYMBOL, logged_in, scene, settings_for
+
+GETS = (
+    "/", "/api/dashboard", "/api/bot-status", "/api/market-data", "/api/chart-analysis", "/api/trades",
+    "/api/performance", "/api/positions", "/api/signals", "/api/news", "/api/health", "/api/journal", "/api/chart",
+    "/api/session", "/api/report?from=2026-01-01&to=2030-01-01", "/api/control/plan?action=pause",
+    "/api/control/rules", "/api/control/aaaaaaaaaaaaaaaaaaaa", "/favicon.ico", "/static/css/dashboard.css",
+)  # fmt: skip
+WISH = {"action": "pause", "target": "", "bot": "main", "key": "a" * 20}
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """The file of a database in which much has happened, made once and copied for each test."""
+    folder = tmp_path_factory.mktemp("lived")
+    with scene(folder) as made:
+        made.full()
+    return folder / "scene.db"
+
+
+@pytest.fixture
+def full(tmp_path, lived):
+    shutil.copy(lived, tmp_path / "scene.db")
+    with scene(tmp_path) as made:
+        made.beat()
+        made.beat(process="chart_analysis_bot")
+        yield made
+
+
+@pytest.fixture
+def client(full):
+    return create_app(full.desk).test_client()
+
+
+def test_all_ten_endpoints_of_the_spec_answer(client):
+    for path in ("/", "/api/bot-status", "/api/market-data", "/api/chart-analysis", "/api/trades?limit=3",
+                 "/api/performance", "/api/positions", "/api/signals?limit=3", "/api/news", "/api/health"):  # fmt: skip
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+    assert len(client.get("/api/trades?limit=3").json["trades"]) == 3
+    assert len(client.get("/api/signals?limit=2").json["signals"]) == 2
+    assert client.get("/api/news").json["total"] == 3
+    assert client.get("/api/bot-status").json["rl_bot"]["running"] is True
+
+
+def test_the_signals_that_were_not_acted_on_can_be_asked_for(client):
+    rows = client.get("/api/signals?acted=false&limit=100").json["signals"]
+    assert rows and not any(row["acted"] for row in rows)
+    assert all(row["veto"] == "confidence" and row["gates"] for row in rows)
+
+
+def test_every_answer_carries_the_same_guard(client):
+    paths = [*GETS, "/nothing", "/api/nothing", "/static/nothing.js"]
+    for path in paths:
+        headers = client.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert "unsafe" not in policy and "frame-ancestors 'none'" in policy and "default-src 'none'" in policy, path
+        assert headers["X-Content-Type-Options"] == "nosniff", path
+        assert headers["Referrer-Policy"] == "no-referrer", path
+        assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin", path
+        assert "Server" not in headers, path
+
+
+def test_a_failure_shows_no_inside_and_can_be_found_in_the_log(full, monkeypatch, caplog):
+    app = create_app(full.desk)
+    monkeypatch.setattr("src.dashboard.endpoints.last_turns", lambda look: 1 / 0)
+    with caplog.at_level(logging.ERROR):
+        answer = app.test_client().get("/api/market-data")
+    assert answer.status_code == 500
+    text = answer.get_data(as_text=True)
+    assert "Traceback" not in text and "/" not in text and "SELECT" not in text and "division" not in text
+    assert answer.json["request_id"] in caplog.text
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:5000", "[::2]", ""])
+def test_a_foreign_host_name_is_refused(client, host):
+    assert client.get("/", headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1", "[::1]:5000"])
+def test_our_own_names_are_welcome(client, host):
+    assert client.get("/api/health", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind", "expected"),
+    [
+        ({"Origin": "http://evil.example"}, "application/json", 403),
+        ({"Origin": "null"}, "application/json", 403),
+        ({"Sec-Fetch-Site": "cross-site"}, "application/json", 403),
+        ({"Sec-Fetch-Site": "same-site"}, "application/json", 403),
+        ({}, "text/plain", 415),
+        ({}, "application/x-www-form-urlencoded", 415),
+        ({}, "application/json", 403),
+    ],
+)
+def test_a_write_that_our_page_did_not_make_is_refused(client, headers, kind, expected):
+    token = logged_in(client)
+    sent = headers if not headers and kind == "application/json" else headers | token
+    for path in ("/api/control", "/api/logout"):
+        answer = client.post(path, data=json.dumps(WISH), content_type=kind, headers=sent)
+        assert answer.status_code == expected, path
+
+
+def test_without_the_pin_nothing_can_be_wished(client):
+    assert client.post("/api/control", json=WISH).status_code == 401
+    assert client.get("/api/control/plan?action=pause").status_code == 401
+    assert client.post("/api/control", json=WISH, headers={"X-CSRF-Token": "x"}).status_code == 401
+
+
+def test_no_get_changes_anything(full, client):
+    logged_in(client)
+    full.database.flush()
+
+    def content():
+        with sqlite3.connect(full.database.name) as connection:
+            return hashlib.sha256("\n".join(connection.iterdump()).encode()).hexdigest()
+
+    before = content()
+    for path in GETS:
+        client.get(path)
+    full.database.flush()
+    assert content() == before
+
+
+def test_the_cookie_is_for_our_page_alone(full):
+    app = create_app(full.desk)
+    plain = app.test_client().post("/api/login", json={"pin": PIN}).headers["Set-Cookie"]
+    assert plain.startswith("dashboard_session=")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(plain.split("; ")) and "Secure" not in plain
+    secure = app.test_client().post("/api/login", json={"pin": PIN}, base_url="https://localhost")
+    cookie = secure.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-dashboard_session=") and "Secure" in cookie and "Domain" not in cookie
+    assert PIN not in plain and "localStorage" not in plain
+
+
+def test_a_session_is_new_at_each_log_in_and_dead_after_log_out(full):
+    app = create_app(full.desk)
+    client = app.test_client()
+    first = logged_in(client)
+    old = client.get_cookie("dashboard_session").value
+    second = logged_in(client)
+    new = client.get_cookie("dashboard_session").value
+    assert old != new and first != second
+    client.set_cookie("dashboard_session", old)
+    assert client.get("/api/session").json["logged_in"] is False
+    client.set_cookie("dashboard_session", new)
+    assert client.post("/api/logout", json={}, headers=second).status_code == 200
+    client.set_cookie("dashboard_session", new)
+    assert client.get("/api/session").json["logged_in"] is False
+
+
+def test_a_session_ends_after_an_hour_of_rest_and_after_twelve_in_any_case(full):
+    client = create_app(full.desk).test_client()
+    logged_in(client)
+    full.clock.ahead_s = 3_590
+    assert client.get("/api/session").json["logged_in"] is True
+    full.database.flush()
+    full.clock.ahead_s += 3_610
+    assert client.get("/api/session").json["logged_in"] is False
+    logged_in(client)
+    began_s = full.clock.ahead_s
+    for half_hours in range(1, 24):
+        full.clock.ahead_s = began_s + half_hours * 1_800
+        assert client.get("/api/session").json["logged_in"] is True, half_hours
+        full.database.flush()
+    full.clock.ahead_s = began_s + 12 * 3_600 + 1
+    assert client.get("/api/session").json["logged_in"] is False
+
+
+def test_three_hundred_wrong_pins_reach_the_check_five_times_with_one_alert(full, caplog):
+    client = create_app(full.desk).test_client()
+    with caplog.at_level(logging.WARNING):
+        answers = [client.post("/api/login", json={"pin": f"wrong-{number}"}) for number in range(300)]
+    codes = [answer.status_code for answer in answers]
+    assert codes.count(401) == FREE_TRIES <= 10 and codes.count(429) == 295
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status_code == 429)
+    assert caplog.text.count("PIN entry is locked") == 1
+    assert client.post("/api/login", json={"pin": PIN}).status_code == 429
+    full.clock.ahead_s = 31
+    assert client.post("/api/login", json={"pin": PIN}).status_code == 200
+
+
+def test_a_restart_gives_nobody_new_tries(full):
+    client = create_app(full.desk).test_client()
+    for number in range(5):
+        client.post("/api/login", json={"pin": f"wrong-{number}"})
+    again = create_app(make_desk(full.desk.settings, full.clock, full.database)).test_client()
+    assert again.post("/api/login", json={"pin": PIN}).status_code == 429
+
+
+def test_each_further_wrong_pin_doubles_the_wait(full):
+    client = create_app(full.desk).test_client()
+    for number in range(5):
+        client.post("/api/login", json={"pin": f"wrong-{number}"})
+    full.clock.ahead_s = 31
+    assert client.post("/api/login", json={"pin": "wrong"}).status_code == 401
+    answer = client.post("/api/login", json={"pin": "wrong"})
+    assert answer.status_code == 429 and 55 <= int(answer.headers["Retry-After"]) <= 61
+
+
+@pytest.mark.parametrize("pin", ["пароль-зима", "\ud83d\ude00", "é" * 60, "\x00" * 8])
+def test_a_pin_of_any_letters_is_wrong_and_not_a_fault(client, pin):
+    assert client.post("/api/login", json={"pin": pin}).status_code in (400, 401)
+
+
+def test_neither_pin_nor_token_is_in_the_database_or_the_log(full, caplog):
+    client = create_app(full.desk).test_client()
+    with caplog.at_level(logging.DEBUG):
+        token = logged_in(client)
+        cookie = client.get_cookie("dashboard_session").value
+        client.post("/api/login", json={"pin": "wrong-guess-77"})
+    full.database.flush()
+    content = Path(full.database.name).read_bytes() + Path(full.database.name + "-wal").read_bytes()
+    for secret in (PIN, KEY, cookie, token["X-CSRF-Token"], "wrong-guess-77"):
+        assert secret.encode() not in content and secret not in caplog.text
+
+
+@pytest.mark.parametrize("pin", ["", "12345", "123456", "changeme"])
+def test_no_empty_short_or_example_pin_ever_opens(tmp_path, pin):
+    with scene(tmp_path, bot_control_pin=pin) as made:
+        client = create_app(made.desk).test_client()
+        assert client.post("/api/login", json={"pin": pin}).status_code == 503
+        assert "BOT_CONTROL_PIN" in client.get("/api/session").json["closed_because"]
+
+
+def test_an_open_address_needs_strong_secrets_and_then_the_pin_even_to_look(tmp_path):
+    with pytest.raises((SettingsError, ValueError), match="BOT_CONTROL_PIN"):
+        settings_for(tmp_path, dashboard_host="0.0.0.0", bot_control_pin="")
+    with pytest.raises((SettingsError, ValueError), match="FLASK_SECRET_KEY"):
+        settings_for(tmp_path, dashboard_host="0.0.0.0", flask_secret_key="short")
+    with scene(tmp_path, dashboard_host="0.0.0.0") as made:
+        made.full()
+        client = create_app(made.desk).test_client()
+        closed = client.get("/", headers={"Host": "192.168.1.7:5000"})
+        assert closed.status_code == 200 and SYMBOL not in closed.get_data(as_text=True)
+        assert client.get("/api/positions").status_code == client.get("/api/dashboard").status_code == 401
+        assert client.get("/api/health").status_code == 200
+        logged_in(client)
+        assert SYMBOL in client.get("/").get_data(as_text=True)
+        assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_a_body_that_is_too_long_too_deep_or_no_object_is_refused(client):
+    assert client.post("/api/login", data=b"x" * 70_000, content_type="application/json").status_code == 413
+    assert client.post("/api/login", data="[" * 60_000, content_type="application/json").status_code == 400
+    for body in ("[]", "1", '"a"', "{", ""):
+        assert client.post("/api/login", data=body, content_type="application/json").status_code == 400, body
+    assert client.post("/api/login", json={"pin": 123456}).status_code == 400
+    assert client.post("/api/login", json={"pin": "a" * 500}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../.env", "..%2f..%2f.env", "css/../../.env", "/etc/passwd", "js/states.js%00.png", "vendor", "css/", "js/.a.js"],
+)  # fmt: skip
+def test_only_the_listed_files_can_be_had(client, path):
+    assert client.get(f"/static/{path}").status_code in (404, 308, 400)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/trades?limit=0", "/api/trades?limit=x", "/api/signals?limit=9999", "/api/signals?acted=maybe",
+        "/api/trades?cursor=nonsense", "/api/journal?filter=x", "/api/dashboard?journal=x", "/api/report",
+        "/api/report?from=2026-02-30&to=2026-03-01", "/api/report?from=2026-03-02&to=2026-03-01",
+        "/api/report?from=2026-03-01&to=2026-03-01&format=pdf",
+    ],
+)  # fmt: skip
+def test_nonsense_in_a_query_is_400_with_a_sentence(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 400 and len(answer.json["error"]) > 10
+
+
+def test_what_strangers_wrote_is_text_in_the_page(client):
+    page = client.get("/").get_data(as_text=True)
+    assert EVIL not in page and "&lt;img src=x" in page
+    assert not re.search(r"<script[^>]*>[^<]", page) and not re.search(r"<[^>]*\son\w+=", page)
+    assert " style=" not in page
+
+
+def test_debug_is_never_on_and_the_console_does_not_exist(client):
+    assert client.application.debug is False and client.application.testing is False
+    assert client.get("/console").status_code == 404
+    asked = client.get("/?__debugger__=yes&cmd=resource&f=debugger.js")
+    assert b"EVALEX" not in asked.get_data() and asked.content_type.startswith("text/html")
+
+
+def test_the_same_content_has_the_same_tag(client):
+    first = client.get("/api/dashboard")
+    again = client.get("/api/dashboard", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304 and again.get_data() == b"" and int(again.headers["X-Server-Time-Ms"]) > 0
+
+
+def test_every_wish_is_explained_before_it_is_made(client):
+    logged_in(client)
+    for action in (*ACTIONS, "start:rl_bot", "stop:rl_bot"):
+        target = {"close": SYMBOL, "rules": "safety_first"}.get(action, "")
+        answer = client.get(f"/api/control/plan?action={action}&target={target}&bot=main")
+        assert answer.status_code == 200 and len(answer.json["says"]) > 40, action
+    close = client.get(f"/api/control/plan?action=close&target={SYMBOL}").json["says"]
+    assert "SELL of 0.1 BTCUSDT" in close and "6,312.01 USDT" in close and "cancels its stop and target" in close
+    for action, target in (("fly", ""), ("rules", "../../.env"), ("close", "NOPE"), ("stop:sshd", ""), ("stop:", "")):
+        assert client.get(f"/api/control/plan?action={action}&target={target}").status_code == 404
+
+
+def test_the_same_key_and_the_same_wish_are_one(full, client):
+    token = logged_in(client)
+    answers = []
+    for number in range(20):
+        wish = WISH | {"action": "close", "target": SYMBOL, "key": f"{number:020d}"}
+        answers.append(client.post("/api/control", json=wish, headers=token))
+    assert {answer.json["key"] for answer in answers} == {"0" * 20}
+    assert client.post("/api/control", json=wish | {"key": "0" * 20}, headers=token).status_code == 200
+    rows = full.desk.reports.rows(select(control_requests))
+    assert len(rows) == 1 and rows[0]["actor"].startswith("person in session ") and rows[0]["origin"] == "127.0.0.1"
+
+
+def test_live_trading_asks_for_the_symbol_to_be_typed(tmp_path):
+    with scene(tmp_path) as made:
+        made.owner = Owner("main", "live", "live")
+        made.desk.database.owner = made.owner
+        made.full()
+        client = create_app(made.desk).test_client()
+        token = logged_in(client)
+        wish = WISH | {"action": "close", "target": SYMBOL}
+        assert client.get(f"/api/control/plan?action=close&target={SYMBOL}").json["type_to_confirm"] == SYMBOL
+        assert client.post("/api/control", json=wish, headers=token).status_code == 409
+        assert client.post("/api/control", json=wish | {"confirm": "ETHUSDT"}, headers=token).status_code == 409
+        assert client.post("/api/control", json=wish | {"confirm": SYMBOL}, headers=token).status_code == 202
+        page = client.get("/").get_data(as_text=True)
+        assert 'data-mode="live"' in page and "LIVE" in page and "made-up" not in page
+
+
+def test_the_report_has_every_trade_of_the_period_and_its_sums(full, client):
+    day = full.at(0)[:10]
+    page = client.get(f"/api/report?from=2026-01-01&to={day}").get_data(as_text=True)
+    assert "+67.00" in page and "60.48" in page and "take profit" in page
+    table = client.get(f"/api/report?from=2026-01-01&to={day}&format=csv")
+    lines = table.get_data(as_text=True).splitlines()
+    assert (
+        len(lines) == 13
+        and lines[0].startswith("id,symbol,side")
+        and "attachment" in table.headers["Content-Disposition"]
+    )
+    assert client.get("/api/report?from=2020-01-01&to=2020-02-01&format=csv").get_data(as_text=True).count("\n") == 1
