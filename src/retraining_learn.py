@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from src.backtest.compiled import compiled
 from src.backtest.passing import Tables, judged
-from src.decision_rules import Thresholds, entry_code, exit_code
+from src.decision_rules import Thresholds, entry_code, exit_code, wanted_sign
 from src.retraining_data import Samples
 from src.rl_model import STATES, QLearningAgent, Training, trade_reward
 from src.rl_table import learn_one
@@ -225,7 +225,7 @@ def rehearse(
         price, at_ms, state = course.price[row], course.open_ms[row], course.state[row]
         action, confidence = 0, 0.0
         side, strength = course.side[row], course.strength[row]
-        if state >= 0 and (sign != 0 or strength >= t.min_signal_strength):
+        if state >= 0 and (sign != 0 or wanted_sign(side, strength, t) != 0):
             best, confidence = judged(tables, state, sign)
             action = 1 if best == 1 else -1 if best == 2 else 0
         last = row + 1 == len(course.state) or course.pair[row + 1] != course.pair[row]

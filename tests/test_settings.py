@@ -57,18 +57,23 @@ def problems_of(load, **values):
     return caught.value.problems
 
 
+FOR_NEW_USERS = {"RULES": "patient_trend"}  # chosen by docs/results.md; unset it is the specification's rule
+
+
 def test_every_setting_stands_in_the_example_with_its_default_and_nothing_else_does(load):
     example = dotenv_values(PROJECT_ROOT / ".env.example")
     assert {name.upper() for name in Settings.model_fields} == set(example)
     written, default = load(text=(PROJECT_ROOT / ".env.example").read_text()), load()
     for name in Settings.model_fields:
-        assert getattr(written, name) == getattr(default, name), name
+        assert getattr(written, name) == FOR_NEW_USERS.get(name.upper(), getattr(default, name)), name
+    assert written.rules_path.is_file()
 
 
 def test_each_filled_line_of_the_example_really_is_the_default(load):
     example = {name: value for name, value in dotenv_values(PROJECT_ROOT / ".env.example").items() if value}
     for name, value in example.items():
-        assert getattr(load(**{name: value}), name.lower()) == getattr(load(), name.lower()), name
+        if name not in FOR_NEW_USERS:
+            assert getattr(load(**{name: value}), name.lower()) == getattr(load(), name.lower()), name
 
 
 def test_the_example_explains_itself():
