@@ -52,7 +52,10 @@ LONGEST_FILE = {
     **dict.fromkeys(("database", "schema"), 600),  # lists of like things
 }
 HEAVY = {"pandas", "openai", "mplfinance", "matplotlib", "pyarrow", "numba", "ccxt", "talib", "ta"}
-LEAN = ("trading_bot", "chart_analysis_bot", "trader", "web_dashboard", "mcp_server", "api", "database", "binance_client")
+LEAN = (
+    *("trading_bot", "chart_analysis_bot", "trader", "web_dashboard"),
+    *("mcp_server", "api", "database", "binance_client"),
+)
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))  # what always runs, and what alerts and agents need beside it
 MOVED_NAMES = {
     "dotenv": "python-dotenv",
