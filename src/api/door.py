@@ -85,6 +85,7 @@ class Door:
         keys: the keys of this machine.
         clock: the machine's, for the limits.
         calls_a_minute: how many calls one key may make.
+        tries_a_minute: how many wrong keys one address may show.
     """
 
     def __init__(
@@ -94,11 +95,12 @@ class Door:
         keys: KeyStore,
         clock: Clock,
         calls_a_minute: int = CALLS_A_MINUTE,
+        tries_a_minute: int = TRIES_A_MINUTE,
     ) -> None:
         self._host = host
         self.origins = origins
         self._keys = keys
-        self._wrong = Attempts(clock, TRIES_A_MINUTE)
+        self._wrong = Attempts(clock, tries_a_minute)
         self._calls = Attempts(clock, calls_a_minute)
         self._most_calls = calls_a_minute
 

@@ -74,7 +74,11 @@ def _responses(operation: Operation) -> Json:
     good: Json = {"application/json": {"schema": _ref(answer_name(operation))}}
     if operation.csv:
         good["text/csv"] = {"schema": {"type": "string"}}
-    codes = [*_EVERYWHERE, *(_DEEDS if operation.method == "POST" else ()), *(["404"] if operation.missing else [])]
+    codes = [
+        *_EVERYWHERE,
+        *(_DEEDS if operation.method == "POST" else ()),
+        *(["404"] if operation.missing or operation.paged else []),
+    ]
     responses: Json = {"200": {"description": operation.title, "content": good}}
     if operation.method == "GET":
         responses["304"] = {"description": "What `If-None-Match` names is still true."}

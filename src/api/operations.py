@@ -50,7 +50,8 @@ class Operation:
 
     ``schema`` is that of the answer's ``data``. ``scope``: ``open`` needs no key, ``read`` and ``control`` one of
     that scope where keys are asked for (control always). ``changes``: when a further answer to the same question
-    may differ, with every commit (``rows``), also each full minute, or each second. ``missing``: it may be 404.
+    may differ, with every commit (``rows``), also each full minute, or each second. ``missing``: it may be 404
+    (a page always: of a cursor that no page has given).
     ``told``: the answer says of which mode and world it speaks.
     """
 

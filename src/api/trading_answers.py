@@ -15,7 +15,7 @@ from src.api.shapes import (
     number,
     plain,
 )
-from src.api.source import Asked, Caller, Source, WrongArgument
+from src.api.source import Asked, Caller, NothingThere, Source
 from src.report_pages import Page, SignalFilter, TradeFilter, cursor_place
 from src.report_sums import Performance, SignalStats
 from src.schema import signals, trades
@@ -134,15 +134,13 @@ def stats_json(stats: SignalStats) -> Json:
 
 
 def cursor_of(asked: Asked) -> str | None:
-    """Return the cursor asked with; raises ``WrongArgument`` where an offset is asked for as well."""
+    """Return the cursor asked with, if any; raises ``NothingThere`` for one that no page can have given."""
     cursor = asked.get("cursor")
-    if cursor is not None and asked["offset"]:
-        raise WrongArgument("cursor and offset cannot be used together: leave out offset.")
     if cursor is not None:
         try:
             cursor_place(cursor)
         except ValueError as error:
-            raise WrongArgument("cursor: not one that a page has given.") from error
+            raise NothingThere("No page ends at this cursor.") from error
     return cursor
 
 

@@ -117,7 +117,13 @@ def template() -> Path:
 
 
 def make(
-    folder: Path, *, host: str = "127.0.0.1", origins: tuple[str, ...] = (), calls_a_minute: int = 1_200, **options: Any
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    origins: tuple[str, ...] = (),
+    calls_a_minute: int = 1_200,
+    tries_a_minute: int = 10,
+    **options: Any,
 ) -> Made:
     """Return the API on a copy of the filled database in ``folder``."""
     path = folder / "api.db"
@@ -128,7 +134,7 @@ def make(
     beat(writer, NOON)
     source = Source(TradingDatabase(url, OWNER, read_only=True), clock, lambda: TradingDatabase(url, OWNER))
     keys = KeyStore(folder / "state" / "api_keys.json", clock)
-    door = Door(host, origins, keys, clock, calls_a_minute)
+    door = Door(host, origins, keys, clock, calls_a_minute, tries_a_minute)
     app = build_app(source, door, metrics=Metrics(source).text, **options)
     return Made(path, clock, keys, source, app, writer)
 

@@ -183,6 +183,13 @@ def test_json_that_is_none_or_nested_too_deep_is_400(api: Made, body: bytes) -> 
     refused(answer, 400)
 
 
+def test_debugging_is_never_on(api: Made) -> None:
+    assert not api.app.debug
+    assert not api.app.testing
+    for path in ("/console", "/?__debugger__=yes&cmd=resource&f=style.css"):
+        refused(api.client.get(path), 404)
+
+
 def test_attempts_are_forgotten_after_a_minute() -> None:
     clock = ManualClock(NOON)
     attempts = Attempts(clock, 2)

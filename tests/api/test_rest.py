@@ -151,8 +151,6 @@ def test_worlds_and_modes_are_never_mixed(api: Made) -> None:
         "/signals?start_date=yesterday",
         "/signals?cursor=2026",
         "/signals?symbol=BTCUSDT%0A",
-        "/signals?cursor=2026-11-22T10:00:00.000Z_5&offset=3",
-        "/signals?cursor=2026-13-22T10:00:00.000Z_5",
         "/trades?status=all",
         "/trades?min_pnl=NaN",
         "/trades?min_pnl=1e99",
@@ -167,16 +165,27 @@ def test_what_is_not_understood_is_refused_by_name(api: Made, path: str) -> None
         assert problem["errors"][0]["parameter"] in path
 
 
+@pytest.mark.parametrize("path", ["/signals", "/trades", "/market-context/history"])
+def test_a_cursor_that_no_page_gave_leads_nowhere(api: Made, path: str) -> None:
+    refused(api.get(f"{path}?cursor=2026-13-22T10:00:00.000Z_5"), 404)
+
+
+def test_an_offset_counts_from_the_cursor(api: Made) -> None:
+    page = api.get("/trades?limit=10").get_json()["page"]
+    rows = api.data(f"/trades?limit=5&offset=3&cursor={page['next_cursor']}")
+    assert rows == api.data("/trades?limit=5&offset=13")
+
+
 @pytest.mark.parametrize("path", ["/signals", "/trades", "/signals?min_strength=2"])
 def test_pages_lose_and_repeat_nothing_while_rows_are_added(api: Made, path: str) -> None:
     joint = "&" if "?" in path else "?"
     before = [row["id"] for row in api.all_rows(f"{path}{joint}limit=1000")]
-    seen, asked, number = [], f"{ROOT}{path}{joint}limit=7", 0
+    seen, asked, number = [], f"{ROOT}{path}{joint}limit=17", 0
     while asked and number < 1_000:
         answer = api.client.get(asked)
         seen += [row["id"] for row in answer.get_json()["data"]]
         asked, number = links(answer).get("next", ""), number + 1
-        if number < 40:
+        if number < 15:
             api.add_signal(number, signal_type="BUY", strength=4)
             api.add_trade(number)
     assert seen == before
