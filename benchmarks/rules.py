@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -240,6 +240,17 @@ def grid() -> None:
     report_grid(tried, [pooled_returns(each) for each in curves])
 
 
+CHOICES: dict[str, Callable[[DecisionRules], object]] = {
+    "candles": lambda rules: rules.candle_interval,
+    "votes": lambda rules: len(rules.votes),
+    "votes to enter": lambda rules: rules.min_signal_strength,
+    "votes to leave": lambda rules: rules.exit_signal_strength,
+    "stop times": lambda rules: rules.stop_scale,
+    "both sides": lambda rules: rules.allow_short,
+    "size by volatility": lambda rules: rules.calm_volatility_share > 0.0,
+}
+
+
 def report_grid(tried: list[DecisionRules], returns: list[np.ndarray]) -> None:
     ratios = [daily_ratio(each) for each in returns]
     order = sorted(range(len(tried)), key=lambda place: -ratios[place])
@@ -256,6 +267,11 @@ def report_grid(tried: list[DecisionRules], returns: list[np.ndarray]) -> None:
     print(f"the best of as many worthless ones would show {judged.luck * year:.2f}. Deflated Sharpe: probability "
           f"{judged.probability:.0%} that the best is above luck.")  # fmt: skip
     print(f"Above 0: {np.mean(np.array(ratios) > 0):.0%} of the variants; median {np.median(ratios) * year:.2f}.")
+    print("\n| choice | mean Sharpe of all variants with it |\n|---|---|")
+    for choice, of in CHOICES.items():
+        for value in sorted({of(rules) for rules in tried}):
+            mean = np.mean([ratio for ratio, rules in zip(ratios, tried, strict=True) if of(rules) == value]) * year
+            print(f"| {choice} {value} | {mean:.2f} |")
     walked, picks = walk(returns)
     print(
         f"\nWalk-forward, each quarter the best so far: {in_words(np.cumprod(np.concatenate(([1.0], 1.0 + walked))))}"
