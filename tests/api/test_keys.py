@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from src.api import keys as keys_module
 from src.api.keys import KeyStore, main
 from src.core.clock import ManualClock
 from src.core.errors import SettingsError
-from tests.paper_exchange.running import ROOT
 
 
 @pytest.fixture
@@ -111,8 +109,3 @@ def test_the_command_makes_lists_and_revokes(store: KeyStore, capsys: pytest.Cap
     assert main(["revoke", token[4:12]], store) == 1
     for wrong in ([], ["create"], ["create", "a", "--all"], ["create", "line\nbreak"], ["list", "x"]):
         assert main(wrong, store) == 2
-
-
-def test_the_script_says_how_it_is_used() -> None:
-    done = subprocess.run([f"{ROOT}/scripts/api_key.sh", "unknown"], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, "Usage: ./scripts/api_key.sh" in done.stderr) == (2, True)
