@@ -103,6 +103,7 @@ class Bot:
         own = {
             "BOT_ID": "test-" + blake2s(str(self.folder).encode(), digest_size=6).hexdigest(),
             "TRADING_MODE": "paper",
+            "RULES": "safety_first",
             "DATABASE_URL": f"sqlite:///{self.database}",
             "MODEL_PATH": str(self.folder / "model.pkl"),
             "LOG_DIR": str(self.folder / "logs"),
