@@ -135,7 +135,10 @@ def share(value: Number | None, places: int = 2, signed: bool = False, toned: bo
 
 def percent(value: Number | None, places: int = 2, toned: bool = True, of: str = "") -> Cell:
     """Return a figure that is percent already."""
-    return share(None if value is None else Decimal(str(value)) / 100, places, True, toned, of)
+    if value is None:
+        return UNKNOWN
+    shown = share(Decimal(str(value)) / 100, places, True, toned, of)
+    return Cell(shown.text, shown.kind, shown.tone, raw_of(value), shown.title)
 
 
 def price(value: Number | None, tick: Decimal | None = None) -> Cell:

@@ -1,0 +1,593 @@
+"""The page in a real browser: each card in each of its seven states, at four widths, dark and light, keyboard only."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from src.control_wishes import Answer, answer
+from src.core.clock import utc_text
+from src.dashboard import journal, snapshot
+from src.dashboard.snapshot import TITLES
+from src.dashboard.states import state_of
+from src.schema import (
+    bot_status,
+    control_requests,
+    market_context,
+    metadata,
+    positions,
+    signals,
+    trades,
+    training_runs,
+)
+from tests.dashboard.scene import EVIL, PIN, SYMBOL, Scene, scene, served
+from tests.dashboard.test_states import NOW, TABLE
+
+pytestmark = pytest.mark.long
+
+AXE = Path(__file__).resolve().parents[1] / "vendor" / "axe.min.js"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-quic",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+WIDTHS = (320, 390, 768, 1440)
+CARDS = (*TITLES, "chart")
+LATE_S, STALE_S = 200.0, 20_000_000.0
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lived")
+    with scene(folder) as made:
+        made.full()
+    return folder / "scene.db"
+
+
+@pytest.fixture
+def full(tmp_path, lived):
+    """A dashboard on a database in which everything has happened, the bots having spoken just now."""
+    shutil.copy(lived, tmp_path / "scene.db")
+    with served(tmp_path) as made:
+        made.beat()
+        made.beat(process="chart_analysis_bot")
+        yield made
+
+
+def until(page: Page, expression: str, within_s: float = 8.0) -> None:
+    """Wait until an expression is true (the page's own policy forbids the browser's way of waiting for one)."""
+    for _ in range(int(within_s * 20)):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not seen within {within_s} s: {expression}")
+
+
+class Watched:
+    """A page whose console, requests and reports are kept: what must not be there is asserted at the end."""
+
+    def __init__(self, browser: Browser, width: int = 1440, height: int = 900, **choices: str) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height}, locale="en-US")
+        chosen = "".join(f"localStorage.setItem('dash-{name}', '{value}');" for name, value in choices.items())
+        self.context.add_init_script(chosen)
+        self.page: Page = self.context.new_page()
+        self.said: list[str] = []
+        self.requests: list[str] = []
+        self.bytes = 0
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("response", self._weigh)
+
+    def _weigh(self, response) -> None:
+        sizes = response.request.sizes()
+        self.bytes += sizes["responseBodySize"]
+
+    def open(self, made: Scene, path: str = "/") -> Page:
+        self.page.goto(made.address + path)
+        until(self.page, "document.querySelector('#countdown') && document.querySelector('#countdown').textContent")
+        return self.page
+
+    def chart(self) -> None:
+        until(self.page, "document.querySelector('#card-chart').dataset.state !== 'unknown'")
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def look(browser):
+    """Opens watched pages and closes them."""
+    opened: list[Watched] = []
+
+    def make(width: int = 1440, **choices: str) -> Watched:
+        opened.append(Watched(browser, width, **choices))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+def states(page: Page) -> dict[str, str]:
+    return dict(
+        page.evaluate("[...document.querySelectorAll('.card')].map(e => [e.id.replace('card-', ''), e.dataset.state])")
+    )
+
+
+def violations(page: Page) -> list[str]:
+    if not page.evaluate("() => 'axe' in window"):
+        page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": AXE.read_text()})
+    found = page.evaluate(
+        "async () => (await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',"
+        " 'best-practice']})).violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.target + ' ' +"
+        " n.failureSummary).join(' | '))"
+    )
+    return list(found)
+
+
+# --- the seven states, for each card
+
+
+def test_the_pages_own_clock_follows_the_same_rules_as_the_server(full, look):
+    page = look().open(full)
+    for base, age_s, source, expected in TABLE:
+        card = {"base": base, "as_of_ms": None if age_s is None else NOW - round(age_s * 1000), "max_age_s": 60}
+        found = page.evaluate(
+            "([card, source, now]) => Dash.stateOf(card, Dash.isDown(source, now), now)", [card, source.as_dict(), NOW]
+        )
+        assert found == expected, (base, age_s, source)
+
+
+def test_every_card_is_fresh_when_everything_was_just_now(full, look):
+    seen = look()
+    page = seen.open(full)
+    seen.chart()
+    assert set(states(page)) == set(CARDS)
+    assert {name for name, state in states(page).items() if state != "fresh"} == set()
+    assert not page.locator("#alarm").is_visible()
+
+
+def test_every_card_is_unknown_and_shows_no_figure_before_anything_happened(tmp_path, look):
+    with served(tmp_path) as made:
+        page = look().open(made)
+        page.wait_for_timeout(1_500)
+        assert set(states(page).values()) == {"unknown"}
+        text = page.locator("#cards").inner_text()
+        assert "No open positions" not in text and "0.00" not in text and "No trade" not in text
+        assert all(page.locator(f"#card-{name} .reason").first.inner_text() for name in TITLES)
+
+
+def keep_beating(made: Scene) -> None:
+    """Let the bots speak now, by the moved clock, with everything else as old as it is."""
+    now = utc_text(made.clock.now_ms() - 1_000)
+    made.change(bot_status, beat_at=now, timestamp=now)
+
+
+@pytest.mark.parametrize(("ahead_s", "expected"), [(LATE_S, "late"), (STALE_S, "stale")])
+def test_every_card_grows_old_while_the_bots_still_beat(full, look, ahead_s, expected):
+    own_rhythm = {"analysis": 1_500.0, "news": 1_500.0, "training": 4e6, "context": 600.0, "balance": 1_000.0}
+    full.clock.ahead_s = ahead_s
+    keep_beating(full)
+    if expected == "late":
+        for name, seconds in own_rhythm.items():
+            full.clock.ahead_s = seconds
+            keep_beating(full)
+            card, state = full.desk.snapshots.card(name, "main")
+            assert state == "late", (name, card.max_age_s)
+        full.clock.ahead_s = ahead_s
+        keep_beating(full)
+    seen = look()
+    page = seen.open(full)
+    seen.chart()
+    left_out = set(own_rhythm) if expected == "late" else set()
+    wrong = {name: state for name, state in states(page).items() if state != expected and name not in left_out}
+    fed_by_a_beat = {"costs"}  # as old as the last beat: silence makes it down, not old
+    assert set(wrong) <= fed_by_a_beat
+    if expected == "stale":
+        for selector in ("#card-positions .tone-up", "#card-balance .tone-up", "#card-trades .tone-down"):
+            colours = page.evaluate(
+                f"[getComputedStyle(document.querySelector('{selector}')).color,"
+                " getComputedStyle(document.querySelector('.facts dt')).color]"
+            )
+            assert colours[0] == colours[1], selector
+
+
+def test_costs_grow_late_and_stale_with_the_beat_of_their_bot(full):
+    card, _ = full.desk.snapshots.card("costs", "main")
+    for factor, expected in ((0.5, "fresh"), (2, "late"), (4, "stale")):
+        assert state_of(card, None, round((card.as_of_ms or 0) + factor * card.max_age_s * 1000)) == expected
+
+
+def test_every_card_is_empty_when_there_is_really_nothing(tmp_path, look):
+    with served(tmp_path) as made:
+        made.beat()
+        made.beat(process="chart_analysis_bot")
+        made.balance()
+        page = look().open(made)
+        found = states(page)
+        for name in ("positions", "performance", "signals", "trades", "news", "costs", "journal"):
+            assert found[name] == "empty", name
+            assert "(checked" in page.locator(f"#card-{name} .reason").first.inner_text()
+
+
+def test_the_database_gone_makes_every_card_an_error_with_its_last_good_content(full, look):
+    seen = look()
+    page = seen.open(full)
+    seen.chart()
+    Path(full.database.name).rename(full.database.name + ".gone")
+    for suffix in ("-wal", "-shm"):
+        Path(full.database.name + suffix).unlink(missing_ok=True)
+    full.database._read_engine.dispose()
+    page.click("#refresh")
+    until(page, "document.querySelector('#card-balance').dataset.state === 'error'", 15.0)
+    found = states(page)
+    assert {name for name, state in found.items() if state != "error"} <= {"chart"}
+    assert "10,120.55" in page.locator("#card-balance").inner_text()
+    assert "last good content" in page.locator("#card-balance .reason").inner_text()
+    assert (
+        "cannot be opened" in page.locator("#alarm").inner_text() or "database" in page.locator("#alarm").inner_text()
+    )
+    assert str(Path(full.database.name).parent) not in page.content()
+    page.reload()
+    assert "No open positions" not in page.locator("#cards").inner_text()
+
+
+def test_a_failed_source_is_an_error_in_its_own_words(full, look):
+    full.put(market_context, "*", timestamp=full.at(1), market_trend="unknown", btc_trend="unknown",
+             market_regime="unknown", volatility_level="unknown", sources={}, unknown={"btc_price": "no answer"})  # fmt: skip
+    full.analysis(ago_s=1, status="error", error="The model did not answer.", summary="")
+    full.change(training_runs, status="failed", verdict="The data had a hole.")
+    page = look().open(full)
+    found = states(page)
+    assert {found[name] for name in ("context", "analysis", "training")} == {"error"}
+    assert "no answer" in page.locator("#card-context").inner_text()
+    analysis = page.locator("#card-analysis").inner_text()
+    assert "The model did not answer." in analysis and "last good content" in analysis and "BUY" in analysis
+
+
+@pytest.mark.parametrize("name", [name for name in TITLES if name not in ("context", "analysis", "training")])
+def test_rows_that_cannot_be_read_spoil_their_card_and_no_other(full, name, monkeypatch):
+    def broken(*_arguments):
+        raise ValueError("a row is damaged")
+
+    full.desk.snapshots.snapshot("main")
+    if name == "journal":
+        monkeypatch.setattr(journal, "journal", broken)
+    else:
+        monkeypatch.setitem(snapshot.BUILDERS, name, broken)
+    cards = full.desk.snapshots.snapshot("main")["cards"]
+    assert {each for each, card in cards.items() if card["base"] == "error"} == {name}
+    assert cards[name]["facts"] or cards[name]["tables"]
+
+
+# --- down
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_silent_bot_is_down_in_words_and_a_reload_never_says_no_positions(full, look, width):
+    full.clock.ahead_s = 200
+    page = look(width).open(full)
+    for _ in range(2):
+        alarm = page.locator("#alarm")
+        assert alarm.get_attribute("role") == "alert" and alarm.is_visible()
+        words = alarm.inner_text()
+        assert words.startswith("DOWN.") and "has not reported for 3 min" in words and "LONG 0.1 BTCUSDT" in words
+        found = states(page)
+        assert {name for name in TITLES if found[name] != "down"} <= {"training"}
+        assert page.title().startswith("(!) DOWN")
+        assert SYMBOL in page.locator("#card-positions").inner_text()
+        assert "No open positions" not in page.content().split('id="snapshot"')[0]
+        colours = page.evaluate(
+            "['#card-positions .tone-up', '.facts dt'].map(s => getComputedStyle(document.querySelector(s)).color)"
+        )
+        assert colours[0] == colours[1]
+        page.reload()
+
+
+def test_a_flat_bot_that_died_does_not_say_that_it_is_flat(full, look):
+    full.clear(positions, trades)
+    full.clock.ahead_s = 200
+    page = look().open(full)
+    assert "No open positions" not in page.locator("#cards").inner_text()
+    assert "not known" in page.locator("#alarm").inner_text()
+    assert "saw none" in page.locator("#card-positions").inner_text()
+
+
+def test_without_scripts_the_page_says_the_same(full, browser):
+    full.clock.ahead_s = 200
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(full.address)
+    assert "DOWN" in page.locator("#alarm").inner_text() and "LONG 0.1 BTCUSDT" in page.locator("#alarm").inner_text()
+    assert page.locator("#card-positions").get_attribute("data-state") == "down"
+    assert "10,120.55" in page.locator("#card-balance").inner_text()
+    context.close()
+
+
+def test_a_stopped_bot_is_down_at_once(full, look):
+    full.change(bot_status, phase="stopped")
+    page = look().open(full)
+    assert "was stopped" in page.locator("#alarm").inner_text()
+
+
+def test_a_server_that_dies_makes_the_page_say_so_within_45_seconds(tmp_path, lived, look):
+    shutil.copy(lived, tmp_path / "scene.db")
+    seen = look()
+    with served(tmp_path) as made:
+        made.beat()
+        page = seen.open(made)
+    page.evaluate(
+        "() => { Dash.state.failures = 1; Dash.state.heardAt -= 36000; Dash.state.heardWall -= 36000; Dash.draw(); }"
+    )
+    words = page.locator("#alarm").inner_text()
+    assert "server does not answer" in words and "LONG 0.1 BTCUSDT" in words
+    assert states(page)["positions"] == "down"
+
+
+# --- reading
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_no_violation_no_sideways_scroll_no_word_in_the_console(full, look, width, theme):
+    for ahead_s in (0.0, 200.0):
+        full.clock.ahead_s = ahead_s
+        seen = look(width, theme=theme)
+        page = seen.open(full)
+        seen.chart()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert violations(page) == []
+        assert seen.said == []
+        assert all(url.startswith((full.address, "data:")) for url in seen.requests)
+
+
+def test_colours_for_the_colour_blind_have_enough_contrast_too(full, look):
+    for theme in ("dark", "light"):
+        page = look(theme=theme, colours="safe").open(full)
+        assert violations(page) == []
+
+
+def test_empty_and_unknown_pages_have_no_violation(tmp_path, look):
+    with served(tmp_path) as made:
+        assert violations(look(320).open(made)) == []
+        made.beat()
+        made.balance()
+        assert violations(look(1440, theme="light").open(made)) == []
+
+
+def test_the_page_is_light(full, look):
+    seen = look()
+    seen.open(full)
+    seen.chart()
+    seen.page.wait_for_timeout(500)
+    assert len(seen.requests) <= 10, seen.requests
+    assert seen.bytes <= 130 * 1024, seen.bytes
+
+
+def test_everything_can_be_reached_and_pressed_by_keyboard(full, look):
+    page = look().open(full)
+    page.wait_for_selector("#controls button")
+    reached = set()
+    for _ in range(90):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            "(() => { const e = document.activeElement;"
+            " return [e.id || `${e.localName} ${e.textContent.slice(0, 14)}`, getComputedStyle(e).outlineStyle]; })()"
+        )
+        reached.add(name)
+        assert outline != "none" or name.startswith("body"), name
+    assert {"refresh", "pause"} <= reached and any("Enter the PIN" in each for each in reached)
+    page.locator("[data-filter=not_acted]").focus()
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('[data-filter=not_acted]').getAttribute('aria-pressed') === 'true'")
+    summary = page.locator("#card-journal summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#card-journal details").first.get_attribute("open") is not None
+
+
+def test_two_clicks_lead_from_no_trade_to_the_reason(full, look):
+    page = look().open(full)
+    page.click("[data-filter=not_acted]")
+    until(
+        page,
+        "![...document.querySelectorAll('#card-journal tbody tr')].some(r => r.textContent.includes('ENTER LONG'))",
+    )
+    page.locator("#card-journal summary").first.click()
+    told = page.locator("#card-journal details").first.inner_text()
+    assert "Gate: confidence" in told and "FAILED: the agent's confidence is 0.21" in told and "Vote: rsi" in told
+    rows = page.locator("#card-journal tbody tr").count()
+    page.click("#older")
+    until(page, f"document.querySelectorAll('#card-journal tbody tr').length > {rows}")
+
+
+def test_an_open_reason_stays_open_and_focus_stays_where_it_is_over_a_refresh(full, look):
+    page = look().open(full)
+    page.locator("#card-signals summary").first.click()
+    page.locator("#card-signals summary").first.focus()
+    page.evaluate("Dash.ask()")
+    page.wait_for_timeout(800)
+    assert page.locator("#card-signals details").first.get_attribute("open") is not None
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+
+
+def test_what_strangers_wrote_is_only_text(full, look):
+    page = look().open(full)
+    page.wait_for_timeout(500)
+    assert EVIL in page.locator("#card-news").inner_text() and page.title() != "1"
+    assert page.evaluate("document.querySelectorAll('#cards img').length") == 0
+
+
+def test_hidden_amounts_are_nowhere_on_the_screen(full, look):
+    seen = look(hide="yes")
+    page = seen.open(full)
+    seen.chart()
+    text = page.locator("#cards").inner_text()
+    for figure in ("10,120.55", "10,100.25", "20.30", "12.50", "125.84"):
+        assert figure not in text, figure
+    assert "•••" in text and "63,120.1" in text
+
+
+def test_gains_and_losses_are_told_by_sign_and_arrow_not_by_colour_alone(full, look):
+    page = look().open(full)
+    toned = page.evaluate(
+        "[...document.querySelectorAll('.kind-amount.tone-up, .kind-amount.tone-down')].map(e => e.textContent)"
+    )
+    assert len(toned) > 20
+    assert all(text[0] in "▲▼·L" and any(sign in text for sign in "+−0L") for text in toned)
+
+
+def test_times_can_be_shown_in_utc(full, look):
+    page = look(zone="utc").open(full)
+    assert "UTC" in page.locator("#card-trades time").first.inner_text()
+
+
+def test_pause_stops_asking_and_ages_go_on(full, look):
+    seen = look()
+    page = seen.open(full)
+    page.click("#pause")
+    page.wait_for_timeout(300)
+    before = len(seen.requests)
+    page.evaluate("() => { Dash.state.nextAt = 0; }")
+    page.wait_for_timeout(2_500)
+    assert len(seen.requests) == before and "Paused" in page.locator("#countdown").inner_text()
+    page.reload()
+    assert page.locator("#pause").get_attribute("aria-pressed") == "true"
+
+
+def test_the_countdown_counts_down_to_the_next_look(full, look):
+    seen = look()
+    page = seen.open(full)
+    first = int("".join(filter(str.isdigit, page.locator("#countdown").inner_text())))
+    page.wait_for_timeout(2_200)
+    second = int("".join(filter(str.isdigit, page.locator("#countdown").inner_text())))
+    assert 25 <= first <= 30 and 1 <= first - second <= 4
+    before = len(seen.requests)
+    page.evaluate("() => { Dash.state.nextAt = performance.now(); }")
+    page.wait_for_timeout(2_000)
+    assert any("/api/dashboard" in url for url in seen.requests[before:])
+
+
+def test_several_bots_stand_on_one_page(full, look):
+    full.owner = type(full.owner)("second", "paper", "synthetic")
+    full.database.owner = full.owner
+    full.beat(ago_s=100)
+    full.balance(equity="5000")
+    page = look().open(full)
+    options = page.locator("#bot option").all_inner_texts()
+    assert len(options) == 2 and "main" in options[0] and "DOWN" in options[1]
+    page.select_option("#bot", "second")
+    page.wait_for_url("**/?bot=second")
+    assert "5,000.00" in page.locator("#card-balance").inner_text()
+
+
+# --- control
+
+
+def test_the_pin_opens_and_a_wish_is_explained_before_it_is_made(full, look):
+    page = look().open(full)
+    page.click("text=Enter the PIN to control the bot")
+    page.fill("#pin", "wrong-pin-1")
+    page.click("#ask-do")
+    until(page, "document.querySelector('#ask-answer').textContent.includes('wrong')")
+    page.fill("#pin", PIN)
+    page.keyboard.press("Enter")
+    page.click(f"text=Close {SYMBOL}")
+    until(page, "document.querySelector('#ask').open")
+    assert "Sends a market SELL of 0.1 BTCUSDT" in page.locator("#ask-says").inner_text()
+    assert violations(page) == []
+    page.click("#ask-do")
+    until(page, "document.querySelector('#ask-answer').textContent.includes('Waiting')")
+    rows = full.desk.reports.rows(control_requests.select())
+    assert [(row["action"], row["target"], row["status"]) for row in rows] == [("close", SYMBOL, "waiting")]
+    answer(full.database, rows[0]["id"], Answer("done", "The position in BTCUSDT is closed."), full.now_ms)
+    full.database.flush()
+    until(page, "document.querySelector('#ask-answer').textContent.startsWith('DONE')", 5.0)
+    page.click("#ask-close")
+    until(page, "document.querySelector('#card-control').textContent.includes('is closed')")
+    tokens = page.evaluate("JSON.stringify(localStorage)")
+    assert "csrf" not in tokens and "session" not in tokens
+    page.click("text=Log out")
+    page.wait_for_selector("text=Enter the PIN to control the bot")
+
+
+def test_actions_that_rest_on_old_prices_cannot_be_pressed(full, look):
+    seen = look()
+    page = seen.open(full)
+    page.click("text=Enter the PIN to control the bot")
+    page.fill("#pin", PIN)
+    page.click("#ask-do")
+    page.wait_for_selector(f"text=Close {SYMBOL}")
+    full.clock.ahead_s = 200
+    page.click("#refresh")
+    until(page, "document.querySelector('#card-positions').dataset.state === 'down'")
+    assert page.locator(f"button:has-text('Close {SYMBOL}')").is_disabled()
+
+
+# --- figures
+
+
+def test_every_figure_on_the_page_is_the_databases(full, look):
+    page = look().open(full)
+    assert page.locator("#card-balance dd").first.locator("span").get_attribute("data-raw") == "10120.55"
+    shown = page.evaluate("[...document.querySelectorAll('#cards [data-raw]')].map(e => e.dataset.raw)")
+    held = page.evaluate("(raws) => raws.filter(r => r !== '' && !Number.isNaN(Number(r))).length", shown)
+    assert held > 100
+    known = set()
+    for table in metadata.sorted_tables:
+        for row in full.desk.reports.rows(table.select()):
+            known |= {str(value) for value in row.values()} | {
+                f"{value:f}" for value in row.values() if hasattr(value, "quantize")
+            }
+    api = full.desk.reports.performance(full.desk.snapshots.look(full.desk.reports, None).scope).as_dict()
+    for name, label in (("net_pnl", "Net PnL"), ("fees", "Fees paid"), ("win_rate", "Win rate"), ("profit_factor", "Profit factor"),
+                        ("average_win", "Average win"), ("average_loss", "Average loss")):  # fmt: skip
+        cell = (
+            page.locator("#card-performance .facts > div", has=page.locator("dt", has_text=label))
+            .locator("dd span")
+            .first
+        )
+        assert float(cell.get_attribute("data-raw")) == float(api[name]), label
+    for card in ("trades", "market", "context", "news"):
+        raws = page.evaluate(
+            f"[...document.querySelectorAll('#card-{card} tbody [data-raw], #card-{card} .facts [data-raw]')].map(e => e.dataset.raw)"
+        )
+        strange = [
+            raw for raw in raws if raw and raw not in known and _figure(raw) not in {_figure(each) for each in known}
+        ]
+        counted = {str(number) for number in range(200)}
+        assert [raw for raw in strange if raw not in counted and card != "news"] == [], card
+
+
+def _figure(text: str) -> float | str:
+    try:
+        return round(float(text), 10)
+    except ValueError:
+        return text
+
+
+def test_the_charts_last_rsi_is_the_bots(full, look):
+    seen = look()
+    page = seen.open(full)
+    seen.chart()
+    newest = full.desk.reports.rows(signals.select().order_by(signals.c.timestamp.desc()).limit(1))[0]
+    data = page.evaluate("async () => (await fetch('/api/chart')).json()")
+    assert data["indicators"]["rsi"][-1] == newest["rsi"]
+    assert f"RSI {newest['rsi']:.2f}" in page.locator("#chart").get_attribute("aria-label")
+    assert [level["kind"] for level in data["levels"]][:4] == ["entry", "stop", "target", "liquidation"]
+    assert data["candles"][-1][4] == newest["close"]
+    assert len(data["marks"]) >= 12
