@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from src.circuit_breaker_state import BreakerState
 from src.core.clock import instant_of, utc_text
+from src.core.orders import OrderStatus, Purpose
 from src.dashboard.cells import (
     UNKNOWN,
     Card,
@@ -27,7 +28,8 @@ from src.dashboard.look import CHARTS, TRADING, Look
 from src.dashboard.states import Source
 from src.report_pages import OrderFilter, TradeFilter
 
-_UNSURE: Final = frozenset({"UNKNOWN", "PLANNED"})
+_UNSURE: Final = frozenset({OrderStatus.UNKNOWN, OrderStatus.PLANNED})
+_MARKET: Final = frozenset({Purpose.ENTRY, Purpose.EXIT})
 _FILES: Final = {TRADING: "trading_bot", CHARTS: "chart_analysis_bot"}
 
 
@@ -104,9 +106,10 @@ def reconciliation(look: Look) -> Card:
     meant = {row["symbol"]: row for row in look.reports.trades(TradeFilter(scope=look.scope, status="open")).rows}
     rows = tuple(_comparison(symbol, held.get(symbol), meant.get(symbol)) for symbol in sorted(held | meant))
     open_orders = look.reports.orders(OrderFilter(scope=look.scope, finished=False)).rows
-    unsure = [row for row in open_orders if row["status"] in _UNSURE and row["purpose"] in ("ENTRY", "EXIT")]
+    unsure = [row for row in open_orders if row["status"] in _UNSURE and row["purpose"] in _MARKET]
     halts = [f"{symbol}: {why}" for symbol, why in sorted((look.details.get("halts") or {}).items()) if why]
-    agree = all(row.cells[-1].text == "agree" for row in rows) and not unsure
+    said = [f"{symbol}: {why}" for symbol, why in sorted((look.details.get("differences") or {}).items()) if why]
+    agree = all(row.cells[-1].text == "agree" for row in rows) and not unsure and not said
     facts = (
         Fact("Exchange and journal", word("AGREE", "good") if agree else word("DIFFER", "bad")),
         Fact("Orders of unknown outcome", count(len(unsure))),
@@ -115,7 +118,7 @@ def reconciliation(look: Look) -> Card:
         Fact("Wallet at the exchange", amount(last["wallet_balance"])),
     )
     table = Table("Positions compared", ("Contract", "Exchange", "Journal", "Verdict"), rows)
-    notes = tuple(f"Entries are halted: {halt}." for halt in halts)
+    notes = tuple([f"The bot found {each}." for each in said] + [f"Entries are halted: {halt}." for halt in halts])
     return Card("reconciliation", title, "data", look.turned_ms, look.turn_s, facts=facts,
                 tables=(table,) if rows else (), notes=notes)  # fmt: skip
 

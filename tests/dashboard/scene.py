@@ -346,7 +346,7 @@ class Scene:
         )  # fmt: skip
         self.database.flush()
 
-    def order(self, status: str = "NEW", purpose: str = "STOP") -> None:
+    def order(self, status: str = "NEW", purpose: str = "stop") -> None:
         """Let an order stand at the exchange."""
         self.put(
             orders, timestamp=self.at(1_800), updated_at=self.at(1_800), client_id=f"o-{status}-{purpose}",

@@ -247,7 +247,8 @@ def test_the_database_gone_makes_every_card_an_error_with_its_last_good_content(
 
 def test_a_failed_source_is_an_error_in_its_own_words(full, look):
     full.put(market_context, "*", timestamp=full.at(1), market_trend="unknown", btc_trend="unknown",
-             market_regime="unknown", volatility_level="unknown", sources={}, unknown={"btc_price": "no answer"})  # fmt: skip
+             market_regime="unknown", volatility_level="unknown", sources={},
+             unknown={"btc_price": "no answer"})  # fmt: skip
     full.analysis(ago_s=1, status="error", error="The model did not answer.", summary="")
     full.change(training_runs, status="failed", verdict="The data had a hole.")
     page = look().open(full)
@@ -554,8 +555,8 @@ def test_every_figure_on_the_page_is_the_databases(full, look):
                 f"{value:f}" for value in row.values() if hasattr(value, "quantize")
             }
     api = full.desk.reports.performance(full.desk.snapshots.look(full.desk.reports, None).scope).as_dict()
-    for name, label in (("net_pnl", "Net PnL"), ("fees", "Fees paid"), ("win_rate", "Win rate"), ("profit_factor", "Profit factor"),
-                        ("average_win", "Average win"), ("average_loss", "Average loss")):  # fmt: skip
+    labels = {"net_pnl": "Net PnL", "fees": "Fees paid", "win_rate": "Win rate", "profit_factor": "Profit factor"}
+    for name, label in (labels | {"average_win": "Average win", "average_loss": "Average loss"}).items():
         cell = (
             page.locator("#card-performance .facts > div", has=page.locator("dt", has_text=label))
             .locator("dd span")
@@ -564,7 +565,8 @@ def test_every_figure_on_the_page_is_the_databases(full, look):
         assert float(cell.get_attribute("data-raw")) == float(api[name]), label
     for card in ("trades", "market", "context", "news"):
         raws = page.evaluate(
-            f"[...document.querySelectorAll('#card-{card} tbody [data-raw], #card-{card} .facts [data-raw]')].map(e => e.dataset.raw)"
+            f"[...document.querySelectorAll('#card-{card} tbody [data-raw], #card-{card} .facts [data-raw]')]"
+            ".map(e => e.dataset.raw)"
         )
         strange = [
             raw for raw in raws if raw and raw not in known and _figure(raw) not in {_figure(each) for each in known}

@@ -17,7 +17,7 @@ from src.dashboard.app import create_app
 from src.dashboard.desk import make_desk
 from src.dashboard.door import FREE_TRIES
 from src.records import Owner
-from src.schema import control_requests
+from src.schema import control_requests, orders, positions, trades
 from tests.dashboard.scene import EVIL, KEY, PIN, SYMBOL, logged_in, scene, settings_for
 
 GETS = (
@@ -365,3 +365,20 @@ def test_the_report_has_every_trade_of_the_period_and_its_sums(full, client):
         and "attachment" in table.headers["Content-Disposition"]
     )
     assert client.get("/api/report?from=2020-01-01&to=2020-02-01&format=csv").get_data(as_text=True).count("\n") == 1
+
+
+def test_what_the_exchange_holds_and_the_journal_does_not_know_is_a_difference(full):
+    def verdict():
+        card, _ = full.desk.snapshots.card("reconciliation", "main")
+        return card.facts[0].cell.text
+
+    assert verdict() == "AGREE"
+    full.position("ETHUSDT", own=False)
+    assert verdict() == "DIFFER"
+    full.clear(positions, trades)
+    assert verdict() == "AGREE"
+    full.order("UNKNOWN", "exit")
+    assert verdict() == "DIFFER"
+    full.clear(orders)
+    full.beat(details={"differences": {SYMBOL: "the exchange holds more"}})
+    assert verdict() == "DIFFER"
