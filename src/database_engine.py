@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Table, inspect, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -312,7 +312,11 @@ def _upgrade(connection: Connection) -> None:
 
 def insert_or(connection: Connection, table: Table) -> Any:
     """Return an INSERT that can say what to do on a conflict; each database has a class of its own for it."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # megabytes that nobody on SQLite needs
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def revision_of(connection: Connection) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, case, func, select
 
 from src.core.clock import utc_day, utc_text
-from src.core.metrics import Ratio, Series, TradeFigures, TradeSums, daily_returns, sharpe, sortino, trade_figures
+from src.core.metrics import Ratio, TradeFigures, TradeSums, returns_of, sharpe, sortino, trade_figures
 from src.report_pages import Scope
 from src.schema import EVERY, daily_performance, signals, trades
 
@@ -86,7 +86,7 @@ def sum_performance(connection: Connection, scope: Scope, since_ms: int | None) 
     still_open = select(func.count()).where(*scope.conditions(trades), trades.c.status == "open")
     days, reason = _known_days(connection, scope)
     period = [row for row in days if since_ms is None or row["day"] >= utc_day(since_ms)]
-    returns: Sequence[float] | Series = daily_returns(*_filled(period)) if _solvent(period) else ()
+    returns = returns_of(*_filled(period)) if _solvent(period) else []
     return Performance(
         figures=trade_figures(sums),
         open_trades=connection.execute(still_open).scalar_one(),

@@ -18,6 +18,7 @@
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
 cd "$root" || exit 1
 umask 077
+export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-1}" # else the C library keeps an arena a thread: 15 MB a service
 
 stop_timeout_s="${stop_timeout_s:-10}"
 ready_timeout_s="${ready_timeout_s:-60}"

@@ -5,16 +5,19 @@ counted once and not at every look. Ratios come from daily equity, never from si
 in time); they are unknown below 30 days, and never stand without their interval.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # numpy is loaded where arrays are asked for: pages need a year of days, and 12 MB less
+    import numpy as np
+    import numpy.typing as npt
 
-Series = npt.NDArray[np.float64]
+    Series: TypeAlias = npt.NDArray[np.float64]
 
 DAYS_A_YEAR = 365  # the market never closes
 LEAST_DAYS = 30
@@ -42,7 +45,7 @@ class TradeSums:
     fees: Decimal = Decimal(0)
     funding: Decimal = Decimal(0)
 
-    def __add__(self, other: "TradeSums") -> "TradeSums":
+    def __add__(self, other: TradeSums) -> TradeSums:
         names = [each.name for each in fields(self)]
         return TradeSums(*(getattr(self, name) + getattr(other, name) for name in names))
 
@@ -137,15 +140,24 @@ def daily_returns(equity: Sequence[float] | Series, transfers: Sequence[float] |
     Raises:
         ValueError: an equity is not above 0, or the lengths differ.
     """
-    ends = np.asarray(equity, dtype=np.float64)
-    moved = np.zeros_like(ends) if transfers is None else np.asarray(transfers, dtype=np.float64)
-    if ends.shape != moved.shape or not (ends > 0).all():
+    import numpy as np
+
+    return np.array(returns_of(equity, transfers), dtype=np.float64)
+
+
+def returns_of(equity: Sequence[float] | Series, transfers: Sequence[float] | Series | None = None) -> list[float]:
+    """Return the same as ``daily_returns`` in a plain list."""
+    ends = [float(each) for each in equity]
+    moved = [0.0] * len(ends) if transfers is None else [float(each) for each in transfers]
+    if len(ends) != len(moved) or not all(each > 0 for each in ends):
         raise ValueError("need an equity above 0, and one transfer, for each day")
-    return (ends[1:] - moved[1:]) / ends[:-1] - 1.0
+    return [(ends[day] - moved[day]) / ends[day - 1] - 1.0 for day in range(1, len(ends))]
 
 
 def drawdown(equity: Sequence[float] | Series) -> Drawdown:
     """Return how far equity (any points in order, above 0) stood below its highest until then; 0 for no points."""
+    import numpy as np
+
     points = np.asarray(equity, dtype=np.float64)
     if points.size == 0:
         return Drawdown(0.0, 0.0)
@@ -162,14 +174,14 @@ def sharpe(returns: Sequence[float] | Series) -> Ratio:
         A. W. Lo, *The Statistics of Sharpe Ratios*, 2002; E. Mertens, *Comments on Variance of the IID
         estimator*, 2002.
     """
-    days = np.asarray(returns, dtype=np.float64)
-    if days.size < LEAST_DAYS:
-        return _too_few(days.size)
-    mean, deviation = float(days.mean()), float(days.std(ddof=1))
+    days = [float(each) for each in returns]
+    if len(days) < LEAST_DAYS:
+        return _too_few(len(days))
+    mean, deviation = _mean(days), _deviation(days)
     if _is_flat(days, deviation):
-        return Ratio(None, days.size, reason="the equity did not move")
-    away = days - mean
-    influence = away / deviation - mean / (2.0 * deviation**3) * (away**2 - deviation**2)
+        return Ratio(None, len(days), reason="the equity did not move")
+    bent = mean / (2.0 * deviation**3)
+    influence = [(each - mean) / deviation - bent * ((each - mean) ** 2 - deviation**2) for each in days]
     return _yearly(mean / deviation, influence)
 
 
@@ -181,27 +193,39 @@ def sortino(returns: Sequence[float] | Series) -> Ratio:
     Source:
         F. A. Sortino, L. N. Price, *Performance Measurement in a Downside Risk Framework*, 1994.
     """
-    days = np.asarray(returns, dtype=np.float64)
-    if days.size < LEAST_DAYS:
-        return _too_few(days.size)
-    losses = np.minimum(days, 0.0)
-    mean, downside = float(days.mean()), math.sqrt(float((losses**2).mean()))
+    days = [float(each) for each in returns]
+    if len(days) < LEAST_DAYS:
+        return _too_few(len(days))
+    squares = [min(each, 0.0) ** 2 for each in days]
+    mean, downside = _mean(days), math.sqrt(_mean(squares))
     if _is_flat(days, downside):
-        return Ratio(None, days.size, reason="no day lost")
-    influence = (days - mean) / downside - mean / (2.0 * downside**3) * (losses**2 - downside**2)
+        return Ratio(None, len(days), reason="no day lost")
+    bent = mean / (2.0 * downside**3)
+    pairs = zip(days, squares, strict=True)
+    influence = [(each - mean) / downside - bent * (square - downside**2) for each, square in pairs]
     return _yearly(mean / downside, influence)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation of a sample."""
+    mean = _mean(values)
+    return math.sqrt(math.fsum((each - mean) ** 2 for each in values) / (len(values) - 1))
 
 
 def _too_few(days: int) -> Ratio:
     return Ratio(None, days, reason=f"{days} of at least {LEAST_DAYS} daily returns")
 
 
-def _is_flat(days: Series, deviation: float) -> bool:
+def _is_flat(days: Sequence[float], deviation: float) -> bool:
     """Whether the deviation is nothing but rounding."""
-    return deviation <= 1e-12 * max(1e-300, float(np.abs(days).max()))
+    return deviation <= 1e-12 * max(1e-300, *map(abs, days))
 
 
-def _yearly(daily: float, influence: Series) -> Ratio:
+def _yearly(daily: float, influence: Sequence[float]) -> Ratio:
     year = math.sqrt(DAYS_A_YEAR)
-    reach = _NORMAL_95 * float(influence.std(ddof=1)) / math.sqrt(influence.size) * year
-    return Ratio(daily * year, influence.size, (daily * year - reach, daily * year + reach))
+    reach = _NORMAL_95 * _deviation(influence) / math.sqrt(len(influence)) * year
+    return Ratio(daily * year, len(influence), (daily * year - reach, daily * year + reach))
