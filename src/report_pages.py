@@ -16,6 +16,7 @@ from src.schema import news_articles, orders, signals, trades
 MOST_ROWS = 1_000
 MOST_COUNTED = 1_000
 MOST_VOTES = 6  # strength is a number of votes
+_USUAL_VOTES = 3  # an entry needs as many
 _SCOPE = ("bot_id", "mode", "world", "symbol")
 
 
@@ -128,7 +129,7 @@ def signal_queries(wanted: SignalFilter) -> list[Select[Any]]:
     equal = {"acted": wanted.acted, "signal_type": wanted.signal_type}
     if wanted.min_strength is None or wanted.min_strength <= 0:
         return [_query(signals, rare, wanted.scope, equal, wanted.start, wanted.end)]
-    if wanted.acted:  # rare enough to look at each
+    if wanted.acted or (rare and wanted.min_strength <= _USUAL_VOTES):  # most of those few have as many
         query = _query(signals, rare, wanted.scope, equal, wanted.start, wanted.end)
         return [query.where(_tested(signals.c.strength) >= wanted.min_strength)]
     strengths = range(wanted.min_strength, MOST_VOTES + 1)
@@ -176,7 +177,9 @@ def read_page(
     if not queries:
         return (), None
     statement = page_statement(table, queries, limit + 1, cursor, offset)
-    rows = [dict(row) for row in connection.execute(statement).mappings()]
+    result = connection.execute(statement)
+    names = tuple(result.keys())
+    rows = [dict(zip(names, row, strict=True)) for row in result]
     following = cursor_of(rows[limit - 1]) if len(rows) > limit else None
     return tuple(rows[:limit]), following
 
@@ -200,13 +203,11 @@ def page_statement(
 
 def count_up_to(connection: Connection, table: Table, queries: list[Select[Any]], most: int) -> int:
     """Return how many rows the queries have together, but stop counting at ``most``."""
-    counted = 0
-    for query in queries:
-        some = query.with_only_columns(table.c.id).limit(most - counted).subquery()
-        counted += connection.execute(select(func.count()).select_from(some)).scalar_one()
-        if counted >= most:
-            break
-    return counted
+    if not queries:
+        return 0
+    some = [select(query.with_only_columns(table.c.id).limit(most).subquery()) for query in queries]
+    together = union_all(*some).limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(together)).scalar_one())
 
 
 def _query(

@@ -39,7 +39,7 @@ class AnswerCache:
         self._bytes = 0
 
     def get(self, tag: str) -> Kept | None:
-        """Return the answer of that tag, if it is still here."""
+        """Return the answer of that tag, if it is still here; none has an empty tag."""
         with self._lock:
             return self._kept.get(tag)
 

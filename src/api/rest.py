@@ -3,6 +3,7 @@
 import csv
 import io
 import secrets
+import threading
 from collections.abc import Callable
 from typing import Any, Final, cast
 from urllib.parse import urlencode
@@ -36,6 +37,8 @@ class Rest:
         self._source = source
         self._cache = AnswerCache()
         self._tags = Tags()
+        # Threads that make long lists at once only take the interpreter from each other, at every row read.
+        self._turn = threading.Lock()
 
     def view(self, operation: Operation) -> Callable[..., Response]:
         """Return the view of one operation."""
@@ -53,11 +56,14 @@ class Rest:
         tag = self._tags.tag(operation, self._source, asked, g.caller, "csv" if wants_csv else "json")
         if tag and request.if_none_match.contains_weak(tag):
             return _tagged(Response(status=304), tag, operation)
-        kept = self._cache.get(tag) if tag else None
-        if kept is None:
+        kept = self._cache.get(tag)
+        if kept is None and operation.changes == "second":
             kept = self._make(operation, asked, wants_csv)
-            if tag and kept.status == 200:
-                self._cache.put(tag, kept)
+        elif kept is None:
+            with self._turn:
+                kept = self._cache.get(tag) or self._make(operation, asked, wants_csv)
+        if tag and kept.status == 200:
+            self._cache.put(tag, kept)
         return _tagged(Response(kept.body, kept.status, headers=list(kept.headers)), tag, operation)
 
     def _make(self, operation: Operation, asked: Asked, wants_csv: bool) -> Kept:

@@ -1,5 +1,6 @@
 """Floor 4, wings: waitress around the application: bounded threads and bodies, no name in the answers, a clean end."""
 
+import logging
 import secrets
 import threading
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class WebServer:
     """
 
     def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a call waits its turn is no event
         self._sockets: dict[int, Any] = {}
         self._server = create_server(
             app,
