@@ -221,8 +221,12 @@ def measure(title: str, arguments: list[str], database: Path, requests: int, eve
         for path, each in asked.items():
             print(row(process.pid, path, port, path, each, requests), flush=True)
         if every:
-            for path in ("/signals", "/trades"):
-                print(row(process.pid, f"{path} limit=1000", port, path, ["limit=1000"], SMALL))
+            for path, question in (
+                ("/signals", "limit=1000"),
+                ("/trades", "limit=1000"),
+                ("/signals", "offset=450000"),
+            ):
+                print(row(process.pid, f"{path} {question}", port, path, [question], SMALL))
             for path in ("/trades", "/analytics/summary"):
                 print(row(process.pid, f"{path}, 304", port, path, [""], requests * 2, confirm=True))
         busy = memory_mb(process.pid)

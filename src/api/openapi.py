@@ -79,7 +79,7 @@ def _responses(operation: Operation) -> Json:
         *(_DEEDS if operation.method == "POST" else ()),
         *(["404"] if operation.missing or operation.paged else []),
     ]
-    responses: Json = {"200": {"description": operation.title, "content": good}}
+    responses: Json = {"200": {"description": operation.title, "content": good, "headers": _headers(operation)}}
     if operation.method == "GET":
         responses["304"] = {"description": "What `If-None-Match` names is still true."}
     for code in sorted(codes):
@@ -88,6 +88,15 @@ def _responses(operation: Operation) -> Json:
         content = problem | (unwell if code == "503" else {})
         responses[code] = {"description": _REFUSALS[code], "content": content}
     return responses
+
+
+def _headers(operation: Operation) -> Json:
+    told = {"X-Request-ID": "Under which the log knows this call."}
+    if operation.method == "GET":
+        told["ETag"] = "Names this answer; send it as `If-None-Match` to be told (304) that it is still true."
+    if operation.paged:
+        told["Link"] = "The ways to the first and the next page (RFC 8288)."
+    return {name: {"description": words, "schema": {"type": "string"}} for name, words in told.items()}
 
 
 def _ref(name: str) -> Json:

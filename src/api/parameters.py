@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 from src.core.clock import instant_of, utc_text
 from src.report_pages import MOST_ROWS, MOST_VOTES
 
-MOST_OFFSET = 10_000  # further on a cursor costs nothing, while an offset walks over every row it skips
+MOST_OFFSET = 10**9
 MOST_HOURS = 87_600
 _WHOLE = re.compile(r"[+-]?[0-9]{1,12}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
@@ -130,7 +130,7 @@ class Paged(Schema):
     offset = Whole(
         load_default=0,
         validate=Range(0, MOST_OFFSET),
-        metadata=_told("How many rows to pass over; go further back with `cursor`."),
+        metadata=_told("How many rows to pass over. Each costs time; a `cursor` goes on at none."),
     )
     cursor = String(
         validate=Matches(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z_[0-9]{1,18}$"),

@@ -176,6 +176,17 @@ def test_a_taken_port_and_an_open_door_are_refused_with_a_reason(tmp_path: Path)
     assert "BOT_CONTROL_PIN is the example value" in log.read_text()
 
 
+def test_nothing_that_trades_and_nothing_heavy_is_loaded() -> None:
+    script = "import sys, src.mcp_server; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    loaded = set(done.stdout.split())
+    trading = {
+        f"src.{name}" for name in ("order_desk", "binance_client", "binance_exchange", "trader", "position_keeper")
+    }
+    assert not loaded & trading
+    assert not loaded & {"mcp", "starlette", "uvicorn", "pandas", "alembic", "binance", "openai", "prometheus_client"}
+
+
 def test_the_command_line_says_how_it_is_used() -> None:
     done = subprocess.run(
         [sys.executable, "src/mcp_server.py", "--what"], cwd=PROJECT, capture_output=True, text=True, timeout=60

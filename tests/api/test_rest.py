@@ -144,7 +144,7 @@ def test_worlds_and_modes_are_never_mixed(api: Made) -> None:
         "/signals?limit=1001",
         "/signals?limit=1_0",
         "/signals?offset=-1",
-        "/signals?offset=10001",
+        "/signals?offset=1000000001",
         "/signals?signal_type=buy",
         "/signals?min_strength=7",
         "/signals?acted=yes",

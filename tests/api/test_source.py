@@ -31,9 +31,9 @@ def test_a_database_in_memory_cannot_tell_its_version() -> None:
 
 
 def test_a_missing_file_is_told_when_the_version_is_asked(tmp_path: Path) -> None:
-    with closing(TradingDatabase(f"sqlite:///{tmp_path}/none.db", read_only=True)) as database:
-        with pytest.raises(StoreUnavailable):
-            database.version()
+    absent = TradingDatabase(f"sqlite:///{tmp_path}/none.db", read_only=True)
+    with closing(absent) as database, pytest.raises(StoreUnavailable):
+        database.version()
 
 
 def test_the_markets_time_goes_on_from_the_last_sign_of_life_at_its_own_speed(api: Made) -> None:
