@@ -4,10 +4,11 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, render_template, request
 
+from src.core.clock import utc_text
 from src.dashboard.cells import Card
 from src.dashboard.desk import desk, session_words
 from src.dashboard.snapshot import TITLES
-from src.dashboard.states import Source, State, age_words, state_of
+from src.dashboard.states import Source, age_words, state_of
 
 blueprint = Blueprint("pages", __name__)
 
@@ -53,7 +54,8 @@ def _drawn(content: dict[str, Any], now_ms: int) -> list[dict[str, Any]]:
         as_of_ms, source = card["as_of_ms"], sources.get(card["source"])
         state = state_of(Card(name, card["title"], card["base"], as_of_ms, card["max_age_s"]), source, now_ms)
         age = "" if as_of_ms is None else age_words((now_ms - as_of_ms) / 1000)
-        drawn.append(card | {"state": str(state), "age": age, "shows": state not in (State.UNKNOWN, State.EMPTY)})
+        moment = "" if as_of_ms is None else f"{utc_text(as_of_ms)[11:19]} UTC"
+        drawn.append(card | {"state": str(state), "age": age, "moment": moment})
     return drawn
 
 

@@ -11,9 +11,14 @@
     ? { ema_50: "#0b57a4", ema_200: "#5b45b5", vwap: "#7a5200", bollinger_upper: "#5d6b79", bollinger_lower: "#5d6b79", rsi: "#0b57a4", macd: "#0b57a4", macd_signal: "#b3261e" }
     : { ema_50: "#79b8ff", ema_200: "#b8a6ff", vwap: "#f0b849", bollinger_upper: "#8b98a5", bollinger_lower: "#8b98a5", rsi: "#79b8ff", macd: "#79b8ff", macd_signal: "#ff8b82" });
 
+  const short = { zone: null, format: null };
   const clockText = (seconds) => {
     const zone = Dash.choice("zone") === "utc" ? "UTC" : undefined;
-    return new Intl.DateTimeFormat("en-CA", { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone }).format(new Date(seconds * 1000));
+    if (short.zone !== zone || !short.format) {
+      short.zone = zone;
+      short.format = new Intl.DateTimeFormat("en-CA", { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone });
+    }
+    return short.format.format(new Date(seconds * 1000));
   };
   const fullText = (seconds) => Dash.timeText(seconds * 1000, true);
 
@@ -64,7 +69,7 @@
     paintMarks(data, times);
     paintEquity(data.equity);
     at("chart").setAttribute("aria-label", data.sentence || data.reason);
-    if (data.table) Dash.fill(at("chart-table"), [Dash.table(data.table)]);
+    if (data.table && at("chart-told").open) Dash.fill(at("chart-table"), [Dash.table(data.table)]);
     Dash.fill(at("legend"), Object.entries(NAMES).map(([name, title]) => plan("li", {}, plan("svg", { viewBox: "0 0 16 10", "aria-hidden": "true" }, plan("line", { x1: 0, y1: 5, x2: 16, y2: 5, stroke: shades()[name], "stroke-width": 2 })), title)));
   }
 
@@ -156,6 +161,7 @@
   };
 
   Dash.startChart = function () {
+    at("chart-told").addEventListener("toggle", () => { if (drawn.data) Dash.fill(at("chart-table"), [Dash.table(drawn.data.table)]); });
     at("chart-choice").addEventListener("click", (event) => {
       const pressed = event.target.closest("button[data-pair]");
       if (pressed) { drawn.symbol = pressed.dataset.pair; drawn.etag = null; read(); }
@@ -167,6 +173,11 @@
       script.addEventListener("error", () => { failed("The chart's library could not be loaded."); Dash.drawChartStamp(); });
       document.head.append(script);
     };
-    if ("requestIdleCallback" in window) requestIdleCallback(load, { timeout: 1500 }); else setTimeout(load, 200);
+    const near = new IntersectionObserver((seen) => {
+      if (!seen.some((each) => each.isIntersecting)) return;
+      near.disconnect();
+      if ("requestIdleCallback" in window) requestIdleCallback(load, { timeout: 1500 }); else setTimeout(load, 200);
+    }, { rootMargin: "500px" });
+    near.observe(at("chart"));
   };
 })(window.Dash);

@@ -6,7 +6,7 @@
   const plan = Dash.plan;
   const state = {
     snapshot: null, etag: null, serverMs: 0, heardAt: 0, heardWall: 0, nextAt: 0, inFlight: null, failures: 0,
-    filter: "all", bot: new URLSearchParams(location.search).get("bot") || "", older: [], cursor: null, wasDown: false, push: null,
+    filter: "all", bot: new URLSearchParams(location.search).get("bot") || "", older: [], cursor: null, wasDown: false, push: null, version: 0, drawn: {},
   };
   Dash.state = state;
 
@@ -40,6 +40,10 @@
     const is = Dash.cardState(card);
     const age = card.as_of_ms === null ? "" : Dash.ageWords((Dash.now() - card.as_of_ms) / 1000);
     stamp(section, is, card.as_of_ms, age);
+    const live = is === "empty" || (card.base === "empty" && is !== "unknown");  // words that hold an age
+    const key = `${is} ${state.version}`;
+    if (!live && state.drawn[card.name] === key) { countOn(section); return; }
+    state.drawn[card.name] = key;
     let shown = card;
     if (card.name === "journal" && state.older.length && card.tables.length) {
       const seen = new Set(card.tables[0].rows.map((row) => row.key));
@@ -48,6 +52,17 @@
     }
     Dash.fill(section.querySelector(".body"), Dash.body(shown, is, age));
   }
+
+  // Ages within a card go on from second to second; nothing else in it does.
+  function countOn(section) {
+    for (const span of section.querySelectorAll(".kind-age[data-raw], .kind-since[data-raw]")) {
+      const gone = Dash.ageWords((Dash.now() - Date.parse(span.dataset.raw)) / 1000);
+      const text = span.classList.contains("kind-age") ? `${gone} ago` : gone;
+      if (span.firstChild.data !== text) span.firstChild.data = text;
+    }
+  }
+
+  Dash.redraw = function () { state.version += 1; Dash.draw(); };
 
   function stamp(section, is, asOfMs, age) {
     if (section.dataset.state !== is) section.dataset.state = is;
@@ -156,6 +171,7 @@
       if (answer.status === 200) {
         state.snapshot = await answer.json();
         state.etag = answer.headers.get("ETag");
+        state.version += 1;
       }
       heard(Number(answer.headers.get("X-Server-Time-Ms")));
       Dash.refreshChart();
@@ -188,18 +204,23 @@
     const page = await answer.json();
     state.older = state.older.concat(page.rows);
     state.cursor = page.cursor || "";
-    Dash.draw();
+    Dash.redraw();
   }
   const cursorOf = (row) => `${row.cells[0].raw}_${row.key.replace("turn-", "")}`;
 
   function applyChoices() {
+    dress();
+    listen();
+    Dash.restyleChart();
+    Dash.redraw();
+  }
+
+  function dress() {
     document.documentElement.dataset.theme = Dash.choice("theme");
     document.documentElement.dataset.colours = Dash.choice("colours");
     for (const name of ["theme", "colours", "zone"]) at(name).value = Dash.choice(name);
     for (const name of ["hide", "push"]) at(name).checked = Dash.choice(name) === "yes";
-    listen();
-    Dash.restyleChart();
-    Dash.draw();
+    at("pause").setAttribute("aria-pressed", String(paused()));
   }
 
   // A nudge from the server only says that something changed; the page then asks as it always does.
@@ -234,9 +255,17 @@
     if (document.body.dataset.locked === "yes") { applyChoices(); return; }
     state.snapshot = JSON.parse(at("snapshot").textContent);
     heard(Number(document.body.dataset.serverMs) + Math.min(performance.now(), 5000) / 2);
-    applyChoices();
-    Dash.startChart();
-    setInterval(tick, 1000);
+    dress();
+    drawAlarm();
+    // Card by card, so that a slow phone can scroll in between; the server has drawn them already.
+    const cards = Object.values(state.snapshot.cards);
+    (function next() {
+      if (cards.length) { drawCard(cards.shift()); setTimeout(next, 0); return; }
+      listen();
+      Dash.draw();
+      Dash.startChart();
+      setInterval(tick, 1000);
+    })();
   }
   begin();
 })(window.Dash);

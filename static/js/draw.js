@@ -54,13 +54,20 @@
   }
   Dash.fill = fill;
 
+  // Making a formatter costs more than a hundred uses of it.
+  const formats = new Map();
+  function written(name, style) {
+    if (!formats.has(name)) formats.set(name, new Intl.DateTimeFormat("en-CA", style));
+    return formats.get(name);
+  }
+
   Dash.timeText = function (raw, withDate) {
     const moment = new Date(raw);
     if (Number.isNaN(moment.getTime())) return raw;
     const zone = Dash.choice("zone") === "utc" ? "UTC" : undefined;
     const style = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: zone, timeZoneName: "short" };
     const date = withDate ? { year: "numeric", month: "2-digit", day: "2-digit" } : {};
-    return new Intl.DateTimeFormat("en-CA", { ...style, ...date }).format(moment).replace(",", "");
+    return written(`${zone} ${Boolean(withDate)}`, { ...style, ...date }).format(moment).replace(",", "");
   };
 
   Dash.cell = function (cell) {
@@ -76,6 +83,16 @@
 
   Dash.facts = (list) => plan("dl", { class: "facts" }, list.map((fact) => plan("div", {}, plan("dt", {}, fact.label), plan("dd", {}, Dash.cell(fact.cell)))));
 
+  // What stands in a closed <details> is drawn when somebody opens it: a thousand elements that nobody looks at.
+  const opened = new Set();
+  document.addEventListener("toggle", (event) => {
+    const key = event.target.dataset && event.target.dataset.opens;
+    if (!key || event.target.open === opened.has(key)) return;
+    if (event.target.open) opened.add(key); else opened.delete(key);
+    Dash.redraw();
+  }, true);
+  const shut = (key, attributes, summary, inside) => plan("details", { ...attributes, "data-opens": key }, summary, opened.has(key) ? inside() : null);
+
   const looks = (table, index) => [table.numeric.includes(index) ? "figure" : "", table.minor.includes(index) ? "minor" : ""].filter(Boolean).join(" ");
 
   Dash.row = function (table, row) {
@@ -84,7 +101,7 @@
       const figure = looks(table, index);
       if (index === 0) return plan("th", { role: "rowheader", scope: "row", "data-label": label }, Dash.cell(cell));
       const last = index === row.cells.length - 1 && row.details.length > 0;
-      const inner = last ? plan("details", {}, plan("summary", {}, Dash.cell(cell)), Dash.facts(row.details)) : Dash.cell(cell);
+      const inner = last ? shut(`${table.caption} ${row.key}`, {}, plan("summary", {}, Dash.cell(cell)), () => Dash.facts(row.details)) : Dash.cell(cell);
       return plan("td", { role: "cell", "data-label": label, class: figure }, inner);
     });
     return plan("tr", { role: "row", "data-key": row.key }, cells);
@@ -92,10 +109,10 @@
 
   Dash.table = function (table) {
     const heads = table.columns.map((column, index) => plan("th", { role: "columnheader", scope: "col", class: looks(table, index) }, column));
-    const drawn = plan("div", { class: table.columns.includes("Agent") && table.columns.includes("Why") ? "table turns" : "table" }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
+    const whole = () => plan("div", { class: table.columns.includes("Agent") && table.columns.includes("Why") ? "table turns" : "table" }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
       plan("thead", { role: "rowgroup" }, plan("tr", { role: "row" }, heads)),
       plan("tbody", { role: "rowgroup" }, table.rows.map((row) => Dash.row(table, row)))));
-    return table.folded ? plan("details", { class: "folded" }, plan("summary", {}, table.caption), drawn) : drawn;
+    return table.folded ? shut(table.caption, { class: "folded" }, plan("summary", {}, table.caption), whole) : whole();
   };
 
   Dash.curve = function (values, label) {

@@ -101,6 +101,7 @@ class Watched:
         return self.page
 
     def chart(self) -> None:
+        self.page.evaluate("document.querySelector('#card-chart').scrollIntoView()")
         until(self.page, "document.querySelector('#card-chart').dataset.state !== 'unknown'")
 
     def close(self) -> None:
@@ -467,7 +468,7 @@ def test_pause_stops_asking_and_ages_go_on(full, look):
     page.wait_for_timeout(2_500)
     assert len(seen.requests) == before and "Paused" in page.locator("#countdown").inner_text()
     page.reload()
-    assert page.locator("#pause").get_attribute("aria-pressed") == "true"
+    until(page, "document.querySelector('#pause').getAttribute('aria-pressed') === 'true'")
 
 
 def test_the_countdown_counts_down_to_the_next_look(full, look):
