@@ -5,8 +5,6 @@ counted once and not at every look. Ratios come from daily equity, never from si
 in time); they are unknown below 30 days, and never stand without their interval.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -45,7 +43,7 @@ class TradeSums:
     fees: Decimal = Decimal(0)
     funding: Decimal = Decimal(0)
 
-    def __add__(self, other: TradeSums) -> TradeSums:
+    def __add__(self, other: "TradeSums") -> "TradeSums":
         names = [each.name for each in fields(self)]
         return TradeSums(*(getattr(self, name) + getattr(other, name) for name in names))
 
@@ -94,7 +92,7 @@ class Drawdown(NamedTuple):
     present_share: float
 
 
-def sum_trades(results: Iterable[Result]) -> TradeSums:
+def sum_trades(results: Iterable[Result]) -> "TradeSums":
     """Return the sums over round trips; parts of one (same ``entry``) count as one trade."""
     trips: dict[str, Decimal] = {}
     fees = funding = Decimal(0)
@@ -130,7 +128,7 @@ def _share_of(total: Decimal, count: int) -> Decimal | None:
     return round(total / count, 8) if count else None
 
 
-def daily_returns(equity: Sequence[float] | Series, transfers: Sequence[float] | Series | None = None) -> Series:
+def daily_returns(equity: "Sequence[float] | Series", transfers: "Sequence[float] | Series | None" = None) -> "Series":
     """Return the daily returns as shares, one fewer than there are days.
 
     Args:
@@ -145,7 +143,7 @@ def daily_returns(equity: Sequence[float] | Series, transfers: Sequence[float] |
     return np.array(returns_of(equity, transfers), dtype=np.float64)
 
 
-def returns_of(equity: Sequence[float] | Series, transfers: Sequence[float] | Series | None = None) -> list[float]:
+def returns_of(equity: "Sequence[float] | Series", transfers: "Sequence[float] | Series | None" = None) -> list[float]:
     """Return the same as ``daily_returns`` in a plain list."""
     ends = [float(each) for each in equity]
     moved = [0.0] * len(ends) if transfers is None else [float(each) for each in transfers]
@@ -154,7 +152,7 @@ def returns_of(equity: Sequence[float] | Series, transfers: Sequence[float] | Se
     return [(ends[day] - moved[day]) / ends[day - 1] - 1.0 for day in range(1, len(ends))]
 
 
-def drawdown(equity: Sequence[float] | Series) -> Drawdown:
+def drawdown(equity: "Sequence[float] | Series") -> Drawdown:
     """Return how far equity (any points in order, above 0) stood below its highest until then; 0 for no points."""
     import numpy as np
 
@@ -165,7 +163,7 @@ def drawdown(equity: Sequence[float] | Series) -> Drawdown:
     return Drawdown(float(below.max()), float(below[-1]))
 
 
-def sharpe(returns: Sequence[float] | Series) -> Ratio:
+def sharpe(returns: "Sequence[float] | Series") -> Ratio:
     """Return the yearly Sharpe ratio of daily returns, over a risk-free rate of 0.
 
     The interval is that of the delta method without assuming normal returns; it assumes independent days.
@@ -185,7 +183,7 @@ def sharpe(returns: Sequence[float] | Series) -> Ratio:
     return _yearly(mean / deviation, influence)
 
 
-def sortino(returns: Sequence[float] | Series) -> Ratio:
+def sortino(returns: "Sequence[float] | Series") -> Ratio:
     """Return the yearly Sortino ratio of daily returns: over the root mean square of the losses, target 0.
 
     The interval is that of the delta method; it assumes independent days. Unknown without a losing day.
