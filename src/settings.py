@@ -20,6 +20,7 @@ from src.core.risk import RiskLimits
 from src.settings_fields import PROJECT_ROOT, SettingFields, is_loopback
 
 __all__ = [
+    "ENV_FILE",
     "EXAMPLE_VALUES",
     "PROJECT_ROOT",
     "Mode",
@@ -47,6 +48,7 @@ EXAMPLE_VALUES = frozenset(
     )
 )
 _MIN_SECRET_LENGTH = 32
+ENV_FILE = PROJECT_ROOT / ".env"
 Mode = Literal["paper", "testnet", "live"]
 
 
@@ -64,7 +66,7 @@ class Settings(SettingFields):
         Raises:
             SettingsError: with every problem there is, one sentence each.
         """
-        path = PROJECT_ROOT / ".env" if env_file is None else env_file
+        path = ENV_FILE if env_file is None else env_file
         problems = _file_problems(path)
         if problems:
             raise SettingsError(tuple(problems))

@@ -1,6 +1,19 @@
-"""What all tests share: no property-based test is judged by the clock of a busy machine."""
+"""What all tests share: no test is judged by the clock of a busy machine, none reads this folder's ``.env``."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_settings_of_this_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Let ``Settings.load`` find no file where a user's own choices would otherwise decide what a test sees."""
+    nowhere = tmp_path_factory.mktemp("settings") / ".env"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.settings.ENV_FILE", nowhere)
+        yield nowhere

@@ -410,6 +410,7 @@ def test_two_clicks_lead_from_no_trade_to_the_reason(full, look):
         "![...document.querySelectorAll('#card-journal tbody tr')].some(r => r.textContent.includes('ENTER LONG'))",
     )
     page.locator("#card-journal summary").first.click()
+    until(page, "document.querySelector('#card-journal details').innerText.includes('Vote: ')")
     told = page.locator("#card-journal details").first.inner_text()
     assert "Gate: confidence" in told and "FAILED: the agent's confidence is 0.21" in told and "Vote: rsi" in told
     rows = page.locator("#card-journal tbody tr").count()
