@@ -269,10 +269,7 @@ def judge_of(
 ) -> Judge:
     """Return who judges the models."""
     setup = judge_setup(settings, rules, samples)
-    funding = None
-    if asked.funding is not None:
-        rates = read_funding(asked.funding)
-        funding = dict(zip(rates.time_ms.tolist(), rates.rate.tolist(), strict=True))
+    funding = None if asked.funding is None else read_funding(asked.funding).by_instant
     return Judge(samples, setup, thresholds(rules, setup.limits_in_force), stop, funding)
 
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from src.core.market import INTERVAL_MS
 from src.database import TradingDatabase
 from src.decision_rules import DecisionRules
 from src.market_data.columns import Candles
-from src.market_data.files import interval_ms_of, read_candles, symbol_of
+from src.market_data.files import interval_ms_of, read_in_order, symbol_of
 from src.records import Owner
 from src.rl_state import STATES
 from src.schema import signals, trades
@@ -175,15 +174,10 @@ def samples_of_candles(files: Sequence[Path], rules: DecisionRules) -> Samples:
 
 
 def _joined(files: Sequence[Path]) -> Candles:
-    pieces = sorted((read_candles(file) for file in files), key=lambda piece: int(piece.open_ms[0]))
-    for piece in pieces:
-        if interval_ms_of(piece) != MINUTE_MS:
-            raise DataRefused("Retraining needs one-minute candles: longer ones are made of them as the rules ask.")
-    for before, after in pairwise(pieces):
-        if after.open_ms[0] <= before.open_ms[-1]:
-            raise DataRefused("Two of the files hold the same minutes; give each stretch once.")
-    names = Candles.__dataclass_fields__
-    return Candles(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names})
+    pieces = read_in_order(files)
+    if any(interval_ms_of(piece) != MINUTE_MS for piece in pieces):
+        raise DataRefused("Retraining needs one-minute candles: longer ones are made of them as the rules ask.")
+    return Candles.joined(pieces)
 
 
 def _newest_ms(database: TradingDatabase) -> int:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError, model_validator
 
+from src.circuit_breaker_state import BreakerLimits
 from src.core.errors import SettingsError
 from src.core.risk import RiskLimits
 from src.settings_fields import PROJECT_ROOT, SettingFields, is_loopback
@@ -156,6 +157,20 @@ class Settings(SettingFields):
             take_profit_share=self.take_profit_percentage,
             early_stop_share=self.early_stop_percentage,
             max_daily_loss_share=self.max_daily_loss_percentage,
+        )
+
+    @property
+    def breaker_limits(self) -> BreakerLimits:
+        """What trips the circuit breaker."""
+        return BreakerLimits(
+            max_consecutive_losses=self.breaker_max_consecutive_losses,
+            max_drawdown_share=float(self.breaker_max_drawdown_percentage),
+            max_loss_rate=self.breaker_max_loss_rate,
+            loss_rate_trades=self.breaker_loss_rate_trades,
+            max_exchange_errors=self.breaker_max_exchange_errors,
+            error_window_s=int(self.breaker_error_window_s),
+            max_stale_s=self.breaker_max_stale_s,
+            max_volatility_ratio=self.breaker_volatility_jump,
         )
 
     def secrets(self) -> tuple[str, ...]:

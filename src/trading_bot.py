@@ -11,7 +11,6 @@ from src.agent_keeper import AgentKeeper
 from src.binance_client import BinanceClient
 from src.bot_console import BotConsole
 from src.bot_witness import BotWitness
-from src.circuit_breaker_state import BreakerLimits
 from src.console import Console
 from src.control_desk import ControlDesk, RuleBook
 from src.core.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
@@ -296,7 +295,7 @@ def main(stop: threading.Event) -> int:
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
-    risk = RiskDesk(journal, clock, settings.risk_limits, breaker_limits(settings), _CANDLE_MS)
+    risk = RiskDesk(journal, clock, settings.risk_limits, settings.breaker_limits, _CANDLE_MS)
     traders = [
         build_trader(
             settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history
@@ -330,20 +329,6 @@ def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[
         reason = f"{name} looks at {rules.candle_interval} candles: write RULES={name} into .env and restart the bot."
         raise SettingsError((reason,))
     return rules, limits_under(rules, settings.risk_limits)
-
-
-def breaker_limits(settings: Settings) -> BreakerLimits:
-    """Return the circuit breaker's limits as set."""
-    return BreakerLimits(
-        max_consecutive_losses=settings.breaker_max_consecutive_losses,
-        max_drawdown_share=float(settings.breaker_max_drawdown_percentage),
-        max_loss_rate=settings.breaker_max_loss_rate,
-        loss_rate_trades=settings.breaker_loss_rate_trades,
-        max_exchange_errors=settings.breaker_max_exchange_errors,
-        error_window_s=int(settings.breaker_error_window_s),
-        max_stale_s=settings.breaker_max_stale_s,
-        max_volatility_ratio=settings.breaker_volatility_jump,
-    )
 
 
 def _refuse_dangerous_key(settings: Settings, client: BinanceClient) -> None:

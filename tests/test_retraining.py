@@ -286,7 +286,7 @@ def test_candles_of_two_pairs_or_twice_the_same_minutes_are_refused(tmp_path):
         (tmp_path / name).write_text("\n".join(lines))
     with pytest.raises(DataRefused, match="2 pairs"):
         samples_of_candles([tmp_path / "BTCUSDT-1m-a.csv", tmp_path / "ETHUSDT-1m-a.csv"], RULES)
-    with pytest.raises(DataRefused, match="same minutes"):
+    with pytest.raises(DataRefused, match="each stretch once"):
         samples_of_candles([tmp_path / "BTCUSDT-1m-a.csv", tmp_path / "BTCUSDT-1m-b.csv"], RULES)
     heard = samples_of_candles([tmp_path / "BTCUSDT-1m-a.csv"], RULES)
     assert (len(heard), int((heard.state >= 0).sum())) == (300, 101)

@@ -2,24 +2,23 @@
 
 import argparse
 import calendar
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 from pathlib import Path
 
 from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.setup import BreakerPolicy, Setup
 from src.backtest.training import teach_past
-from src.circuit_breaker_state import BreakerLimits
 from src.core.clock import DAY_MS, MINUTE_MS, utc_text
 from src.core.costs import CostRates
 from src.core.errors import DataRefused, SettingsError
+from src.core.market import INTERVAL_MS
 from src.decision_rules import DecisionRules, load_rules
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
-from src.market_data.files import interval_ms_of, read_candles, read_funding
+from src.market_data.files import interval_ms_of, interval_name, read_funding, read_in_order
 from src.market_data.store import MarketStore
 from src.rl_model import QLearningAgent
 from src.rule_book import read_rules
@@ -38,11 +37,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span."""
+    """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span.
+
+    ``source_ms`` is the length of the candles that the minutes were made of: a minute, where they are the market's.
+    """
 
     candles: Candles
     funding: dict[int, float]
     span: Span
+    source_ms: int = MINUTE_MS
 
 
 def span_of(wish: argparse.Namespace, candles: Candles) -> Span:
@@ -79,28 +82,44 @@ def past_of(wish: argparse.Namespace) -> Past:
         DataRefused: none, damaged, or too few before the span.
     """
     store = MarketStore(wish.data)
-    candles = _from_files(wish.candles) if wish.candles else store.candles(wish.pair)
+    candles, source_ms = _from_files(wish.candles) if wish.candles else (store.candles(wish.pair), MINUTE_MS)
     funding = store.funding(wish.pair)
     if wish.funding:
-        read = read_funding(wish.funding)
-        funding = dict(zip(read.time_ms.tolist(), read.rate.tolist(), strict=True))
+        funding = read_funding(wish.funding).by_instant
     if len(candles) <= LEAST_WARM_UP:
         raise DataRefused(
             f"A backtest needs more than {LEAST_WARM_UP:,} one-minute candles; here are {len(candles):,}."
         )
     span = span_of(wish, candles)
     least_ms = span.from_ms - (wish.train_days * DAY_MS + 2 * LEAST_WARM_UP * MINUTE_MS)
-    return Past(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span)
+    return Past(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, source_ms)
 
 
-def _from_files(paths: list[Path]) -> Candles:
-    """Join files in time's order; coarser candles become minutes that go through their four prices."""
-    parts = [read_candles(path) for path in paths]
-    fine = sorted((minutes_from(part, interval_ms_of(part)) for part in parts), key=lambda part: int(part.open_ms[0]))
-    for earlier, later in pairwise(fine):
-        if later.open_ms[0] <= earlier.open_ms[-1]:
-            raise DataRefused(f"Two files both hold {utc_text(int(later.open_ms[0]))}; leave one out.")
-    return Candles.joined(fine)
+def _from_files(paths: list[Path]) -> tuple[Candles, int]:
+    """Return the minutes of all files, and the longest step that they were made of.
+
+    Coarser candles become minutes that go through their four prices.
+    """
+    parts = read_in_order(paths)
+    steps = [interval_ms_of(part) for part in parts]
+    fine = [minutes_from(part, step) for part, step in zip(parts, steps, strict=True)]
+    return Candles.joined(fine), max(steps)
+
+
+def refuse_foretold(past: Past, sets: Iterable[DecisionRules]) -> None:
+    """Raise ``DataRefused`` where a set of rules decides on candles shorter than those that the market is known by.
+
+    Minutes made of longer candles go straight from one extreme to the next: rules that look at them know what comes,
+    and the result is worth nothing.
+    """
+    for rules in sets:
+        if INTERVAL_MS[rules.candle_interval] < past.source_ms:
+            known = interval_name(past.source_ms)
+            raise DataRefused(
+                f"{rules.name} decides on {rules.candle_interval} candles and --candles holds {known} ones, within "
+                f"which prices are made up and can be foretold: give {rules.candle_interval} candles or shorter, or "
+                f"take rules that decide on {known} candles or longer (candle_interval)."
+            )
 
 
 def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
@@ -109,7 +128,7 @@ def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
         symbol=wish.pair,
         rules=named_rules(wish.rules) if wish.rules else read_rules(settings),
         limits=settings.risk_limits,
-        breaker=breaker_of(settings),
+        breaker=settings.breaker_limits,
         breaker_policy=BreakerPolicy(wish.breaker),
         balance=Decimal(wish.balance),
         taker_share=Decimal(wish.taker_fee),
@@ -128,20 +147,6 @@ def named_rules(name: str) -> DecisionRules:
         return load_rules(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SettingsError((f"The rules {path.name} cannot be used: {error}.",)) from error
-
-
-def breaker_of(settings: Settings) -> BreakerLimits:
-    """Return the circuit breaker's limits as set."""
-    return BreakerLimits(
-        max_consecutive_losses=settings.breaker_max_consecutive_losses,
-        max_drawdown_share=float(settings.breaker_max_drawdown_percentage),
-        max_loss_rate=settings.breaker_max_loss_rate,
-        loss_rate_trades=settings.breaker_loss_rate_trades,
-        max_exchange_errors=settings.breaker_max_exchange_errors,
-        error_window_s=int(settings.breaker_error_window_s),
-        max_stale_s=settings.breaker_max_stale_s,
-        max_volatility_ratio=settings.breaker_volatility_jump,
-    )
 
 
 def agent_maker(wish: argparse.Namespace, setup: Setup, settings: Settings) -> NewAgent:

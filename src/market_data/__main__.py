@@ -19,7 +19,7 @@ from src.core.clock import SystemClock, utc_text
 from src.core.errors import DataRefused, SourceUnavailable
 from src.core.market import INTERVAL_MS
 from src.market_data.archive import BASE_URL, Archive, ArchiveFile, Part, day_files, month_file, months_of, span_of
-from src.market_data.files import interval_ms_of, read_candles, read_funding, symbol_of
+from src.market_data.files import interval_ms_of, interval_name, read_candles, read_funding, symbol_of
 from src.market_data.quality import Quality, examine
 from src.market_data.store import MarketStore, Merged
 
@@ -115,9 +115,7 @@ def _merge(store: MarketStore, path: Path, kind: str, symbol: str) -> Merged:
     if kind == "funding":
         return store.merge_funding(symbol, read_funding(path))
     candles = read_candles(path, volume_needed=kind != "mark")
-    step = interval_ms_of(candles)
-    interval = next(name for name, length in INTERVAL_MS.items() if length == step)
-    return store.merge_candles(symbol, interval, candles, mark=kind == "mark")
+    return store.merge_candles(symbol, interval_name(interval_ms_of(candles)), candles, mark=kind == "mark")
 
 
 def _import(wish: argparse.Namespace, store: MarketStore) -> int:

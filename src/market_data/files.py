@@ -8,7 +8,8 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +50,11 @@ class Funding(NamedTuple):
 
     time_ms: Stamps
     rate: Floats
+
+    @property
+    def by_instant(self) -> dict[int, float]:
+        """The rates by settlement instant."""
+        return dict(zip(self.time_ms.tolist(), self.rate.tolist(), strict=True))
 
 
 def symbol_of(path: Path) -> str:
@@ -93,6 +99,19 @@ def read_candles(path: Path, volume_needed: bool = True) -> Candles:
     return candles
 
 
+def read_in_order(paths: Sequence[Path]) -> list[Candles]:
+    """Return the candles of several files, in time's order.
+
+    Raises:
+        DataRefused: as ``read_candles``; or two files hold the same stretch.
+    """
+    parts = sorted((read_candles(path) for path in paths), key=lambda part: int(part.open_ms[0]))
+    for earlier, later in pairwise(parts):
+        if later.open_ms[0] < earlier.open_ms[-1] + interval_ms_of(earlier):
+            raise DataRefused(f"Two files both hold {utc_text(int(later.open_ms[0]))}; give each stretch once.")
+    return parts
+
+
 def read_funding(path: Path) -> Funding:
     """Return the funding rates of a file; instants are rounded to the hour (the archive's are some ms late).
 
@@ -118,9 +137,17 @@ def interval_ms_of(candles: Candles) -> int:
     """Return the candles' length: the most usual step; raises ``DataRefused`` for fewer than two or an odd one."""
     steps = np.diff(candles.open_ms)
     found = int(np.median(steps)) if len(steps) else 0
-    if found not in INTERVAL_MS.values() or (candles.open_ms % found).any():
+    if found not in INTERVAL_MS.values():
         raise DataRefused(f"The step between candles is {found / 60_000:g} minutes, which is no known interval.")
+    if (candles.open_ms % found).any():
+        where = utc_text(int(candles.open_ms[np.argmax(candles.open_ms % found != 0)]))
+        raise DataRefused(f"The candle of {where} does not begin on a full {interval_name(found)}, as all others must.")
     return found
+
+
+def interval_name(length_ms: int) -> str:
+    """Return how the exchange calls candles of a known length: ``15m`` for 900,000 ms."""
+    return next(name for name, length in INTERVAL_MS.items() if length == length_ms)
 
 
 def refuse_impossible(name: str, candles: Candles) -> None:

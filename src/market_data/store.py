@@ -62,8 +62,7 @@ class MarketStore:
         path = self.funding_path(symbol)
         if not path.is_file():
             return {}
-        stored = read_funding(path)
-        return dict(zip(stored.time_ms.tolist(), stored.rate.tolist(), strict=True))
+        return read_funding(path).by_instant
 
     def merge_candles(self, symbol: str, interval: str, new: Candles, mark: bool = False) -> Merged:
         """Add candles to a series; where both have an instant the new one counts (archives are re-issued)."""
@@ -79,7 +78,7 @@ class MarketStore:
     def merge_funding(self, symbol: str, new: Funding) -> Merged:
         """Add funding rates; where both have an instant the new one counts."""
         before = self.funding(symbol)
-        fresh = dict(zip(new.time_ms.tolist(), new.rate.tolist(), strict=True))
+        fresh = new.by_instant
         replaced = sum(1 for time, rate in fresh.items() if time in before and before[time] != rate)
         whole = dict(sorted({**before, **fresh}.items()))
         times, rates = np.array(list(whole), np.int64), np.array(list(whole.values()), np.float64)

@@ -9,7 +9,7 @@ import pytest
 from src.backtest.__main__ import main
 from src.market_data.columns import Candles
 from src.market_data.store import MarketStore
-from tests.candles import random_candles
+from tests.candles import START_MS, random_candles
 
 pytestmark = pytest.mark.long
 MARKET = ["--train-days", "1", "--exploration", "0.5", "--breaker", "off"]
@@ -116,6 +116,34 @@ def test_a_bad_file_is_refused(place, capsys, tmp_path):
     bad.write_text("open_time,open,high,low,close,volume\n1,2,3,4,5,six\n")
     assert command(place, "run", "--candles", str(bad)) == 65
     assert "BTCUSDT-1m.csv" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def quarters(tmp_path_factory):
+    """Fifteen-minute candles of three months."""
+    path = tmp_path_factory.mktemp("coarse") / "BTCUSDT-15m.csv"
+    rows = (each._replace(open_ms=(START_MS // 900_000 + n) * 900_000) for n, each in enumerate(random_candles(9_000, seed=2)))
+    path.write_text("\n".join(",".join(str(value) for value in each[:6]) for each in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("deed", "words", "named"),
+    [
+        ("run", ["--rules", "safety_first"], "1m"),
+        ("walk-forward", ["--rules", "safety_first"], "1m"),
+        ("sweep", ["--rules", "patient_votes", "--grid", "candle_interval=1h,5m"], "5m"),
+    ],
+)
+def test_rules_that_could_foretell_their_candles_are_refused(place, capsys, quarters, deed, words, named):
+    assert command(place, deed, "--candles", quarters, *words) == 65
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"decides on {named} candles and --candles holds 15m ones" in said
+
+
+def test_rules_that_decide_on_candles_as_long_are_not(place, quarters):
+    assert command(place, "run", "--candles", quarters, "--rules", "patient_votes", "--name", "coarse") == 0
 
 
 def test_breaking_off_is_130(place, capsys, monkeypatch):
