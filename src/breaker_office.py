@@ -24,6 +24,25 @@ log = logging.getLogger(__name__)
 _TRIES: Final = 10
 _LAST_TRADES: Final = 30
 _TRADES: Final = "trading_bot"
+Change = Callable[[BreakerState], BreakerState]
+
+
+def change_breaker(
+    database: TradingDatabase, bot_id: str, now_ms: int, change: Change
+) -> tuple[BreakerState, BreakerState]:
+    """Append what ``change`` makes of the breaker's newest state and return the states before and after.
+
+    Nothing is written where they are equal. ``change`` is asked again where somebody else wrote in between.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: nothing was written.
+    """
+    for _ in range(_TRIES):
+        before = from_events(database.breaker_events(bot_id, limit=1), now_ms)
+        after = change(before)
+        if after == before or database.append_breaker_event(as_row(after), now_ms, bot_id):
+            return before, after
+    raise StoreUnavailable("The circuit breaker is being changed by others at this moment: try again.")
 
 
 class BreakerOffice:
@@ -82,17 +101,10 @@ class BreakerOffice:
             "limits": self._limits(),
         }
 
-    def _change(
-        self, deed: str, actor: str, reason: str, now_ms: int, change: Callable[[BreakerState], BreakerState]
-    ) -> BreakerState:
-        bot_id = self._settings.bot_id
-        for _ in range(_TRIES):
-            before = from_events(self._database.breaker_events(bot_id, limit=1), now_ms)
-            after = change(before)
-            if after == before or self._database.append_breaker_event(as_row(after), now_ms, bot_id):
-                log.warning("breaker: deed=%s by=%s status=%s reason=%s", deed, actor, after.status, reason)
-                return after
-        raise StoreUnavailable("The circuit breaker is being changed by others at this moment: try again.")
+    def _change(self, deed: str, actor: str, reason: str, now_ms: int, change: Change) -> BreakerState:
+        _, after = change_breaker(self._database, self._settings.bot_id, now_ms, change)
+        log.warning("breaker: deed=%s by=%s status=%s reason=%s", deed, actor, after.status, reason)
+        return after
 
     def _now_ms(self) -> int:
         """The market's time by the bot's last sign of life; the machine's where there is none."""

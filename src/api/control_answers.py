@@ -10,8 +10,8 @@ from collections.abc import Callable
 from src.api.bot_answers import BREAKER_SCHEMA, bot_ids, breaker_json
 from src.api.shapes import FLAG, Json, closed, plain
 from src.api.source import Asked, Caller, NothingThere, Source
-from src.circuit_breaker_state import BreakerState, Cause, as_row, from_events, request_reset, trip
-from src.core.errors import StoreUnavailable
+from src.breaker_office import change_breaker
+from src.circuit_breaker_state import BreakerState, Cause, request_reset, trip
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,6 @@ CONTROL_SCHEMA = closed(
         "after": BREAKER_SCHEMA,
     }
 )
-_TRIES = 10
 Change = Callable[[BreakerState, int], BreakerState]
 
 
@@ -51,14 +50,9 @@ def _change(source: Source, asked: Asked, caller: Caller, deed: str, change: Cha
     if bot_id not in {*bot_ids(source), source.owner.bot_id}:
         raise NothingThere(f"There is no bot {bot_id} in this mode and world.")
     with source.writer() as database:
-        for _ in range(_TRIES):
-            before = from_events(database.breaker_events(bot_id, limit=1), now_ms)
-            after = change(before, now_ms)
-            if after == before or database.append_breaker_event(as_row(after), now_ms, bot_id):
-                _tell(deed, caller, bot_id, asked["reason"], before, after)
-                data = {"changed": after != before, "before": breaker_json(before), "after": breaker_json(after)}
-                return {"data": data}
-    raise StoreUnavailable("The circuit breaker is being changed by others at this moment: try again.")
+        before, after = change_breaker(database, bot_id, now_ms, lambda state: change(state, now_ms))
+    _tell(deed, caller, bot_id, asked["reason"], before, after)
+    return {"data": {"changed": after != before, "before": breaker_json(before), "after": breaker_json(after)}}
 
 
 def _tell(deed: str, caller: Caller, bot_id: str, reason: str, before: BreakerState, after: BreakerState) -> None:
