@@ -68,6 +68,12 @@ def read_beats(database: TradingDatabase) -> list[dict[str, Any]]:
         return _beats(connection)
 
 
+def read_failed_logins(database: TradingDatabase, wall_ms: int) -> int:
+    """Return the wrong and refused log-ins of the last ten minutes; raises ``StoreUnavailable`` or ``StoreCorrupt``."""
+    with database.read() as connection:
+        return _failed_logins(connection, wall_ms)
+
+
 def market_ms(beat: Mapping[str, Any], wall_ms: int) -> int:
     """Return the exchange's time now, carried on from a sign of life; never more than a day beyond it."""
     passed_ms = max(wall_ms - instant_of(beat["beat_at"]), 0) * beat["speed"]

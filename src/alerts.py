@@ -70,7 +70,8 @@ class AlertFacts:
     """All that is judged, each as pairs of subject and sentence where it needs no figure.
 
     ``silent`` are processes that missed two cycles, ``halts`` bots whose position and exchange disagree,
-    ``failed_logins`` the wrong log-ins of the last ten minutes, ``free_disk_share`` None where nobody could look.
+    ``failed_logins`` the wrong and refused log-ins of the last ten minutes, ``free_disk_share`` None where nobody
+    could look.
     """
 
     silent: Sequence[tuple[str, str]] = ()
@@ -91,7 +92,7 @@ class AlertLimits:
 
     liquidation_share: Decimal = Decimal("0.05")
     free_disk_share: float = 0.10
-    failed_logins: int = 6  # after five the door makes people wait, so that more are few
+    failed_logins: int = 5  # from here on the door makes everybody wait, so that more are few
 
 
 def alerts_of(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
@@ -133,7 +134,7 @@ def _of_position(held: HeldPosition, limits: AlertLimits) -> list[Alert]:
 def _of_machine(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
     found = []
     if facts.failed_logins >= limits.failed_logins:
-        text = f"{facts.failed_logins} wrong PINs at the dashboard within ten minutes."
+        text = f"At least {facts.failed_logins} wrong or refused PINs at the dashboard within ten minutes."
         found.append(Alert(AlertKind.LOGIN_ATTACK, "machine", text))
     free = facts.free_disk_share
     if free is not None and free < limits.free_disk_share:

@@ -16,7 +16,6 @@ from typing import Any, Final, Protocol
 from src.alert_desk import Message, MessageKind
 from src.core.errors import SettingsError, SourceUnavailable
 from src.settings import Settings
-from src.web_fetch import WebFetcher
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +70,8 @@ class Notifier:
         address = settings.alert_push_url.get_secret_value()
         push = None
         if address:
+            from src.web_fetch import WebFetcher  # megabytes that nobody without a push address needs
+
             fetcher = WebFetcher(follow_redirects=False)
 
             def push() -> None:

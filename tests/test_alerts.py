@@ -18,7 +18,7 @@ def kinds(**facts):
 
 
 def test_a_guarded_position_on_a_good_disk_is_no_alarm():
-    assert kinds(positions=[CALM], free_disk_share=0.5, failed_logins=5) == []
+    assert kinds(positions=[CALM], free_disk_share=0.5, failed_logins=4) == []
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_liquidation_that_is_far_or_does_not_exist_is_none(price):
 
 
 def test_the_machine_is_watched_too():
-    assert kinds(failed_logins=6) == [AlertKind.LOGIN_ATTACK]
+    assert kinds(failed_logins=5) == [AlertKind.LOGIN_ATTACK]
     assert kinds(free_disk_share=0.0999) == [AlertKind.DISK]
     assert kinds(free_disk_share=None) == []
     assert kinds(database_trouble="The database is locked.") == [AlertKind.DATABASE]

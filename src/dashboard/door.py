@@ -1,8 +1,8 @@
 """Floor 4, wings: who may press a button: the PIN, the waits after wrong ones, and the sessions behind the cookie.
 
 Five tries, then each further one costs a wait that doubles, counted in the database, so that a restart gives nobody
-new tries. A try that has to wait is not compared at all. The database never sees a PIN or a token: of tokens it has
-the hash.
+new tries. A try that has to wait is not compared at all; that there are such is noted once a minute, so that whoever
+watches sees a siege for as long as it lasts. The database never sees a PIN or a token: of tokens it has the hash.
 """
 
 import hashlib
@@ -34,6 +34,9 @@ _REMEMBERED_MS: Final = 24 * 3_600_000
 _LOOKED_AT: Final = 200
 _TOUCH_MS: Final = 60_000
 _ORIGINS_KEPT: Final = 10_000
+_NOTE_MS: Final = 60_000
+_SIEGE_MS: Final = 3_600_000
+RIGHT, WRONG, REFUSED = "right", "wrong", "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ class Door:
         self._pin = pin
         self._key = key.get_secret_value().encode() or secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._alerted: set[str] = set()
         self._waits: dict[str, int] = {}  # until when an origin's tries need not be looked at
+        self._told_ms = self._noted_ms = -_SIEGE_MS
 
     @property
     def closed_because(self) -> str:
@@ -83,15 +86,15 @@ class Door:
             now_ms = self._clock.now_ms()
             left_s = (self._waits.get(origin, 0) - now_ms) / 1000
             if left_s > 0:
+                self._note_refused(origin, now_ms)
                 return Entry(wait_s=left_s)
             known = self._store.write(lambda connection: self._judge(connection, origin, offered, now_ms))
             if len(self._waits) > _ORIGINS_KEPT:
                 self._waits.clear()  # the database still knows them
             self._waits[origin] = now_ms + round(known.wait_s * 1000)
         if known.wait_s:
-            self._alert(origin, known.wait_s)
+            self._tell(origin, known.wait_s, now_ms)
         elif known.token:
-            self._alerted.discard(origin)
             log.info("somebody logged in: origin=%s", origin)
         else:
             log.warning("wrong PIN: origin=%s tries_left=%d", origin, known.tries_left)
@@ -132,9 +135,10 @@ class Door:
         own, everybody = _failures(connection, origin, now_ms), _failures(connection, None, now_ms)
         wait_s = max(_wait_s(own, FREE_TRIES, now_ms), _wait_s(everybody, FREE_TRIES_OF_ALL, now_ms))
         if wait_s > 0:
+            self._note_refused(origin, now_ms)
             return Entry(wait_s=wait_s)
         right = hmac.compare_digest(self._pin.get_secret_value().encode(), offered.encode("utf-8", "replace"))
-        attempt = {"timestamp": utc_text(now_ms), "origin": origin, "outcome": "right" if right else "wrong"}
+        attempt = {"timestamp": utc_text(now_ms), "origin": origin, "outcome": RIGHT if right else WRONG}
         connection.execute(insert(login_attempts), attempt)
         if not right:
             return Entry(tries_left=max(0, FREE_TRIES - len(own) - 1))
@@ -143,10 +147,18 @@ class Door:
         connection.execute(insert(dashboard_sessions), row | {"token_hash": _hash(token)})
         return Entry(token=token)
 
-    def _alert(self, origin: str, wait_s: float) -> None:
-        """Tell once for each siege, not once for each try."""
-        if origin not in self._alerted:
-            self._alerted.add(origin)
+    def _note_refused(self, origin: str, now_ms: int) -> None:
+        """Note, once a minute at most, that a try had to wait: a siege of a thousand tries a second is ten rows."""
+        if now_ms - self._noted_ms < _NOTE_MS:
+            return
+        self._noted_ms = now_ms
+        row = {"timestamp": utc_text(now_ms), "origin": origin, "outcome": REFUSED}
+        self._store.write_later(lambda connection: connection.execute(insert(login_attempts), row))
+
+    def _tell(self, origin: str, wait_s: float, now_ms: int) -> None:
+        """Write one line for each siege, not one for each try; people are told by whoever watches."""
+        if now_ms - self._told_ms >= _SIEGE_MS:
+            self._told_ms = now_ms
             log.error("PIN entry is locked after too many wrong ones: origin=%s wait_s=%.0f", origin, wait_s)
 
     def _touch(self, hashed: str, now_ms: int) -> None:
@@ -165,12 +177,14 @@ def _hash(token: str) -> str:
 def _failures(connection: Connection, origin: str | None, now_ms: int) -> list[int]:
     """Return the instants of the wrong tries since the last right one, newest first."""
     column = login_attempts.c
-    query = select(column.timestamp, column.outcome).where(column.timestamp >= utc_text(now_ms - _REMEMBERED_MS))
+    query = select(column.timestamp, column.outcome).where(
+        column.timestamp >= utc_text(now_ms - _REMEMBERED_MS), column.outcome.in_((RIGHT, WRONG))
+    )
     if origin is not None:
         query = query.where(column.origin == origin)
     found: list[int] = []
     for row in connection.execute(query.order_by(column.timestamp.desc(), column.id.desc()).limit(_LOOKED_AT)):
-        if row.outcome == "right":
+        if row.outcome == RIGHT:
             break
         found.append(instant_of(row.timestamp))
     return found

@@ -16,8 +16,10 @@ from src.core.errors import SettingsError
 from src.dashboard.app import create_app
 from src.dashboard.desk import make_desk
 from src.dashboard.door import FREE_TRIES
+from src.notifier import Notifier
 from src.records import Owner
-from src.schema import control_requests, orders, positions, trades
+from src.schema import control_requests, login_attempts, orders, positions, trades
+from src.silence import SilenceReporter
 from tests.dashboard.scene import EVIL, KEY, PIN, SYMBOL, logged_in, scene, settings_for
 
 GETS = (
@@ -189,7 +191,18 @@ def test_a_session_ends_after_an_hour_of_rest_and_after_twelve_in_any_case(full)
     assert client.get("/api/session").json["logged_in"] is False
 
 
-def test_three_hundred_wrong_pins_reach_the_check_five_times_with_one_alert(full, caplog):
+class Post:
+    """Who is told: keeps the titles."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def __call__(self, title: str, text: str, urgency: str) -> bool:
+        self.titles.append(title.removeprefix("trading suite main: "))
+        return True
+
+
+def test_three_hundred_wrong_pins_reach_the_check_five_times_and_the_right_one_works_after_the_wait(full, caplog):
     client = create_app(full.desk).test_client()
     with caplog.at_level(logging.WARNING):
         answers = [client.post("/api/login", json={"pin": f"wrong-{number}"}) for number in range(300)]
@@ -200,6 +213,41 @@ def test_three_hundred_wrong_pins_reach_the_check_five_times_with_one_alert(full
     assert client.post("/api/login", json={"pin": PIN}).status_code == 429
     full.clock.ahead_s = 31
     assert client.post("/api/login", json={"pin": PIN}).status_code == 200
+
+
+def test_a_siege_is_one_alert_for_as_long_as_it_lasts_and_over_when_it_is(full, tmp_path):
+    client, post = create_app(full.desk).test_client(), Post()
+
+    def look():
+        reporter = SilenceReporter(full.database, Notifier("main", post), full.clock, tmp_path / "told.json")
+        for _ in range(3):
+            full.beat(ago_s=-full.clock.ahead_s)
+            full.beat(ago_s=-full.clock.ahead_s, process="chart_analysis_bot")
+            reporter.look()
+
+    look()
+    assert post.titles == []
+    for minute in range(30):
+        full.clock.ahead_s = minute * 60.0
+        for number in range(10):
+            client.post("/api/login", json={"pin": f"wrong-{minute}-{number}"})
+        look()  # each time another process: a restart tells nobody again
+    assert post.titles == ["log in attack: machine"]
+    for minute in range(30, 45):
+        full.clock.ahead_s = minute * 60.0
+        look()
+    assert post.titles == ["log in attack: machine", "over: log in attack: machine"]
+    rows = full.desk.reports.rows(select(login_attempts))
+    tried = [row for row in rows if row["outcome"] != "refused"]
+    assert len(tried) <= 10 and len(rows) <= 40
+
+
+def test_two_mistakes_are_no_siege(full):
+    client, post = create_app(full.desk).test_client(), Post()
+    for pin in ("wrong-1", "wrong-2", PIN):
+        client.post("/api/login", json={"pin": pin})
+    SilenceReporter(full.database, Notifier("main", post), full.clock).look()
+    assert post.titles == []
 
 
 def test_a_restart_gives_nobody_new_tries(full):
