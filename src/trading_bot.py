@@ -46,6 +46,7 @@ _MARK_WAIT_S = 1.5  # it comes every second: the turn sees the one of its own in
 _READY_WITHIN_S = 30.0
 _BEAT_EVERY_S = 10.0
 _LOOK_EVERY_S = 0.5
+_LAST_CALLS_S = 5.0  # of the ten in which a process that was told to stop must be gone
 
 
 class TradingBot:
@@ -157,6 +158,8 @@ class TradingBot:
                 beat_s = monotonic_s() + _BEAT_EVERY_S
         if due_ms % _CANDLE_MS == 0:
             for trader in self._traders:
+                if self._stop.is_set():
+                    break
                 self._stream.wait_for_candle(trader.symbol, due_ms - _CANDLE_MS, _CANDLE_WAIT_S)
                 self._stream.wait_for_mark(trader.symbol, due_ms, _MARK_WAIT_S)
         return self._stop.is_set()
@@ -211,8 +214,9 @@ class TradingBot:
     def _finish(self) -> int:
         """S8: no new entry, orders in flight finished, stops verified, model saved, status written."""
         self._sign_of_life("stopping")
+        ends_s = monotonic_s() + _LAST_CALLS_S
         for watch in self._watches:
-            watch.stop()
+            watch.stop(max(ends_s - monotonic_s(), 0.0))
         said = [trader.verify_guards() or trader.standing() for trader in self._traders]
         self._agents.save(self._clock.now_ms())
         self._sign_of_life("stopped")
@@ -280,6 +284,7 @@ def main(stop: threading.Event) -> int:
     database = TradingDatabase(settings.database_url, Owner(settings.bot_id, settings.mode, world))
     database.migrate()
     client = BinanceClient.from_settings(settings, clock)
+    _end_calls_at(stop, client)
     client.sync_clock()
     console.start(settings, clock.now_ms(), world)
     _refuse_dangerous_key(settings, client)
@@ -304,7 +309,7 @@ def main(stop: threading.Event) -> int:
     ]
     watches.update((trader.symbol, GuardWatch(trader)) for trader in traders)
     stream.start()
-    if not stream.wait_until_ready(_READY_WITHIN_S):
+    if not _ready(stream, stop):
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
     watching = list(watches.values())
@@ -329,6 +334,25 @@ def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[
         reason = f"{name} looks at {rules.candle_interval} candles: write RULES={name} into .env and restart the bot."
         raise SettingsError((reason,))
     return rules, limits_under(rules, settings.risk_limits)
+
+
+def _end_calls_at(stop: threading.Event, client: BinanceClient) -> None:
+    """Once ``stop`` is set, let no call to the exchange keep the process: however it hangs, ten seconds are all."""
+
+    def watch() -> None:
+        stop.wait()
+        client.wire.leave_within(_LAST_CALLS_S)
+
+    threading.Thread(target=watch, name="last-calls", daemon=True).start()
+
+
+def _ready(stream: MarketStream, stop: threading.Event) -> bool:
+    """Wait a while until history, mark prices and account are there; return whether they are."""
+    end_s = monotonic_s() + _READY_WITHIN_S
+    while not stop.is_set() and monotonic_s() < end_s:
+        if stream.wait_until_ready(_LOOK_EVERY_S):
+            return True
+    return False
 
 
 def _refuse_dangerous_key(settings: Settings, client: BinanceClient) -> None:
