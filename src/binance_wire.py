@@ -4,6 +4,7 @@ Everything above says *what* to ask; here stands how often, how long, and what a
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ _CONNECT_S = 3.0
 _READ_S = 5.0
 _ATTEMPTS = 3
 _PATIENCE_S = 8.0
+_PAUSE_S = 1.0
 _WAIT_FOR_BUDGET_S = 2.0
 _SYNC_EVERY_MS = 3_600_000
 _WINDOW_MS = 5_000
@@ -107,7 +109,16 @@ class BinanceWire:
         self._threads = threading.local()
         self._synced_ms: int | None = None
         self._sync_lock = threading.Lock()
+        self._leave_s: float | None = None
         self.round_trip_s = 0.0
+
+    def leave_within(self, duration_s: float) -> None:
+        """Let every call end within ``duration_s`` from now, and ask nothing afterwards: the process ends.
+
+        A call that is on its way keeps its own time limit. What is not asked any more raises ``ExchangeUnavailable``,
+        also for an order: it was certainly not sent.
+        """
+        self._leave_s = monotonic_s() + duration_s
 
     def read(self, ask: Callable[[Client], Answer], weight: int, urgency: Urgency = Urgency.ROUTINE) -> Answer:
         """Ask what may be asked again: patient with an exchange in trouble, a bounded number of times.
@@ -118,9 +129,9 @@ class BinanceWire:
             OrderRefused: the exchange says no to the question.
         """
         attempts = Retrying(
-            retry=retry_if_exception(_worth_repeating),
+            retry=retry_if_exception(lambda error: _worth_repeating(error) and self._left_s() > _PAUSE_S),
             stop=stop_any(stop_after_attempt(_ATTEMPTS), stop_after_delay(_PATIENCE_S)),
-            wait=wait_random_exponential(multiplier=0.2, max=1.0),
+            wait=wait_random_exponential(multiplier=0.2, max=_PAUSE_S),
             sleep=self.pause,
             reraise=True,
         )
@@ -183,7 +194,11 @@ class BinanceWire:
             raise self._ours(error, client_id) from error
 
     def _asked(self, act: Callable[[Client], Answer], client_id: str | None) -> Answer:
+        left_s = self._left_s()
+        if left_s <= 0:
+            raise ExchangeUnavailable("not asked any more: this process ends")
         client = self._client()
+        client._requests_params = {"timeout": (min(_CONNECT_S, left_s), min(_READ_S, left_s))}
         client.response = None
         client.timestamp_offset = self.clock.offset_ms()
         asked_ms = self.clock.now_ms()
@@ -200,6 +215,10 @@ class BinanceWire:
             return RateLimited(f"the exchange refuses further requests for {wait_s:.1f} s", wait_s)
         return translated(error, client_id)
 
+    def _left_s(self) -> float:
+        """Return for how long there is anything to wait for: for ever, until the process is told to end."""
+        return math.inf if self._leave_s is None else self._leave_s - monotonic_s()
+
     def _client(self) -> Client:
         client = getattr(self._threads, "client", None)
         if client is None:
@@ -210,7 +229,6 @@ class BinanceWire:
         client = self._library(
             self._credentials.key or None,
             self._credentials.secret or None,
-            requests_params={"timeout": (_CONNECT_S, _READ_S)},
             ping=False,
         )
         client.REQUEST_RECVWINDOW = _WINDOW_MS if self.clock.speed <= 1 else _WIDE_WINDOW_MS

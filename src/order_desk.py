@@ -7,11 +7,13 @@ the exchange lists the stop among its open orders.
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.core.clock import Clock
-from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
+from src.core.errors import CredentialsRefused, ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from src.core.market import Instrument
 from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id, is_own
 from src.core.portfolio import Direction
@@ -226,20 +228,21 @@ class OrderDesk:
         except OutcomeUnknown as error:
             log.warning("order outcome unknown: client_id=%s reason=%s", intent.client_id, error)
             self._journal.update_order(intent.client_id, OrderStatus.UNKNOWN, None, Decimal(0), str(error))
-            order = self._look_up(intent)
+            with _still_unknown(intent):
+                order = self._look_up(intent)
         except ExchangeError as error:
             self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
             raise
-        return self._execution(intent, order)
+        with _still_unknown(intent):
+            return self._execution(intent, order)
 
     def _look_up(self, intent: OrderIntent) -> Order:
-        for _ in range(_LOOKS):
-            order = self._exchange.find_order(intent)
-            if order is not None:
-                log.info("order found: client_id=%s status=%s", intent.client_id, order.status)
-                return order
-            self._pause()
-        raise OutcomeUnknown(f"the exchange does not know order {intent.client_id} yet", intent.client_id)
+        """Return the order if the exchange has it; to look is patient itself, and ``settle`` looks again later."""
+        order = self._exchange.find_order(intent)
+        if order is None:
+            raise OutcomeUnknown(f"the exchange does not know order {intent.client_id} yet", intent.client_id)
+        log.info("order found: client_id=%s status=%s", intent.client_id, order.status)
+        return order
 
     def _execution(self, intent: OrderIntent, order: Order) -> Execution:
         for _ in range(_LOOKS):
@@ -322,3 +325,12 @@ class OrderDesk:
 
     def _pause(self) -> None:
         self._clock.wait(self._never, _LOOK_PAUSE_MS)
+
+
+@contextmanager
+def _still_unknown(intent: OrderIntent) -> Iterator[None]:
+    """An order may have been filled though the exchange went away before it told: that is no refusal."""
+    try:
+        yield
+    except (ExchangeUnavailable, CredentialsRefused) as error:
+        raise OutcomeUnknown(f"order {intent.client_id} cannot be looked up: {error}", intent.client_id) from error

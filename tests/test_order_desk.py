@@ -60,6 +60,24 @@ def test_an_order_that_never_arrived_stays_undecided_then_counts_as_refused(worl
     assert world.venue.all_orders("bot", SYMBOL) == []
 
 
+@pytest.mark.parametrize(("lost_answers", "dies_at"), [(1, "find_order"), (0, "order_fills")])
+def test_an_order_that_was_filled_while_the_exchange_went_away_is_no_refusal(world, lost_answers, dies_at):
+    desk = world.desk()
+    world.exchange.lose_answers = lost_answers
+
+    def away(name):
+        if name == dies_at:
+            raise ExchangeUnavailable("no answer")
+
+    world.exchange.before = away
+    with pytest.raises(OutcomeUnknown):
+        desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    world.exchange.before = lambda name: None
+    [(intent, execution)], undecided = desk.settle()
+    assert (intent.purpose, execution.quantity, undecided) == (Purpose.ENTRY, QUANTITY, [])
+    assert len(world.venue.all_orders("bot", SYMBOL)) == 1
+
+
 def test_a_certain_refusal_is_noted_and_passed_on(world):
     with pytest.raises(OrderRefused) as refusal:
         world.desk().enter(Direction.LONG, Decimal("100"), world.clock.now_ms(), "test")
