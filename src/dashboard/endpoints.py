@@ -25,7 +25,8 @@ _TRUTHS: Final = {"true": True, "false": False, "1": True, "0": False}
 @blueprint.get("/api/dashboard")
 def dashboard() -> Response:
     """Return everything the page shows, from one instant; ETag tells whether anything changed."""
-    return _tagged(desk().snapshots.snapshot(_bot(), _filter()))
+    with desk().turn:
+        return _tagged(desk().snapshots.snapshot(_bot(), _filter()))
 
 
 @blueprint.get("/api/bot-status")
@@ -126,7 +127,7 @@ def journal_page() -> Response:
 @blueprint.get("/api/chart")
 def chart_data() -> Response:
     """Return one contract's candles, the bot's indicators, entries, exits and levels, and the equity curve."""
-    with _look() as look:
+    with desk().turn, _look() as look:
         return _tagged(chart.chart(look, request.args.get("symbol")))
 
 
