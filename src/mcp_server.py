@@ -1,5 +1,6 @@
 """Floor 5, process: the REST and MCP server: programs and agents ask it what the bots saw, decided and traded.
 
+Beside its answers it tells people of bots that fell silent while no watcher does.
 ``--stdio`` speaks the Model Context Protocol over standard input and output instead (``--control`` lets that one
 caller trip the circuit breaker); ``--openapi`` prints the contract.
 """
@@ -21,10 +22,13 @@ from src.core.clock import SystemClock
 from src.core.errors import SettingsError
 from src.database import TradingDatabase
 from src.records import Owner
-from src.service import notify_manager, run_process
+from src.service import notify_manager, run_process, run_rounds
 from src.settings import Settings
+from src.silence import LOOK_EVERY_S, SilenceReporter
 
 log = logging.getLogger("mcp_server")
+
+_LAST_LOOK_S = 2.0  # a messenger that does not answer holds up no end
 
 _USAGE = "Usage: python3 src/mcp_server.py [--stdio [--control] | --openapi]"
 
@@ -41,11 +45,15 @@ def main(stop: threading.Event) -> None:
     with closing(TradingDatabase(settings.database_url, owner, read_only=True)) as database:
         source = Source(database, clock, lambda: TradingDatabase(settings.database_url, owner))
         mcp = McpBridge(source)
+        reporter = SilenceReporter.from_settings(settings, database, clock)
         server = WebServer(build_app(source, door, mcp, Metrics(source).text), settings.mcp_host, settings.mcp_port)
         log.info("server listens: host=%s port=%s world=%r", settings.mcp_host, server.port, source.label())
+        eyes = threading.Thread(target=run_rounds, args=(reporter.look, LOOK_EVERY_S, stop), name="eyes", daemon=True)
+        eyes.start()
         notify_manager("READY=1")
         server.serve(stop)
         mcp.close()
+        eyes.join(_LAST_LOOK_S)
 
 
 def speak(control: bool) -> int:

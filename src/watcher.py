@@ -1,7 +1,7 @@
 """Floor 5, process: watches the others: starts again what died, tells people what is wrong, keeps the database small.
 
 It runs apart because no process can report its own death. Who watches the watcher: its sign of life stands in
-``bot_status``; while it is silent the dashboard's process tells of silent bots and of log-in attacks itself
+``bot_status``; while it is silent the API's process or the dashboard's tells of silent bots and of log-in attacks
 (``src/silence.py``), and a push address that is no longer called tells of a machine that is gone as a whole.
 """
 

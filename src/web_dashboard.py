@@ -4,56 +4,39 @@ import logging
 import sys
 import threading
 
-from waitress.server import create_server
-
 from src.core.clock import SystemClock
 from src.dashboard.app import create_app
 from src.dashboard.desk import make_desk
 from src.dashboard.events import end_streams
+from src.dashboard.serving import make_server
 from src.database import TradingDatabase
-from src.notifier import Notifier
 from src.records import Owner
 from src.service import notify_manager, run_process, run_rounds
-from src.settings import PROJECT_ROOT, Settings
-from src.silence import SilenceReporter
+from src.settings import Settings
+from src.silence import LOOK_EVERY_S, SilenceReporter
 
 log = logging.getLogger("web_dashboard")
 
-THREADS = 8
 _LOOK_EVERY_S = 10.0
-_SLOW_CLIENT_S = 30
-_MOST_CONNECTIONS = 200
-_LARGEST_BUFFERED = 1024 * 1024  # what is longer than a form is refused by the application itself
 
 
 def main(stop: threading.Event) -> int:
     """Serve the page until ``stop`` is set; return the exit code."""
     settings = Settings.load()
-    notifier = Notifier.from_settings(settings)
     owner = Owner(settings.bot_id, settings.mode, settings.world)
     database = TradingDatabase(settings.database_url, owner)
     database.migrate()
     clock = SystemClock()
     desk = make_desk(settings, clock, database)
-    told = PROJECT_ROOT / "state" / f"told-{settings.bot_id}.json"
-    reporter = SilenceReporter(database, notifier, clock, told)
-    server = create_server(
-        create_app(desk),
-        host=settings.dashboard_host,
-        port=settings.dashboard_port,
-        threads=THREADS,
-        ident=None,
-        connection_limit=_MOST_CONNECTIONS,
-        channel_timeout=_SLOW_CLIENT_S,
-        max_request_body_size=_LARGEST_BUFFERED,
-    )
+    reporter = SilenceReporter.from_settings(settings, database, clock)
+    server = make_server(create_app(desk), settings.dashboard_host, settings.dashboard_port)
     if desk.door.closed_because:
         log.warning("control is closed: reason=%s", desk.door.closed_because)
     print(f"dashboard ready at http://{settings.dashboard_host}:{server.effective_port}", flush=True)
     log.info("dashboard listening: host=%s port=%s", settings.dashboard_host, server.effective_port)
     threading.Thread(target=server.run, name="web", daemon=True).start()
     notify_manager("READY=1")
-    run_rounds(reporter.look, _LOOK_EVERY_S, stop)
+    run_rounds(reporter.look, LOOK_EVERY_S, stop)
     end_streams()
     server.close()
     database.close()

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 from apiflask import HTTPError
@@ -26,7 +27,7 @@ SCHEMA: Final = closed(
         "title": TEXT,
         "status": COUNT,
         "detail": TEXT,
-        "instance": plain(TEXT, "The path that was asked for."),
+        "instance": plain({"type": "string", "format": "uri-reference"}, "The path that was asked for."),
         "request_id": plain(TEXT, "Under which the log of the server tells more."),
         "errors": listed(closed({"parameter": TEXT, "reason": TEXT})),
     },
@@ -34,7 +35,7 @@ SCHEMA: Final = closed(
 )
 _SENTENCES: Final = {
     400: "The request cannot be understood.",
-    404: "There is nothing at this address.",
+    404: "There is nothing at this address; /api/v1/info lists what there is.",
     405: "This address does not take that method.",
     413: "The body is too large.",
     415: "The body must be application/json.",
@@ -68,7 +69,7 @@ def answer(
     """Return a refusal of the present request, and note it in the log."""
     detail = detail or _SENTENCES.get(status, HTTPStatus(status).phrase + ".")
     log.info("request refused: id=%s method=%s path=%s status=%s detail=%s", *_told(), status, detail)
-    body = document(status, detail, request.path, g.get("request_id", ""), errors)
+    body = document(status, detail, quote(request.path), g.get("request_id", ""), errors)
     return Response(body, status, content_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 import orjson
-from apiflask import APIFlask
+from apiflask import APIFlask, HTTPError
 from flask import Request, Response, g, request
 from flask_cors import CORS
 from werkzeug.http import quote_etag
@@ -44,6 +44,7 @@ class Rest:
         """Return the view of one operation."""
 
         def answer(query_data: Asked | None = None, json_data: Asked | None = None) -> Response:
+            _refuse_stray(operation)
             if operation.method == "POST":
                 return _json(operation.body(self._source, json_data or {}, g.caller), ())
             return self._read(operation, query_data or {})
@@ -138,6 +139,16 @@ def _add_others(app: APIFlask, mcp: Wsgi | None, metrics: Callable[[], bytes] | 
         def model_context_protocol() -> Response:
             environ = request.environ | {"api.caller": g.caller, "wsgi.input": io.BytesIO(request.get_data())}
             return cast(Response, Response.from_app(mcp, environ, buffered=True))
+
+
+def _refuse_stray(operation: Operation) -> None:
+    """Refuse what would be passed over in silence: a parameter said twice, and any in the address of a deed."""
+    if operation.method == "POST":
+        wrong = {name: ["A deed takes its parameters from the body."] for name in request.args}
+    else:
+        wrong = {name: ["Said more than once."] for name, values in request.args.lists() if len(values) > 1}
+    if wrong:
+        raise HTTPError(422, detail={"query": wrong})
 
 
 def _scope_of(asked: Request) -> str:

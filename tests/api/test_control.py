@@ -94,6 +94,12 @@ def test_a_wrong_body_changes_nothing(api: Made, headers: dict[str, str], body: 
     assert len(events(api)) == 1
 
 
+def test_a_deed_passes_over_nothing_that_stands_in_its_address(api: Made, headers: dict[str, str]) -> None:
+    problem = refused(post(api, f"{TRIP}?bot_id=second", **headers), 422)
+    assert problem["errors"][0]["parameter"] == "bot_id"
+    assert len(events(api)) == 1
+
+
 def test_a_bot_that_does_not_exist_cannot_be_tripped(api: Made, headers: dict[str, str]) -> None:
     refused(post(api, body={"reason": "a test", "bot_id": "nobody"}, **headers), 404)
     assert len(events(api)) == 1

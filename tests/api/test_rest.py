@@ -165,6 +165,46 @@ def test_what_is_not_understood_is_refused_by_name(api: Made, path: str) -> None
         assert problem["errors"][0]["parameter"] in path
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/signals?limit=1&limit=2", "/signals?signal_type=BUY&signal_type=SELL", "/trades?side=LONG&side=LONG&limit=5"],
+)
+def test_a_parameter_said_twice_is_refused_and_not_halved(api: Made, path: str) -> None:
+    problem = refused(api.get(path), 422)
+    assert [each["reason"] for each in problem["errors"]] == ["Said more than once."]
+    assert problem["errors"][0]["parameter"] in path
+
+
+@pytest.mark.parametrize("path", ["/%00", "/signals%00", "/%ff%fe", "/a b", "/../../etc/passwd", "/signals/", "/é"])
+def test_an_address_that_leads_nowhere_is_told_as_an_address(api: Made, path: str) -> None:
+    problem = refused(api.get(path), 404)
+    assert re.fullmatch(r"[A-Za-z0-9%/._~-]+", problem["instance"])
+    assert f"{ROOT}/info" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "accept, kind",
+    [
+        ("application/xml", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html, */*;q=0.8", "application/json"),
+        ("text/csv;q=0", "application/json"),
+        ("application/json;q=0.4, text/csv;q=0.5", "text/csv; charset=utf-8"),
+        ("nonsense", "application/json"),
+    ],
+)
+def test_what_is_accepted_decides_between_json_and_csv(api: Made, accept: str, kind: str) -> None:
+    assert api.get("/trades?limit=1", Accept=accept).content_type == kind
+
+
+def test_a_question_for_the_head_alone_has_the_same_head(api: Made) -> None:
+    for path in ("/signals?limit=3", "/trades/performance", "/health", "/openapi.json"):
+        whole, head = api.get(path), api.client.head(ROOT + path)
+        assert (head.status_code, head.data) == (200, b"")
+        for name in ("ETag", "Content-Type", "Content-Length", "Link"):
+            assert head.headers.get(name) == whole.headers.get(name), (path, name)
+
+
 @pytest.mark.parametrize("path", ["/signals", "/trades", "/market-context/history"])
 def test_a_cursor_that_no_page_gave_leads_nowhere(api: Made, path: str) -> None:
     refused(api.get(f"{path}?cursor=2026-13-22T10:00:00.000Z_5"), 404)
