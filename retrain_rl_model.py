@@ -254,7 +254,7 @@ def untaught(settings: Settings, rules: DecisionRules) -> QLearningAgent:
     """Return a new agent for these settings and rules."""
     cost = CostRates().one_way_share
     return QLearningAgent(
-        one_way_cost_share=cost, allow_short=settings.allow_short, candle_interval=rules.candle_interval
+        one_way_cost_share=cost, allow_short=rules.allow_short, candle_interval=rules.candle_interval
     )
 
 

@@ -16,6 +16,7 @@ from src.core.clock import monotonic_s
 from src.core.costs import CostRates
 from src.core.errors import ModelRefused
 from src.core.market import Candle
+from src.decision_rules import DecisionRules
 from src.indicators import EMPTY, step
 from src.rl_model import Action, QLearningAgent, Recommendation, Training, encode
 from src.settings import Settings
@@ -53,18 +54,18 @@ class AgentKeeper:
     Args:
         settings: model path, exploration, seed, shorts, mode.
         costs: what the account pays; the agent's rewards are after it.
-        interval: of the candles that the rules look at.
+        rules: whose candles it learns from, and whether it may advise to sell short.
     """
 
-    def __init__(self, settings: Settings, costs: CostRates, interval: str = "1m") -> None:
+    def __init__(self, settings: Settings, costs: CostRates, rules: DecisionRules) -> None:
         self._path: Path = settings.model_path
         self._paper = settings.mode == "paper"
         self._training_candles = settings.training_candles
         self._exploration = settings.exploration_share
         self._seed = settings.random_seed
-        self._allow_short = settings.allow_short
+        self._allow_short = rules.allow_short
         self._costs = costs
-        self._interval = interval
+        self._interval = rules.candle_interval
         self._stamp: tuple[int, int] | None = None
         self.agent = self._new()
         self.refusal = ""
@@ -131,8 +132,8 @@ class AgentKeeper:
         """Refuse a model that learnt under other circumstances than those it would advise in."""
         if self.agent.allow_short != self._allow_short:
             raise ModelRefused(
-                f"The model {self._path} was trained with ALLOW_SHORT={str(self.agent.allow_short).lower()}; "
-                "set it so, or retrain."
+                f"The model {self._path} was trained with allow_short = {str(self.agent.allow_short).lower()}; "
+                "choose other RULES (or ALLOW_SHORT), or run python3 retrain_rl_model.py --force."
             )
         if self.agent.candle_interval != self._interval:
             raise ModelRefused(

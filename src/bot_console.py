@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from src.console import Console
 from src.core.clock import utc_text
 from src.core.market import MarketContext
-from src.decision import Decision, Observation, Verdict
+from src.decision import Decision, DecisionRules, Observation, Verdict, limits_under
 from src.journal import Turn
+from src.rule_book import changed_figures
 from src.settings import Settings
 
 _FEAR = ((25, "Extreme Fear"), (45, "Fear"), (56, "Neutral"), (76, "Greed"), (101, "Extreme Greed"))
@@ -19,8 +20,8 @@ class BotConsole:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def start(self, settings: Settings, now_ms: int, world: str) -> None:
-        """Say what is about to run, with the figures that matter."""
+    def start(self, settings: Settings, rules: DecisionRules, now_ms: int, world: str) -> None:
+        """Say what is about to run, with the figures that matter, as they are in force."""
         say = self._console.say
         self._console.rule()
         say("AI-DRIVEN CRYPTOCURRENCY TRADING BOT", "🚀", "bold")
@@ -28,8 +29,10 @@ class BotConsole:
         say(f"Started at: {_seconds(now_ms)} UTC", "⏰")
         self._console.gap()
         say("Configuration:", "⚙️")
-        for line in _configuration(settings, world):
+        for line in _configuration(settings, rules, world):
             say(f"   {line}")
+        for change in changed_figures(settings):
+            say(f"   {change}, which is what {rules.name} says", "⚠️", "yellow")
         self._console.gap()
         say("Initializing components...", "📊")
 
@@ -105,16 +108,17 @@ class BotConsole:
         say(f"{seen.symbol} {decision.reason} [{cycle_ms:.1f} ms]", _icon(decision))
 
 
-def _configuration(settings: Settings, world: str) -> list[str]:
+def _configuration(settings: Settings, rules: DecisionRules, world: str) -> list[str]:
+    limits = limits_under(rules, settings.risk_limits)
     mode = settings.mode.upper() if settings.mode != "paper" else f"PAPER ({world})"
     return [
         f"Trading Pair: {', '.join(settings.pairs)}",
         f"Leverage: {settings.leverage}x",
-        f"Position Size: {settings.position_percentage * 100:.1f}%",
+        f"Position Size: {limits.position_share * 100:.1f}%",
         f"Check Interval: {settings.interval}s",
-        f"Signal Threshold: {settings.min_signal_threshold}",
-        f"Stop Loss: {settings.stop_loss_percentage * 100:.1f}%",
-        f"Take Profit: {settings.take_profit_percentage * 100:.1f}%",
+        f"Signal Threshold: {rules.min_signal_strength}",
+        f"Stop Loss: {limits.stop_loss_share * 100:.1f}%",
+        f"Take Profit: {limits.take_profit_share * 100:.1f}%",
         f"Rules: {settings.rules}",
         f"Mode: {mode}",
     ]

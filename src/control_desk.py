@@ -54,11 +54,15 @@ class Hand(Protocol):
 
 @dataclass
 class RuleBook:
-    """The rule sets there are: how one is read by name, which is in force, which the settings name."""
+    """The rule sets there are: how one is read by name, which is in force, which the settings name.
+
+    ``changes`` tells which figures of a named set the settings change.
+    """
 
     read: Callable[[str], tuple[DecisionRules, RiskLimits]]
     configured: str
     current: str
+    changes: Callable[[str], tuple[str, ...]] = lambda _name: ()
 
 
 class ControlDesk:
@@ -74,6 +78,7 @@ class ControlDesk:
         self._risk = risk
         self._hands = {hand.symbol: hand for hand in hands}
         self._rules = rules
+        self._changes = rules.changes(rules.current)
         self._deeds: dict[str, Callable[[str, str], Answer]] = {
             "pause": self._pause,
             "resume": self._resume,
@@ -92,6 +97,11 @@ class ControlDesk:
     def rules(self) -> str:
         """The name of the rule set in force."""
         return self._rules.current
+
+    @property
+    def rules_changed(self) -> tuple[str, ...]:
+        """Which figures of the rule set in force the settings change, in words."""
+        return self._changes
 
     def restore(self) -> None:
         """Take up again what a person decided before the restart: a pause, a rule set; settle what was cut off.
@@ -209,3 +219,6 @@ class ControlDesk:
         for hand in self._hands.values():
             hand.replace_rules(rules, limits)
         self._rules.current = name
+        self._changes = self._rules.changes(name)
+        if self._changes:
+            log.warning("settings change the rules: rules=%s changes=%s", name, "; ".join(self._changes))

@@ -39,12 +39,18 @@ def heartbeat_health(beat: Mapping[str, Any] | None, now_ms: int, pid: int | Non
         return Health(False, "no heartbeat yet")
     age_s = max((now_ms - instant_of(beat["beat_at"])) / 1000.0, 0.0)
     limit_s = max(2.0 * beat["interval_s"] / beat["speed"], _SHORTEST_LIMIT_S)
-    told = f"heartbeat {age_s:.0f} s ago, cycle {beat['cycle_no']}, {beat['phase']}"
+    told = ", ".join((f"heartbeat {age_s:.0f} s ago", f"cycle {beat['cycle_no']}", beat["phase"], *_changes(beat)))
     if pid is not None and beat["pid"] != pid:
         return Health(False, f"no heartbeat of process {pid} yet")
     if age_s > limit_s:
         return Health(False, f"{told}: silent for more than {limit_s:.0f} s")
     return Health(beat["phase"] not in _RESTING, told)
+
+
+def _changes(beat: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what of the trading rules the settings change."""
+    changes = (beat.get("details") or {}).get("rules_changed") or ()
+    return (f"settings change the rules ({'; '.join(changes)})",) if changes else ()
 
 
 def process_health(settings: Settings, processes: tuple[str, ...], pid: int | None = None) -> Health:

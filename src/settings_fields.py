@@ -33,6 +33,13 @@ def _seconds(default: float) -> Any:
     return Field(default, gt=0, le=86_400, description="seconds above 0, at most 86400")
 
 
+_BY_RULES = "empty: as the set of rules says"
+
+
+def _seconds_of_rules() -> Any:
+    return Field(None, gt=0, le=86_400, description=f"seconds above 0, at most 86400; {_BY_RULES}")
+
+
 class SettingFields(BaseSettings):
     """All settings. Names in ``.env`` and the environment are the fields' in upper case; environment wins.
 
@@ -68,16 +75,16 @@ class SettingFields(BaseSettings):
     position_percentage: Decimal = _share("0.05", "margin of one position in equity")
     max_total_position_percentage: Decimal = _share("0.20", "margin of all positions in equity")
     interval: int = Field(60, ge=1, le=86_400, description="whole seconds between two turns, 1 to 86400")
-    min_signal_threshold: int = Field(3, ge=1, le=6, description="agreeing votes, 1 to 6")
-    min_confidence: float = Field(0.3, ge=0, le=1, description="0 to 1")
-    exit_confidence: float = Field(0.5, ge=0, le=1, description="0 to 1")
+    min_signal_threshold: int | None = Field(None, ge=1, le=6, description=f"agreeing votes, 1 to 6; {_BY_RULES}")
+    min_confidence: float | None = Field(None, ge=0, le=1, description=f"0 to 1; {_BY_RULES}")
+    exit_confidence: float | None = Field(None, ge=0, le=1, description=f"0 to 1; {_BY_RULES}")
     stop_loss_percentage: Decimal = _share("0.02", "price move from entry")
     take_profit_percentage: Decimal = _share("0.05", "price move from entry")
     early_stop_percentage: Decimal = Field(
         Decimal("0.8"), gt=0, le=1, description="the part of the stop's distance, above 0 and at most 1"
     )
     max_daily_loss_percentage: Decimal = _share("0.05", "loss of the UTC day's starting equity")
-    allow_short: bool = Field(False, description="true or false")
+    allow_short: bool | None = Field(None, description=f"true or false; {_BY_RULES}")
     rules: str = Field("safety_first", pattern=r"^[a-z0-9_]+$", description="a file's name in config/rules")
 
     # The agent
@@ -89,9 +96,9 @@ class SettingFields(BaseSettings):
     history_candles: int = Field(1_000, ge=1_000, le=10_000, description="1000 to 10000")
 
     # Old data, reconciliation, circuit breaker
-    max_candle_age_s: float = _seconds(150)
-    max_mark_age_s: float = _seconds(30)
-    max_account_age_s: float = _seconds(900)
+    max_candle_age_s: float | None = _seconds_of_rules()
+    max_mark_age_s: float | None = _seconds_of_rules()
+    max_account_age_s: float | None = _seconds_of_rules()
     reconcile_s: float = _seconds(600)
     breaker_max_consecutive_losses: int = Field(8, ge=1, description="a whole number, 1 or more")
     breaker_max_drawdown_percentage: Decimal = _share("0.15", "fall of equity from its peak")

@@ -30,7 +30,7 @@ from src.order_desk import OrderDesk
 from src.position_keeper import PositionKeeper
 from src.records import Heartbeat, Owner
 from src.risk_desk import RiskDesk
-from src.rule_book import read_rules
+from src.rule_book import changed_figures, named, read_rules
 from src.service import notify_manager, run_process
 from src.settings import Settings
 from src.slow_candles import History, SlowCandles, remembered_once
@@ -194,6 +194,7 @@ class TradingBot:
                 **self._witness.details(),
                 "pause": self._control.pause,
                 "rules": self._control.rules,
+                "rules_changed": self._control.rules_changed,
             },
             **changes,  # type: ignore[arg-type]
         )
@@ -278,6 +279,7 @@ def build_trader(
 def main(stop: threading.Event) -> int:
     """Build the bot from the settings and trade until ``stop`` is set; return the exit code."""
     settings = Settings.load()
+    rules = read_rules(settings)
     console = BotConsole(Console(log))
     clock = ExchangeClock(settings.paper_speed if settings.mode == "paper" else 1.0)
     world = world_of(settings)
@@ -286,15 +288,14 @@ def main(stop: threading.Event) -> int:
     client = BinanceClient.from_settings(settings, clock)
     _end_calls_at(stop, client)
     client.sync_clock()
-    console.start(settings, clock.now_ms(), world)
+    console.start(settings, rules, clock.now_ms(), world)
     _refuse_dangerous_key(settings, client)
-    rules = read_rules(settings)
     journal = DatabaseJournal(database, clock)
     watches: dict[str, GuardWatch] = {}
     stream = MarketStream(
         client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, _callbacks(watches)
     )
-    agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]), rules.candle_interval)
+    agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]), rules)
     history = remembered_once(client.candles)
     console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
     if settings.mode == "live" and agents.refusal:
@@ -314,13 +315,22 @@ def main(stop: threading.Event) -> int:
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
     watching = list(watches.values())
     witness = BotWitness(database, stream, [client.instrument(pair) for pair in settings.pairs], _INTERVAL, _CANDLE_MS)
-    book = RuleBook(lambda name: other_rules(settings, rules, name), settings.rules, settings.rules)
-    control = ControlDesk(database, clock, risk, traders, book)
+    control = ControlDesk(database, clock, risk, traders, rule_book(settings, rules))
     control.restore()
     bot = TradingBot(
         settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
     )
     return bot.run()
+
+
+def rule_book(settings: Settings, rules: DecisionRules) -> RuleBook:
+    """Return the sets that a person may choose among while the bot runs with ``rules``."""
+    return RuleBook(
+        lambda name: other_rules(settings, rules, name),
+        settings.rules,
+        settings.rules,
+        lambda name: changed_figures(named(settings, name)),
+    )
 
 
 def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[DecisionRules, RiskLimits]:
@@ -329,7 +339,7 @@ def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[
     Raises:
         SettingsError: there is no such set, or it looks at other candles: agent and history would have to be others.
     """
-    rules = read_rules(settings.model_copy(update={"rules": name}))
+    rules = read_rules(named(settings, name))
     if rules.candle_interval != present.candle_interval:
         reason = f"{name} looks at {rules.candle_interval} candles: write RULES={name} into .env and restart the bot."
         raise SettingsError((reason,))

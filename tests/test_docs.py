@@ -22,6 +22,7 @@ def table() -> str:
     lines = ["| setting | default | what may stand there |", "|---|---|---|"]
     for name, field in SettingFields.model_fields.items():
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else str(field.default)
+        default = "" if field.default is None else default
         shown = f"`{default.removeprefix(str(ROOT) + '/')}`" if default else "(empty)"
         what = (field.description or "").replace("|", "or")
         lines.append(f"| `{name.upper()}` | {shown} | {what} |")

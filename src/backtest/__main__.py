@@ -18,7 +18,7 @@ from rich.table import Table
 
 from src.backtest.deflated import Deflated
 from src.backtest.engine import run_backtest
-from src.backtest.options import Past, agent_maker, past_of, refuse_foretold, setup_of, taught_agent
+from src.backtest.options import Past, agent_maker, past_of, refuse_foretold, settings_of, setup_of, taught_agent
 from src.backtest.page import comparison_rows, number, part, share
 from src.backtest.reports import folds_as_json, read_summary, report_folder, write_comparison, write_report, write_sweep
 from src.backtest.setup import BreakerPolicy, Setup
@@ -27,7 +27,7 @@ from src.backtest.variants import Variant, parse_grid, variants, varied
 from src.backtest.walk_forward import Fold, walk_forward
 from src.core.clock import monotonic_s, utc_text
 from src.core.errors import SettingsError, SuiteError
-from src.settings import PROJECT_ROOT, Settings
+from src.settings import PROJECT_ROOT
 
 _SHOWN = 10
 
@@ -87,7 +87,7 @@ def _add_market(parser: argparse.ArgumentParser) -> None:
     add("--pair", default="BTCUSDT", help="contract (default: BTCUSDT)")
     add("--from", dest="from_text", default="", metavar="YYYY-MM[-DD]", help="first month or day of trading")
     add("--to", dest="to_text", default="", metavar="YYYY-MM[-DD]", help="last one")
-    add("--rules", default="", help="a set of rules in config/rules, to the letter (default: as .env says)")
+    add("--rules", default="", help="a set of rules in config/rules (default: RULES in .env)")
     add("--model", type=Path, help="the agent's file (default: taught by the days before --from)")
     add("--train-days", type=int, default=30, help="days before --from that teach an agent without a file")
     add("--name", default="", help="name of the report")
@@ -107,7 +107,7 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(wish: argparse.Namespace) -> None:
-    settings = Settings.load()
+    settings = settings_of(wish)
     setup, past = setup_of(wish, settings), past_of(wish)
     refuse_foretold(past, [setup.rules])
     agent = taught_agent(wish, past, agent_maker(wish, setup, settings), setup.rules)
@@ -120,6 +120,7 @@ def _run(wish: argparse.Namespace) -> None:
     folder = report_folder(wish.reports, wish.name or _default_name(setup, past))
     facts = write_report(folder, outcome, setup, past.candles)
     _show(("", setup.rules.name, "buy and hold", "always flat"), comparison_rows(facts))
+    _say_changes(setup)
     print(f"{len(outcome.instants):,} candles in {took_s:.1f} s; report: {folder / 'index.html'}")
 
 
@@ -133,7 +134,7 @@ def _compare(wish: argparse.Namespace) -> None:
 
 
 def _sweep(wish: argparse.Namespace) -> None:
-    settings = Settings.load()
+    settings = settings_of(wish)
     tried = _variants(wish)
     setup, past = setup_of(wish, settings), past_of(wish)
     refuse_foretold(past, (varied(setup, each).rules for each in tried))
@@ -148,11 +149,12 @@ def _sweep(wish: argparse.Namespace) -> None:
         result = sweep.run(tried, folder / "sweep.jsonl", wish.workers, wish.ray, done)
     write_sweep(folder, result)
     _show_ranking(result)
+    _say_changes(setup)
     print(f"{_of_luck(result.deflated)} {monotonic_s() - began_s:.1f} s; ranking: {folder / 'ranking.csv'}")
 
 
 def _walk_forward(wish: argparse.Namespace) -> None:
-    settings = Settings.load()
+    settings = settings_of(wish)
     tried = _variants(wish) if wish.grid else []
     setup, past = setup_of(wish, settings), past_of(wish)
     if wish.model:
@@ -171,7 +173,13 @@ def _walk_forward(wish: argparse.Namespace) -> None:
     more = {"folds": folds_as_json(walked.folds), "variants_tried": max(len(tried), 1)}
     facts = write_report(folder, walked.outcome, setup, past.candles, more)
     _show(("", f"{setup.rules.name}, out of sample", "buy and hold", "always flat"), comparison_rows(facts))
+    _say_changes(setup)
     print(f"{max(len(tried), 1)} variants tried in each of {len(walked.folds)} folds; report: {folder / 'index.html'}")
+
+
+def _say_changes(setup: Setup) -> None:
+    if setup.rules_changed:
+        print(f"The settings change {setup.rules.name}: {'; '.join(setup.rules_changed)}.")
 
 
 def _variants(wish: argparse.Namespace) -> list[Variant]:

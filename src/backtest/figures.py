@@ -28,6 +28,11 @@ class Curve(NamedTuple):
     values: Floats
 
 
+def _changes(setup: Setup) -> list[str]:
+    said = f"The settings change the rules of {setup.rules.name}: {'; '.join(setup.rules_changed)}."
+    return [said] if setup.rules_changed else []
+
+
 def buy_and_hold(outcome: Outcome, candles: Candles, taker_share: float) -> Curve:
     """Return what the start's equity, put into the contract at leverage 1 at the first turn, was worth at each turn.
 
@@ -72,7 +77,7 @@ def summary(outcome: Outcome, setup: Setup, candles: Candles, name: str = "") ->
             "max_drawdown_share": drawdown(held.values).worst_share,
         },
         "always_flat": {"return_share": 0.0, "max_drawdown_share": 0.0},
-        "assumptions": ASSUMPTIONS,
+        "assumptions": [*_changes(setup), *ASSUMPTIONS],
     }
 
 

@@ -15,14 +15,14 @@ from src.core.clock import DAY_MS, MINUTE_MS, utc_text
 from src.core.costs import CostRates
 from src.core.errors import DataRefused, SettingsError
 from src.core.market import INTERVAL_MS
-from src.decision_rules import DecisionRules, load_rules
+from src.decision_rules import DecisionRules
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
 from src.market_data.files import interval_ms_of, interval_name, read_funding, read_in_order
 from src.market_data.store import MarketStore
 from src.rl_model import QLearningAgent
-from src.rule_book import read_rules
-from src.settings import PROJECT_ROOT, Settings
+from src.rule_book import changed_figures, named, read_rules
+from src.settings import Settings
 
 NewAgent = Callable[[DecisionRules], QLearningAgent]
 
@@ -122,31 +122,25 @@ def refuse_foretold(past: Past, sets: Iterable[DecisionRules]) -> None:
             )
 
 
+def settings_of(wish: argparse.Namespace) -> Settings:
+    """Return the settings with ``--rules`` in place of their own ``RULES``: the bot would trade the same."""
+    settings = Settings.load()
+    return named(settings, wish.rules) if wish.rules else settings
+
+
 def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
-    """Return the setup: the settings' account, limits and breaker, and the rules named (else the settings')."""
+    """Return the setup: the settings' account, limits, breaker and rules."""
     return Setup(
         symbol=wish.pair,
-        rules=named_rules(wish.rules) if wish.rules else read_rules(settings),
+        rules=read_rules(settings),
         limits=settings.risk_limits,
         breaker=settings.breaker_limits,
         breaker_policy=BreakerPolicy(wish.breaker),
         balance=Decimal(wish.balance),
         taker_share=Decimal(wish.taker_fee),
         margin_type=settings.margin_type,
+        rules_changed=changed_figures(settings),
     )
-
-
-def named_rules(name: str) -> DecisionRules:
-    """Return a set of rules to the letter of its file; raises ``SettingsError`` where it is missing or wrong."""
-    folder = PROJECT_ROOT / "config" / "rules"
-    path = folder / f"{name}.toml"
-    if "/" in name or not path.is_file():
-        known = ", ".join(sorted(each.stem for each in folder.glob("*.toml")))
-        raise SettingsError((f"There are no rules named {name!r}; known are {known}.",))
-    try:
-        return load_rules(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SettingsError((f"The rules {path.name} cannot be used: {error}.",)) from error
 
 
 def agent_maker(wish: argparse.Namespace, setup: Setup, settings: Settings) -> NewAgent:

@@ -35,6 +35,7 @@ class Setup:
     """All that a run is given beside candles and agent; the costs are the account's shares of notional.
 
     Spread, depth and slippage are the paper exchange's own; they follow from the volume of each minute.
+    ``rules_changed`` says in words which figures the settings changed in the named set; reports repeat it.
     """
 
     symbol: str = "BTCUSDT"
@@ -47,6 +48,7 @@ class Setup:
     maker_share: Decimal = Decimal("0.0002")
     margin_type: str = "CROSSED"
     contract: Contract | None = None
+    rules_changed: tuple[str, ...] = ()
 
     @property
     def listed(self) -> Contract:

@@ -148,7 +148,7 @@ def breaker(look: Look) -> Card:
         Fact("By", words(state.actor)),
         Fact("Reset", words(asked)),
         Fact("Entries", word("PAUSED", "warn", pause) if pause else word("allowed" if not state.tripped else "vetoed")),
-        Fact("Rules", words(look.details.get("rules"))),
+        Fact("Rules", _rules(look)),
     )
     wanted = (look.bot_id, "*")
     events = [row for row in look.reports.breaker_history(20) if row["bot_id"] in wanted][:5]
@@ -159,6 +159,12 @@ def breaker(look: Look) -> Card:
     )  # fmt: skip
     table = Table("Last events", ("When", "Status", "By", "Why"), rows)
     return Card("breaker", title, "data", look.turned_ms, look.turn_s, facts=facts, tables=(table,) if rows else ())
+
+
+def _rules(look: Look) -> Cell:
+    """Return the set in force, and what of it the settings change."""
+    name, changes = look.details.get("rules"), look.details.get("rules_changed") or ()
+    return words(name and ", ".join((name, *changes)))
 
 
 def side_or_word(text: str) -> Cell:

@@ -19,6 +19,7 @@ from src.dashboard.look import CHARTS, TRADING, Limits, Look
 from src.dashboard.states import Source, State, state_of
 from src.report_pages import Scope
 from src.reports import Reports
+from src.rule_book import read_rules
 from src.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class SnapshotDesk:
     def __init__(self, reports: Reports, settings: Settings, clock: Clock) -> None:
         self._reports = reports
         self._settings = settings
+        self._account_age_s = read_rules(settings).max_account_age_ms / 1_000
         self._clock = clock
         self._lock = threading.Lock()
         self._good: dict[tuple[str, str], Card] = {}
@@ -78,7 +80,7 @@ class SnapshotDesk:
         """How old data may be, by the settings."""
         own = self._settings
         chart_s, news_s = own.chart_interval_minutes * 60.0, own.news_interval_minutes * 60.0
-        return Limits(own.max_account_age_s, own.context_cache_s, chart_s, news_s)
+        return Limits(self._account_age_s, own.context_cache_s, chart_s, news_s)
 
     def look(self, reports: Reports, bot_id: str | None) -> Look:
         """Return a look on behalf of ``bot_id`` (this installation's own bot by default)."""

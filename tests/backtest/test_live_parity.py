@@ -13,12 +13,12 @@ from decimal import Decimal
 import pytest
 
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
-from src.backtest.options import named_rules
 from src.backtest.setup import BreakerPolicy, Setup
 from src.backtest.training import teach_past
 from src.core.clock import MINUTE_MS, utc_text
 from src.core.market import MarketContext
 from src.core.risk import RiskLimits
+from src.decision_rules import DecisionRules
 from src.journal_rows import signal_row
 from src.rl_model import QLearningAgent
 from tests.backtest.past import REAL, real
@@ -74,7 +74,7 @@ def test_a_stretch_of_market_is_decided_and_traded_the_same_live_and_in_the_back
     traded = rows_of(bot.database, "SELECT * FROM trades WHERE status = 'closed' ORDER BY entry_time")
 
     turns = []
-    rules = replace(named_rules("safety_first"), min_signal_strength=1, min_confidence=0.0)
+    rules = replace(DecisionRules(), min_signal_strength=1, min_confidence=0.0)
     setup = Setup(
         rules=rules,
         limits=RiskLimits(max_daily_loss_share=Decimal("0.9")),
