@@ -5,7 +5,7 @@ nothing but a few seconds.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from flask import Blueprint, Response, request
@@ -15,11 +15,12 @@ from werkzeug.exceptions import ServiceUnavailable
 from src.core.clock import monotonic_s
 from src.core.errors import StoreCorrupt, StoreUnavailable
 from src.dashboard.desk import Desk, desk
+from src.dashboard.serving import THREADS
 from src.schema import control_requests, positions, signals, trades
 
 blueprint = Blueprint("events", __name__)
 
-MOST_STREAMS: Final = 2  # of eight threads
+MOST_STREAMS: Final = THREADS // 4
 _LOOK_EVERY_S: Final = 1.0
 _PING_EVERY_S: Final = 15.0
 _LASTS_S: Final = 300.0
@@ -35,7 +36,8 @@ def events() -> Response:
     here, bot = desk(), request.args.get("bot", "")[:64] or desk().settings.bot_id
     if not _open.acquire(blocking=False):
         raise ServiceUnavailable("Enough streams are open: poll instead.", retry_after=30)
-    answer = Response(_stream(here, bot), content_type="text/event-stream")
+    left = request.environ.get("waitress.client_disconnected", _never)
+    answer = Response(_stream(here, bot, left), content_type="text/event-stream")
     answer.call_on_close(_open.release)
     answer.headers["X-Accel-Buffering"] = "no"
     return answer
@@ -46,12 +48,17 @@ def end_streams() -> None:
     _ended.set()
 
 
-def _stream(here: Desk, bot: str) -> Iterator[str]:
-    """Yield an event for each change until the stream's time is up."""
+def _never() -> bool:
+    """What a server that cannot tell says of whether the browser left."""
+    return False
+
+
+def _stream(here: Desk, bot: str, left: Callable[[], bool]) -> Iterator[str]:
+    """Yield an event for each change until the stream's time is up or the browser ``left``."""
     began_s = pinged_s = monotonic_s()
     seen = _version(here, bot)
     yield f"retry: {_AGAIN_MS}\n\n"
-    while monotonic_s() - began_s < _LASTS_S and not _ended.wait(_LOOK_EVERY_S):
+    while monotonic_s() - began_s < _LASTS_S and not _ended.wait(_LOOK_EVERY_S) and not left():
         now = _version(here, bot)
         if now != seen:
             seen, pinged_s = now, monotonic_s()

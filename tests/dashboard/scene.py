@@ -1,6 +1,8 @@
 """A database in which a bot has lived for a while, and the dashboard on it, with a clock that can be moved."""
 
 import json
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +13,12 @@ from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import delete, insert, update
-from waitress.server import create_server
 
 from src.core.clock import SystemClock, utc_text
 from src.core.market import Candle
 from src.dashboard.app import create_app
 from src.dashboard.desk import Desk, make_desk
+from src.dashboard.serving import make_server
 from src.database import TradingDatabase
 from src.indicators import EMPTY, Indicators, step
 from src.records import (
@@ -89,6 +91,20 @@ class Scene:
     address: str = ""
     candles: list[Candle] = field(default_factory=list)
     indicators: list[Indicators] = field(default_factory=list)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def process(self, name: str) -> int:
+        """Return the number of a process that looks like the named one, and does nothing but live."""
+        if name not in self.processes:
+            sleep = shutil.which("sleep")
+            self.processes[name] = subprocess.Popen([f"src/{name}.py", "600"], executable=sleep)
+        return self.processes[name].pid
+
+    def end_processes(self) -> None:
+        """End what stands for the bots."""
+        for each in self.processes.values():
+            each.kill()
+            each.wait(5)
 
     @property
     def database(self) -> TradingDatabase:
@@ -119,7 +135,7 @@ class Scene:
             "timestamp": self.at(ago_s),
             "beat_at": self.at(ago_s),
             "process": process,
-            "pid": 1,
+            "pid": self.process(process),
             "started_at": self.at(7_200),
             "phase": "waiting",
             "version": "0.1.0",
@@ -377,9 +393,11 @@ def scene(folder: Path, **changes: Any) -> Iterator[Scene]:
     settings, clock = settings_for(folder, **changes), MovedClock()
     database = TradingDatabase(settings.database_url, OWNER)
     database.migrate()
+    made = Scene(make_desk(settings, clock, database), clock, SystemClock().now_ms())
     try:
-        yield Scene(make_desk(settings, clock, database), clock, SystemClock().now_ms())
+        yield made
     finally:
+        made.end_processes()
         database.close()
 
 
@@ -387,7 +405,7 @@ def scene(folder: Path, **changes: Any) -> Iterator[Scene]:
 def served(folder: Path, **changes: Any) -> Iterator[Scene]:
     """Lend a dashboard on a free port of loopback."""
     with scene(folder, **changes) as made:
-        server = create_server(create_app(made.desk), host="127.0.0.1", port=0, threads=8, ident=None)
+        server = make_server(create_app(made.desk), "127.0.0.1", 0)
         made.address = f"http://127.0.0.1:{server.effective_port}"
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
