@@ -105,7 +105,8 @@ class BinanceWire:
         self.addresses, self.clock, self.budget = addresses, clock, budget
         self._credentials = credentials
         self._library = _addressed(addresses)
-        self.pause = pause or _rest
+        self._leaving = threading.Event()
+        self.pause = pause or self._rest
         self._threads = threading.local()
         self._synced_ms: int | None = None
         self._sync_lock = threading.Lock()
@@ -119,6 +120,7 @@ class BinanceWire:
         also for an order: it was certainly not sent.
         """
         self._leave_s = monotonic_s() + duration_s
+        self._leaving.set()  # nobody rests between two attempts any more
 
     def read(self, ask: Callable[[Client], Answer], weight: int, urgency: Urgency = Urgency.ROUTINE) -> Answer:
         """Ask what may be asked again: patient with an exchange in trouble, a bounded number of times.
@@ -215,6 +217,9 @@ class BinanceWire:
             return RateLimited(f"the exchange refuses further requests for {wait_s:.1f} s", wait_s)
         return translated(error, client_id)
 
+    def _rest(self, duration_s: float) -> None:
+        self._leaving.wait(duration_s)
+
     def _left_s(self) -> float:
         """Return for how long there is anything to wait for: for ever, until the process is told to end."""
         return math.inf if self._leave_s is None else self._leave_s - monotonic_s()
@@ -254,7 +259,3 @@ def _addressed(addresses: Addresses) -> Any:
 
 def _worth_repeating(error: BaseException) -> bool:
     return isinstance(error, ExchangeUnavailable) and not isinstance(error, RateLimited) and error.retry_after_s <= 1.0
-
-
-def _rest(duration_s: float) -> None:
-    threading.Event().wait(duration_s)

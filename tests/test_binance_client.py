@@ -424,6 +424,19 @@ def test_two_hanging_threads_do_not_hold_up_a_third(exchange, tmp_path):
 
 
 @pytest.mark.long
+def test_a_process_that_ends_waits_for_no_answer_and_asks_nothing_afterwards(exchange, client):
+    client.sync_clock()
+    exchange.script("GET", "/fapi/v2/ticker/price", Answer(HANG))
+    client.wire.leave_within(0.3)
+    began = time.monotonic()
+    with pytest.raises(ExchangeUnavailable):
+        client.get_current_price("BTCUSDT")
+    with pytest.raises(ExchangeUnavailable, match="this process ends"):
+        client.place_market_order("BTCUSDT", "BUY", Decimal("0.01"))
+    assert time.monotonic() - began < 3.0
+    assert exchange.asked("POST", "/fapi/v1/order") == []
+
+
 def test_a_hanging_order_ends_as_unknown_within_its_time(exchange, client):
     exchange.script("POST", ORDER, Answer(HANG))
     began = time.monotonic()

@@ -100,7 +100,8 @@ async def serve(exchange: Exchange) -> int:
     config = exchange.config
     server = Server(exchange)
     exchange.tick()
-    exchange.save()
+    if not exchange.save() and not config.state.exists():
+        raise OSError(errno.ENOSPC, f"no room for the state file {config.state}")
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.5, handler_cancellation=False)
     await runner.setup()
     site = web.TCPSite(runner, config.host, config.port)
@@ -113,11 +114,12 @@ async def serve(exchange: Exchange) -> int:
         print(f"port {config.port} is taken by {port_owner(config.port)}: set PAPER_PORT to another", file=sys.stderr)
         return EXIT_TROUBLE
     host, port = runner.addresses[0][:2]
-    print(
-        f"paper exchange ready: http://{host}:{port} market={config.market} speed={config.speed:g} "
-        f"process={os.getpid()}",
-        flush=True,
-    )
+    with contextlib.suppress(OSError):  # standard output is a log file as a rule, and its disk may be full
+        print(
+            f"paper exchange ready: http://{host}:{port} market={config.market} speed={config.speed:g} "
+            f"process={os.getpid()}",
+            flush=True,
+        )
     await _until_asked(server)
     await server.end()
     await runner.cleanup()

@@ -1,6 +1,7 @@
 """Floor 3, paper exchange: the venue with its clock, its listeners and its memory; everything but the network."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -19,11 +20,14 @@ from src.paper_exchange.faults import Faults
 from src.paper_exchange.limits import Limits
 from src.paper_exchange.listen_keys import ListenKey, ListenKeys
 from src.paper_exchange.markets import Market, OpenedMarket
+from src.paper_exchange.model import VenueError
 from src.paper_exchange.pace import Anchor, Pace
 from src.paper_exchange.path import MINUTE_MS
-from src.paper_exchange.store import Store
+from src.paper_exchange.store import DiskFull, Store
 from src.paper_exchange.tape import Tick, ticks_of
 from src.paper_exchange.venue import Venue
+
+log = logging.getLogger(__name__)
 
 # A replay begins so many minutes into its file (or a quarter of it), so that there is a past to look at.
 PAST_MINUTES = 11_520
@@ -59,6 +63,7 @@ class Exchange:
         self._dirty = True
         self._next_save_s = 0.0
         self._last_save_s = 0.0
+        self._disk_full = False
         self._ticks: dict[tuple[str, int], list[Tick]] = {}
         saved = self._saved()
         begin_ms = start_of(market, config)
@@ -124,8 +129,16 @@ class Exchange:
         return self.pace.now_ms() + self.faults.skew_ms
 
     def remember(self, account: str, endpoint: str, parameters: dict[str, str]) -> None:
-        """Write an accepted command to the disk; call before its answer is sent."""
-        self._store.append(self.venue.now_ms, account, endpoint, parameters)
+        """Write a command to the disk; call before it is carried out.
+
+        Raises:
+            VenueError: HTTP 503, "Service Unavailable.": the disk has no room, so nothing may happen.
+        """
+        try:
+            self._store.append(self.venue.now_ms, account, endpoint, parameters)
+        except DiskFull as error:
+            self._note_disk(error)
+            raise VenueError(-1000, "Service Unavailable.", 503) from error
         self._dirty = True
 
     def ticks(self, symbol: str, open_ms: int) -> list[Tick]:
@@ -156,20 +169,46 @@ class Exchange:
         picture = self._store.picture(self._state())
         self._dirty = False
         took_s = monotonic_s() - start_s
-        await loop.run_in_executor(side, self._store.write, picture)
-        self._store.trim(picture)
+        try:
+            await loop.run_in_executor(side, self._store.write, picture)
+            self._store.trim(picture)
+            self._note_disk(None)
+        except DiskFull as error:
+            self._note_disk(error)
         self._last_save_s = monotonic_s()
         self._next_save_s = self._last_save_s + max(SAVE_EVERY_S, SAVE_SHARE * took_s)
 
     async def sync_beside(self, side: Executor) -> None:
         """Bring the journal to the disk while the event loop goes on."""
-        await asyncio.get_running_loop().run_in_executor(side, self._store.sync_journal)
+        try:
+            await asyncio.get_running_loop().run_in_executor(side, self._store.sync_journal)
+        except DiskFull as error:
+            self._note_disk(error)
 
-    def save(self) -> None:
-        """Save a picture of everything now."""
-        self._store.save(self._state())
+    def save(self) -> bool:
+        """Save a picture of everything now; return whether there was room for it.
+
+        Without room the last picture and the journal stand, which hold every answered command.
+        """
+        try:
+            self._store.save(self._state())
+        except DiskFull as error:
+            self._note_disk(error)
+            return False
+        self._note_disk(None)
         self._dirty = False
         self._last_save_s = monotonic_s()
+        return True
+
+    def _note_disk(self, error: DiskFull | None) -> None:
+        """Say once that the disk is full, and once that it takes pictures again."""
+        if error is not None:
+            self._dirty = True
+            if not self._disk_full:
+                log.error("disk full: going on in memory; orders that find no room are refused: reason=%s", error)
+        elif self._disk_full:
+            log.warning("the disk has room again: state saved")
+        self._disk_full = error is not None
 
     def _state(self) -> dict[str, Any]:
         return {

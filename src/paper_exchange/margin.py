@@ -12,6 +12,7 @@ from src.paper_exchange.desk import Desk, Ledger, Position
 from src.paper_exchange.model import ZERO, BalanceView, PositionView, SymbolConfig, money8
 
 MARGIN_CALL_SHARE = Decimal("0.8")
+_NO_MONEY = money8(ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def worst_notional(desk: Desk, ledger: Ledger, symbol: str, bids: Decimal = ZERO
 
 def open_order_margin(desk: Desk, ledger: Ledger, symbol: str) -> Decimal:
     """Return the initial margin that the symbol's open orders bind beyond the position's own."""
+    if not ledger.open_orders:
+        return _NO_MONEY
     own = sum((abs(held.amount) for held in ledger.live(symbol)), ZERO) * desk.mark(symbol)
     return money8((worst_notional(desk, ledger, symbol) - own) / ledger.leverage_of(symbol))
 
@@ -197,18 +200,21 @@ def _adl(held: Position, profit: Decimal) -> int:
 
 def usdt_view(desk: Desk, ledger: Ledger) -> BalanceView:
     """Return the USDT row, which is the account's total as well."""
-    live = list(ledger.live())
-    profit = sum((unrealized(desk, held) for held in live), ZERO)
-    cross_profit = sum((unrealized(desk, held) for held in cross_positions(ledger)), ZERO)
-    own = sum((initial_margin(desk, ledger, held) for held in live), ZERO)
+    profit, cross_profit, own, maint, free = ZERO, ZERO, ZERO, ZERO, ledger.cross_wallet
     orders = sum((open_order_margin(desk, ledger, symbol) for symbol in symbols_in_use(ledger)), ZERO)
-    free = available(desk, ledger)
+    free -= orders
+    for held in ledger.live():
+        gain, bound = unrealized(desk, held), initial_margin(desk, ledger, held)
+        profit, own, maint = profit + gain, own + bound, maint + maint_margin(desk, held)
+        if held.symbol not in ledger.isolated:
+            cross_profit, free = cross_profit + gain, free + gain - bound
+    free = max(ZERO, free)
     return BalanceView(
         asset="USDT",
         wallet_balance=ledger.wallet["USDT"],
         unrealized=profit,
         margin_balance=ledger.wallet["USDT"] + profit,
-        maint_margin=sum((maint_margin(desk, held) for held in live), ZERO),
+        maint_margin=maint,
         initial_margin=own + orders,
         position_initial_margin=own,
         open_order_initial_margin=orders,

@@ -78,7 +78,7 @@ class Quotes:
         self._funding_ms = {symbol: contract.funding_ms for symbol, contract in contracts.items()}
         self._minutes: dict[tuple[str, int], Minute] = {}
         self._marks: dict[tuple[str, int], float] = {}
-        self._last_mark: tuple[float, Decimal] = (0.0, Decimal(0))
+        self._last_mark: tuple[str, int, Decimal] = ("", -1, Decimal(0))
         self.shocks: dict[str, list[tuple[int, float]]] = {}
         self.candle = market.candle
         self.calm_until: CalmUntil | None = getattr(market, "calm_until", None)
@@ -120,10 +120,13 @@ class Quotes:
 
     def mark_price(self, symbol: str, time_ms: int) -> Decimal:
         """Return the mark price as money, eight decimals."""
-        mark = self.mark(symbol, time_ms)
-        if self._last_mark[0] != mark:
-            self._last_mark = (mark, Decimal(f"{mark:.8f}"))
-        return self._last_mark[1]
+        second = time_ms - time_ms % SECOND_MS
+        known_symbol, known_second, known = self._last_mark  # one instant's price is asked for many times in a row
+        if second == known_second and symbol == known_symbol:
+            return known
+        price = Decimal(f"{self.mark(symbol, second):.8f}")
+        self._last_mark = (symbol, second, price)
+        return price
 
     def next_funding_ms(self, symbol: str, time_ms: int) -> int:
         """Return the first settlement after ``time_ms``."""
@@ -173,8 +176,7 @@ class Quotes:
     def shock(self, symbol: str, from_ms: int, factor: float) -> None:
         """Multiply all prices of the symbol from ``from_ms`` on; the mark price follows at once, past and all."""
         self.shocks.setdefault(symbol, []).append((from_ms, factor))
-        self._minutes.clear()
-        self._marks.clear()
+        self._forget()
 
     def state(self) -> dict[str, Any]:
         """Return what a restart must know, as JSON values."""
@@ -183,8 +185,12 @@ class Quotes:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state`` returned."""
         self.shocks = {symbol: [(int(ms), float(by)) for ms, by in rows] for symbol, rows in state.items()}
+        self._forget()
+
+    def _forget(self) -> None:
         self._minutes.clear()
         self._marks.clear()
+        self._last_mark = ("", -1, Decimal(0))
 
     def _mean(self, symbol: str, second: int) -> float:
         minute = self.minute_at(symbol, second)

@@ -150,16 +150,16 @@ class Server:
         return key or ""
 
     async def _perform(self, endpoint: Endpoint, call: Call) -> Any:
-        """Carry out the request; what changes something is on the disk before the answer leaves."""
+        """Carry out the request; what changes something is on the disk before it happens."""
         exchange = self._exchange
         if endpoint.long is not None and endpoint.long(call.parameters):
             return await asyncio.get_running_loop().run_in_executor(self._side, endpoint.handler, exchange, call)
         if endpoint.name not in _CHANGING:
             return endpoint.handler(exchange, call)
+        exchange.remember(call.account, endpoint.name, _kept(call.parameters))
         try:
             return endpoint.handler(exchange, call)
         finally:
-            exchange.remember(call.account, endpoint.name, _kept(call.parameters))
             exchange.publish()
 
     def _repeat(self, name: str, account: str, parameters: dict[str, str]) -> None:

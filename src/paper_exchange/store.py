@@ -4,12 +4,17 @@ The state file is a whole picture, replaced atomically. Between two pictures eve
 the journal before its answer leaves, which costs the same however long the history has grown. After a
 crash the commands of the journal are carried out once more, each at its own market instant: the venue is a function
 of market and commands, so the outcome is the same.
+
+A full disk ends nothing: the journal takes a piece of the disk beforehand, in which orders find room for a good
+while; what finds none is refused before it is carried out, and the picture waits.
 """
 
+import errno
 import fcntl
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,9 @@ import orjson
 from src.core.errors import SuiteError
 
 FORMAT = 1
+RESERVE_BYTES = 1 << 18  # a thousand commands and more
 _PRIVATE = 0o600
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class StateCorrupt(SuiteError):
@@ -28,6 +35,10 @@ class StateCorrupt(SuiteError):
 
 class StateTaken(SuiteError):
     """Another process works on the state file."""
+
+
+class DiskFull(SuiteError):
+    """There is no room on the disk; nothing was written, and what stood there stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(path.with_name(path.name + ".lock"))
         self._journal = -1
+        self._offset = 0
+        self._reserved = 0
         self._number = 0
         self._unsynced = False
         self._serial = 0
@@ -102,22 +115,49 @@ class Store:
             yield command
 
     def append(self, market_ms: int, account: str, endpoint: str, parameters: dict[str, str]) -> None:
-        """Hand a command to the operating system before its answer is sent: it outlives this process.
+        """Hand a command to the operating system before it is carried out: it outlives this process.
 
         What a failure of power could still take is limited by ``sync_journal``.
+
+        Raises:
+            DiskFull: the command must not be carried out.
         """
+        line = orjson.dumps([self._number + 1, market_ms, account, endpoint, parameters]) + b"\n"
+        self._open_journal()
+        if self._offset + len(line) > self._reserved:
+            self._reserve()
+        with _full_disk_told(self._journal_path):
+            written = os.pwrite(self._journal, line, self._offset)
+        if written < len(line):  # what is there has no end: it counts for nothing, the next line goes over it
+            raise DiskFull(f"no room for {self._journal_path}")
         self._number += 1
-        line = orjson.dumps([self._number, market_ms, account, endpoint, parameters]) + b"\n"
-        if self._journal < 0:
-            self._journal = os.open(self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
-        os.write(self._journal, line)
+        self._offset += written
         self._unsynced = True
 
     def sync_journal(self) -> None:
         """Bring the journal to the disk itself; may be called beside the event loop."""
         if self._unsynced:
             self._unsynced = False
-            os.fdatasync(self._journal)
+            try:
+                with _full_disk_told(self._journal_path):
+                    os.fdatasync(self._journal)
+            except DiskFull:
+                self._unsynced = True
+                raise
+
+    def _open_journal(self) -> None:
+        if self._journal >= 0:
+            return
+        with _full_disk_told(self._journal_path):
+            self._journal = os.open(self._journal_path, os.O_RDWR | os.O_CREAT, _PRIVATE)
+        self._offset = self._journal_path.read_bytes().rfind(b"\n") + 1
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Take room for what comes next; without it every single line must find some."""
+        with suppress(OSError):
+            os.posix_fallocate(self._journal, self._offset, RESERVE_BYTES)
+            self._reserved = self._offset + RESERVE_BYTES
 
     def picture(self, state: dict[str, Any]) -> Picture:
         """Return the state as it stands after the last command, ready to be written."""
@@ -128,15 +168,20 @@ class Store:
     def write(self, picture: Picture) -> None:
         """Replace the state file by this picture, atomically, unless a newer one stands there already.
 
-        May be called beside the event loop.
+        May be called beside the event loop; raises ``DiskFull``.
         """
         with self._writing:
             if picture.serial < self._written:
                 return
             fresh = self.path.with_name(self.path.name + ".new")
-            _write_synced(fresh, picture.data)
-            fresh.replace(self.path)
-            _sync_folder(self.path.parent)
+            try:
+                with _full_disk_told(self.path):
+                    _write_synced(fresh, picture.data)
+                    fresh.replace(self.path)
+                    _sync_folder(self.path.parent)
+            except DiskFull:
+                fresh.unlink(missing_ok=True)  # a torn piece would only take room
+                raise
             self._written = picture.serial
 
     def trim(self, picture: Picture) -> None:
@@ -145,11 +190,13 @@ class Store:
             return
         if self._journal >= 0:
             os.ftruncate(self._journal, 0)
+            self._offset = 0
+            self._reserve()
         elif self._journal_path.exists():
             os.truncate(self._journal_path, 0)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a picture of this state now and begin a new journal."""
+        """Write a picture of this state now and begin a new journal; raises ``DiskFull``."""
         picture = self.picture(state)
         self.write(picture)
         self.trim(picture)
@@ -157,6 +204,7 @@ class Store:
     def close(self) -> None:
         """Let go of journal and lock."""
         if self._journal >= 0:
+            os.ftruncate(self._journal, self._offset)
             os.close(self._journal)
             self._journal = -1
         os.close(self._lock)
@@ -199,8 +247,20 @@ def _locked(path: Path) -> int:
             "stop it, or give this one its own PAPER_STATE"
         ) from None
     os.ftruncate(handle, 0)
-    os.write(handle, f"{os.getpid()}\n".encode())
+    with suppress(OSError):  # a full disk: the lock holds all the same, it only does not say whose it is
+        os.write(handle, f"{os.getpid()}\n".encode())
     return handle
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    """Turn the system's word for a full disk into ours; other failures stay what they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull(f"no room for {path}: {error.strerror}") from error
+        raise
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -92,7 +92,10 @@ class Hub:
         if exchange.faults.take(frozenset(("refuse_sockets",)), route):
             return web.Response(status=503)
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1 << 20)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # whoever asked is gone already
+            return web.Response(status=499)
         listener = Listener(socket, route, wrapped, now, request.transport)
         if route == "private":
             self._identify(listener, streams, request.query_string)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import urllib.error
 import pytest
 from websockets.sync.client import connect
 
-from tests.paper_exchange.running import ROOT, environment, restart, running, start
+from tests.paper_exchange.running import ROOT, environment, restart, running, start, wait_until
 from tests.paper_exchange.wire import Wire
 
 pytestmark = pytest.mark.long
@@ -211,3 +212,67 @@ def test_configured_keys_have_an_account_each(state):
         assert len(first.signed("GET", "/fapi/v3/positionRisk").body) == 1
         assert second.signed("GET", "/fapi/v3/positionRisk").body == []
         assert Wire(exchange).signed("GET", "/fapi/v3/balance").code == -2015
+
+
+def limit_files(exchange, length):
+    """No file of the exchange may grow beyond ``length``: what a full disk is, for anybody, without any rights."""
+    _, hard = resource.prlimit(exchange.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(exchange.process.pid, resource.RLIMIT_FSIZE, (length, hard))
+
+
+def test_a_full_disk_ends_nothing_and_loses_no_acknowledged_order(state):
+    """Orders go on while the journal's room lasts, are refused as Binance refuses, and go on when there is room."""
+    with running(state) as exchange:
+        wire = Wire(exchange)
+        assert wire.order(newClientOrderId="before").status == 200
+        limit_files(exchange, 4_000)
+        answers = [wire.order(newClientOrderId=f"full-{number}", quantity="0.001") for number in range(40)]
+        taken = [number for number, answer in enumerate(answers) if answer.status == 200]
+        refused = {(answer.status, answer.code, answer.body["msg"]) for answer in answers if answer.status != 200}
+        assert taken == list(range(len(taken)))
+        assert 2 <= len(taken) < 40
+        assert refused == {(503, -1000, "Service Unavailable.")}
+        assert wire.plain("GET", "/fapi/v1/ping").status == 200
+        exchange.kill()
+        exchange = restart(exchange)
+        ids = exchange.control("GET", "client_ids")
+        assert ids == {"before": 1, **{f"full-{number}": 1 for number in taken}}
+        limit_files(exchange, 0)
+        assert Wire(exchange).order(newClientOrderId="none").status == 503
+        before_ns = state.stat().st_mtime_ns
+        limit_files(exchange, resource.prlimit(exchange.process.pid, resource.RLIMIT_FSIZE)[1])
+        assert wait_until(lambda: Wire(exchange).order(newClientOrderId="after").status == 200)
+        wait_until(lambda: state.stat().st_mtime_ns > before_ns, 20)
+        assert exchange.stop() == 0
+        exchange = restart(exchange)
+        assert exchange.control("GET", "client_ids") == {**ids, "after": 1}
+        exchange.stop()
+
+
+def test_a_disk_that_is_full_from_the_start_is_told_and_one_that_fills_later_starts_again(state):
+    """Without any picture there is nothing to go on from; with one the journal tells the rest."""
+
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    command = [
+        sys.executable, "-m", "src.paper_exchange", "--port", "0", "--market", "synthetic:7", "--state", str(state)
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30, preexec_fn=small
+    )
+    assert (done.returncode, "no room" in done.stderr) == (1, True)
+    with running(state) as exchange:
+        assert Wire(exchange).order(newClientOrderId="kept").status == 200
+        exchange.kill()
+    again = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=small,
+    )  # fmt: skip
+    try:
+        assert "ready" in again.stdout.readline()
+    finally:
+        again.terminate()
+        assert again.wait(5) == 0
+    with running(state) as exchange:
+        assert exchange.control("GET", "client_ids") == {"kept": 1}

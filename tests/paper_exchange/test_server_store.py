@@ -36,14 +36,13 @@ def opened(settings):
 
 
 def send(exchange, name, **parameters):
-    """Carry out a command as the server does: perform it, then write it down."""
+    """Carry out a command as the server does: write it down, then perform it."""
     fields = {key: str(value) for key, value in parameters.items()}
     try:
+        exchange.remember(WELL_KNOWN_KEY, name, fields)
         ENDPOINTS[name].handler(exchange, Call(fields, WELL_KNOWN_KEY, exchange.venue.now_ms))
     except VenueError as refusal:
         return refusal.code
-    finally:
-        exchange.remember(WELL_KNOWN_KEY, name, fields)
     return None
 
 
