@@ -1,0 +1,146 @@
+"""The nudge: told within seconds, few at a time, and whoever leaves makes room; slow clients stop nobody."""
+
+import http.client
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import pytest
+
+from src.dashboard.events import MOST_STREAMS
+from tests.dashboard.scene import Scene, scene, served
+from tests.dashboard.test_page import browser, look, until  # noqa: F401 - fixtures
+from tests.paper_exchange.running import wait_until
+
+pytestmark = pytest.mark.long
+
+SLOW = 10
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lived")
+    with scene(folder) as made:
+        made.full()
+    return folder / "scene.db"
+
+
+@pytest.fixture
+def full(tmp_path, lived):
+    shutil.copy(lived, tmp_path / "scene.db")
+    with served(tmp_path) as made:
+        made.beat()
+        made.beat(process="chart_analysis_bot")
+        yield made
+
+
+def connect(made: Scene, timeout: float = 10.0) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(made.address.removeprefix("http://"), timeout=timeout)
+
+
+def status(made: Scene, path: str) -> tuple[int, float]:
+    """Return the answer's status and the seconds it took."""
+    began_s = time.monotonic()
+    with closing(connect(made)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, time.monotonic() - began_s
+
+
+@contextmanager
+def stream(made: Scene, bot: str = "main") -> Iterator[http.client.HTTPResponse]:
+    """An open stream, or what was answered instead."""
+    with closing(connect(made)) as connection:
+        connection.request("GET", f"/api/events?bot={bot}")
+        with closing(connection.getresponse()) as answer:
+            yield answer
+
+
+def next_event(answer: http.client.HTTPResponse) -> str:
+    """Return the next line that names an event."""
+    for _ in range(50):
+        line = answer.readline().decode().strip()
+        if line.startswith("event:"):
+            return line
+    raise AssertionError("no event came")
+
+
+def test_a_change_is_told_within_seconds_and_another_bots_is_not(full):
+    with stream(full) as own, stream(full, "other") as others:
+        assert own.getheader("Content-Type").startswith("text/event-stream")
+        assert own.readline() == b"retry: 3000\n" and others.readline() == b"retry: 3000\n"
+        full.trade(99, entry_ago_s=300)
+        assert next_event(own) == "event: changed"
+        others.fp.raw._sock.settimeout(2.5)
+        assert others.readline() == b"\n"
+        with pytest.raises(TimeoutError):
+            others.readline()
+
+
+def test_there_are_few_streams_and_whoever_leaves_makes_room(full):
+    with ExitStack() as held:
+        answers = [held.enter_context(stream(full)) for _ in range(MOST_STREAMS)]
+        assert [answer.status for answer in answers] == [200] * MOST_STREAMS
+        with stream(full) as refused:
+            assert refused.status == 503 and int(refused.getheader("Retry-After")) > 0
+        for path in ("/", "/api/dashboard", "/api/health"):
+            assert status(full, path)[0] == 200
+
+    def is_free() -> bool:
+        with stream(full) as again:
+            return again.status == 200
+
+    wait_until(is_free, 5.0, 0.2)
+
+
+def test_a_hidden_tab_and_a_closed_one_leave_their_slot(full, look):  # noqa: F811
+    def wait_for_free(slots: int) -> None:
+        def found() -> bool:
+            with ExitStack() as held:
+                return sum(held.enter_context(stream(full)).status == 200 for _ in range(MOST_STREAMS)) == slots
+
+        wait_until(found, 20.0, 2.0)  # the slots that asking took are free again by then
+
+    seen = look(push="yes")
+    page = seen.open(full)
+    wait_for_free(MOST_STREAMS - 1)
+    before = len(seen.requests)
+    full.trade(98, pnl="7.77", entry_ago_s=300)
+    until(page, "document.querySelector('#card-trades').innerText.includes('7.77')")
+    assert any("/api/dashboard" in url for url in seen.requests[before:])
+    page.evaluate(
+        "() => { Object.defineProperty(document, 'hidden', {configurable: true, get: () => true});"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    wait_for_free(MOST_STREAMS)
+    page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }")
+    wait_for_free(MOST_STREAMS - 1)
+    seen.close()
+    wait_for_free(MOST_STREAMS)
+
+
+def drip(made: Scene, kind: int) -> socket.socket:
+    """A client that has begun and does not go on: within the headers, within the body, or without reading."""
+    host, _, port = made.address.removeprefix("http://").partition(":")
+    client = socket.create_connection((host, int(port)), timeout=10)
+    begun = (
+        f"GET /api/dashboard HTTP/1.1\r\nHost: {host}\r\nX-Slow: ",
+        f"POST /api/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{{",
+        f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n",
+    )[kind]
+    client.sendall(begun.encode())
+    return client
+
+
+@pytest.mark.parametrize("kind", range(3), ids=("headers", "body", "not reading"))
+def test_ten_slow_clients_stop_nobody(full, kind):
+    with ExitStack() as held:
+        slow = [held.enter_context(closing(drip(full, kind))) for _ in range(SLOW)]
+        for path in ("/", "/api/dashboard", "/api/positions"):
+            for client in slow if kind < 2 else ():
+                client.sendall(b"x")
+            code, took_s = status(full, path)
+            assert code == 200 and took_s < 8.0, (path, took_s)
