@@ -1,7 +1,7 @@
 """Floor 4, wing: the live trader set up on a venue in process, with a clock and a journal that wait for nobody."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -33,6 +33,7 @@ from src.trader import IndicatorSource, Trader
 ACCOUNT = "backtest"
 _NEVER_MS = 1 << 60
 _SECOND_MS = 1_000
+_NONE_ROUGH = (False,) * 60
 _ENDED = ("FINISHED", "EXPIRED", "REJECTED", "CANCELED")
 
 
@@ -78,6 +79,7 @@ class Stage:
         contexts: PastContexts,
         indicators: IndicatorSource,
         slow: PastSlowCandles | None = None,
+        trends: Callable[[Sequence[Candle]], tuple[int, ...]] = lambda _minutes: (),
     ) -> None:
         self._setup = setup
         self._limits = setup.limits_in_force
@@ -105,7 +107,7 @@ class Stage:
         self.trader = Trader(
             ACCOUNT, contract.rules, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
             self._limits, self.risk, lambda: contexts.at(self.clock.now_ms()), threading.Event().is_set,
-            MINUTE_MS, indicators, slow,
+            MINUTE_MS, indicators, slow, trends=trends,
         )  # fmt: skip
         self._account = self.exchange.account()
         self._held: Held | None = None
@@ -156,13 +158,17 @@ class Stage:
 
         With ``every_second`` it looks at each; else only at those in which mark price may leave the band.
         """
-        rough = self._rough_seconds(from_ms, to_ms) if self.keeper.trade is not None and not every_second else []
+        held = self.keeper.trade is not None
+        rough = self._rough_seconds(from_ms, to_ms) if held and not every_second else _NONE_ROUGH
+        unsettled = self.trader.wants_tending(None)
+        if rough is _NONE_ROUGH and not (unsettled or (held and every_second)):
+            return
         for at in range(from_ms + _SECOND_MS, to_ms, _SECOND_MS):
-            unsettled = self.trader.wants_tending(None)
             if self.keeper.trade is None and not unsettled:
                 return
             if every_second or unsettled or rough[(at - from_ms) // _SECOND_MS]:
                 self._look(at)
+                unsettled = self.trader.wants_tending(None)
 
     def highest_equity(self, equity: NDArray[np.float64], first_open_ms: int) -> Decimal:
         """Return the exact highest equity of turns passed over, given their rough ones and the first one's candle."""
@@ -188,13 +194,15 @@ class Stage:
             self.trader.tend()
             self.venue.drain()
 
-    def _rough_seconds(self, from_ms: int, to_ms: int) -> list[bool]:
+    def _rough_seconds(self, from_ms: int, to_ms: int) -> Sequence[bool]:
         """Return for each second of a minute whether mark price may have left the band at it; all, in a gap."""
-        candles, held = self._candles, self.held
-        row = candles.place(from_ms)
-        if row is None or row == 0 or candles.open_ms[row - 1] != from_ms - MINUTE_MS:
+        c, held = self._candles, self.held
+        row = c.place(from_ms)
+        if row is None or row == 0 or c.open_ms[row - 1] != from_ms - MINUTE_MS:
             return [True] * 60
-        c = candles
+        lowest, highest = held.low + 2 * held.tick, held.high - 2 * held.tick  # a mark is a mean of last prices
+        if min(c.low.item(row - 1), c.low.item(row)) > lowest and max(c.high.item(row - 1), c.high.item(row)) < highest:
+            return _NONE_ROUGH
         marks = self._marks_within(
             (c.open[row - 1], c.high[row - 1], c.low[row - 1], c.close[row - 1]),
             (c.open[row], c.high[row], c.low[row], c.close[row]),

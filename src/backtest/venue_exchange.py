@@ -80,11 +80,11 @@ class VenueExchange:
         return self._last_account[1]
 
     def _account_now(self) -> Account:
-        view = self._venue.account(self._account_name)
+        wallet, available, unrealized = self._venue.purse(self._account_name)
         return Account(
-            wallet_balance=view.total.wallet_balance,
-            available_balance=view.total.available,
-            unrealized_pnl=view.total.unrealized,
+            wallet_balance=wallet,
+            available_balance=available,
+            unrealized_pnl=unrealized,
             as_of_ms=self._clock.now_ms(),
             positions=tuple(
                 Position(
@@ -100,8 +100,7 @@ class VenueExchange:
                     margin_type=row.margin_type,
                     position_side=row.position_side,
                 )
-                for row in view.positions
-                if row.amount
+                for row in self._venue.held(self._account_name)
             ),
         )
 

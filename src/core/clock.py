@@ -7,6 +7,7 @@ Binance refuses requests stamped more than a second ahead of its own.
 import threading
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 DAY_MS = 86_400_000
@@ -125,7 +126,12 @@ def utc_text(instant_ms: int) -> str:
 
 def utc_day(instant_ms: int) -> str:
     """Return the UTC day of ``instant_ms``: ``2026-11-22``."""
-    return utc_text(instant_ms)[:10]
+    return _day_text(instant_ms // DAY_MS)
+
+
+@lru_cache(maxsize=8)
+def _day_text(day: int) -> str:
+    return utc_text(day * DAY_MS)[:10]
 
 
 def instant_of(text: str) -> int:

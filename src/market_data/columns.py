@@ -49,7 +49,11 @@ class Candles:
 
     def candle(self, place: int) -> Candle:
         """Return one row as a candle."""
-        return Candle(*(getattr(self, name)[place].item() for name in COLUMNS))
+        return Candle(
+            self.open_ms.item(place), self.open.item(place), self.high.item(place), self.low.item(place),
+            self.close.item(place), self.volume.item(place), self.trades.item(place),
+            self.taker_buy_volume.item(place), self.quote_volume.item(place),
+        )  # fmt: skip
 
     def cut(self, first: int, beyond: int) -> "Candles":
         """Return the rows ``first..beyond-1``; the columns are views."""

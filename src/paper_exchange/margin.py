@@ -200,21 +200,18 @@ def _adl(held: Position, profit: Decimal) -> int:
 
 def usdt_view(desk: Desk, ledger: Ledger) -> BalanceView:
     """Return the USDT row, which is the account's total as well."""
-    profit, cross_profit, own, maint, free = ZERO, ZERO, ZERO, ZERO, ledger.cross_wallet
+    live = list(ledger.live())
+    profit = sum((unrealized(desk, held) for held in live), ZERO)
+    cross_profit = sum((unrealized(desk, held) for held in cross_positions(ledger)), ZERO)
+    own = sum((initial_margin(desk, ledger, held) for held in live), ZERO)
     orders = sum((open_order_margin(desk, ledger, symbol) for symbol in symbols_in_use(ledger)), ZERO)
-    free -= orders
-    for held in ledger.live():
-        gain, bound = unrealized(desk, held), initial_margin(desk, ledger, held)
-        profit, own, maint = profit + gain, own + bound, maint + maint_margin(desk, held)
-        if held.symbol not in ledger.isolated:
-            cross_profit, free = cross_profit + gain, free + gain - bound
-    free = max(ZERO, free)
+    free = available(desk, ledger)
     return BalanceView(
         asset="USDT",
         wallet_balance=ledger.wallet["USDT"],
         unrealized=profit,
         margin_balance=ledger.wallet["USDT"] + profit,
-        maint_margin=maint,
+        maint_margin=sum((maint_margin(desk, held) for held in live), ZERO),
         initial_margin=own + orders,
         position_initial_margin=own,
         open_order_initial_margin=orders,

@@ -146,6 +146,19 @@ class Venue:
             fee_burn=ledger.fee_burn,
         )
 
+    def purse(self, account: str) -> tuple[Decimal, Decimal, Decimal]:
+        """Return wallet balance, what new orders may bind, and unrealised profit, in USDT: ``account`` in short."""
+        ledger = self._ledger(account)
+        profit = sum((margin.unrealized(self._desk, held) for held in ledger.live()), ZERO)
+        return ledger.wallet["USDT"], margin.available(self._desk, ledger), profit
+
+    def held(self, account: str) -> tuple[PositionView, ...]:
+        """Return the rows of ``positions`` that are not flat."""
+        ledger = self._ledger(account)
+        places = {symbol: place for place, symbol in enumerate(self._desk.contracts)}
+        legs = sorted((places[held.symbol], held.leg, held.symbol) for held in ledger.live())
+        return tuple(margin.position_view(self._desk, ledger, symbol, leg) for _, leg, symbol in legs)
+
     def version(self, account: str) -> tuple[int, ...]:
         """Return numbers that are others as soon as ``account`` could answer otherwise: time, and all that was done."""
         desk, ledger = self._desk, self._ledger(account)
