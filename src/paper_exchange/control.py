@@ -3,6 +3,7 @@
 import hmac
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -168,9 +169,10 @@ class Control:
         ]
 
     async def _state(self, wish: Wish) -> Any:
-        """What an independent observer sees: balances, open positions, open orders of both families."""
+        """What an independent observer sees: balances, open positions, open orders of both families, limits."""
         return {
             "clock": await self._clock_state(wish),
+            "limits": asdict(self._exchange.limits.strain),
             "accounts": {account: self._account(account) for account in self._exchange.venue.accounts()},
         }
 
@@ -184,7 +186,7 @@ class Control:
         }
 
     async def _transfer(self, wish: Wish) -> Any:
-
+        """``{"asset": "USDT", "amount": "100"}``: money comes in, or goes when negative."""
         account = str(wish.get("account") or self._exchange.venue.accounts()[0])
         number = self._exchange.venue.transfer(account, str(wish["asset"]), Decimal(str(wish["amount"])))
         self._exchange.publish()

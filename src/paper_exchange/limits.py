@@ -54,6 +54,20 @@ class _Orders:
         self.minute = _Window(MINUTE_MS)
 
 
+@dataclass(slots=True)
+class Strain:
+    """How near to the limits anybody came since this process began, for who watches the watchers.
+
+    ``exceeded`` counts requests refused because a limit was passed, ``banned`` those that came during a ban.
+    """
+
+    weight_1m: int = 0
+    orders_10s: int = 0
+    orders_1m: int = 0
+    exceeded: int = 0
+    banned: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class OrderCount:
     """How many orders an account has sent in the present ten seconds and the present minute."""
@@ -69,6 +83,7 @@ class Limits:
         self._addresses: dict[str, _Address] = {}
         self._orders: dict[str, _Orders] = {}
         self.requests: Counter[tuple[int, str]] = Counter()
+        self.strain = Strain()
 
     def charge(self, address: str, weight: int, now_ms: int) -> int:
         """Count a request of ``weight`` and return what the address has used in this minute, this one included.
@@ -77,11 +92,12 @@ class Limits:
             VenueError: -1003, HTTP 429 above the limit, HTTP 418 while banned.
         """
         seen = self._address(address)
-        _refuse_banned(seen, now_ms)
+        self._refuse_banned(seen, now_ms)
         window = seen.weight.at(now_ms)
         window.used += weight
+        self.strain.weight_1m = max(self.strain.weight_1m, window.used)
         if window.used > WEIGHT_LIMIT:
-            raise _too_many(seen, now_ms)
+            raise self._too_many(seen, now_ms)
         return window.used
 
     def used(self, address: str, now_ms: int) -> int:
@@ -91,11 +107,11 @@ class Limits:
     def charge_funding(self, address: str, now_ms: int) -> None:
         """Count a request to the pool that funding history has to itself; raises ``VenueError`` like ``charge``."""
         seen = self._address(address)
-        _refuse_banned(seen, now_ms)
+        self._refuse_banned(seen, now_ms)
         window = seen.funding.at(now_ms)
         window.used += 1
         if window.used > FUNDING_POOL_LIMIT:
-            raise _too_many(seen, now_ms)
+            raise self._too_many(seen, now_ms)
 
     def may_connect(self, address: str, now_ms: int) -> bool:
         """Count an attempt to open a socket and return whether it is allowed."""
@@ -113,11 +129,15 @@ class Limits:
         orders = self._orders.setdefault(account, _Orders())
         short, long = orders.ten_seconds.at(now_ms), orders.minute.at(now_ms)
         if short.used + ten_seconds > ORDERS_10S_LIMIT:
+            self.strain.exceeded += 1
             raise _too_many_orders(f"{ORDERS_10S_LIMIT} orders per 10 SECONDS")
         if long.used + minute > ORDERS_1M_LIMIT:
+            self.strain.exceeded += 1
             raise _too_many_orders(f"{ORDERS_1M_LIMIT} orders per 1 MINUTE")
         short.used += ten_seconds
         long.used += minute
+        self.strain.orders_10s = max(self.strain.orders_10s, short.used)
+        self.strain.orders_1m = max(self.strain.orders_1m, long.used)
         return OrderCount(short.used, long.used)
 
     def ban(self, address: str, until_ms: int) -> None:
@@ -127,6 +147,21 @@ class Limits:
     def note(self, endpoint: str, now_ms: int) -> None:
         """Count a request to ``endpoint`` ("GET /fapi/v1/time") in its market hour."""
         self.requests[now_ms // 3_600_000 * 3_600_000, endpoint] += 1
+
+    def _refuse_banned(self, seen: _Address, now_ms: int) -> None:
+        if now_ms < seen.banned_until_ms:
+            self.strain.banned += 1
+            raise banned(seen.banned_until_ms)
+
+    def _too_many(self, seen: _Address, now_ms: int) -> VenueError:
+        self.strain.exceeded += 1
+        ignored = seen.ignored.at(now_ms)
+        ignored.used += 1
+        if ignored.used <= PATIENCE:
+            return too_many_requests()
+        seen.banned_until_ms = now_ms + seen.next_ban_ms
+        seen.next_ban_ms = min(seen.next_ban_ms * 2, LONGEST_BAN_MS)
+        return banned(seen.banned_until_ms)
 
     def _address(self, address: str) -> _Address:
         return self._addresses.setdefault(address, _Address())
@@ -149,21 +184,6 @@ def banned(until_ms: int) -> VenueError:
         f"Way too many requests; IP banned until {until_ms}. Please use the websocket for live updates to avoid bans.",
         418,
     )
-
-
-def _refuse_banned(seen: _Address, now_ms: int) -> None:
-    if now_ms < seen.banned_until_ms:
-        raise banned(seen.banned_until_ms)
-
-
-def _too_many(seen: _Address, now_ms: int) -> VenueError:
-    ignored = seen.ignored.at(now_ms)
-    ignored.used += 1
-    if ignored.used <= PATIENCE:
-        return too_many_requests()
-    seen.banned_until_ms = now_ms + seen.next_ban_ms
-    seen.next_ban_ms = min(seen.next_ban_ms * 2, LONGEST_BAN_MS)
-    return banned(seen.banned_until_ms)
 
 
 def _too_many_orders(limit: str) -> VenueError:

@@ -14,6 +14,7 @@ from src.paper_exchange.limits import (
     PATIENCE,
     WEIGHT_LIMIT,
     Limits,
+    Strain,
 )
 from src.paper_exchange.model import VenueError
 
@@ -113,3 +114,15 @@ def test_too_many_connections_are_refused_until_the_window_ends():
     assert all(limits.may_connect("a", NOW) for _ in range(CONNECTION_LIMIT))
     assert not limits.may_connect("a", NOW)
     assert limits.may_connect("a", NOW + 300_000)
+
+
+def test_the_strain_tells_how_near_to_the_limits_anybody_came():
+    limits = Limits()
+    limits.charge("a", 70, NOW)
+    limits.charge("a", 30, NOW + 60_000)
+    limits.charge_orders("k", 3, 2, NOW)
+    assert limits.strain == Strain(weight_1m=70, orders_10s=3, orders_1m=2)
+    refused(limits.charge, "a", WEIGHT_LIMIT, NOW + 60_000)
+    limits.ban("b", NOW + 1)
+    refused(limits.charge, "b", 1, NOW)
+    assert (limits.strain.exceeded, limits.strain.banned) == (1, 1)
