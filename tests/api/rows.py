@@ -1,6 +1,7 @@
 """A database as the suite leaves it after two years: signals, trades, balances and the counters of their days.
 
-Rows are written straight into SQLite, in one transaction: ten minutes through the journal are ten seconds here.
+Rows are written straight into SQLite, in one transaction: what takes an hour through the journal takes half a minute
+here. Beyond the first thousands the same turns come again, at other instants.
 """
 
 import json
@@ -22,6 +23,7 @@ OWNER = Owner("main", "paper", "synthetic")
 _VOTES = json.dumps([{"name": f"vote{n}", "vote": n % 3 - 1, "because": "RSI 28.3, MACD -108.9"} for n in range(6)])
 _GATES = json.dumps([{"name": f"gate{n}", "passed": n != 1, "detail": "strength 2 of at least 3"} for n in range(9)])
 _STRENGTHS = {True: ((0, 1, 2, 3), (126, 423, 44, 7)), False: ((2, 3, 4, 5, 6), (481, 226, 17, 3, 1))}  # of a paper run
+_DIFFERENT = 9_000  # turns; whole rounds of the symbols and of those acted upon
 _STATE = json.dumps({"state": 40, "values": [0.0015, 0.0012, 0.0001]})
 
 
@@ -44,7 +46,7 @@ def fill(path: Path, signals: int, trades: int, now_ms: int) -> None:
 def signal_row(number: int, total: int, now_ms: int) -> dict[str, Any]:
     """Return the row of one turn, the last of ``total`` at ``now_ms``."""
     chance = random.Random(number)
-    instant_ms = now_ms - (total - 1 - number) // len(SYMBOLS) * MINUTE_MS
+    instant_ms = _instant_ms(number, total, now_ms)
     kind = chance.choices(("HOLD", "BUY", "SELL"), (60, 20, 20))[0]
     acted = kind != "HOLD" and number % 10 == 0
     row = _owned(SYMBOLS[number % len(SYMBOLS)], utc_text(instant_ms)) | {
@@ -71,9 +73,23 @@ def signal_row(number: int, total: int, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _signals(total: int, now_ms: int, days: dict[tuple[str, str], dict[str, float]]) -> Iterator[dict[str, Any]]:
+def _instant_ms(number: int, total: int, now_ms: int) -> int:
+    return now_ms - (total - 1 - number) // len(SYMBOLS) * MINUTE_MS
+
+
+def _turns(total: int, now_ms: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of ``total`` turns, oldest first."""
+    different = [signal_row(number, total, now_ms) for number in range(min(total, _DIFFERENT))]
+    moment: dict[str, Any] = {"instant_ms": 0}
     for number in range(total):
-        row = signal_row(number, total, now_ms)
+        instant_ms = _instant_ms(number, total, now_ms)
+        if instant_ms != moment["instant_ms"]:
+            moment = {"timestamp": utc_text(instant_ms), "instant_ms": instant_ms}
+        yield different[number % _DIFFERENT] | moment
+
+
+def _signals(total: int, now_ms: int, days: dict[tuple[str, str], dict[str, float]]) -> Iterator[dict[str, Any]]:
+    for row in _turns(total, now_ms):
         day = days[row["symbol"], row["timestamp"][:10]]
         day["cycles"] += 1
         day[f"{row['signal_type'].lower()}_signals"] += 1
