@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
-# Makes what is missing, then restarts everything in order, waits until it is healthy and says where to find it.
+# Makes what is missing, restarts everything, waits until it is healthy and says where to find it.
 # A fresh clone needs nothing else. Ends 0 only when all services are well.
 set -euo pipefail
 # shellcheck source=lib/environment.sh
@@ -15,33 +15,29 @@ fi
 cd "$root"
 prepare_environment
 
-# Wrong settings are found before anything that runs is stopped.
-mode="$("$python" -m src.health mode)"
+mode=''
+follow_health # wrong settings are found here, before anything that runs is stopped
 
 echo "🔄 Restarting all services (mode: $mode)"
 rule
-stop_services
+stop_services || exit 1
 
-if ! checked="$("$python" src/database.py 2>&1)"; then
-    printf '❌ The database cannot be used; nothing was started.\n%s\n' "$checked" >&2
+# The exchange knows nothing of the database: it starts while that is brought up to date.
+"$python" src/database.py >"$scratch/database" 2>&1 &
+database=$!
+if [[ $mode == paper ]]; then together start paper_exchange; fi
+if ! wait "$database"; then
+    together stop paper_exchange
+    echo "❌ The database cannot be used; nothing was started." >&2
+    cat "$scratch/database" >&2
     exit 65
 fi
-
-declare -A failed=()
-begin() {
-    if ! is_built "$1"; then return; fi
-    manage "$1" start || failed[$1]=1
-}
-
-if [[ $mode == paper ]]; then begin paper_exchange; fi
 if [[ -v failed[paper_exchange] ]]; then
     echo "The bots are not started: they have no exchange to trade on." >&2
+    together start mcp_server web_dashboard watcher
 else
-    begin rl_bot
-    begin chart_bot
+    together start rl_bot chart_bot mcp_server web_dashboard watcher
 fi
-begin mcp_server
-begin web_dashboard
 
 echo
 code=0

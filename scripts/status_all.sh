@@ -11,10 +11,11 @@ if (($#)); then
     echo "Usage: $0" >&2
     exit 2
 fi
+if [[ -z ${health_sheet-} ]]; then read_health; fi
 worst=0
 echo "📊 System Status"
 rule
-for each in paper_exchange rl_bot chart_bot mcp_server web_dashboard; do
+for each in "${services[@]}"; do
     if ! is_built "$each"; then continue; fi
     if [[ $each == paper_exchange ]] && ! is_paper; then continue; fi
     code=0

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
-# Stops all services: what only looks first, the bot after that, the paper exchange last.
+# Stops all services: the watcher first, then all that use the exchange, the paper exchange last.
 set -euo pipefail
 # shellcheck source=lib/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"

@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 service=watcher title="Watcher" short="watcher"
 command=("$python" src/watcher.py)
 prepare() { prepare_environment; }
-healthy() { "$python" -m src.health watcher "$1"; }
+healthy() { "$python" -m src.health watcher "$@"; }
 
 # shellcheck source=lib/service.sh
 source "$root/scripts/lib/service.sh"

@@ -1,23 +1,27 @@
 """Floor 3, shell: asks whether a service of the suite is well, as the start scripts do.
 
-``python3 -m src.health rl_bot [PID]`` prints one line and ends 0 only when it is well (1 when it is not, 78 when the
-settings are wrong); ``python3 -m src.health mode`` prints paper, testnet or live, and ``is-paper`` ends 0 or 1.
+``python3 -m src.health rl_bot [PID [SECONDS]]`` prints one line and ends 0 only when it is well (1 when it is not, 78
+when the settings are wrong); with SECONDS it waits until it is, or that process is gone. ``python3 -m src.health mode``
+prints paper, testnet or live, and ``is-paper`` ends 0 or 1.
 """
 
 import http.client
 import json
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from src.core.clock import SystemClock, instant_of
+from src.core.clock import SystemClock, instant_of, monotonic_s
 from src.core.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from src.settings import Settings
 
 _ANSWER_TIMEOUT_S: Final = 4.0
 _SHORTEST_LIMIT_S: Final = 5.0  # a beat may be late by this much however fast the market runs
+_ASK_AGAIN_MS: Final = 150.0
 _RESTING: Final = frozenset({"starting", "stopping", "stopped"})
 
 
@@ -98,7 +102,7 @@ def _own_word(body: bytes) -> str:
     return f", {answer['status']}" if isinstance(answer, dict) and isinstance(answer.get("status"), str) else ""
 
 
-_SERVICES: Final[dict[str, Callable[[Settings, int | None], Health]]] = {
+SERVICES: Final[dict[str, Callable[[Settings, int | None], Health]]] = {
     "rl_bot": lambda settings, pid: process_health(settings, ("trading_bot", "rl_bot"), pid),
     "chart_bot": lambda settings, pid: process_health(settings, ("chart_analysis_bot", "chart_bot"), pid),
     "watcher": lambda settings, pid: process_health(settings, ("watcher",), pid),
@@ -110,14 +114,49 @@ _SERVICES: Final[dict[str, Callable[[Settings, int | None], Health]]] = {
 
 def service_health(settings: Settings, name: str, pid: int | None = None) -> Health:
     """Judge a service by the name of its start script: ``rl_bot``, ``mcp_server``, ...; ``KeyError`` for another."""
-    return _SERVICES[name](settings, pid)
+    return SERVICES[name](settings, pid)
+
+
+def health_within(settings: Settings, name: str, pid: int, patience_s: float) -> Health:
+    """Judge a service that is starting as process ``pid``: again and again, until it is well, gone, or time is over."""
+    deadline_s = monotonic_s() + patience_s
+    while True:
+        health = service_health(settings, name, pid)
+        if health.well or monotonic_s() >= deadline_s or begun(pid) is None:
+            return health
+        SystemClock().wait(threading.Event(), _ASK_AGAIN_MS)
+
+
+def recorded_process(pid_file: Path) -> tuple[int, bool] | None:
+    """Return the PID that a start script wrote and whether that very process runs; None where nothing is meant to.
+
+    A number is used again by the system: the process must have begun at the recorded instant, too.
+    """
+    try:
+        words = pid_file.read_text(encoding="ascii").split()
+        pid, instant = int(words[0]), words[1]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, IndexError):
+        return 0, False
+    return pid, begun(pid) == instant
+
+
+def begun(pid: int) -> str | None:
+    """Return when a process began, in the system's own ticks; None where it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def main(arguments: list[str]) -> int:
     """Answer one question of the start scripts; return the exit code."""
-    question, pid = (arguments[0] if arguments else ""), (int(arguments[1]) if arguments[1:] else None)
-    if question not in _SERVICES and question not in {"mode", "is-paper"}:
-        print(f"Usage: python3 -m src.health mode | is-paper | {' | '.join(_SERVICES)} [PID]", file=sys.stderr)
+    question = arguments[0] if arguments else ""
+    if question not in SERVICES and question not in {"mode", "is-paper"}:
+        print(f"Usage: python3 -m src.health mode | is-paper | {' | '.join(SERVICES)} [PID [SECONDS]]", file=sys.stderr)
         return 2
     try:
         settings = Settings.load()
@@ -127,7 +166,13 @@ def main(arguments: list[str]) -> int:
     if question in {"mode", "is-paper"}:
         print(settings.mode)
         return 0 if question == "mode" or settings.mode == "paper" else 1
-    health = service_health(settings, question, pid)
+    match [int(word) for word in arguments[1:]]:
+        case [pid, patience_s]:
+            health = health_within(settings, question, pid, patience_s)
+        case [pid]:
+            health = service_health(settings, question, pid)
+        case _:
+            health = service_health(settings, question)
     print(health.reason)
     return 0 if health.well else 1
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from src.health import Health
+from src.health import Health, recorded_process
 
 log = logging.getLogger(__name__)
 
@@ -26,26 +26,6 @@ _SCRIPT_TIMEOUT_S: Final = 240.0
 
 Manage = Callable[[str, str], int]
 Ask = Callable[[str, int], Health]
-
-
-def recorded_process(pid_file: Path) -> tuple[int, bool] | None:
-    """Return the PID that a start script wrote and whether that very process runs; None where nothing is meant to.
-
-    A number is used again by the system: the process must have begun at the recorded instant, too.
-    """
-    try:
-        words = pid_file.read_text(encoding="ascii").split()
-        pid, began = int(words[0]), words[1]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, IndexError):
-        return 0, False
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return pid, False
-    fields = stat.rpartition(")")[2].split()
-    return pid, fields[0] not in "ZX" and fields[19] == began
 
 
 @dataclass(slots=True)

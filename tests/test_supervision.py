@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.health import Health
-from src.supervision import GOOD_AFTER_S, HANGS_AFTER_S, LONGEST_REST_S, Supervisor, recorded_process
+from src.health import Health, recorded_process
+from src.supervision import GOOD_AFTER_S, HANGS_AFTER_S, LONGEST_REST_S, Supervisor
 
 
 def began(pid):

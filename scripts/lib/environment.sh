@@ -38,7 +38,7 @@ prepare_environment() {
         echo "Another start has been installing for 15 minutes." >&2
         return 75
     fi
-    make_venv && install_packages && make_env_file
+    { is_installed || { make_venv && install_packages; }; } && make_env_file
     code=$?
     exec 8>&-
     return "$code"
@@ -82,18 +82,22 @@ install_debian_packages() {
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@"; } >/dev/null </dev/null
 }
 
-# Only when requirements.txt or Python is another than at the last good installation.
+# False when requirements.txt or Python is another than at the last good installation.
+is_installed() {
+    local stamp="$root/.venv/installed"
+    [[ -r $stamp && $(<"$stamp") == "$(what_to_install 2>/dev/null)" ]]
+}
+
+what_to_install() { printf '%s %s' "$(sha256sum <"$root/requirements.txt")" "$("$python" -V)"; }
+
 install_packages() {
-    local stamp="$root/.venv/installed" wanted
-    wanted="$(sha256sum <"$root/requirements.txt") $("$python" -V)"
-    if [[ -r $stamp && $(<"$stamp") == "$wanted" ]]; then return; fi
     echo "📦 Installing packages (once; a minute or two) ..."
     if ! "$python" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
         -r "$root/requirements.txt" </dev/null; then
         echo "Packages could not be installed: see above; check the way to the package index, then start again." >&2
         return 69
     fi
-    printf '%s' "$wanted" >"$stamp"
+    what_to_install >"$root/.venv/installed"
 }
 
 make_env_file() {

@@ -9,7 +9,10 @@
 #   address=http://...             optional: shown to people
 #   prepare()                      optional function: what has to exist before a start
 #   healthy()                      optional function: one line about its health on stdout, 0 only when it is well;
-#                                  it is given the PID
+#                                  it is given the PID, and in a start the seconds that it may wait for good news
+#
+# Who starts several services at once keeps one sheet of how all of them are (src/health_sheet.py) and exports its name
+# as health_sheet; then `healthy` is not called.
 #
 # Exit codes: start, stop, restart: 0 done, 1 failed, 78 wrong settings. status (as LSB has it): 0 running,
 # 1 dead with a PID file, 3 stopped, 4 running but not healthy. Anything else typed: 2.
@@ -24,7 +27,7 @@ stop_timeout_s="${stop_timeout_s:-10}"
 ready_timeout_s="${ready_timeout_s:-60}"
 lock_timeout_s="${lock_timeout_s:-90}"
 
-if [[ -t 1 && -z ${NO_COLOR-} ]]; then
+if [[ (-t 1 || -n ${on_terminal-}) && -z ${NO_COLOR-} ]]; then
     green=$'\e[32m' yellow=$'\e[33m' red=$'\e[31m' plain=$'\e[0m'
 else
     green='' yellow='' red='' plain=''
@@ -116,12 +119,30 @@ launch() {
     printf '%s %s\n' "$pid" "$(start_of "$pid")" >"$pid_file.new" && mv "$pid_file.new" "$pid_file"
 }
 
+# Sets `said` to a line about the health of `pid`; 0 only when it is well. $1: seconds that it may wait for good news.
+ask() {
+    local name number word line code=0
+    if [[ -z ${health_sheet-} ]]; then
+        said="$(healthy "$pid" "$@" 2>&1)" || code=$?
+        said="${said//$'\n'/; }"
+        return "$code"
+    fi
+    said='nothing known yet'
+    while read -r name number word line; do
+        if [[ $name == "$service" && $number == "$pid" ]]; then
+            said="$line"
+            [[ $word == well ]]
+            return
+        fi
+    done 2>/dev/null <"$health_sheet"
+    return 1
+}
+
 wait_until_ready() {
     local deadline=$((SECONDS + ready_timeout_s)) said='' code=0
-    sleep 0.3
-    while is_alive; do
-        if ! declare -F healthy >/dev/null || said="$(healthy "$pid" 2>&1)"; then
-            sleep 0.2
+    while sleep 0.1 && is_alive; do
+        if ! declare -F healthy >/dev/null || ask "$((deadline - SECONDS))"; then
+            sleep 0.1
             is_alive || break
             good "$short started successfully (PID: $pid)"
             echo "   Logs: ${main_log#"$root/"}"
@@ -133,7 +154,6 @@ wait_until_ready() {
             last_lines "$1" "$2"
             return 1
         fi
-        sleep 0.3
     done
     wait "$pid" 2>/dev/null || code=$?
     rm -f "$pid_file"
@@ -188,7 +208,7 @@ status() {
     if is_alive; then
         if declare -F healthy >/dev/null; then
             healthy_json=true
-            said="$(healthy "$pid" 2>/dev/null)" || { healthy_json=false; state=unhealthy; code=4; }
+            ask || { healthy_json=false state=unhealthy code=4; }
         fi
     elif [[ -e $pid_file ]]; then
         state=dead code=1

@@ -1,26 +1,73 @@
 #!/usr/bin/env bash
 # All services together. Sourced by restart_all.sh, stop_all.sh and status_all.sh after environment.sh.
 
-: "${root:?}"
+: "${root:?}" "${python:?}"
 
-# In the order in which they are stopped: first what only looks, last what holds the positions.
-stop_order=(web_dashboard mcp_server chart_bot rl_bot paper_exchange)
-declare -A part_file=(
+# In the order in which they are told and shown. All but the exchange may start and stop at the same time.
+# shellcheck disable=SC2034  # status_all.sh goes through them
+services=(paper_exchange rl_bot chart_bot mcp_server web_dashboard watcher)
+declare -A script_of=([watcher]=watch.sh) part_file=(
     [paper_exchange]=src/paper_exchange/__main__.py [rl_bot]=src/trading_bot.py [chart_bot]=src/chart_analysis_bot.py
-    [mcp_server]=src/mcp_server.py [web_dashboard]=src/web_dashboard.py
+    [mcp_server]=src/mcp_server.py [web_dashboard]=src/web_dashboard.py [watcher]=src/watcher.py
 )
+declare -A failed=() # who did not do what it was told
+if [[ -t 1 ]]; then export on_terminal=yes; fi
+scratch="$(mktemp -d)"
+asker=''             # asks again and again how all are
+trap 'if [[ -n $asker ]]; then kill "$asker"; fi; rm -rf "$scratch"' EXIT
 
 is_built() { [[ -e $root/${part_file[$1]} ]]; }
 
-manage() { "$root/scripts/start_$1.sh" "${@:2}"; }
+manage() { "$root/scripts/${script_of[$1]-start_$1.sh}" "${@:2}"; }
 
-# Stops every service, also when one of them resists; 1 if one did.
-stop_services() {
-    local each failed=0
-    for each in "${stop_order[@]}"; do
-        if is_built "$each"; then manage "$each" stop || failed=1; fi
+# together VERB NAME...: lets all do it at once, tells of each in the given order, and notes in `failed` who did not.
+together() {
+    local verb="$1" each
+    local -A task=()
+    shift
+    for each; do
+        if ! is_built "$each"; then continue; fi
+        manage "$each" "$verb" >"$scratch/$each.out" 2>"$scratch/$each.err" &
+        task[$each]=$!
     done
-    return "$failed"
+    for each; do
+        if [[ -z ${task[$each]-} ]]; then continue; fi
+        wait "${task[$each]}" || failed[$each]=$?
+        cat "$scratch/$each.out"
+        cat "$scratch/$each.err" >&2
+    done
+}
+
+# The watcher first, since it starts again what ends; the exchange last, since the bot looks after its stops there.
+stop_services() {
+    together stop watcher
+    together stop rl_bot chart_bot mcp_server web_dashboard
+    together stop paper_exchange
+    ((${#failed[@]} == 0))
+}
+
+# Asks once how all services are: one start of Python instead of one each.
+read_health() {
+    export health_sheet="$scratch/health"
+    (cd "$root" && "$python" -m src.health_sheet) >"$health_sheet" 2>"$scratch/problems" || cat "$scratch/problems" >&2
+}
+
+# Keeps asking, in the background, until this script ends; sets `mode`. 78 when the settings are wrong.
+follow_health() {
+    local code=0
+    export health_sheet="$scratch/health"
+    "$python" -m src.health_sheet "$health_sheet" &
+    asker=$!
+    until [[ -s $health_sheet ]]; do
+        if ! kill -0 "$asker" 2>/dev/null; then
+            wait "$asker" || code=$?
+            asker=''
+            return "$((code ? code : 1))"
+        fi
+        sleep 0.05
+    done
+    disown "$asker"
+    read -r _ mode <"$health_sheet"
 }
 
 rule() {
