@@ -157,7 +157,7 @@ def beat(database: TradingDatabase, now_ms: int, **changes: Any) -> None:
         "details": {"instruments": INSTRUMENTS, "cycle_ms": {"BTCUSDT": 1.5}},
     }
     database.heartbeat(Heartbeat(**(usual | changes)))
-    database.flush()
+    database.flush(60.0)  # however busy the disk is
 
 
 def links(answer: Any) -> dict[str, str]:
