@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import blake2s
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.dashboard.scene import KEY, PIN
-from tests.dashboard.test_page import CHROMIUM, FLAGS
+from tests.dashboard.test_page import CHROMIUM, FLAGS, until
 from tests.paper_exchange.running import ROOT, wait_until
 from tests.suite.running import BUSY, Bot, suite
 
@@ -65,10 +66,11 @@ def dashboard(bot: Bot):
 
 
 def sibling(first: Bot, name: str) -> Bot:
-    """Another bot on the same exchange and database."""
+    """Another bot on the same exchange and database, of a name that no other run has."""
     folder = first.folder / name
     folder.mkdir()
-    return Bot(folder, first.settings | {"BOT_ID": name, "DATABASE_URL": f"sqlite:///{first.database}"})
+    unique = f"{name}-{blake2s(str(folder).encode(), digest_size=4).hexdigest()}"
+    return Bot(folder, first.settings | {"BOT_ID": unique, "DATABASE_URL": f"sqlite:///{first.database}"})
 
 
 def start_hanging(bot: Bot) -> None:
@@ -79,17 +81,20 @@ def start_hanging(bot: Bot) -> None:
         )  # fmt: skip
 
 
-def test_a_bot_killed_stopped_or_hung_is_down_on_the_page_within_45_seconds(tmp_path):
+def test_a_bot_killed_stopped_or_hung_is_down_on_the_page_within_45_seconds_also_under_a_siege(tmp_path):
     if not CHROMIUM:
         pytest.skip("no chromium on this machine: apt-get install chromium")
-    with suite(tmp_path, speed=20.0) as (_, first):
+    with suite(tmp_path, speed=20.0, TRAINING_CANDLES="1000") as (_, first), sync_playwright() as play:
         bots = {name: sibling(first, name) for name in ENDS}
         try:
             for name, bot in bots.items():
                 start_hanging(bot) if name == "hung" else bot.start()
-            with dashboard(bots["killed"]) as (address, _), sync_playwright() as play:
+            with dashboard(bots["killed"]) as (address, _):
+                browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 wait_until(lambda: all("Trading Cycle" in bot.log for bot in bots.values()), 40)
-                _watch_them_end(play, address, bots)
+                _watch_them_end(browser, address, bots)
+                _see_the_siege_told_once(bots["killed"], Person(address))
+                browser.close()
         finally:
             for bot in bots.values():
                 if bot.alive:
@@ -97,18 +102,18 @@ def test_a_bot_killed_stopped_or_hung_is_down_on_the_page_within_45_seconds(tmp_
                     bot.kill()
 
 
-def _watch_them_end(play, address: str, bots: dict[str, Bot]) -> None:
-    browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+def _watch_them_end(browser, address: str, bots: dict[str, Bot]) -> None:
     pages = {}
-    for name in ENDS:
+    for name, bot in bots.items():
         pages[name] = browser.new_page()
-        pages[name].goto(f"{address}/?bot={name}")
+        pages[name].goto(f"{address}/?bot={bot.settings['BOT_ID']}")
     for name, page in pages.items():
         assert not page.locator("#alarm").is_visible(), (name, page.locator("#alarm").inner_text())
     began_s = time.monotonic()
     bots["killed"].kill()
     os.kill(bots["stopped"].process.pid, signal.SIGSTOP)
     (bots["hung"].folder / "hang").touch()
+    _besiege(address)
     seen_s: dict[str, float] = {}
     while len(seen_s) < len(pages) and time.monotonic() - began_s < 60:
         for name, page in pages.items():
@@ -118,15 +123,32 @@ def _watch_them_end(play, address: str, bots: dict[str, Bot]) -> None:
     print("seconds until DOWN:", {name: round(each, 1) for name, each in seen_s.items()})
     assert set(seen_s) == set(ENDS) and max(seen_s.values()) <= 45.0, seen_s
     for page in pages.values():
-        page.reload()
-        page.wait_for_timeout(500)
-        assert "DOWN" in page.locator("#alarm").inner_text()
-        assert "No open positions" not in page.locator("body").inner_text()
+        page.reload(wait_until="commit")
+        for _ in ("as the server drew it", "as the scripts draw it"):
+            page.wait_for_selector("footer", state="attached")
+            assert "DOWN" in page.locator("#alarm").inner_text()
+            assert "No open positions" not in page.locator("body").inner_text()
+            until(page, "document.querySelector('#countdown').textContent !== ''")
     os.kill(bots["stopped"].process.pid, signal.SIGCONT)
-    pages["stopped"].wait_for_timeout(3_000)
-    pages["stopped"].click("#refresh")
-    pages["stopped"].wait_for_selector("#alarm", state="hidden", timeout=15_000)
-    browser.close()
+    back = pages["stopped"]
+    wait_until(lambda: back.click("#refresh") or not back.locator("#alarm").is_visible(), 20.0, 0.5)
+
+
+def _besiege(address: str) -> None:
+    """Try 300 PINs at once: at most ten are looked at, the right one among them is not."""
+    with ThreadPoolExecutor(10) as hands:
+        tries = (f"wrong-{number}" for number in range(300))
+        answers = list(hands.map(lambda pin: Person(address).ask("/api/login", pin=pin), tries))
+    codes = [status for status, _, _ in answers]
+    assert codes.count(401) <= 10 and codes.count(401) + codes.count(429) == 300
+    assert all(int(headers["Retry-After"]) >= 1 for status, _, headers in answers if status == 429)
+    assert Person(address).ask("/api/login", pin=PIN)[0] == 429
+
+
+def _see_the_siege_told_once(bot: Bot, person: "Person") -> None:
+    wait_until(lambda: person.ask("/api/login", pin=PIN)[0] == 200, 40.0, 0.5)
+    said = (bot.folder / "web.log").read_text()
+    assert said.count("alert raised: log in attack") == 1, said[-3000:]
 
 
 class Person:
