@@ -6,11 +6,11 @@ again; all else is ``OutcomeUnknown`` and is looked up by its client id.
 
 import re
 
-from binance.exceptions import BinanceAPIException, BinanceRequestException
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ConnectTimeout, InvalidURL, RequestException, SSLError
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 
+from src.binance_library import BinanceAPIException, BinanceRequestException
 from src.binance_words import MALFORMED
 from src.core.errors import (
     CredentialsRefused,

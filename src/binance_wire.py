@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from binance.client import Client
 from tenacity import (
     Retrying,
     retry_if_exception,
@@ -30,6 +29,7 @@ from src.binance_errors import (
     retry_after_s,
     translated,
 )
+from src.binance_library import Client
 from src.core.clock import ExchangeClock, monotonic_s
 from src.core.errors import ExchangeUnavailable, RateLimited
 from src.rate_budget import RateBudget, Urgency

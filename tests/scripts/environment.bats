@@ -87,11 +87,11 @@ SCRIPT
     run install_packages
     [ "$status" -eq 69 ]
     echo 0 >"$BATS_TEST_TMPDIR/outcome"
-    install_packages
-    install_packages
+    is_installed || install_packages
+    is_installed || install_packages
     [ "$(wc -l <"$BATS_TEST_TMPDIR/installs")" -eq 2 ]
     echo "# changed" >>"$project/requirements.txt"
-    install_packages
+    is_installed || install_packages
     [ "$(wc -l <"$BATS_TEST_TMPDIR/installs")" -eq 3 ]
 }
 
