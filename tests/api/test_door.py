@@ -148,6 +148,16 @@ def test_of_300_wrong_keys_at_most_ten_are_tried(
     assert api.get("/signals", **bearer(token)).status_code == 200
 
 
+def test_guesses_at_one_key_from_many_addresses_are_counted_together(api: Made) -> None:
+    def guess(number: int) -> int:
+        own = {"REMOTE_ADDR": f"127.0.1.{number}"}
+        headers = bearer(f"key_00000000_{number:043d}")
+        return int(api.client.get(f"{ROOT}/signals", headers=headers, environ_base=own).status_code)
+
+    codes = [guess(number) for number in range(50)]
+    assert codes == [401] * TRIES_A_MINUTE + [429] * (50 - TRIES_A_MINUTE)
+
+
 def test_calls_of_one_key_are_counted_and_the_reader_of_this_machine_is_not(maker: Maker) -> None:
     api = maker(calls_a_minute=3)
     token = api.keys.create("one", ("read",))

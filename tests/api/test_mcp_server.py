@@ -18,6 +18,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 
+from src.api.door import HEADERS
 from src.api.keys import KeyStore
 from src.api.operations import OPERATIONS, ROOT
 from src.mcp_server import run
@@ -224,6 +225,8 @@ def test_what_is_no_http_gets_a_problem_and_no_name(server: Server, line: bytes)
     assert re.match(rb"HTTP/1\.[01] 4\d\d ", head)
     assert b"waitress" not in answer.lower()
     assert b"\r\nserver:" not in head.lower()
+    for name, value in HEADERS.items():
+        assert f"\r\n{name}: {value}".lower().encode() in head.lower()
     assert json.loads(body)["status"] == int(head.split()[1])
 
 

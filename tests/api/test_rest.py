@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from src.api.door import HEADERS
 from src.api.operations import OPERATIONS, ROOT, Operation
 from src.core.errors import StoreUnavailable
 from tests.api.made import NOON, SIGNALS, SYMBOLS, TRADES, Made, links, state_of
@@ -338,6 +339,7 @@ def test_a_fault_shows_nothing_and_is_found_in_the_log(
     with caplog.at_level(logging.INFO):
         answer = api.get("/signals")
     problem = refused(answer, 500)
+    assert set(HEADERS.items()) <= set(answer.headers.items())
     assert not re.search(r"SELECT|/srv|Traceback|RuntimeError", answer.get_data(as_text=True))
     assert any(problem["request_id"] in record.getMessage() and record.exc_info for record in caplog.records)
 
@@ -396,6 +398,8 @@ def test_asking_changes_nothing(api: Made) -> None:
     for operation in GETS:
         for query in ("", "?limit=3", "?hours=5", "?bot_id=main"):
             api.get(operation.path + query)
+    for path in (f"{ROOT}/openapi.json", f"{ROOT}/docs", "/metrics", "/mcp"):
+        api.client.get(path)
     assert state_of(api) == before
 
 

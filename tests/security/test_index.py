@@ -12,18 +12,25 @@ HELD = {
     "1 a default start listens on loopback alone": (
         "tests/test_settings.py::test_a_door_for_others_needs_strong_secrets",
         "tests/api/test_door.py::test_loopback_answers_to_its_own_names",
+        "tests/api/test_mcp_server.py::test_it_listens_on_loopback_alone",
     ),
     "2 an open bind without a strong key is refused": (
         "tests/test_settings.py::test_a_door_for_others_needs_strong_secrets",
         "tests/api/test_door.py::test_an_open_bind_without_a_key_does_not_start",
+        "tests/api/test_mcp_server.py::test_a_taken_port_and_an_open_door_are_refused_with_a_reason",
+        "tests/api/test_mcp_server.py::test_an_address_that_others_reach_opens_to_keys_alone",
     ),
     "3 no default credential works, the first start makes one": (
         "tests/test_settings.py::test_example_keys_do_not_reach_the_testnet",
         "tests/scripts/environment.bats::a first start writes .env with secrets of its own, for the owner alone",
         "tests/scripts/environment.bats::example values are replaced, own ones are not, missing lines are added",
+        "tests/api/test_door.py::test_a_strange_header_is_401_and_not_500",
     ),
     "4 300 wrong log-ins: at most 10 are tried": (),
-    "5 300 wrong keys: at most 10 are tried": ("tests/api/test_door.py::test_of_300_wrong_keys_at_most_ten_are_tried",),
+    "5 300 wrong keys: at most 10 are tried": (
+        "tests/api/test_door.py::test_of_300_wrong_keys_at_most_ten_are_tried",
+        "tests/api/test_door.py::test_guesses_at_one_key_from_many_addresses_are_counted_together",
+    ),
     "6 comparison in constant time": (
         "tests/api/test_keys.py::test_secrets_are_compared_in_constant_time",
         "tests/api/test_door.py::test_a_strange_header_is_401_and_not_500",
@@ -34,10 +41,17 @@ HELD = {
     "10 the API ignores cookies": ("tests/api/test_door.py::test_cookies_open_nothing_and_are_never_set",),
     "11 writes want the own site and JSON": (
         "tests/api/test_door.py::test_writes_want_json_the_own_site_and_a_key_of_their_scope",
+        "tests/api/test_mcp_server.py::test_the_protocol_has_the_same_door",
     ),
     "12 no GET changes anything": ("tests/api/test_rest.py::test_asking_changes_nothing",),
-    "13 a foreign Host is refused": ("tests/api/test_door.py::test_a_foreign_host_is_refused_everywhere",),
-    "14 headers on every answer": ("tests/api/test_door.py::test_every_answer_carries_what_browsers_must_know",),
+    "13 a foreign Host is refused": (
+        "tests/api/test_door.py::test_a_foreign_host_is_refused_everywhere",
+        "tests/api/test_mcp_server.py::test_the_protocol_has_the_same_door",
+    ),
+    "14 headers on every answer": (
+        "tests/api/test_door.py::test_every_answer_carries_what_browsers_must_know",
+        "tests/api/test_mcp_server.py::test_what_is_no_http_gets_a_problem_and_no_name",
+    ),
     "15 the page needs nobody else": (),
     "16 only listed origins may read": (
         "tests/api/test_door.py::test_listed_origins_alone_may_read_without_credentials",
@@ -53,9 +67,11 @@ HELD = {
         "tests/test_settings.py::test_secrets_show_in_no_text_of_the_settings_and_in_no_problem",
         "tests/security/test_own_ground.py::"
         "test_a_running_bot_shows_its_secrets_nowhere_and_talks_to_the_exchange_alone",
+        "tests/api/test_mcp_server.py::test_no_secret_has_been_said_by_anything",
     ),
     "19 no line of the log can be forged": (
         "tests/test_logs.py::test_no_text_can_forge_a_second_line_or_colour_the_terminal",
+        "tests/api/test_control.py::test_text_of_a_caller_cannot_forge_a_log_line",
     ),
     "20 files are the owner's alone": (
         "tests/security/test_own_ground.py::"
@@ -92,12 +108,22 @@ HELD = {
     "25 bodies and nesting are bounded": (
         "tests/api/test_door.py::test_json_that_is_none_or_nested_too_deep_is_400",
         "tests/api/test_rest.py::test_every_refusal_has_one_shape",
+        "tests/api/test_mcp_server.py::test_ten_slow_clients_keep_nobody_waiting",
+        "tests/api/test_mcp_server.py::test_the_protocol_has_the_same_door",
     ),
-    "26 faults show nothing": ("tests/api/test_rest.py::test_a_fault_shows_nothing_and_is_found_in_the_log",),
-    "27 no debugger": ("tests/test_settings.py::test_live_refuses_what_would_cost_money",),
+    "26 faults show nothing": (
+        "tests/api/test_rest.py::test_a_fault_shows_nothing_and_is_found_in_the_log",
+        "tests/api/test_rest.py::test_an_absent_database_is_told_without_its_path",
+        "tests/api/test_mcp_server.py::test_what_is_no_http_gets_a_problem_and_no_name",
+    ),
+    "27 no debugger": (
+        "tests/test_settings.py::test_live_refuses_what_would_cost_money",
+        "tests/api/test_door.py::test_debugging_is_never_on",
+    ),
     "28 control is audited": (
         "tests/tools/test_circuit_breaker_tools.py::test_an_agent_trips_and_everybody_sees_who_and_why",
         "tests/api/test_control.py::test_tripping_stops_entries_and_is_written_down",
+        "tests/api/test_door.py::test_writes_want_json_the_own_site_and_a_key_of_their_scope",
     ),
     "29 control is safe to repeat": (
         "tests/tools/test_circuit_breaker_tools.py::test_twenty_agents_at_once_make_one_event",
