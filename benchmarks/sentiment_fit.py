@@ -177,44 +177,71 @@ def _learnable(texts: Sequence[str], recipe: Recipe) -> list[Term]:
     return sorted((word,) for word, count in counts.items() if count >= recipe.least_count and word not in names)
 
 
-def _features(texts: Sequence[str], lexicon: Lexicon) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Entries:
+    """A matrix of which nearly all is zero: the places and values of what is not, and its shape."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    shape: tuple[int, int]
+
+    def times(self, right: np.ndarray) -> np.ndarray:
+        """Return the product with a matrix of few columns."""
+        return _gathered(self.rows, self.values[:, None] * right[self.columns], self.shape[0])
+
+    def turned_times(self, right: np.ndarray) -> np.ndarray:
+        """Return the transposed matrix's product with a matrix of few columns."""
+        return _gathered(self.columns, self.values[:, None] * right[self.rows], self.shape[1])
+
+
+def _gathered(places: np.ndarray, parts: np.ndarray, count: int) -> np.ndarray:
+    return np.stack([np.bincount(places, part, count) for part in parts.T], axis=1)
+
+
+def _features(texts: Sequence[str], lexicon: Lexicon) -> tuple[Entries, Entries]:
     place = {term: at for at, term in enumerate(lexicon.terms)}
-    plain = np.zeros((len(texts), len(place)), dtype=np.float32)
-    mirrored = np.zeros_like(plain)
+    found: dict[bool, list[tuple[int, int, float]]] = {False: [], True: []}
     for row, text in enumerate(texts):
         for match in matches(text, lexicon):
-            (mirrored if match.negated else plain)[row, place[match.term]] += match.factor
-    return plain, mirrored
+            found[match.negated].append((row, place[match.term], match.factor))
+    shape = len(texts), len(place)
+    plain, mirrored = (np.array(found[negated], dtype=float).reshape(-1, 3) for negated in (False, True))
+    return _entries_of(plain, shape), _entries_of(mirrored, shape)
+
+
+def _entries_of(triples: np.ndarray, shape: tuple[int, int]) -> Entries:
+    return Entries(triples[:, 0].astype(int), triples[:, 1].astype(int), triples[:, 2], shape)
 
 
 def _descend(plain, mirrored, targets, weight, start, strength):
     """Minimise the weighted cross-entropy plus the squared distance to the prior, by accelerated gradient steps."""
     swap = np.array([1, 0, 2])
-    share = np.array([_NEGATED_SHARE, _NEGATED_SHARE, 1.0], dtype=np.float32)
-    start, weight, targets = (part.astype(np.float32) for part in (start, weight, targets))
-    weights, bias = start.copy(), np.zeros(3, dtype=np.float32)
+    share = np.array([_NEGATED_SHARE, _NEGATED_SHARE, 1.0])
+    weights, bias = start.copy(), np.zeros(3)
     ahead_w, ahead_b = weights.copy(), bias.copy()
-    largest = _spectral(plain + mirrored) * weight.max() * 0.5 + strength + 0.5 * weight.sum()
-    rate = np.float32(1.0 / largest)
+    rate = 1.0 / (_spectral(plain, mirrored) * weight.max() * 0.5 + strength + 0.5 * weight.sum())
     for step in range(_STEPS):
-        sums = plain @ ahead_w + (mirrored @ ahead_w)[:, swap] * share + ahead_b
+        sums = plain.times(ahead_w) + mirrored.times(ahead_w)[:, swap] * share + ahead_b
         shares = np.exp(sums - sums.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         error = (shares - targets) * weight[:, None]
-        slope_w = plain.T @ error + mirrored.T @ (error * share)[:, swap] + strength * (ahead_w - start)
-        new_w, new_b = ahead_w - rate * slope_w, ahead_b - rate * error.sum(axis=0)
-        push = np.float32(step / (step + 3))
+        slope_w = plain.turned_times(error) + mirrored.turned_times((error * share)[:, swap])
+        new_w = ahead_w - rate * (slope_w + strength * (ahead_w - start))
+        new_b = ahead_b - rate * error.sum(axis=0)
+        push = step / (step + 3)
         ahead_w, ahead_b = new_w + push * (new_w - weights), new_b + push * (new_b - bias)
         weights, bias = new_w, new_b
     return bias, weights
 
 
-def _spectral(matrix: np.ndarray) -> float:
-    vector = np.ones(matrix.shape[1])
+def _spectral(plain: Entries, mirrored: Entries) -> float:
+    vector = np.ones((plain.shape[1], 1))
     for _ in range(20):
-        vector = matrix.T @ (matrix @ vector)
+        along = plain.times(vector) + mirrored.times(vector)
+        vector = plain.turned_times(along) + mirrored.turned_times(along)
         vector /= np.linalg.norm(vector)
-    return float(np.linalg.norm(matrix @ vector) ** 2)
+    return float(np.linalg.norm(plain.times(vector) + mirrored.times(vector)) ** 2)
 
 
 def _temperature(sums: np.ndarray, labels: np.ndarray) -> float:

@@ -1,7 +1,6 @@
 """What people read is true, complete page by page, and found by an index."""
 
 import random
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -258,25 +257,6 @@ def test_every_filter_reads_along_an_index(filled: TradingDatabase, name: str, w
             )
             merged = len(queries(wanted)) > 1  # a few hundred rows of the parts may be sorted once
             assert merged or not any("TEMP B-TREE" in step for step in plan), plan
-
-
-@pytest.mark.long
-def test_pages_of_200_000_signals_take_a_few_milliseconds(database: TradingDatabase) -> None:
-    fill(database, signals, (signal_row(number) for number in range(200_000)))
-    fill(database, trades, (trade_row(number) for number in range(20_000)))
-    reports = Reports(database)
-    slowest = {}
-    for name, wanted in FILTERS:
-        if name in {"signals", "trades"}:
-            read = getattr(reports, name)
-            times = []
-            for _ in range(15):
-                began = time.perf_counter()
-                read(wanted, limit=100)
-                times.append((time.perf_counter() - began) * 1000)
-            slowest[str(wanted)] = sorted(times)[7]
-    print(*(f"{taken:7.2f} ms  {wanted}" for wanted, taken in slowest.items()), sep="\n")
-    assert max(slowest.values()) < 50, slowest  # alone on this machine: 2 to 5
 
 
 def test_stats_since_an_instant_equal_a_count_row_by_row(
