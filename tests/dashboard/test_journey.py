@@ -1,0 +1,212 @@
+"""A person's way through the page of a running suite: start, pause, see why, resume, close, trip, reset, stop."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from src.records import Owner
+from src.schema import control_requests
+from tests.dashboard.scene import PIN, SYMBOL, served
+from tests.dashboard.test_page import CHROMIUM, FLAGS, until
+from tests.paper_exchange.running import wait_until
+from tests.project_copy import ProjectCopy, project_copy
+from tests.suite.running import BUSY, free_port
+
+pytestmark = pytest.mark.long
+
+EAGER = """name = "eager"
+description = "Enters on a single vote and keeps what it has: for tests."
+min_signal_strength = 1
+min_confidence = 0.0
+exit_confidence = 1.0
+allow_short = true
+cut_losses_on_hold = false
+min_holding_ms = 86400000
+stop_scale = 3.0
+target_scale = 3.0
+"""
+CALM = """name = "calm"
+description = "Enters when all six votes agree: for tests."
+min_signal_strength = 6
+min_confidence = 1.0
+exit_confidence = 1.0
+allow_short = false
+cut_losses_on_hold = false
+min_holding_ms = 86400000
+"""
+
+
+@dataclass
+class Journey:
+    """A browser on the page of one project copy."""
+
+    page: Page
+    project: ProjectCopy
+
+    def rows(self, query: str) -> list[tuple]:
+        """Return rows of the project's database."""
+        address = f"file:{self.project.folder / 'trading_bot.db'}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
+            return connection.execute(query).fetchall()
+
+    def log_in(self) -> None:
+        """Show the PIN."""
+        self.page.click("text=Enter the PIN to control the bot")
+        self.page.fill("#pin", PIN)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_selector("#controls button:has-text('Log out')")
+
+    def wish(self, label: str, says: str, within_s: float = 75.0) -> str:
+        """Press a button, read what will happen, do it, and return what came of it."""
+        self.page.get_by_role("button", name=label, exact=True).click()
+        until(self.page, "document.querySelector('#ask').open")
+        assert says in self.page.locator("#ask-says").inner_text()
+        self.page.click("#ask-do")
+        final = "/^(DONE|FAILED|REFUSED|EXPIRED)/.test(document.querySelector('#ask-answer').textContent)"
+        until(self.page, final, within_s)
+        answer = self.page.locator("#ask-answer").inner_text()
+        self.page.click("#ask-close")
+        return answer
+
+    def refresh_until(self, expression: str, within_s: float = 40.0) -> None:
+        """Look again, as a person would, until something is seen."""
+
+        def seen() -> bool:
+            self.page.click("#refresh")
+            self.page.wait_for_timeout(400)
+            return bool(self.page.evaluate(expression))
+
+        wait_until(seen, within_s, 0.3)
+
+
+@pytest.fixture
+def journey(tmp_path) -> Iterator[Journey]:
+    if not CHROMIUM:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    web, exchange = free_port(), free_port()
+    settings = BUSY | {
+        "TRADING_MODE": "paper", "PAPER_MARKET": "synthetic:7", "PAPER_SPEED": "30", "PAPER_PORT": str(exchange),
+        "DASHBOARD_PORT": str(web), "BOT_CONTROL_PIN": PIN, "RULES": "calm", "BOT_ID": "journey",
+    }  # fmt: skip
+    named_by_rules = ("MIN_SIGNAL_THRESHOLD", "MIN_CONFIDENCE")
+    kept = {name: value for name, value in settings.items() if name not in named_by_rules}
+    with project_copy(tmp_path / "a folder", **kept) as project:
+        for text in (EAGER, CALM):
+            name = text.split('"')[1]
+            (project.folder / "config" / "rules" / f"{name}.toml").write_text(text)
+        started = project.run("start_web_dashboard.sh", "start")
+        assert started.returncode == 0, started.stdout + started.stderr
+        with sync_playwright() as play:
+            browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            page = browser.new_page()
+            page.goto(f"http://127.0.0.1:{web}/")
+            yield Journey(page, project)
+            browser.close()
+
+
+def recorded(project: ProjectCopy, service: str) -> Path:
+    return project.folder / "logs" / f"{service}.pid"
+
+
+@pytest.mark.timeout(300)
+def test_a_person_starts_pauses_sees_why_resumes_closes_trips_resets_and_stops(journey):
+    page, project = journey.page, journey.project
+    journey.log_in()
+    assert "DONE" in journey.wish("Start paper exchange", "scripts/start_paper_exchange.sh")
+    assert recorded(project, "paper_exchange").exists()
+    assert "already running" in journey.wish("Start paper exchange", "waits until it is well")
+    assert "DONE" in journey.wish("Start trading bot", "scripts/start_rl_bot.sh")
+    assert "DONE" in journey.wish("Pause entries", "no new position until entries are resumed")
+    journey.refresh_until(
+        "[...document.querySelectorAll('#controls button')].some(e => e.textContent.includes('eager'))"
+    )
+    assert "DONE" in journey.wish("Switch to rules eager", "Enters on a single vote")
+    refuses_and_says_why(journey)
+    assert "DONE" in journey.wish("Resume entries", "may open positions again")
+    closes_by_hand(journey)
+    assert journey.wish("Trip the breaker", "blocks every new entry").startswith("DONE: The circuit breaker is TRIPPED")
+    journey.refresh_until("document.querySelector('#card-breaker').innerText.includes('TRIPPED')")
+    assert journey.wish("Reset the breaker", "accepted and counted anew") == "DONE: The circuit breaker is ARMED."
+    assert "DONE" in journey.wish("Stop trading bot", "open positions stay open")
+    assert not recorded(project, "rl_bot").exists()
+    journey.refresh_until("document.querySelector('#alarm').innerText.includes('was stopped')")
+    assert "DONE" in journey.wish("Stop paper exchange", "The bot cannot trade and will say so")
+    assert not recorded(project, "paper_exchange").exists()
+    is_all_written_down(journey)
+    assert page.evaluate("document.cookie") == ""
+
+
+def refuses_and_says_why(journey: Journey) -> None:
+    """The bot wants to enter and may not: the journal says who paused it."""
+    refused = "SELECT gates FROM signals WHERE acted = 0 AND gates LIKE '%entries are paused by person in session%'"
+    wait_until(lambda: journey.rows(refused), 60, 0.3)
+    gate = next(each for each in json.loads(journey.rows(refused)[0][0]) if each["name"] == "halt")
+    assert not gate["passed"]
+    journey.page.click("[data-filter=not_acted]")
+    shown = "document.querySelector('#card-journal').innerText.includes('halt')"
+    journey.refresh_until(shown)
+    row = journey.page.locator("#card-journal tbody tr", has_text="halt").first
+    row.locator("summary").first.click()
+    until(journey.page, "document.querySelector('#card-journal').innerText.includes('paused by person in session')")
+    assert journey.rows("SELECT id FROM trades") == []
+
+
+def closes_by_hand(journey: Journey) -> None:
+    """A position that the bot opened is closed by the page's button, by one order."""
+    wait_until(lambda: journey.rows("SELECT id FROM trades WHERE status = 'open'"), 90, 0.3)
+    journey.refresh_until(
+        f"[...document.querySelectorAll('#controls button')].some(e => e.textContent === 'Close {SYMBOL}' && !e.disabled)"
+    )
+    assert "DONE" in journey.wish(f"Close {SYMBOL}", "Sends a market")
+    closed = "SELECT exit_client_id FROM trades WHERE exit_reason = 'by_hand'"
+    ((order,),) = wait_until(lambda: journey.rows(closed), 10)
+    assert journey.rows(f"SELECT COUNT(*) FROM orders WHERE client_id = '{order}' AND purpose = 'exit'") == [(1,)]
+
+
+def is_all_written_down(journey: Journey) -> None:
+    """Each wish stands in the audit: who, from where, before and after, and on the page."""
+    found = journey.rows(
+        "SELECT action, status, actor, origin, timestamp, finished_at FROM control_requests ORDER BY id"
+    )
+    assert [row[0] for row in found] == [
+        "start:paper_exchange", "start:paper_exchange", "start:rl_bot", "pause", "rules", "resume", "close", "trip",
+        "reset", "stop:rl_bot", "stop:paper_exchange",
+    ]  # fmt: skip
+    assert {row[1] for row in found} == {"done"}
+    assert all(row[2].startswith("person in session ") and row[3] == "127.0.0.1" for row in found)
+    assert all(row[5] >= row[4] for row in found)
+    audit = journey.page.locator("#card-control").inner_text()
+    assert "stop:paper_exchange" in audit and "DONE" in audit
+
+
+def test_live_trading_wants_the_symbol_typed_before_the_bot_hears_of_it(tmp_path):
+    if not CHROMIUM:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with served(tmp_path) as made, sync_playwright() as play:
+        made.owner = made.desk.database.owner = Owner("main", "live", "live")
+        made.full()
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.goto(made.address)
+        way = Journey(page, ProjectCopy(tmp_path))
+        way.log_in()
+        page.get_by_role("button", name=f"Close {SYMBOL}", exact=True).click()
+        until(page, "document.querySelector('#ask').open")
+        assert f"type {SYMBOL}" in page.locator("#ask-typed").inner_text()
+        for typed in ("", "ETHUSDT"):
+            page.fill("#typed", typed)
+            page.click("#ask-do")
+            until(page, f"document.querySelector('#ask-answer').textContent.includes('type {SYMBOL} to confirm')")
+            until(page, "!document.querySelector('#ask-do').disabled")
+            assert made.desk.reports.rows(control_requests.select()) == []
+        page.fill("#typed", SYMBOL.lower())
+        page.click("#ask-do")
+        until(page, "document.querySelector('#ask-answer').textContent.includes('Waiting')")
+        assert [row["target"] for row in made.desk.reports.rows(control_requests.select())] == [SYMBOL]
+        browser.close()
