@@ -1,16 +1,18 @@
 """Floor 3, shell: one GET from a stranger on the web, bounded in time and size. Knows requests.
 
 A source is never trusted with our time: reading stops at a deadline however slowly the bytes drip, and a body that
-is too long is refused.
+is too long is refused. Nor with our place: where it leads on, it may not lead back into this machine or its network.
 """
 
 import json
 import logging
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 USER_AGENT: Final = "ai-crypto-trader/1.0 (market context and news reader)"
 _CHUNK_BYTES: Final = 16_384
 _LONGEST_WAIT_S: Final = 43_200.0
+_MOST_HOPS: Final = 3
 
 
 class SourceRefused(SourceUnavailable):
@@ -88,27 +91,40 @@ class WebFetcher:
             headers: added to our own; keys belong here.
 
         Raises:
-            SourceRefused: any status but 200 and 304, too long, too slow, or no answer at all.
+            SourceRefused: any status but 200 and 304, too long, too slow, led astray, or no answer at all.
         """
         host = urlsplit(url).netloc
         until_s = monotonic_s() + self._deadline_s
         try:
-            with requests.get(
-                url,
-                params=parameters,
-                headers={"User-Agent": USER_AGENT, **(headers or {})},
-                timeout=(self._connect_s, self._deadline_s),
-                stream=True,
-                allow_redirects=self._follow_redirects,
-            ) as reply:
-                body = self._read(reply, until_s, host)
-                return _checked(reply, body, host)
+            for _ in range(_MOST_HOPS):
+                answer = self._hop(url, parameters, headers, until_s)
+                if isinstance(answer, WebAnswer):
+                    return answer
+                url, parameters, headers = answer, None, None
         except requests.Timeout as error:
             raise SourceRefused(f"{host} did not answer within {self._deadline_s:g} s") from error
         except ReadTimeoutError as error:
             raise SourceRefused(f"{host} did not finish within {self._deadline_s:g} s") from error
         except (requests.RequestException, HTTPError, OSError) as error:
             raise SourceRefused(f"{host} cannot be reached ({type(error).__name__})") from error
+        raise SourceRefused(f"{host} leads on and on")
+
+    def _hop(
+        self, url: str, parameters: Mapping[str, str] | None, headers: Mapping[str, str] | None, until_s: float
+    ) -> WebAnswer | str:
+        """Return the answer of one address, or the address to which it leads."""
+        host = urlsplit(url).netloc
+        with requests.get(
+            url,
+            params=parameters,
+            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            timeout=(self._connect_s, self._deadline_s),
+            stream=True,
+            allow_redirects=False,
+        ) as reply:
+            if reply.is_redirect and self._follow_redirects:
+                return _led_to(url, reply.headers["Location"])
+            return _checked(reply, self._read(reply, until_s, host), host)
 
     def _read(self, reply: requests.Response, until_s: float, host: str) -> bytes:
         body = bytearray()
@@ -120,6 +136,25 @@ class WebFetcher:
             if monotonic_s() > until_s:
                 raise SourceRefused(f"{host} did not finish within {self._deadline_s:g} s", reply.status_code)
         return bytes(body)
+
+
+def _led_to(url: str, location: str) -> str:
+    """Return the address to which ``url`` leads; ``SourceRefused`` where no honest source would send us."""
+    here, there = urlsplit(url), urlsplit(urljoin(url, location))
+    if there.scheme not in ("https", here.scheme):
+        raise SourceRefused(f"{here.netloc} leads to {there.scheme or 'nowhere'}: refused")
+    if there.netloc != here.netloc and not _is_public(there.hostname or ""):
+        raise SourceRefused(f"{here.netloc} leads to {there.netloc}, which is no public address: refused")
+    return there.geturl()
+
+
+def _is_public(host: str) -> bool:
+    """Return whether all addresses of a name belong to the internet; a name without address belongs to nobody."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return bool(found) and all(ip_address(str(entry[4][0]).partition("%")[0]).is_global for entry in found)
 
 
 def _checked(reply: requests.Response, body: bytes, host: str) -> WebAnswer:
