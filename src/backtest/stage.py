@@ -84,7 +84,7 @@ class Stage:
         self._setup = setup
         self._limits = setup.limits_in_force
         symbol, contract = setup.symbol, setup.listed
-        self.clock = ManualClock(first_ms)
+        self.clock = clock = ManualClock(first_ms)
         self.venue = Venue(
             PastMarket(symbol, candles, funding),
             first_ms - MINUTE_MS,
@@ -95,18 +95,18 @@ class Stage:
         )
         self.exchange = VenueExchange(self.venue, ACCOUNT, self.clock, {})
         self.exchange.prepare(symbol, self._limits.leverage, setup.margin_type)
-        self.feed = PastFeed(self.exchange, candles)
+        self.feed = feed = PastFeed(self.exchange, candles)
         self.journal = PastJournal(born(first_ms))
         desk = OrderDesk(self.exchange, self.journal, self.clock, ACCOUNT, contract.rules)
         self.keeper = PositionKeeper(
             desk, self.exchange, self.journal, self.clock, self._limits, contract.rules,
-            lambda: self.feed.mark_price(symbol), _NEVER_MS,
+            lambda: feed.mark_price(symbol), _NEVER_MS,
         )  # fmt: skip
         desk_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskDesk
         self.risk = desk_kind(self.journal, self.clock, self._limits, setup.breaker, MINUTE_MS)
         self.trader = Trader(
             ACCOUNT, contract.rules, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
-            self._limits, self.risk, lambda: contexts.at(self.clock.now_ms()), threading.Event().is_set,
+            self._limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
             MINUTE_MS, indicators, slow, trends=trends,
         )  # fmt: skip
         self._account = self.exchange.account()
@@ -123,8 +123,8 @@ class Stage:
         self.trader.run_trading_cycle()
         self.venue.drain()
         self._account, self._held = self.exchange.account(), None
-        held = self.keeper.trade
-        return held is not before or self.trader.wants_tending(None) or bool(self.keeper.halt_reason)
+        ended = before is not None and self.keeper.trade is not before  # the breaker counts it at its next look
+        return ended or self.trader.wants_tending(None) or bool(self.keeper.halt_reason)
 
     @property
     def worth(self) -> float:

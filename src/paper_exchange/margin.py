@@ -110,8 +110,9 @@ def available(desk: Desk, ledger: Ledger) -> Decimal:
 
 def free_margin(desk: Desk, ledger: Ledger) -> Decimal:
     """Return cross wallet and profit less all margins bound in cross and by orders; below 0 in need."""
-    bound = sum((open_order_margin(desk, ledger, symbol) for symbol in symbols_in_use(ledger)), ZERO)
-    free = ledger.cross_wallet - bound
+    free = ledger.cross_wallet
+    if ledger.open_orders:
+        free -= sum((open_order_margin(desk, ledger, symbol) for symbol in symbols_in_use(ledger)), ZERO)
     for held in cross_positions(ledger):
         free += unrealized(desk, held) - initial_margin(desk, ledger, held)
     return free
