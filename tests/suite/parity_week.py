@@ -1,0 +1,82 @@
+"""A whole market week by the live bot and by the backtest, compared bit for bit.
+
+    python -m tests.suite.parity_week [--days 7] [--restart] [--settings busy|delivered|patient] [--record FILE --from DAY]
+
+The bot is the real process on a paper exchange, over HTTP and sockets; the market stands and is moved on minute by
+minute. With ``--restart`` the bot is stopped and started again in mid-week: from then on its indicators begin with a
+thousand candles, not with all, so that figures differ in their last digits; each decision that differs is listed with
+the figure that lies nearest to its threshold. Ends 0 when nothing differs (with ``--restart``: when no decision
+differs but where a figure lies within 1e-6 of a threshold), else 1.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from src.core.clock import instant_of, utc_text
+from src.market_data.files import read_candles
+from tests.shared_data import shared_folder
+from tests.suite.parity import Comparison, Course, Live, begin, compared, live, past
+from tests.suite.running import BUSY
+
+RECORD, FROM = "BTCUSDT_spot_1m_2023.parquet", "2023-03-10"
+DAY = 1_440
+KINDS = {
+    "busy": {**BUSY, "EXPLORATION_RATE": "0.6", "RULES": "safety_first"},
+    "delivered": {"RULES": "safety_first"},
+}
+SHOWN = 40
+NEAR = 1e-6
+
+
+def main() -> int:
+    """Run one week both ways and print what differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--days", type=float, default=7.0)
+    parser.add_argument("--restart", action="store_true", help="stop and start the bot again in the middle")
+    parser.add_argument("--settings", choices=sorted(KINDS), default="busy")
+    parser.add_argument("--record", type=Path, default=shared_folder() / RECORD, help="one-minute candles")
+    parser.add_argument("--from", dest="first_day", default=FROM, help="the first day, YYYY-MM-DD")
+    wish = parser.parse_args()
+    minutes = round(wish.days * DAY)
+    first = int(np.searchsorted(read_candles(wish.record).open_ms, instant_of(wish.first_day)))
+    course = Course(wish.record, first, minutes, KINDS[wish.settings], minutes // 2 if wish.restart else 0)
+    with tempfile.TemporaryDirectory() as folder:
+        candles, settings = begin(course, Path(folder))
+        began, load = utc_text(int(candles.open_ms[first])), os.getloadavg()[0]
+        print(f"{wish.record.name} from {began}, {minutes} minutes, {wish.settings}, load {load:.1f}", flush=True)
+        seen = live(course, Path(folder), candles, settings)
+        found = compared(seen, past(course, Path(folder), candles, settings, seen))
+    _print(found, seen, minutes)
+    near = all(float(each.rpartition(" is ")[2].split()[0]) <= NEAR for each in found.decisions)
+    return 0 if found.equal or (wish.restart and near) else 1
+
+
+def _print(found: Comparison, seen: Live, minutes: int) -> None:
+    each_ms = 1_000.0 / minutes
+    print(
+        f"{seen.wall_s:.0f} s: {seen.wall_s * each_ms:.1f} ms a minute (CPU: bot {seen.bot_cpu_s * each_ms:.1f}, "
+        f"exchange {seen.exchange_cpu_s * each_ms:.1f}), {seen.by_seconds} minutes by seconds, load "
+        f"{os.getloadavg()[0]:.1f}"
+    )
+    print(f"turns {found.turns}, trades {found.trades}")
+    reasons = sorted({row["exit_reason"] for row in seen.trades})
+    print("exits: " + ", ".join(f"{sum(row['exit_reason'] == name for row in seen.trades)} {name}" for name in reasons))
+    for name, listed in (
+        ("turns of the bot alone", found.extra),
+        ("turns without a pair", found.missing),
+        ("turns that decide otherwise", found.decisions),
+        ("trades that differ", found.other_trades),
+    ):
+        print(f"{name}: {len(listed)}")
+        for line in listed[:SHOWN]:
+            print(f"  {line}")
+    print(f"turns with another figure: {found.figures}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""A market that stands and is moved on minute by minute: each step ends when the bot's turn is done and on disk.
+
+Between two turns nothing happens that the bot would see, but where a price comes near a stop, an early stop or a
+target: such a minute goes by second for second, as it would for a bot that hears every second's mark price.
+"""
+
+import json
+import sqlite3
+from decimal import Decimal
+from http.client import HTTPConnection
+from typing import Any, Self
+
+from src.core.clock import MINUTE_MS
+from src.core.portfolio import Direction
+from src.core.risk import RiskLimits, early_stop_price
+from src.market_data.columns import Candles
+from tests.paper_exchange.running import CONTROL_TOKEN, PaperExchange, wait_until
+from tests.suite.running import Bot
+
+SECOND_MS = 1_000
+NEAR_SHARE = 0.0005
+"""A minute whose prices come so near to a level, as a share of the price, is stepped through by seconds."""
+_POLL_S = 0.001
+_TURN_WITHIN_S = 60.0
+_SETTLED = """
+    SELECT (SELECT COUNT(*) FROM trades WHERE status = 'open') + (SELECT COUNT(*) FROM orders WHERE NOT finished)
+"""
+
+
+class Steps:
+    """Moves one standing market on under one bot; ``candles`` are those that the market replays.
+
+    Without them no minute is stepped through by seconds: right only for markets that stay far from every level.
+    """
+
+    def __init__(
+        self, exchange: PaperExchange, bot: Bot, candles: Candles | None = None, limits: RiskLimits | None = None
+    ) -> None:
+        self._wire = HTTPConnection(exchange.host, exchange.port, timeout=30)
+        self._bot = bot
+        self._candles = candles
+        self._limits = limits or RiskLimits()
+        self._database: sqlite3.Connection | None = None
+        self._cycle = 0
+        self.by_seconds = 0
+
+    def __enter__(self) -> Self:
+        """Let the market stand, wherever it is."""
+        self._control("POST", "clock", freeze=True)
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        """Close what was opened; the market keeps standing."""
+        self._wire.close()
+        if self._database is not None:
+            self._database.close()
+
+    def wait_for_start(self) -> None:
+        """Wait until the bot that was just started has taken its first turn and hears both kinds of news."""
+        wait_until(lambda: self._running() or not self._bot.alive, _TURN_WITHIN_S, 0.02)
+        self._cycle = self._cycle_done()
+        self._wait_for_sockets()
+
+    def forward(self, minutes: int) -> None:
+        """Let so many minutes go by, each until the bot has taken its turn."""
+        for _ in range(minutes):
+            now = int(self._control("GET", "clock")["now_ms"])
+            if self._is_rough(now):
+                self._pass_by_seconds(now)
+            self._turn_at((now // MINUTE_MS + 1) * MINUTE_MS)
+
+    def _turn_at(self, boundary_ms: int) -> None:
+        self._wait_for_sockets()
+        self._control("POST", "clock", advance_to=boundary_ms)
+        self._wait(lambda: self._cycle_done() > self._cycle)
+        self._cycle = self._cycle_done()
+
+    def _pass_by_seconds(self, now_ms: int) -> None:
+        self.by_seconds += 1
+        boundary_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS
+        for at in range(now_ms // SECOND_MS * SECOND_MS + SECOND_MS, boundary_ms, SECOND_MS):
+            self._control("POST", "clock", advance_to=at)
+            position, _levels = self._position()
+            if position is None or self._early_stop_reached(position):
+                self._wait(lambda: self._position()[0] is None and self._one(_SETTLED) == 0)
+
+    def _is_rough(self, now_ms: int) -> bool:
+        """Return whether a price of the coming minute comes near a level at which exchange or bot would act.
+
+        A mark price looks back half a minute, so the minute before counts too.
+        """
+        if self._candles is None:
+            return False
+        position, levels = self._position()
+        row = self._candles.place(now_ms // MINUTE_MS * MINUTE_MS)
+        if position is None or row is None:
+            return position is not None
+        rows = slice(max(row - 1, 0), row + 1)
+        low = float(self._candles.low[rows].min()) * (1.0 - NEAR_SHARE)
+        high = float(self._candles.high[rows].max()) * (1.0 + NEAR_SHARE)
+        return any(low <= float(level) <= high for level in [*levels, self._early_stop(position)])
+
+    def _position(self) -> tuple[dict[str, str] | None, list[Decimal]]:
+        """Return the exchange's word on the open position, None when flat, and its orders' trigger prices."""
+        account = next(iter(self._control("GET", "state")["accounts"].values()))
+        held = [row for row in account["positions"] if Decimal(row["positionAmt"]) != 0]
+        return (held[0] if held else None), [Decimal(row["triggerPrice"]) for row in account["algo_orders"]]
+
+    def _early_stop(self, position: dict[str, str]) -> Decimal:
+        direction = Direction.LONG if Decimal(position["positionAmt"]) > 0 else Direction.SHORT
+        return early_stop_price(Decimal(position["entryPrice"]), direction, self._limits)
+
+    def _early_stop_reached(self, position: dict[str, str]) -> bool:
+        mark = Decimal(self._ask("GET", f"/fapi/v1/premiumIndex?symbol={position['symbol']}")["markPrice"])
+        beyond = mark - self._early_stop(position)
+        return beyond <= 0 if Decimal(position["positionAmt"]) > 0 else beyond >= 0
+
+    def _wait_for_sockets(self) -> None:
+        """Wait until the bot hears market and account: the exchange ends each socket after a day."""
+        self._wait(lambda: {"market", "private"} <= {one["route"] for one in self._control("GET", "sockets")})
+
+    def _running(self) -> bool:
+        assert self._bot.process is not None
+        query = "SELECT COUNT(*) FROM bot_status WHERE process = 'trading_bot' AND phase = 'waiting' AND pid = "
+        rows = self._bot.rows(f"{query}{self._bot.process.pid}")
+        return bool(rows and rows[0][0])
+
+    def _cycle_done(self) -> int:
+        query = "SELECT COALESCE(MAX(cycle_no), 0) FROM bot_status WHERE process = 'trading_bot' AND phase = 'waiting'"
+        return self._one(query)
+
+    def _one(self, query: str) -> int:
+        if self._database is None:
+            self._database = sqlite3.connect(f"file:{self._bot.database}?mode=ro", uri=True, timeout=10)
+        return int(self._database.execute(query).fetchone()[0])
+
+    def _wait(self, seen: Any) -> None:
+        wait_until(lambda: seen() or not self._bot.alive, _TURN_WITHIN_S, _POLL_S)
+        assert self._bot.alive, self._bot.log[-3000:]
+
+    def _control(self, method: str, path: str, **wish: Any) -> Any:
+        return self._ask(method, f"/control/{path}", json.dumps(wish) if method == "POST" else None)
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> Any:
+        self._wire.request(method, path, body, {"X-Control-Token": CONTROL_TOKEN})
+        answer = self._wire.getresponse()
+        found = answer.read()
+        assert answer.status == 200, f"{method} {path}: {answer.status} {found[:300]!r}"
+        return json.loads(found)
