@@ -38,7 +38,7 @@ from src.retraining_data import BEST_SIGNALS, LEAST_SIGNALS, Samples, samples_of
 from src.retraining_files import ModelFiles, NothingThere
 from src.retraining_judge import Judge
 from src.retraining_learn import Episode, Pupil
-from src.rl_model import FEATURES, QLearningAgent, migrate_pickle
+from src.rl_model import QLearningAgent, features_of, migrate_pickle
 from src.rule_book import read_rules
 from src.service import AlreadyRunning, only_one
 from src.settings import PROJECT_ROOT, Settings
@@ -167,9 +167,7 @@ def train(asked: argparse.Namespace, settings: Settings, files: ModelFiles, data
     judge = judge_of(asked, settings, rules, samples, stop)
     t = thresholds(rules, judge_setup(settings, rules, samples).limits_in_force)
     with stopped_by_signals(stop) as number, shown_progress(screen, order.episodes) as show:
-        run = Retraining(
-            samples, judge, t, lambda: untaught(settings, rules), files, database, SystemClock(), stop, show
-        )
+        run = Retraining(samples, judge, t, lambda: untaught(rules), files, database, SystemClock(), stop, show)
         result = run.run(order, rules.name)
     told = as_json(result, samples, order, rules, files)
     if result.status == "interrupted":
@@ -188,7 +186,7 @@ def explain(asked: argparse.Namespace, settings: Settings) -> int:
         samples = samples_of_own_file(settings, rules, asked.days)
     refuse_too_few(samples)
     setup = judge_setup(settings, rules, samples)
-    pupil = Pupil(untaught(settings, rules), samples, thresholds(rules, setup.limits_in_force), 1.0, (asked.seed or 0,))
+    pupil = Pupil(untaught(rules), samples, thresholds(rules, setup.limits_in_force), 1.0, (asked.seed or 0,))
     pupil.learn_until(1, lambda: False, lambda _episode: None)  # makes the machine code ready
     began_s = monotonic_s()
     pupil.learn_until(4, lambda: False, lambda _episode: None)
@@ -202,7 +200,7 @@ def explain(asked: argparse.Namespace, settings: Settings) -> int:
         "trades": len(samples.outcomes.row),
         "data_start": utc_text(first_ms),
         "data_end": utc_text(last_ms),
-        "features": [feature.name for feature in FEATURES],
+        "features": [feature.name for feature in features_of(rules.trend_intervals)],
         "rules": rules.name,
         "candle_interval": rules.candle_interval,
         "training_s": round(expected_s, 2),
@@ -250,12 +248,9 @@ def owner_of(settings: Settings) -> Owner:
     return Owner(settings.bot_id, settings.mode, settings.world)
 
 
-def untaught(settings: Settings, rules: DecisionRules) -> QLearningAgent:
-    """Return a new agent for these settings and rules."""
-    cost = CostRates().one_way_share
-    return QLearningAgent(
-        one_way_cost_share=cost, allow_short=rules.allow_short, candle_interval=rules.candle_interval
-    )
+def untaught(rules: DecisionRules) -> QLearningAgent:
+    """Return a new agent for these rules."""
+    return QLearningAgent.for_rules(rules, CostRates().one_way_share)
 
 
 def judge_setup(settings: Settings, rules: DecisionRules, samples: Samples) -> Setup:

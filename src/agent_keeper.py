@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from src.core.clock import monotonic_s
 from src.core.costs import CostRates
 from src.core.errors import ModelRefused
-from src.core.market import Candle
+from src.core.market import INTERVAL_MS, Candle
 from src.decision_rules import DecisionRules
 from src.indicators import EMPTY, step
+from src.longer_trends import taught_trends
 from src.rl_model import Action, QLearningAgent, Recommendation, Training, encode
+from src.rl_state import REGIMES, in_context
 from src.settings import Settings
 from src.signals import vote_values
 
 log = logging.getLogger(__name__)
 
-_REGIMES = 3
 _PASSES = 2
 _SLOW_CANDLES = 1_000
 
@@ -63,9 +64,8 @@ class AgentKeeper:
         self._training_candles = settings.training_candles
         self._exploration = settings.exploration_share
         self._seed = settings.random_seed
-        self._allow_short = rules.allow_short
+        self._rules = rules
         self._costs = costs
-        self._interval = rules.candle_interval
         self._stamp: tuple[int, int] | None = None
         self.agent = self._new()
         self.refusal = ""
@@ -86,11 +86,15 @@ class AgentKeeper:
             return "No RL model yet: it starts untrained and recommends HOLD until it has learnt enough."
         began_s = monotonic_s()
         count = self._training_candles // len(pairs)
-        if self._interval != "1m":
+        if self._rules.candle_interval != "1m":
             count = min(count, _SLOW_CANDLES)
-        seen = [each for pair in pairs if (each := candles(pair, self._interval, count))]
-        for each in seen:
-            teach(self.agent, each)
+        seen = []
+        for pair in pairs:
+            heard = candles(pair, self._rules.candle_interval, count)
+            if heard:
+                longer = [candles(pair, each, _SLOW_CANDLES) for each in self._rules.trend_intervals]
+                teach(self.agent, heard, longer)
+                seen.append(heard)
         self.save(now_ms)
         total = sum(len(each) for each in seen)
         said = f"Trained a first RL model on {total:,} candles in {monotonic_s() - began_s:.1f} s"
@@ -123,41 +127,34 @@ class AgentKeeper:
             self._refuse_other_market()
         except ModelRefused as error:
             log.error("model refused, the agent stays mute: reason=%s", error)
-            self.agent, self.refusal = MuteAgent(str(error), self._allow_short), str(error)
+            self.agent, self.refusal = MuteAgent(str(error), self._rules.allow_short), str(error)
             return f"RL model refused, so the agent recommends HOLD: {error}"
         self.refusal = ""
         return f"Loaded RL model from {self._path.name} ({self.agent.lessons:,} lessons)"
 
     def _refuse_other_market(self) -> None:
         """Refuse a model that learnt under other circumstances than those it would advise in."""
-        if self.agent.allow_short != self._allow_short:
+        misfit = self.agent.misfit(self._rules)
+        if misfit:
             raise ModelRefused(
-                f"The model {self._path} was trained with allow_short = {str(self.agent.allow_short).lower()}; "
-                "choose other RULES (or ALLOW_SHORT), or run python3 retrain_rl_model.py --force."
-            )
-        if self.agent.candle_interval != self._interval:
-            raise ModelRefused(
-                f"The model {self._path} was trained on {self.agent.candle_interval} candles, the rules look at "
-                f"{self._interval} ones; choose other RULES, or run python3 retrain_rl_model.py --force."
+                f"The model {self._path} {misfit}; choose other RULES, or run python3 retrain_rl_model.py --force."
             )
 
     def _new(self) -> QLearningAgent:
-        return QLearningAgent(
-            one_way_cost_share=self._costs.one_way_share,
-            allow_short=self._allow_short,
-            exploration_rate=self._exploration,
-            seed=self._seed,
-            candle_interval=self._interval,
-        )
+        return QLearningAgent.for_rules(self._rules, self._costs.one_way_share, self._exploration, self._seed)
 
 
-def teach(agent: QLearningAgent, candles: Sequence[Candle]) -> None:
+def teach(agent: QLearningAgent, candles: Sequence[Candle], longer: Sequence[Sequence[Candle]] = ()) -> None:
     """Let ``agent`` learn from closed candles, oldest first, as it would have turn by turn.
 
+    ``longer`` are the candles of each of its trend intervals, which reach back as far or farther.
     What regime the market's context showed is not known of the past, so each lesson is given for all of them.
     """
     states, returns = market_series(candles)
-    for regime in range(_REGIMES):
+    closed_ms = np.array([each.open_ms for each in candles], np.int64) + INTERVAL_MS[agent.candle_interval]
+    trends = taught_trends(longer, agent.trend_intervals, closed_ms)
+    states = np.where(states < 0, -1, in_context(states, REGIMES * trends))
+    for regime in range(REGIMES):
         agent.train(states[regime], returns, _PASSES)
     closes = np.array([candle.close for candle in candles])
     agent.training = Training(
@@ -175,11 +172,11 @@ def market_series(candles: Sequence[Candle]) -> tuple[NDArray[np.int64], NDArray
         States, shape (3, candles), -1 where not ready; the return from each close to the next, the last 0.
     """
     state = EMPTY
-    codes = np.full((_REGIMES, len(candles)), -1, dtype=np.int64)
+    codes = np.full((REGIMES, len(candles)), -1, dtype=np.int64)
     for index, candle in enumerate(candles):
         state, indicators = step(state, candle.high, candle.low, candle.close, candle.volume)
         votes = vote_values(indicators)
-        for regime in range(_REGIMES):
+        for regime in range(REGIMES):
             codes[regime, index] = encode(indicators, votes, regime)
     closes = np.array([candle.close for candle in candles], dtype=np.float64)
     returns = np.zeros(len(candles), dtype=np.float64)

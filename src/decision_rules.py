@@ -14,6 +14,9 @@ from src.core.market import INTERVAL_MS
 from src.core.risk import RiskLimits
 from src.signals import VOTE_NAMES
 
+MOST_TRENDS = 2
+"""Each longer trend makes four times as many states, most of which are seldom heard of."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionRules:
@@ -27,12 +30,14 @@ class DecisionRules:
     ``agent_must_agree`` off an unsure agent lets an entry pass; one that is sure of anything else stops it.
     ``stop_scale``, ``target_scale`` and ``size_scale`` multiply the account's limits; size can only shrink.
     ``calm_volatility_share`` is the ATR as a share of the price up to which a position has its full size; in a
-    wilder market it is smaller in proportion. 0 is no such rule.
+    wilder market it is smaller in proportion. 0 is no such rule. ``trend_intervals`` are longer candles whose trend the
+    agent perceives beside what it sees on its own; none for none.
     """
 
     name: str = "safety_first"
     description: str = ""
     candle_interval: str = "1m"
+    trend_intervals: tuple[str, ...] = ()
     votes: tuple[str, ...] = VOTE_NAMES
     min_signal_strength: int = 3
     exit_signal_strength: int = 0
@@ -53,6 +58,7 @@ class DecisionRules:
     def __post_init__(self) -> None:
         if self.candle_interval not in INTERVAL_MS:
             raise ValueError(f"candle_interval must be one of {', '.join(INTERVAL_MS)}")
+        _refuse_trends(self.trend_intervals, self.candle_interval)
         if not self.votes or len(set(self.votes)) < len(self.votes) or set(self.votes) - set(VOTE_NAMES):
             raise ValueError(f"votes must be some of {', '.join(VOTE_NAMES)}, each once")
         if not 1 <= self.min_signal_strength <= 6:
@@ -71,6 +77,14 @@ class DecisionRules:
             raise ValueError("max_candle_age_ms, max_mark_age_ms and max_account_age_ms must be above 0")
 
 
+def _refuse_trends(intervals: tuple[str, ...], candle_interval: str) -> None:
+    """A trend may change only when a decision candle closes, else two turns on one candle would see two states."""
+    own_ms = INTERVAL_MS[candle_interval]
+    fit = [name for name, length in INTERVAL_MS.items() if length > own_ms and length % own_ms == 0]
+    if set(intervals) - set(fit) or len(set(intervals)) < len(intervals) or len(intervals) > MOST_TRENDS:
+        raise ValueError(f"trend_intervals must be at most {MOST_TRENDS} of {', '.join(fit)}, each once")
+
+
 def load_rules(text: str) -> DecisionRules:
     """Return the rules written in TOML ``text``; figures that are left out keep their defaults.
 
@@ -79,8 +93,9 @@ def load_rules(text: str) -> DecisionRules:
     """
     table = tomllib.loads(text)
     kinds = {each.name: type(each.default) for each in fields(DecisionRules)}
-    if isinstance(table.get("votes"), list):
-        table["votes"] = tuple(table["votes"])
+    for name in ("votes", "trend_intervals"):
+        if isinstance(table.get(name), list):
+            table[name] = tuple(table[name])
     unknown = sorted(set(table) - set(kinds))
     if unknown:
         raise ValueError(f"unknown rule {', '.join(unknown)}; known are {', '.join(kinds)}")

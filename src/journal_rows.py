@@ -12,6 +12,7 @@ from src.core.clock import instant_of, utc_text
 from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side
 from src.core.portfolio import Direction, Position, Trade
 from src.journal import TradeStart, Turn
+from src.rl_model import Recommendation
 from src.schema import EVERY, daily_performance, orders, trades
 
 Owned = Callable[[str], dict[str, Any]]  # the owner's columns and the symbol's, for any row
@@ -93,7 +94,7 @@ def signal_row(owned: Owned, turn: Turn) -> dict[str, Any]:
             "signal_type": str(seen.signal.side),
             "strength": seen.signal.strength,
             "votes": [vote._asdict() for vote in seen.signal.votes],
-            "rl_state": {"state": advice.state, "values": [_finite(each) for each in advice.values]},
+            "rl_state": _rl_state(advice),
             "rl_action": advice.action.name,
             "confidence": advice.confidence,
             "explored": advice.explored,
@@ -108,6 +109,12 @@ def signal_row(owned: Owned, turn: Turn) -> dict[str, Any]:
             "client_id": turn.order_client_id or None,
         }
     )
+
+
+def _rl_state(advice: Recommendation) -> dict[str, Any]:
+    """The state with its values, and which longer trends it was made with, where there are any."""
+    seen: dict[str, Any] = {"state": advice.state, "values": [_finite(each) for each in advice.values]}
+    return {**seen, "trends": list(advice.trends)} if advice.trends else seen
 
 
 def _finite(value: float) -> float | None:

@@ -33,6 +33,7 @@ EPISODES = 150
 BACKUP_EVERY = 50
 RECENT = 50
 _NOTHING = Score()
+_OF_RULES = ("candle_interval", "allow_short", "trend_intervals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class Retraining:
         began_s = monotonic_s()
         key = {
             "data": self._samples.data_sha256, "seed": order.seed, "episodes": order.episodes, "rules": rules_name,
-            "cost": self._blank().one_way_cost_share,
+            "cost": self._blank().one_way_cost_share, "trends": list(self._blank().trend_intervals),
         }  # fmt: skip
         checkpoint = self._files.load_checkpoint(key) if order.resume else None
         present, present_saved_ms = self._present()
@@ -222,7 +223,7 @@ class Retraining:
             log.warning("present model refused, compared with no trading alone: reason=%s", error)
             return None, 0
         other = self._blank()
-        if (agent.candle_interval, agent.allow_short) != (other.candle_interval, other.allow_short):
+        if any(getattr(agent, name) != getattr(other, name) for name in _OF_RULES):
             log.warning("present model is for other rules, compared with no trading alone: file=%s", self._files.model)
             return None, 0
         return agent, int(about.get("saved_ms", 0))

@@ -13,7 +13,7 @@ from sqlalchemy import Select, func, select
 
 from src.backtest.compiled import compiled
 from src.backtest.pipeline import Pipeline, fold_block
-from src.backtest.slow_past import longer
+from src.backtest.slow_past import longer, trends_known
 from src.core.clock import DAY_MS, MINUTE_MS
 from src.core.errors import DataRefused
 from src.core.market import INTERVAL_MS
@@ -22,7 +22,7 @@ from src.decision_rules import DecisionRules
 from src.market_data.columns import Candles
 from src.market_data.files import interval_ms_of, read_in_order, symbol_of
 from src.records import Owner
-from src.rl_state import STATES
+from src.rl_state import REGIMES, states_of
 from src.schema import signals, trades
 from src.signals import votes_mask
 
@@ -133,7 +133,7 @@ def samples_of_database(database: TradingDatabase, rules: DecisionRules, days: i
         pair=np.array([numbers[row[1]] for row in chosen], dtype=np.int64),
         open_ms=np.array([row[2] // step_ms * step_ms - step_ms for row in chosen], dtype=np.int64),
         price=np.array([row[3] for row in chosen], dtype=np.float64),
-        state=np.array([_state(row[4]) for row in chosen], dtype=np.int64),
+        state=np.array([_state(row[4], rules.trend_intervals) for row in chosen], dtype=np.int64),
         side=np.array([_SIGNS.get(row[5], 0) for row in chosen], dtype=np.int8),
         strength=np.array([row[6] for row in chosen], dtype=np.int8),
         outcomes=_outcomes(database, owner, {id_: order[key] for id_, key in place_of.items()}),
@@ -152,9 +152,8 @@ def samples_of_candles(files: Sequence[Path], rules: DecisionRules) -> Samples:
     minutes = _joined(files)
     step_ms = INTERVAL_MS[rules.candle_interval]
     decided_on = minutes if step_ms == MINUTE_MS else longer(minutes, step_ms)
-    pipeline = Pipeline(
-        decided_on, np.zeros(len(decided_on), np.int64), compiled(fold_block), votes_mask(rules.votes)
-    )  # fmt: skip
+    trends = trends_known(minutes, rules.trend_intervals, decided_on.open_ms + step_ms)
+    pipeline = Pipeline(decided_on, REGIMES * trends, compiled(fold_block), votes_mask(rules.votes))
     if len(decided_on):
         pipeline.reach(len(decided_on) - 1)
     none = np.zeros(0, np.int64)
@@ -204,10 +203,12 @@ def _signal_rows(database: TradingDatabase, owner: Owner, since_ms: int) -> list
         last = int(page[-1][0])
 
 
-def _state(kept: object) -> int:
-    """The state as it was written, -1 where none was, or one that the features of today do not know."""
-    state = int(kept.get("state", -1)) if isinstance(kept, dict) else -1
-    return state if state < STATES else -1
+def _state(kept: object, trends: tuple[str, ...]) -> int:
+    """The state as it was written, -1 where none was, or one of other features than the rules ask for."""
+    if not isinstance(kept, dict) or tuple(kept.get("trends", ())) != trends:
+        return -1
+    state = int(kept.get("state", -1))
+    return state if state < states_of(trends) else -1
 
 
 def _outcomes(database: TradingDatabase, owner: Owner, row_of: dict[int, int]) -> Outcomes:

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from src.backtest.compiled import compiled
 from src.backtest.passing import Tables, judged
+from src.backtest.series import tables_of
 from src.decision_rules import Thresholds, entry_code, exit_code, wanted_sign
 from src.retraining_data import Samples
-from src.rl_model import STATES, QLearningAgent, Training, trade_reward
+from src.rl_model import QLearningAgent, Training, trade_reward
+from src.rl_state import REGIMES
 from src.rl_table import learn_one
 
 Array = NDArray[Any]
 _BLOCK = 256
-_REGIMES = 3
 
 
 class Course(NamedTuple):
@@ -96,7 +97,7 @@ class Pupil:
         self._thresholds = t
         self._notional_share = notional_share
         self._seed = seed
-        self.visits = np.zeros(STATES, dtype=np.int64)
+        self.visits = np.zeros_like(agent.visits)
         np.add.at(agent.visits, samples.state[samples.linked], 1)  # what confidence rests on: each sample once
         self._outcomes = _outcome_columns(samples)
         self._learn = compiled(learn_blocks)
@@ -141,17 +142,13 @@ def rehearsed(
     kernel: Callable[..., tuple[int, int, float, float]] | None = None,
 ) -> Marks:
     """Return how ``agent`` would have traded the course; with ``learns`` it learns on as it goes, as the live one."""
-    tables = Tables(
-        agent.value, agent.mean_square, agent.visits, float(agent.learning_rate), float(agent.discount),
-        float(agent.one_way_cost_share), agent.lowest, float(agent.exploration_confidence),
-    )  # fmt: skip
-    return Marks(*(kernel or compiled(rehearse))(course, tables, t, notional_share, learns))
+    return Marks(*(kernel or compiled(rehearse))(course, tables_of(agent), t, notional_share, learns))
 
 
 def spread_over_regimes(agent: QLearningAgent) -> None:
     """Copy what was learnt with the context unknown to the states of each market regime."""
     for table in (agent.value, agent.mean_square, agent.visits):
-        by_regime = table.reshape(-1, _REGIMES, 3, *table.shape[1:])  # the last digit but one of a state is the regime
+        by_regime = table.reshape(-1, REGIMES, 3, *table.shape[1:])  # the last digit but one of a state is the regime
         by_regime[:, 1:] = by_regime[:, :1]
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.core.errors import ModelRefused
+from src.decision_rules import MOST_TRENDS, DecisionRules
 from src.rl_file import Arrays, read_model, read_pickle, write_model
-from src.rl_state import FEATURES, STATES, Feature, context_code, encode
+from src.rl_state import FEATURES, STATES, Feature, context_code, encode, features_of, states_of
 from src.rl_table import (
     best_action,
     confidence_of,
@@ -30,8 +31,8 @@ from src.rl_table import (
 
 __all__ = [
     "FEATURES", "STATES", "Action", "Feature", "QLearningAgent", "Recommendation", "Training", "best_action",
-    "confidence_of", "context_code", "encode", "exploration_chance", "learn_one", "learn_pass", "migrate_pickle",
-    "position_after", "rival_action", "trade_reward", "tried_action",
+    "confidence_of", "context_code", "encode", "exploration_chance", "features_of", "learn_one", "learn_pass",
+    "migrate_pickle", "position_after", "rival_action", "states_of", "trade_reward", "tried_action",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -50,7 +51,8 @@ class Recommendation:
     """The agent's advice for one turn.
 
     ``confidence`` lies in 0..1 (its meaning: ``QLearningAgent.recommend``); ``state`` is the market state it
-    perceived, -1 for none; ``values`` are what HOLD, BUY and SELL are expected to earn, as shares of notional.
+    perceived, -1 for none; ``values`` are what HOLD, BUY and SELL are expected to earn, as shares of notional;
+    ``trends`` are the longer candles whose trend is part of the state.
     """
 
     action: Action
@@ -58,6 +60,7 @@ class Recommendation:
     state: int
     explored: bool
     values: tuple[float, float, float]
+    trends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,7 @@ class Training:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-_SILENT = Recommendation(Action.HOLD, 0.0, -1, False, (0.0, 0.0, 0.0))
-_SHAPE = (STATES, 3, 3)
+_NOTHING = (0.0, 0.0, 0.0)
 
 
 class QLearningAgent:
@@ -89,6 +91,7 @@ class QLearningAgent:
             closes a position.
         seed: of the exploration.
         candle_interval: of the candles it learns from; what it learnt on others would mislead it.
+        trend_intervals: longer candles whose trend it perceives, too (``DecisionRules.trend_intervals``).
     """
 
     refusal = ""
@@ -104,11 +107,14 @@ class QLearningAgent:
         exploration_confidence: float = 0.31,
         seed: int = 7,
         candle_interval: str = "1m",
+        trend_intervals: tuple[str, ...] = (),
     ) -> None:
         if not (0 < learning_rate <= 0.3 and 0 <= discount < 1):
             raise ValueError("need 0 < learning_rate <= 0.3 and 0 <= discount < 1")
         if not (0 <= one_way_cost_share < 1 and 0 <= exploration_rate <= 1 and 0 <= exploration_confidence <= 1):
             raise ValueError("one_way_cost_share, exploration_rate and exploration_confidence must lie in 0..1")
+        if len(trend_intervals) > MOST_TRENDS:
+            raise ValueError(f"at most {MOST_TRENDS} longer trends are perceived")
         self.learning_rate = learning_rate
         self.discount = discount
         self.one_way_cost_share = one_way_cost_share
@@ -117,10 +123,38 @@ class QLearningAgent:
         self.exploration_confidence = exploration_confidence
         self.seed = seed
         self.candle_interval = candle_interval
+        self.trend_intervals = trend_intervals
         self.training = Training()
-        self.value: Array = np.zeros(_SHAPE)
-        self.mean_square: Array = np.zeros(_SHAPE)
-        self.visits: Array = np.zeros(STATES, dtype=np.int64)
+        states = states_of(trend_intervals)
+        self.value: Array = np.zeros((states, 3, 3))
+        self.mean_square: Array = np.zeros((states, 3, 3))
+        self.visits: Array = np.zeros(states, dtype=np.int64)
+
+    @classmethod
+    def for_rules(
+        cls, rules: DecisionRules, one_way_cost_share: float, exploration_rate: float = 0.0, seed: int = 7
+    ) -> Self:
+        """Return an untaught agent that perceives and may advise what the rules ask for."""
+        return cls(
+            one_way_cost_share=one_way_cost_share,
+            allow_short=rules.allow_short,
+            exploration_rate=exploration_rate,
+            seed=seed,
+            candle_interval=rules.candle_interval,
+            trend_intervals=rules.trend_intervals,
+        )
+
+    def misfit(self, rules: DecisionRules) -> str:
+        """Return why it cannot advise under ``rules``, as the end of a sentence about it; "" when it can."""
+        if self.allow_short != rules.allow_short:
+            own, asked = _truth(self.allow_short), _truth(rules.allow_short)
+            return f"was trained with allow_short = {own}, the rules say {asked}"
+        if self.candle_interval != rules.candle_interval:
+            return f"was trained on {self.candle_interval} candles, the rules look at {rules.candle_interval} ones"
+        if self.trend_intervals != rules.trend_intervals:
+            own, asked = (", ".join(each) or "no longer" for each in (self.trend_intervals, rules.trend_intervals))
+            return f"perceives the trend of {own} candles, the rules ask for that of {asked} ones"
+        return ""
 
     @property
     def lowest(self) -> int:
@@ -141,7 +175,7 @@ class QLearningAgent:
         HOLD, so the two are not rivals. A state of -1 (not ready) gives HOLD with confidence 0.
         """
         if market_state < 0:
-            return _SILENT
+            return Recommendation(Action.HOLD, 0.0, -1, False, _NOTHING, self.trend_intervals)
         row = position_sign + 1
         hold, buy, sell = self.value[market_state, row].tolist()
         values = (hold, buy, sell)
@@ -150,12 +184,14 @@ class QLearningAgent:
             chance = exploration_chance(self.seed, instant_ms)
             if (chance >> 11) / 9007199254740992.0 < self.exploration_rate:
                 tried = Action(tried_action(best, position_sign, self.lowest, chance & 1))
-                return Recommendation(tried, self.exploration_confidence, market_state, True, values)
+                return Recommendation(
+                    tried, self.exploration_confidence, market_state, True, values, self.trend_intervals
+                )
         hold_square, buy_square, sell_square = self.mean_square[market_state, row].tolist()
         squares = (hold_square, buy_square, sell_square)
         rival = rival_action(values, best, position_sign, self.lowest)
         confidence = confidence_of(values, squares, best, rival, int(self.visits[market_state]), self.learning_rate)
-        return Recommendation(Action(best), confidence, market_state, False, values)
+        return Recommendation(Action(best), confidence, market_state, False, values, self.trend_intervals)
 
     def learn(self, previous_state: int, position_sign: int, price_return: float, next_state: int) -> float:
         """Learn from one turn: between two market states the price moved by ``price_return`` (a share).
@@ -206,12 +242,13 @@ class QLearningAgent:
         about = {
             "format": _FORMAT,
             "version": _VERSION,
-            "features": _features(),
+            "features": _features(self.trend_intervals),
             "learning_rate": self.learning_rate,
             "discount": self.discount,
             "one_way_cost_share": self.one_way_cost_share,
             "allow_short": self.allow_short,
             "candle_interval": self.candle_interval,
+            "trend_intervals": list(self.trend_intervals),
             "training": asdict(self.training),
             "lessons": self.lessons,
             "saved_ms": saved_ms,
@@ -228,7 +265,8 @@ class QLearningAgent:
         arrays, about = read_model(Path(path))
         if about.get("format") != _FORMAT or about.get("version") != _VERSION:
             raise ModelRefused(f"The model {path} is not of the format {_FORMAT!r}, version {_VERSION}; retrain it.")
-        if about.get("features") != _features():
+        trends = tuple(str(each) for each in about.get("trend_intervals", ()))
+        if about.get("features") != _features(trends):
             raise ModelRefused(f"The model {path} was trained over other features; retrain it.")
         try:
             agent = cls(
@@ -239,6 +277,7 @@ class QLearningAgent:
                 exploration_rate=exploration_rate,
                 seed=seed,
                 candle_interval=str(about.get("candle_interval", "1m")),
+                trend_intervals=trends,
             )
             agent.training = Training(**about["training"])
         except (KeyError, TypeError, ValueError) as fault:
@@ -263,8 +302,12 @@ class QLearningAgent:
 _FORMAT, _VERSION = "q-table", 1
 
 
-def _features() -> list[dict[str, Any]]:
-    return [{"name": each.name, "edges": list(each.edges), "zones": each.zones} for each in FEATURES]
+def _features(trends: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [{"name": each.name, "edges": list(each.edges), "zones": each.zones} for each in features_of(trends)]
+
+
+def _truth(value: bool) -> str:
+    return str(value).lower()
 
 
 def migrate_pickle(path: Path | str) -> QLearningAgent:

@@ -1,14 +1,20 @@
 """Floor 2, judgement: what the agent perceives: indicators, votes and context as one whole number.
 
-Each feature is cut into a few zones; the state is the zones' numbers written one behind the other. Features and
-edges go into the model file, and a file with others is refused: its table would be read in the wrong rows.
+Each feature is cut into a few zones; the state is the zones' numbers written one behind the other. A set of rules may
+add the trend of longer candles, one more digit each, in front. Features and edges go into the model file, and a file
+with others is refused: its table would be read in the wrong rows.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from src.core.market import MarketContext
 from src.indicators import Indicators
+from src.signals import vote_values
 
 
 class Feature(NamedTuple):
@@ -40,6 +46,20 @@ FEATURES = (
 )
 """In the order in which ``encode`` writes them, most significant first."""
 STATES = math.prod(feature.zones for feature in FEATURES)
+"""Market states without the trend of longer candles."""
+REGIMES = 3
+TREND_ZONES = 4
+
+
+def features_of(trend_intervals: Sequence[str]) -> tuple[Feature, ...]:
+    """Return all features where the agent also perceives the trend of candles of ``trend_intervals``."""
+    longer = (f"EMA 9, 21, 50 of {each} candles unknown, falling, mixed, rising" for each in trend_intervals)
+    return (*(Feature(name, (), TREND_ZONES) for name in longer), *FEATURES)
+
+
+def states_of(trend_intervals: Sequence[str]) -> int:
+    """Return how many market states there are then."""
+    return int(STATES * TREND_ZONES ** len(trend_intervals))
 
 
 def zone(value: float, edges: tuple[float, ...]) -> int:
@@ -51,14 +71,30 @@ def zone(value: float, edges: tuple[float, ...]) -> int:
     return number
 
 
-def context_code(context: MarketContext | None) -> int:
-    """Return the market regime as a number: 0 unknown, 1 risk_off, 2 risk_on."""
+def context_code(context: MarketContext | None, trends: Sequence[int] = ()) -> int:
+    """Return what is known beside the candle as a number: the market regime, and the trends of longer candles.
+
+    The regime is 0 unknown, 1 risk_off, 2 risk_on; ``trends`` are zones as ``trend_zone`` gives them.
+    """
     regime = context.market_regime if context is not None else ""
-    return {"risk_off": 1, "risk_on": 2}.get(regime, 0)
+    return {"risk_off": 1, "risk_on": 2}.get(regime, 0) + REGIMES * trends_code(trends)
+
+
+def trends_code(trends: Sequence[int]) -> int:
+    """Return the zones of several longer trends as one number, the first most significant."""
+    code = 0
+    for each in trends:
+        code = code * TREND_ZONES + each
+    return code
+
+
+def trend_zone(i: Indicators) -> int:
+    """Return the trend after a longer candle: 0 unknown (too few candles), 1 falling, 2 mixed, 3 rising. Compiles."""
+    return 0 if math.isnan(i.ema_50) else vote_values(i)[2] + 2
 
 
 def encode(i: Indicators, votes: tuple[int, int, int, int, int, int], context: int) -> int:
-    """Return the market state in ``0..STATES-1``, or -1 while an indicator is not ready. Compiles under numba.
+    """Return the market state in ``0..states_of(...)-1``, or -1 while an indicator is not ready. Compiles under numba.
 
     Args:
         i: the indicators after the last closed candle.
@@ -80,5 +116,10 @@ def encode(i: Indicators, votes: tuple[int, int, int, int, int, int], context: i
     code = code * 2 + (1 if i.volume >= VOLUME_EDGES[0] * i.volume_mean else 0)
     code = code * 2 + zone(i.adx, ADX_EDGES)
     code = code * 3 + zone(i.atr / i.close, ATR_EDGES)
-    code = code * 3 + context
-    return code * 3 + zone(float(net), NET_EDGES)
+    code = code * 3 + context % REGIMES
+    return context // REGIMES * STATES + code * 3 + zone(float(net), NET_EDGES)
+
+
+def in_context(state: NDArray[np.int64], context: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return states that were encoded with context 0 as they are in other ones."""
+    return state + context // REGIMES * STATES + 3 * (context % REGIMES)

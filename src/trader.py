@@ -97,8 +97,12 @@ class Trader:
         indicators: IndicatorSource | None = None,
         slow: DecisionCandles | None = None,
         slow_indicators: IndicatorSource | None = None,
+        trends: Callable[[Sequence[Candle]], tuple[int, ...]] = lambda _minutes: (),
     ) -> None:
-        """``slow`` makes the candles that signal and agent look at, where those are not the one-minute ones."""
+        """``slow`` makes the candles that signal and agent look at, where those are not the one-minute ones.
+
+        ``trends`` tells the trends of still longer candles after so many minutes (``LongerTrends.look``).
+        """
         self._bot_id = bot_id
         self._instrument = instrument
         self._feed = feed
@@ -115,6 +119,7 @@ class Trader:
         self._fold = indicators or IndicatorFold()
         self._slow = slow
         self._slow_fold = slow_indicators or IndicatorFold()
+        self._trends = trends
         self._decided_on: Candle | None = None
         self._before: Remembered | None = None
         self._lock = threading.RLock()
@@ -196,9 +201,11 @@ class Trader:
         """Return the signal of the six votes; HOLD without indicators."""
         return SILENT if indicators is None else generate_signal(indicators, self._rules.votes)
 
-    def prepare_rl_state(self, indicators: Indicators | None, context: MarketContext | None) -> int:
+    def prepare_rl_state(
+        self, indicators: Indicators | None, context: MarketContext | None, trends: tuple[int, ...] = ()
+    ) -> int:
         """Return the code of the agent's market state, -1 without indicators."""
-        return -1 if indicators is None else encode(indicators, vote_values(indicators), context_code(context))
+        return -1 if indicators is None else encode(indicators, vote_values(indicators), context_code(context, trends))
 
     def execute_buy(self, price: Decimal, quantity: Decimal, reason: str) -> str:
         """Open a long position of ``quantity`` at about ``price``; return "" or why none was opened."""
@@ -291,7 +298,7 @@ class Trader:
         account, mark = self._feed.account(), self._feed.mark_price(self.symbol)
         position = self._at_mark(self._keeper.position(account), mark)
         now = self._clock.now_ms()
-        state = self.prepare_rl_state(indicators, context)
+        state = self.prepare_rl_state(indicators, context, self._trends(candles))
         sign = 0 if position is None else position.direction.sign
         candle = candles[-1] if candles else None
         breaker = self._risk.look(account, risk_indicators, candle)

@@ -24,6 +24,7 @@ from src.database_journal import DatabaseJournal
 from src.decision import DecisionRules, limits_under
 from src.guard_watch import GuardWatch
 from src.journal import Journal, Turn
+from src.longer_trends import LongerTrends
 from src.market_context import MarketContextAnalyzer, build_analyzer, world_of
 from src.market_stream import Callbacks, MarketStream
 from src.order_desk import OrderDesk
@@ -273,6 +274,7 @@ def build_trader(
         stop.is_set,
         _CANDLE_MS,
         slow=SlowCandles(symbol, rules.candle_interval, history) if slow else None,
+        trends=LongerTrends([SlowCandles(symbol, each, history) for each in rules.trend_intervals]).look,
     )
 
 
@@ -340,8 +342,9 @@ def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[
         SettingsError: there is no such set, or it looks at other candles: agent and history would have to be others.
     """
     rules = read_rules(named(settings, name))
-    if rules.candle_interval != present.candle_interval:
-        reason = f"{name} looks at {rules.candle_interval} candles: write RULES={name} into .env and restart the bot."
+    looked_at = (rules.candle_interval, *rules.trend_intervals)
+    if looked_at != (present.candle_interval, *present.trend_intervals):
+        reason = f"{name} looks at {', '.join(looked_at)} candles: write RULES={name} into .env and restart the bot."
         raise SettingsError((reason,))
     return rules, limits_under(rules, settings.risk_limits)
 

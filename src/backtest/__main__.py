@@ -18,7 +18,7 @@ from rich.table import Table
 
 from src.backtest.deflated import Deflated
 from src.backtest.engine import run_backtest
-from src.backtest.options import Past, agent_maker, past_of, refuse_foretold, settings_of, setup_of, taught_agent
+from src.backtest.options import Past, agent_maker, past_of, settings_of, setup_of, taught_agent
 from src.backtest.page import comparison_rows, number, part, share
 from src.backtest.reports import folds_as_json, read_summary, report_folder, write_comparison, write_report, write_sweep
 from src.backtest.setup import BreakerPolicy, Setup
@@ -108,8 +108,8 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
 
 def _run(wish: argparse.Namespace) -> None:
     settings = settings_of(wish)
-    setup, past = setup_of(wish, settings), past_of(wish)
-    refuse_foretold(past, [setup.rules])
+    setup = setup_of(wish, settings)
+    past = past_of(wish, [setup.rules])
     agent = taught_agent(wish, past, agent_maker(wish, setup, settings), setup.rules)
     began_s, span = monotonic_s(), past.span
     outcome = run_backtest(
@@ -136,8 +136,8 @@ def _compare(wish: argparse.Namespace) -> None:
 def _sweep(wish: argparse.Namespace) -> None:
     settings = settings_of(wish)
     tried = _variants(wish)
-    setup, past = setup_of(wish, settings), past_of(wish)
-    refuse_foretold(past, (varied(setup, each).rules for each in tried))
+    setup = setup_of(wish, settings)
+    past = past_of(wish, [varied(setup, each).rules for each in tried])
     new_agent = agent_maker(wish, setup, settings)
     sweep = Sweep(
         past.candles, setup, lambda rules: taught_agent(wish, past, new_agent, rules), past.span.from_ms,
@@ -156,10 +156,10 @@ def _sweep(wish: argparse.Namespace) -> None:
 def _walk_forward(wish: argparse.Namespace) -> None:
     settings = settings_of(wish)
     tried = _variants(wish) if wish.grid else []
-    setup, past = setup_of(wish, settings), past_of(wish)
     if wish.model:
         raise SettingsError(("walk-forward teaches its own agents; leave --model out.",))
-    refuse_foretold(past, (varied(setup, each).rules for each in tried or [()]))
+    setup = setup_of(wish, settings)
+    past = past_of(wish, [varied(setup, each).rules for each in tried or [()]])
 
     def told(fold: Fold) -> None:
         days = f"{utc_text(fold.test_ms)[:10]} .. {utc_text(fold.end_ms)[:10]}"

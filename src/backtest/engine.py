@@ -19,13 +19,15 @@ from src.backtest.passing import Held, Memory, pass_turns
 from src.backtest.pipeline import Pipeline, fold_block
 from src.backtest.series import lessons_of, perceived_block, regimes, slow_past, tables_of
 from src.backtest.setup import PastContexts, Setup
+from src.backtest.slow_past import PastSlowCandles, PastTrends
 from src.backtest.stage import Stage
 from src.core.clock import DAY_MS, MINUTE_MS
 from src.core.errors import DataRefused
-from src.core.market import Candle, MarketContext
+from src.core.market import INTERVAL_MS, Candle, MarketContext
 from src.decision_rules import thresholds
 from src.indicators import Indicators
 from src.journal import Turn
+from src.longer_trends import LongerTrends
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent
 from src.signals import votes_mask
@@ -132,16 +134,21 @@ class Engine:
         count = len(self._candles)
         self._pipeline: Pipeline | None = None
         source: IndicatorSource = IndicatorFold()
+        trends: LongerTrends | PastTrends = LongerTrends(
+            [PastSlowCandles(self._candles, INTERVAL_MS[each]) for each in self._setup.rules.trend_intervals]
+        )
         if not self._every_turn:
-            regime = regimes(self._candles, self._contexts)
+            trends = PastTrends(self._candles, self._setup.rules.trend_intervals)
+            self._regime = regime = regimes(self._candles, self._contexts, trends.codes)
             mask = votes_mask(self._setup.rules.votes)
             self._pipeline = Pipeline(self._candles, regime, compiled(fold_block), mask)
             source = _PipelineIndicators(self._pipeline)
         self._source = source
         self._slow = slow_past(self._candles, self._setup.rules)
         self._stage = Stage(
-            self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source, self._slow
-        )
+            self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source, self._slow,
+            trends.look,
+        )  # fmt: skip
         if self._on_turn is not None:
             self._stage.journal.on_turn = self._on_turn
         self._equity = np.full(count, np.nan)
@@ -149,8 +156,7 @@ class Engine:
             self._ready_columns(self._pipeline)
 
     def _ready_columns(self, pipeline: Pipeline) -> None:
-        regime = regimes(self._candles, self._contexts)
-        lessons = lessons_of(self._candles, pipeline, self._slow, regime, self._setup.rules)
+        lessons = lessons_of(self._candles, pipeline, self._slow, self._regime, self._setup.rules)
         self._block = perceived_block(self._candles, pipeline, lessons, self._agent)
         self._tables = tables_of(self._agent)
         self._pass_turns = compiled(pass_turns)

@@ -2,7 +2,7 @@
 
 import argparse
 import calendar
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.setup import BreakerPolicy, Setup
-from src.backtest.training import teach_past
+from src.backtest.training import teach_past, warm_up_ms
 from src.core.clock import DAY_MS, MINUTE_MS, utc_text
 from src.core.costs import CostRates
 from src.core.errors import DataRefused, SettingsError
@@ -37,15 +37,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span.
-
-    ``source_ms`` is the length of the candles that the minutes were made of: a minute, where they are the market's.
-    """
+    """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span."""
 
     candles: Candles
     funding: dict[int, float]
     span: Span
-    source_ms: int = MINUTE_MS
 
 
 def span_of(wish: argparse.Namespace, candles: Candles) -> Span:
@@ -75,14 +71,17 @@ def _instant(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000
 
 
-def past_of(wish: argparse.Namespace) -> Past:
+def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> Past:
     """Return the candles and funding rates named by ``--candles`` and ``--funding``, else those of the store.
 
+    Before what the agent is taught by come as many candles as the indicators of ``sets`` want, where there are any.
+
     Raises:
-        DataRefused: none, damaged, or too few before the span.
+        DataRefused: none, damaged, too few before the span, or coarser than the rules decide on.
     """
     store = MarketStore(wish.data)
     candles, source_ms = _from_files(wish.candles) if wish.candles else (store.candles(wish.pair), MINUTE_MS)
+    _refuse_foretold(source_ms, sets)
     funding = store.funding(wish.pair)
     if wish.funding:
         funding = read_funding(wish.funding).by_instant
@@ -91,8 +90,8 @@ def past_of(wish: argparse.Namespace) -> Past:
             f"A backtest needs more than {LEAST_WARM_UP:,} one-minute candles; here are {len(candles):,}."
         )
     span = span_of(wish, candles)
-    least_ms = span.from_ms - (wish.train_days * DAY_MS + 2 * LEAST_WARM_UP * MINUTE_MS)
-    return Past(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, source_ms)
+    least_ms = span.from_ms - (wish.train_days * DAY_MS + warm_up_ms(sets))
+    return Past(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span)
 
 
 def _from_files(paths: list[Path]) -> tuple[Candles, int]:
@@ -106,15 +105,15 @@ def _from_files(paths: list[Path]) -> tuple[Candles, int]:
     return Candles.joined(fine), max(steps)
 
 
-def refuse_foretold(past: Past, sets: Iterable[DecisionRules]) -> None:
-    """Raise ``DataRefused`` where a set of rules decides on candles shorter than those that the market is known by.
+def _refuse_foretold(source_ms: int, sets: Iterable[DecisionRules]) -> None:
+    """Refuse rules that decide on candles shorter than those that the market is known by.
 
     Minutes made of longer candles go straight from one extreme to the next: rules that look at them know what comes,
     and the result is worth nothing.
     """
     for rules in sets:
-        if INTERVAL_MS[rules.candle_interval] < past.source_ms:
-            known = interval_name(past.source_ms)
+        if INTERVAL_MS[rules.candle_interval] < source_ms:
+            known = interval_name(source_ms)
             raise DataRefused(
                 f"{rules.name} decides on {rules.candle_interval} candles and --candles holds {known} ones, within "
                 f"which prices are made up and can be foretold: give {rules.candle_interval} candles or shorter, or "
@@ -145,18 +144,8 @@ def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
 
 def agent_maker(wish: argparse.Namespace, setup: Setup, settings: Settings) -> NewAgent:
     """Return what makes an untaught agent for rules, with the account's costs."""
-    costs = CostRates(taker_share=setup.taker_share, maker_share=setup.maker_share)
-
-    def new_agent(rules: DecisionRules) -> QLearningAgent:
-        return QLearningAgent(
-            one_way_cost_share=costs.one_way_share,
-            allow_short=rules.allow_short,
-            exploration_rate=wish.exploration,
-            seed=settings.random_seed,
-            candle_interval=rules.candle_interval,
-        )
-
-    return new_agent
+    cost = CostRates(taker_share=setup.taker_share, maker_share=setup.maker_share).one_way_share
+    return lambda rules: QLearningAgent.for_rules(rules, cost, wish.exploration, settings.random_seed)
 
 
 def taught_agent(wish: argparse.Namespace, past: Past, new_agent: NewAgent, rules: DecisionRules) -> QLearningAgent:
@@ -164,15 +153,14 @@ def taught_agent(wish: argparse.Namespace, past: Past, new_agent: NewAgent, rule
 
     Raises:
         ModelRefused: the file cannot be used.
-        SettingsError: it was trained for other candles than the rules look at.
+        SettingsError: it was trained for other rules.
     """
     if wish.model:
         agent = QLearningAgent.load(wish.model, wish.exploration)
-        if agent.candle_interval != rules.candle_interval or agent.allow_short != rules.allow_short:
-            raise SettingsError((f"{wish.model} was trained for other candles or sides than {rules.name} asks for.",))
+        misfit = agent.misfit(rules)
+        if misfit:
+            raise SettingsError((f"{wish.model} {misfit} ({rules.name}).",))
         return agent
     agent = new_agent(rules)
-    before = past.candles.between(0, past.span.from_ms)
-    if len(before) > LEAST_WARM_UP:
-        teach_past(agent, before)
+    teach_past(agent, past.candles.between(0, past.span.from_ms), past.span.from_ms - wish.train_days * DAY_MS)
     return agent

@@ -9,24 +9,26 @@ from src.backtest.kernel import FUNDING, MIDNIGHT, Array, Figures, Series
 from src.backtest.passing import Block, Tables, advice, mark_after
 from src.backtest.pipeline import Pipeline, exploration_tries, fold_block
 from src.backtest.setup import USUAL_FUNDING_RATE, PastContexts, Setup
-from src.backtest.slow_past import Lessons, PastSlowCandles
+from src.backtest.slow_past import Lessons, PastSlowCandles, PastTrends
 from src.core.clock import DAY_MS, MINUTE_MS
 from src.core.market import INTERVAL_MS, MarketContext
 from src.decision_rules import DecisionRules, thresholds
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent, context_code
+from src.rl_state import REGIMES
 from src.rl_table import learn_one
 from src.signals import votes_mask
 
 _ANY_RULES = DecisionRules()
 
 
-def regimes(candles: Candles, contexts: PastContexts) -> Array:
-    """Return ``context_code`` as known at the turn after each candle."""
-    if not contexts:
-        return np.zeros(len(candles), dtype=np.int64)
-    turns = (candles.open_ms + MINUTE_MS).tolist()
-    return np.array([context_code(contexts.at(at)) for at in turns], dtype=np.int64)
+def regimes(candles: Candles, contexts: PastContexts, trends: Array | int = 0) -> Array:
+    """Return ``context_code`` as known at the turn after each candle, with ``trends`` as ``trends_code`` there."""
+    codes = np.zeros(len(candles), dtype=np.int64)
+    if contexts:
+        turns = (candles.open_ms + MINUTE_MS).tolist()
+        codes = np.array([context_code(contexts.at(at)) for at in turns], dtype=np.int64)
+    return codes + REGIMES * trends
 
 
 def slow_past(candles: Candles, rules: DecisionRules) -> PastSlowCandles | None:
@@ -83,7 +85,8 @@ def make_series(
         funding_ms: time between settlements.
         rules: whose candle interval and votes count; variants of one series share them.
     """
-    regime, slow = regimes(candles, PastContexts(contexts)), slow_past(candles, rules)
+    trends = PastTrends(candles, rules.trend_intervals)
+    regime, slow = regimes(candles, PastContexts(contexts), trends.codes), slow_past(candles, rules)
     pipeline = Pipeline(candles, regime, compiled(fold_block), votes_mask(rules.votes))
     pipeline.reach(len(candles) - 1)
     lessons = lessons_of(candles, pipeline, slow, regime, rules)

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from src.backtest.compiled import compiled
 from src.backtest.pipeline import Pipeline, fold_block
 from src.core.clock import MINUTE_MS
-from src.core.market import Candle
+from src.core.market import INTERVAL_MS, Candle
+from src.longer_trends import fill_zones, in_force, joined_codes, known_zones
 from src.market_data.columns import Candles, CandleView
+from src.rl_state import TREND_ZONES, in_context
 from src.signals import votes_mask
 
 Array = NDArray[np.float64]
@@ -46,10 +48,10 @@ class PastSlowCandles:
 
     def in_force(self, open_ms: Stamps) -> NDArray[np.intp]:
         """Return the row of the last candle that is closed at the turn after each minute, -1 where there is none."""
-        return np.searchsorted(self.candles.open_ms + self.interval_ms, open_ms + MINUTE_MS, side="right") - 1
+        return in_force(self.candles.open_ms, self.interval_ms, open_ms + MINUTE_MS)
 
-    def lessons(self, minutes: Candles, regime: Stamps, votes: tuple[str, ...]) -> Lessons:
-        """Return what is perceived after each minute; ``regime`` is ``context_code`` at the turn after it."""
+    def lessons(self, minutes: Candles, context: Stamps, votes: tuple[str, ...]) -> Lessons:
+        """Return what is perceived after each minute; ``context`` is ``context_code`` at the turn after it."""
         slow, row = self.candles, self.in_force(minutes.open_ms)
         pipeline = Pipeline(slow, np.zeros(len(slow), np.int64), compiled(fold_block), votes_mask(votes))
         pipeline.reach(len(slow) - 1)
@@ -58,11 +60,35 @@ class PastSlowCandles:
         return Lessons(
             side=np.where(none, 0, seen.side[row]).astype(np.int8),
             strength=np.where(none, 0, seen.strength[row]).astype(np.int8),
-            state=np.where(state < 0, -1, state + 3 * regime),  # the last digit but one is the regime's
+            state=np.where(state < 0, -1, in_context(state, context)),
             volatility=np.where(none, np.nan, seen.volatility[row]),
             open_ms=np.where(none, -1, slow.open_ms[row]),
             close=np.where(none, np.nan, slow.close[row]),
         )
+
+
+def trends_known(minutes: Candles, intervals: Sequence[str], at_ms: Stamps) -> Stamps:
+    """Return ``trends_code`` of longer candles made of ``minutes``, as known at each instant."""
+    known = []
+    for interval in intervals:
+        slow, length = longer(minutes, INTERVAL_MS[interval]), INTERVAL_MS[interval]
+        zones = np.zeros(len(slow), np.int64)
+        compiled(fill_zones)(slow.high, slow.low, slow.close, slow.volume, zones)
+        known.append(known_zones(slow.open_ms, zones, length, at_ms))
+    return joined_codes(known, len(at_ms))
+
+
+class PastTrends:
+    """The trends of longer candles after each minute, worked out at once."""
+
+    def __init__(self, minutes: Candles, intervals: Sequence[str]) -> None:
+        self._count = len(intervals)
+        self.codes = trends_known(minutes, intervals, minutes.open_ms + MINUTE_MS)
+
+    def look(self, minutes: Sequence[Candle]) -> tuple[int, ...]:
+        """Return the zones as of the end of the last of ``minutes``, which begin with the first there is."""
+        code = int(self.codes[len(minutes) - 1]) if minutes else 0
+        return tuple(code // TREND_ZONES**place % TREND_ZONES for place in reversed(range(self._count)))
 
 
 def longer(minutes: Candles, interval_ms: int) -> Candles:

@@ -32,8 +32,8 @@ from src.rl_model import QLearningAgent
 
 Row = dict[str, Any]
 Job = tuple[Variant, Setup]
-Perception = tuple[bool, str, tuple[str, ...]]
-"""What changes the signal or the agent's advice: shorts, the candles looked at, the votes that count."""
+Perception = tuple[bool, str, tuple[str, ...], tuple[str, ...]]
+"""What changes the signal or the agent's advice: shorts, the candles and trends looked at, the votes that count."""
 _BATCH = 16
 
 
@@ -176,7 +176,7 @@ class Sweep:
 
 def perception(setup: Setup) -> Perception:
     """Return what of a setup the series depends on."""
-    return setup.rules.allow_short, setup.rules.candle_interval, setup.rules.votes
+    return setup.rules.allow_short, setup.rules.candle_interval, setup.rules.trend_intervals, setup.rules.votes
 
 
 def try_all(

@@ -11,7 +11,7 @@ from src.backtest.engine import LEAST_WARM_UP, run_backtest
 from src.backtest.outcome import Outcome
 from src.backtest.setup import Setup
 from src.backtest.sweep import Sweep
-from src.backtest.training import teach_past
+from src.backtest.training import teach_past, warm_up_ms
 from src.backtest.variants import Variant, label, varied
 from src.core.clock import DAY_MS, MINUTE_MS
 from src.core.errors import DataRefused
@@ -60,7 +60,7 @@ def walk_forward(
     """Return what rolling training would have earned in the time after each training.
 
     Args:
-        candles: from ``train_days`` before ``from_ms`` on, and 1,000 more.
+        candles: from ``train_days`` before ``from_ms`` on, and as long again as ``warm_up_ms`` says, if there are any.
         setup: the balance is carried from fold to fold.
         new_agent: makes an untaught agent for rules.
         from_ms, to_ms: first out-of-sample instant, and the first one behind the last.
@@ -76,22 +76,26 @@ def walk_forward(
     folds: list[Fold] = []
     outcomes: list[Outcome] = []
     balance, start_ms = setup.balance, from_ms
+    warm_ms = warm_up_ms(varied(setup, each).rules for each in variants or [()])
     while start_ms + DAY_MS <= to_ms and not (stop is not None and stop.is_set()):
         end_ms, train_ms = min(start_ms + test_days * DAY_MS, to_ms), start_ms - train_days * DAY_MS
-        known = candles.between(train_ms - LEAST_WARM_UP * MINUTE_MS, start_ms)
+        known = candles.between(train_ms - warm_ms, start_ms)
         chosen = _best(known, setup, new_agent, train_ms, start_ms, variants, funding)
         here = replace(varied(setup, chosen), balance=balance)
         agent = new_agent(here.rules)
-        teach_past(agent, known)
-        span = (start_ms, end_ms)
-        outcome = _traded(candles.between(train_ms, end_ms + MINUTE_MS), here, agent, span, funding, contexts, stop)
+        teach_past(agent, known, train_ms)
+        seen = candles.between(train_ms - warm_ms, end_ms + MINUTE_MS)
+        outcome = _traded(seen, here, agent, (start_ms, end_ms), funding, contexts, stop)
         outcomes.append(outcome)
         balance = _carried(outcome, here)
-        gain, trades = outcome.return_share, len(outcome.trades)
-        folds.append(Fold(train_ms, start_ms, end_ms, label(chosen), max(len(variants), 1), gain, trades))
+        folds.append(_fold((train_ms, start_ms, end_ms), label(chosen), max(len(variants), 1), outcome))
         progress(folds[-1])
         start_ms = end_ms
     return WalkForward(tuple(folds), joined(outcomes))
+
+
+def _fold(edges: tuple[int, int, int], chosen: str, tried: int, outcome: Outcome) -> Fold:
+    return Fold(*edges, chosen, tried, outcome.return_share, len(outcome.trades))
 
 
 def _refuse_too_short(candles: Candles, from_ms: int, to_ms: int, train_days: int) -> None:
@@ -130,11 +134,11 @@ def _best(
     if len(variants) < 2:
         return variants[0] if variants else ()
     middle_ms = (train_ms + start_ms) // 2
-    taught = known.between(train_ms - LEAST_WARM_UP * MINUTE_MS, middle_ms)
+    taught = known.between(0, middle_ms)
 
     def taught_agent(rules: DecisionRules) -> QLearningAgent:
         agent = new_agent(rules)
-        teach_past(agent, taught)
+        teach_past(agent, taught, train_ms)
         return agent
 
     ranked = Sweep(known, setup, taught_agent, middle_ms, start_ms, funding).run(variants).rows
