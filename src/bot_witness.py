@@ -34,16 +34,26 @@ class Feed(Protocol):
 
 
 class BotWitness:
-    """Writes down what the page draws; ``interval`` is that of the candles in ``feed``."""
+    """Writes down what the page draws; ``interval`` is that of the candles in ``feed``.
+
+    ``cautions`` are sentences for the person who runs the bot, shown for as long as it runs.
+    """
 
     def __init__(
-        self, database: TradingDatabase, feed: Feed, instruments: Iterable[Instrument], interval: str, interval_ms: int
+        self,
+        database: TradingDatabase,
+        feed: Feed,
+        instruments: Iterable[Instrument],
+        interval: str,
+        interval_ms: int,
+        cautions: Sequence[str] = (),
     ) -> None:
         self._database = database
         self._feed = feed
         self._instruments = {each.symbol: each for each in instruments}
         self._interval = interval
         self._interval_ms = interval_ms
+        self._cautions = tuple(cautions)
         self._written_ms: dict[str, int] = {}
 
     def note_candles(self) -> None:
@@ -56,7 +66,7 @@ class BotWitness:
                 self._written_ms[symbol] = new[-1].open_ms
 
     def details(self) -> dict[str, Any]:
-        """Return the newest mark price and funding of each pair, and the steps of prices and sizes."""
+        """Return the newest mark price and funding of each pair, the steps of prices and sizes, and the cautions."""
         marks = {symbol: self._feed.mark_price(symbol) for symbol in self._instruments}
         return {
             "marks": {symbol: _mark(mark) for symbol, mark in marks.items() if mark is not None},
@@ -64,6 +74,7 @@ class BotWitness:
                 symbol: {"tick": f"{each.tick_size:f}", "step": f"{each.step_size:f}", "base": each.base_asset}
                 for symbol, each in self._instruments.items()
             },
+            "cautions": list(self._cautions),
         }
 
     def valued(self, account: Account) -> Account:

@@ -47,7 +47,7 @@ _MARK_WAIT_S = 1.5  # it comes every second: the turn sees the one of its own in
 _READY_WITHIN_S = 30.0
 _BEAT_EVERY_S = 10.0
 _LOOK_EVERY_S = 0.5
-_LAST_CALLS_S = 5.0  # of the ten in which a process that was told to stop must be gone
+_LAST_CALLS_S = 4.0  # of the ten in which a process that was told to stop must be gone
 
 
 class TradingBot:
@@ -291,7 +291,7 @@ def main(stop: threading.Event) -> int:
     _end_calls_at(stop, client)
     client.sync_clock()
     console.start(settings, rules, clock.now_ms(), world)
-    _refuse_dangerous_key(settings, client)
+    cautions = _key_cautions(settings, client)
     journal = DatabaseJournal(database, clock)
     watches: dict[str, GuardWatch] = {}
     stream = MarketStream(
@@ -316,7 +316,8 @@ def main(stop: threading.Event) -> int:
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
     watching = list(watches.values())
-    witness = BotWitness(database, stream, [client.instrument(pair) for pair in settings.pairs], _INTERVAL, _CANDLE_MS)
+    instruments = [client.instrument(pair) for pair in settings.pairs]
+    witness = BotWitness(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
     control = ControlDesk(database, clock, risk, traders, rule_book(settings, rules))
     control.restore()
     bot = TradingBot(
@@ -368,15 +369,20 @@ def _ready(stream: MarketStream, stop: threading.Event) -> bool:
     return False
 
 
-def _refuse_dangerous_key(settings: Settings, client: BinanceClient) -> None:
-    """Live only: a key that may withdraw or transfer is refused."""
+def _key_cautions(settings: Settings, client: BinanceClient) -> tuple[str, ...]:
+    """Live only: a key that may withdraw or transfer is refused; return what else a person should know of it."""
     if settings.mode != "live":
-        return
+        return ()
     allowed = client.api_restrictions()
     if allowed.withdraw or allowed.transfer:
         raise CredentialsRefused(
             "the Binance key may withdraw or transfer money: make one that can trade futures and nothing else"
         )
+    if allowed.address_bound:
+        return ()
+    caution = "the Binance key works from any address: bind it to this machine's, so that a stolen one trades nothing"
+    log.warning("%s", caution)
+    return (caution,)
 
 
 def _callbacks(watches: dict[str, GuardWatch]) -> Callbacks:

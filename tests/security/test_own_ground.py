@@ -13,8 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from src.binance_reading import KeyPermissions
+from src.bot_witness import BotWitness
 from src.core.errors import CredentialsRefused
-from src.trading_bot import _refuse_dangerous_key
+from src.dashboard.app import create_app
+from src.trading_bot import _key_cautions
+from tests.dashboard.scene import scene
 from tests.paper_exchange.running import API_KEY, API_SECRET
 from tests.suite.running import BUSY, suite
 
@@ -143,16 +146,29 @@ def refusal(**rights):
     allowed = KeyPermissions(**{"withdraw": False, "transfer": False, "futures": True, "address_bound": True} | rights)
     client = SimpleNamespace(api_restrictions=lambda: allowed)
     try:
-        _refuse_dangerous_key(SimpleNamespace(mode="live"), client)
+        return _key_cautions(SimpleNamespace(mode="live"), client)
     except CredentialsRefused as refused:
         return str(refused)
-    return ""
 
 
 def test_live_refuses_a_key_that_may_move_money_away_and_says_what_to_do():
-    assert refusal() == ""
+    assert refusal() == ()
     for right in ("withdraw", "transfer"):
         assert "make one that can trade futures and nothing else" in refusal(**{right: True})
+
+
+def test_a_key_that_works_from_anywhere_is_a_caution_for_as_long_as_the_bot_runs():
+    (caution,) = refusal(address_bound=False)
+    assert "works from any address" in caution
+    witness = BotWitness(None, None, (), "1m", 60_000, (caution,))
+    assert witness.details()["cautions"] == [caution]
+
+
+def test_the_page_shows_what_the_bot_cautions_against(tmp_path):
+    with scene(tmp_path) as made:
+        made.beat(details={"cautions": ["<b>a key</b> that works from any address"]})
+        page = create_app(made.desk).test_client().get("/").get_data(as_text=True)
+    assert "&lt;b&gt;a key&lt;/b&gt; that works from any address" in page
 
 
 def test_paper_and_testnet_ask_nobody_about_the_key():
@@ -160,7 +176,7 @@ def test_paper_and_testnet_ask_nobody_about_the_key():
         raise AssertionError("asked")
 
     for mode in ("paper", "testnet"):
-        _refuse_dangerous_key(SimpleNamespace(mode=mode), SimpleNamespace(api_restrictions=never))
+        assert _key_cautions(SimpleNamespace(mode=mode), SimpleNamespace(api_restrictions=never)) == ()
 
 
 def test_the_scripts_install_nothing_without_its_hash():
