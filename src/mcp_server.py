@@ -1,6 +1,6 @@
 """Floor 5, process: the REST and MCP server: programs and agents ask it what the bots saw, decided and traded.
 
-Beside its answers it tells people of bots that fell silent while no watcher does.
+Beside its answers it tells people of bots that fell silent while no watcher does, and of guesses at its keys.
 ``--stdio`` speaks the Model Context Protocol over standard input and output instead (``--control`` lets that one
 caller trip the circuit breaker); ``--openapi`` prints the contract.
 """
@@ -9,10 +9,12 @@ import json
 import logging
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from src.api.bridge import McpBridge, serve_stdio
 from src.api.door import Door
+from src.api.guesses import GuessReporter
 from src.api.keys import KeyStore
 from src.api.metrics import Metrics
 from src.api.rest import build_app
@@ -45,15 +47,27 @@ def main(stop: threading.Event) -> None:
     with closing(TradingDatabase(settings.database_url, owner, read_only=True)) as database:
         source = Source(database, clock, lambda: TradingDatabase(settings.database_url, owner))
         mcp = McpBridge(source)
-        reporter = SilenceReporter.from_settings(settings, database, clock)
+        silence = SilenceReporter.from_settings(settings, database, clock)
+        guesses = GuessReporter(door, silence.notifier, clock)
         server = WebServer(build_app(source, door, mcp, Metrics(source).text), settings.mcp_host, settings.mcp_port)
         log.info("server listens: host=%s port=%s world=%r", settings.mcp_host, server.port, source.label())
-        eyes = threading.Thread(target=run_rounds, args=(reporter.look, LOOK_EVERY_S, stop), name="eyes", daemon=True)
-        eyes.start()
+        eyes = _open_eyes([silence.look, guesses.look], stop)
         notify_manager("READY=1")
         server.serve(stop)
         mcp.close()
         eyes.join(_LAST_LOOK_S)
+
+
+def _open_eyes(looks: Sequence[Callable[[], object]], stop: threading.Event) -> threading.Thread:
+    """Look every few seconds, in a thread whose failure ends the process, until ``stop`` is set."""
+
+    def work() -> None:
+        for look in looks:
+            look()
+
+    eyes = threading.Thread(target=run_rounds, args=(work, LOOK_EVERY_S, stop), name="eyes", daemon=True)
+    eyes.start()
+    return eyes
 
 
 def speak(control: bool) -> int:

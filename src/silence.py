@@ -39,7 +39,7 @@ class SilenceReporter:
 
     def __init__(self, database: TradingDatabase, notifier: Notifier, clock: Clock, kept: Path | None = None) -> None:
         self._database = database
-        self._notifier = notifier
+        self.notifier = notifier
         self._clock = clock
         self._kept = kept
         self._voice = ExitStack()
@@ -95,7 +95,7 @@ class SilenceReporter:
     def _tell(self, desk: AlertDesk, alerts: list[Alert], now_ms: int) -> None:
         messages = desk.step(alerts, LocalTime(now_ms, "", 0), "")
         for message in messages:
-            self._notifier.tell(message)
-        self._notifier.flush()
+            self.notifier.tell(message)
+        self.notifier.flush()
         if messages and self._kept is not None:
             keep(self._kept, desk.as_dict())

@@ -31,6 +31,7 @@ LOCAL: Final = Caller("loopback", frozenset({"read"}))
 NOBODY: Final = Caller("nobody", frozenset())
 _MINUTE_MS: Final = 60_000
 _MOST_WATCHED: Final = 10_000
+_MOST_REMEMBERED: Final = 1_000
 _PROXIED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="api"'}
 HEADERS: Final = {
@@ -102,6 +103,8 @@ class Door:
         self._keys = keys
         self._wrong = Attempts(clock, tries_a_minute)
         self._calls = Attempts(clock, calls_a_minute)
+        self._clock = clock
+        self._wrong_ms: deque[int] = deque(maxlen=_MOST_REMEMBERED)
         self._most_calls = calls_a_minute
 
     @property
@@ -118,6 +121,11 @@ class Door:
                     "`./scripts/api_key.sh create NAME`, or write MCP_HOST=127.0.0.1.",
                 )
             )
+
+    def wrong_keys(self, within_ms: int) -> int:
+        """Return how many wrong keys were looked at in the last ``within_ms``, whoever showed them."""
+        since_ms = self._clock.now_ms() - within_ms
+        return sum(instant_ms > since_ms for instant_ms in self._wrong_ms.copy())
 
     def guard(self, app: Flask, scope_of: Callable[[Request], str]) -> None:
         """Check every request of ``app``; ``scope_of`` says which scope it needs (``open``, ``read``, ``control``)."""
@@ -176,6 +184,7 @@ class Door:
         key = self._keys.verify(token.strip()) if kind.lower() == "bearer" else None
         if key is None:
             left = min(self._wrong.note(name) for name in names)
+            self._wrong_ms.append(self._clock.now_ms())
             log.warning("wrong API key: address=%s tries_left=%s", address, left)
             raise Refused(401, "This key opens nothing here.", _CHALLENGE)
         return Caller(f"{key.name} ({key.id})", frozenset(key.scopes))

@@ -42,6 +42,7 @@ class Made:
     keys: KeyStore
     source: Source
     app: APIFlask
+    door: Door
     writer: TradingDatabase
 
     @property
@@ -136,7 +137,7 @@ def make(
     keys = KeyStore(folder / "state" / "api_keys.json", clock)
     door = Door(host, origins, keys, clock, calls_a_minute, tries_a_minute)
     app = build_app(source, door, metrics=Metrics(source).text, **options)
-    return Made(path, clock, keys, source, app, writer)
+    return Made(path, clock, keys, source, app, door, writer)
 
 
 def beat(database: TradingDatabase, now_ms: int, **changes: Any) -> None:
