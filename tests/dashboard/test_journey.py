@@ -160,9 +160,7 @@ def refuses_and_says_why(journey: Journey) -> None:
 def closes_by_hand(journey: Journey) -> None:
     """A position that the bot opened is closed by the page's button, by one order."""
     wait_until(lambda: journey.rows("SELECT id FROM trades WHERE status = 'open'"), 90, 0.3)
-    journey.refresh_until(
-        f"[...document.querySelectorAll('#controls button')].some(e => e.textContent === 'Close {SYMBOL}' && !e.disabled)"
-    )
+    journey.refresh_until(f"document.querySelector('#controls [data-target={SYMBOL}]:not(:disabled)') !== null")
     assert "DONE" in journey.wish(f"Close {SYMBOL}", "Sends a market")
     closed = "SELECT exit_client_id FROM trades WHERE exit_reason = 'by_hand'"
     ((order,),) = wait_until(lambda: journey.rows(closed), 10)

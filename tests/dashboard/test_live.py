@@ -54,7 +54,7 @@ def dashboard(bot: Bot):
     own = {"DASHBOARD_PORT": str(port), "BOT_CONTROL_PIN": PIN, "FLASK_SECRET_KEY": KEY}
     with (bot.folder / "web.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "src/web_dashboard.py"], cwd=ROOT, env=bot._environment() | own, stdout=log, stderr=log
+            [sys.executable, "src/web_dashboard.py"], cwd=ROOT, env=bot.environment() | own, stdout=log, stderr=log
         )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -77,7 +77,7 @@ def start_hanging(bot: Bot) -> None:
     with (bot.folder / "bot.log").open("ab") as log:
         bot.process = subprocess.Popen(
             [sys.executable, "-c", HANGING, str(bot.folder / "hang")],
-            cwd=ROOT, env=bot._environment() | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
+            cwd=ROOT, env=bot.environment() | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
         )  # fmt: skip
 
 
@@ -178,7 +178,7 @@ class Person:
 
 def test_twenty_hands_on_close_send_one_order_and_a_pause_holds(tmp_path):
     busy = BUSY | {"ALLOW_SHORT": "true", "MIN_CONFIDENCE": "0"}
-    with suite(tmp_path, speed=6.0, **busy) as (_, bot), dashboard(bot) as (address, web):
+    with suite(tmp_path, speed=6.0, **busy) as (exchange, bot), dashboard(bot) as (address, web):
         bot.start()
         person = Person(address)
         wait_until(lambda: bot.rows("SELECT id FROM trades WHERE status = 'open'"), 120, 0.1)
@@ -202,6 +202,7 @@ def test_twenty_hands_on_close_send_one_order_and_a_pause_holds(tmp_path):
             f"SELECT client_id FROM orders WHERE purpose = 'exit' AND timestamp BETWEEN '{entered}' AND '{left}'"
         )
         assert reason == "by_hand" and exits == [(exit_id,)]
+        assert exchange.control("GET", "client_ids")[exit_id] == 1
         wishes = bot.rows("SELECT action, status, actor, origin FROM control_requests WHERE action = 'close'")
         assert [row[:2] for row in wishes if row[1] == "done"] == [("close", "done")]
         assert all(row[2].startswith("person in session") and row[3] == "127.0.0.1" for row in wishes)
