@@ -53,7 +53,8 @@ def status(look: Look) -> Card:
         Fact("Version", Cell(f"{beat['version']}, settings {beat['config_hash']}")),
         Fact("Trouble", words(beat["last_error"]) if beat["last_error"] else word("none", "good")),
     )
-    return Card("status", title, "data", look.turned_ms, look.turn_s, facts=facts)
+    notes = tuple(look.details.get("cautions") or ())
+    return Card("status", title, "data", look.turned_ms, look.turn_s, facts=facts, notes=notes)
 
 
 def _light(source: Source, now_ms: int) -> Cell:
