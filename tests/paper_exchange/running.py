@@ -44,12 +44,7 @@ class PaperExchange:
 
     def control(self, method: str, path: str, **wish: Any) -> Any:
         """Ask the control port: ``control("POST", "faults", kind="delay", delay_ms=500)``."""
-        body = json.dumps(wish).encode() if method == "POST" else None
-        request = urllib.request.Request(
-            f"{self.address}/control/{path}", body, {"X-Control-Token": CONTROL_TOKEN}, method=method
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        return control(self.address, method, path, **wish)
 
     def fault(self, kind: str, *paths: str, **details: Any) -> Any:
         """Switch a fault on for these paths, once unless ``times`` or ``for_s`` says otherwise."""
@@ -73,6 +68,16 @@ class PaperExchange:
         """End it as ``kill -9`` does."""
         self.process.kill()
         self.process.wait(ENDS_WITHIN_S)
+
+
+def control(address: str, method: str, path: str, **wish: Any) -> Any:
+    """Ask the control port of the exchange at ``address``."""
+    body = json.dumps(wish).encode() if method == "POST" else None
+    request = urllib.request.Request(
+        f"{address}/control/{path}", body, {"X-Control-Token": CONTROL_TOKEN}, method=method
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
 
 
 def environment(**settings: str) -> dict[str, str]:

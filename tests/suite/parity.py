@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -125,20 +126,18 @@ def live(course: Course, folder: Path, candles: Candles, settings: Settings) -> 
     start_ms = int(candles.open_ms[course.first])
     when = {"speed": STANDING, "start_at": utc_text(start_ms)[:19]}
     wall_s, cpu_s = monotonic_s(), [0.0, 0.0]
-    with suite(folder, market=f"replay:{course.record}", **when, **course.settings) as (exchange, bot):
-        with Steps(exchange, bot, candles, settings.risk_limits) as steps:
+    legs = [course.restart_at, course.minutes - course.restart_at] if course.restart_at else [course.minutes]
+    with (
+        suite(folder, market=f"replay:{course.record}", **when, **course.settings) as (exchange, bot),
+        Steps(exchange, bot, candles, settings.risk_limits) as steps,
+    ):
+        for minutes in legs:
             bot.start()
             steps.wait_for_start()
-            legs = [course.restart_at, course.minutes - course.restart_at] if course.restart_at else [course.minutes]
-            for number, minutes in enumerate(legs):
-                if number:
-                    cpu_s[0] += cpu_of(bot.process.pid)
-                    assert bot.stop() == 0, bot.log[-3000:]
-                    bot.start()
-                    steps.wait_for_start()
-                steps.forward(minutes)
-            cpu_s = [cpu_s[0] + cpu_of(bot.process.pid), cpu_of(exchange.process.pid)]
+            steps.forward(minutes)
+            cpu_s[0] += cpu_of(bot.process.pid)
             assert bot.stop() == 0, bot.log[-3000:]
+        cpu_s[1] = cpu_of(exchange.process.pid)
     turns = rows_of(bot.database, "SELECT * FROM signals ORDER BY instant_ms, id")
     trades = rows_of(bot.database, "SELECT * FROM trades WHERE status = 'closed' ORDER BY entry_time, id")
     return Live(turns, trades, monotonic_s() - wall_s, *cpu_s, steps.by_seconds)
@@ -156,9 +155,7 @@ def past(course: Course, folder: Path, candles: Candles, settings: Settings, see
     start_ms, turns = int(candles.open_ms[course.first]), list[Turn]()
     known = candles.cut(course.first - LEAST_WARM_UP, course.first + course.minutes + 2)
     span = {"from_ms": start_ms, "to_ms": start_ms + course.minutes * MINUTE_MS + 1, "contexts": contexts_of(seen)}
-    whole = run_backtest(
-        known, setup, agent_at_start(folder, settings), every_turn=True, on_turn=turns.append, **span
-    )
+    whole = run_backtest(known, setup, agent_at_start(folder, settings), every_turn=True, on_turn=turns.append, **span)
     quick = run_backtest(known, setup, agent_at_start(folder, settings), **span)
     assert quick.trades == whole.trades and quick.deeds == whole.deeds, "passing over quiet minutes changed a trade"
     return Past(turns, whole)
@@ -206,7 +203,7 @@ def _compare_turn(row: Row, turn: Turn, found: Comparison) -> None:
     others = [name for name in PLAIN if row[name] != ours.get(name)]
     others += [name for name in NESTED if json.loads(row[name]) != ours[name]]
     worth = row["pnl_unrealized"], ours["pnl_unrealized"]
-    if None in worth and worth != (None, None) or None not in worth and Decimal(str(worth[0])) != worth[1]:
+    if (worth[0] if worth[0] is None else Decimal(str(worth[0]))) != worth[1]:
         others.append("pnl_unrealized")
     if not others:
         return
@@ -245,8 +242,9 @@ def nearest_edge(row: Row) -> tuple[str, float]:
     gaps = [("RSI", (r["rsi"] - edge) / 100) for edge in (30, 35, 50, 65, 70)]
     gaps += [(name, r[name] / close) for name in ("macd", "macd_histogram")]
     means = ("close", "ema_9", "ema_21", "ema_50", "ema_200")
-    gaps += [(f"{a} and {b}", (r[a] - r[b]) / close) for a, b in zip(means, means[1:], strict=False)]
-    gaps += [(f"close and {name}", (close - r[name]) / close) for name in ("bollinger_upper", "bollinger_lower", "vwap")]
+    gaps += [(f"{a} and {b}", (r[a] - r[b]) / close) for a, b in pairwise(means)]
+    lines = ("bollinger_upper", "bollinger_lower", "vwap")
+    gaps += [(f"close and {name}", (close - r[name]) / close) for name in lines]
     gaps += [("place between the bands", place - edge) for edge in (0.2, 0.8)]
     if r["volume_mean"]:
         gaps += [("volume", r["volume"] / r["volume_mean"] / edge - 1) for edge in (1.5, 2.0)]

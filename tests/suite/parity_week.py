@@ -1,6 +1,6 @@
 """A whole market week by the live bot and by the backtest, compared bit for bit.
 
-    python -m tests.suite.parity_week [--days 7] [--restart] [--settings busy|delivered|patient] [--record FILE --from DAY]
+    python -m tests.suite.parity_week [--days 7] [--restart] [--settings busy|delivered]
 
 The bot is the real process on a paper exchange, over HTTP and sockets; the market stands and is moved on minute by
 minute. With ``--restart`` the bot is stopped and started again in mid-week: from then on its indicators begin with a
@@ -28,6 +28,10 @@ DAY = 1_440
 KINDS = {
     "busy": {**BUSY, "EXPLORATION_RATE": "0.6", "RULES": "safety_first"},
     "delivered": {"RULES": "safety_first"},
+    "near": {
+        **BUSY, "EXPLORATION_RATE": "0.6", "RULES": "safety_first",
+        "STOP_LOSS_PERCENTAGE": "0.0015", "TAKE_PROFIT_PERCENTAGE": "0.002",
+    },
 }
 SHOWN = 40
 NEAR = 1e-6

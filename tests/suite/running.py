@@ -61,7 +61,7 @@ class Bot:
         """Start the process, as the scripts do, with its output in ``bot.log``."""
         with (self.folder / "bot.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "src/trading_bot.py"], cwd=ROOT, env=self._environment(), stdout=log, stderr=log
+                [sys.executable, "src/trading_bot.py"], cwd=ROOT, env=self.environment(), stdout=log, stderr=log
             )
 
     def wait_for_cycles(self, count: int, within_s: float = 40.0) -> None:
@@ -99,7 +99,8 @@ class Bot:
                     return []
                 raise
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the settings of the bot and of those who share its database."""
         own = {
             "BOT_ID": "test-" + blake2s(str(self.folder).encode(), digest_size=6).hexdigest(),
             "TRADING_MODE": "paper",

@@ -1,41 +1,64 @@
-"""A soak: the real bot for market days on end, faults at random all the time, judged by the exchange's own state.
+"""A soak: the whole suite for market days on end, faults at random all the time, judged by the exchange's own state.
 
 ``python -m tests.suite.soak --market-days 2 --speed 120`` prints counts and what was violated as JSON; it ends 0 only
-when nothing was. The dice are seeded (``--seed``): what they choose can be played again, the instants cannot.
+when nothing was. ``--minutes`` ends it earlier, ``--json FILE`` keeps the counts as they stand every minute, and
+``python -m tests.suite.soak_page FILE`` writes them into ``docs/reliability.md``. The dice are seeded (``--seed``):
+what they choose can be played again, the instants cannot. In the last two fifths no process is ended any more, so
+that memory and file handles are measured over long lives.
 """
 
 import argparse
 import json
 import os
 import random
-import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from src.core.clock import SystemClock
-from src.health import heartbeat_health
+from src.breaker_office import change_breaker
+from src.circuit_breaker_state import BreakerState, BreakerStatus, Cause, trip
+from src.database import TradingDatabase
+from src.records import Owner
 from tests.paper_exchange import running as paper
 from tests.paper_exchange.running import API_KEY, API_SECRET, ROOT, PaperExchange
-from tests.suite.running import BUSY, Bot, duplicates, free_port, open_position, settled
-from tests.suite.soak_witness import Meter, Witness
+from tests.suite.running import BUSY, Bot, booked, duplicates, free_port, open_position, wallet
+from tests.suite.soak_cable import CableProcess
+from tests.suite.soak_faults import Faults
+from tests.suite.soak_meter import Meter
+from tests.suite.soak_services import Services
+from tests.suite.soak_witness import WitnessProcess
 
 LONGEST_NAKED_S = 1.0
 RECOVERS_WITHIN_S = 60.0
-BOOKS_AGREE_WITHIN_S = 90.0
+BOOKS_AGREE_WITHIN_S = 60.0
+GROWS_AT_MOST_MB = 12.0
+HANDLES_GROW_AT_MOST = 6.0
+CALM_FROM = 0.6
+LOSS_LIMIT = 0.05
+KEPT_EVERY_S = 60.0
 CANARY = "canary-7f3a9d51c2e84b60-must-never-be-seen"
-ORDER, ALGO = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
-SERVICES = {  # beside the bot, where they are built: script and the setting that names its port
-    "mcp_server": ("src/mcp_server.py", "MCP_PORT", "/api/v1/health"),
-    "web_dashboard": ("src/web_dashboard.py", "DASHBOARD_PORT", "/api/health"),
+SETTINGS = {  # the money must last; ages are of the market, which runs many times as fast as the machine
+    **BUSY,
+    "POSITION_PERCENTAGE": "0.01",
+    "EXPLORATION_RATE": "0.9",
+    "MAX_DAILY_LOSS_PERCENTAGE": str(LOSS_LIMIT),
+    "MAX_MARK_AGE_S": "240",
+    "MAX_CANDLE_AGE_S": "420",
+    "MAX_ACCOUNT_AGE_S": "3600",
+    "BREAKER_MAX_STALE_S": "3600",
+    "BREAKER_MAX_EXCHANGE_ERRORS": "10",
+    "CHART_INTERVAL_MINUTES": "720",
+    "NEWS_INTERVAL_MINUTES": "720",
+    "KEEP_DAYS": "3650",
+    "NEWSAPI_KEY": CANARY,
+    "BOT_CONTROL_PIN": CANARY,
 }
 
 
@@ -48,341 +71,343 @@ class Counts:
     recoveries_s: dict[str, list[float]] = field(default_factory=dict)
     checks: Counter[str] = field(default_factory=Counter)
     stops_s: list[float] = field(default_factory=list)
+    breaker_resets: Counter[str] = field(default_factory=Counter)
 
 
 class Soak:
-    """One run: an exchange, a bot, a witness and the dice."""
+    """One run: exchange, cable, bot, the other services, witness, meter and the dice."""
 
-    def __init__(self, exchange: PaperExchange, bot: Bot, seed: int) -> None:
-        self.exchange = exchange
-        self.bot = bot
+    def __init__(self, exchange: PaperExchange, bot: Bot, cable: CableProcess, place: Path, seed: int) -> None:
+        self.exchange, self.bot, self.cable, self.place = exchange, bot, cable, place
         self.dice = random.Random(seed)
         self.counts = Counts()
-        self.meter = Meter()
-        self.obstruction = "start"
-        self.witness = Witness(lambda: self.exchange, lambda: self.obstruction)
-        self.others: dict[str, subprocess.Popen[bytes]] = {}
-        self._ports = {name: free_port() for name in SERVICES}
-
-    # --- the faults, each of which leaves things as it found them ----------------------------------------------
-
-    def faults(self) -> dict[str, Callable[[], None]]:
-        """Return every fault by name."""
-        return {
-            "bot: kill -9": self._kill_bot,
-            "bot: SIGSTOP": self._freeze_bot,
-            "bot: SIGTERM and start": self._restart_bot,
-            "exchange: kill -9": self._kill_exchange,
-            "exchange: SIGSTOP": self._freeze_exchange,
-            "database locked": self._lock_database,
-            "disk full": self._fill_disk,
-            "market clock +5 min": lambda: self._control("clock", advance_ms=300_000),
-            "price shock": lambda: self._control("shock", symbol="BTCUSDT", percent=self.dice.choice((-3, -1, 1, 3))),
-            "clock skew": self._skew,
-            "listen keys expire": lambda: self._control("expire_listen_keys"),
-            "triggers stuck": lambda: self._control("hold_triggers", count=self.dice.randint(1, 5)),
-            "sockets dropped": lambda: self._control("sockets", how="drop", route=self._route()),
-            "sockets closed": lambda: self._control("sockets", how="close", route=self._route()),
-            "ban": self._ban,
-            "order of unknown outcome": lambda: self._unknown(ORDER),
-            "stop of unknown outcome": lambda: self._unknown(ALGO),
-            "order throttled": lambda: self._passing("throttled", ORDER, times=2),
-            "order not found": lambda: self._passing(
-                "order_missing", "GET /fapi/v1/order", "GET /fapi/v1/algoOrder", times=3
-            ),
-            "503": lambda: self._passing("service_unavailable", times=3),
-            "-1001": lambda: self._passing("internal_error", times=3),
-            "502 for 2 s": lambda: self._passing("bad_gateway", for_s=2.0),
-            "500 for 5 s": lambda: self._passing("server_error", for_s=5.0),
-            "429": lambda: self._passing("too_many", times=1),
-            "answers 0.4 s late": lambda: self._passing("delay", for_s=3.0, delay_ms=400.0),
-            "GETs hang": lambda: self._passing("hang", "GET", for_s=2.0),
-            "market socket silent": lambda: self._passing("silence", "market", for_s=5.0),
-            "user socket silent": lambda: self._passing("silence", "private", for_s=5.0),
-            "sockets refused": lambda: self._passing("refuse_sockets", for_s=3.0),
-            "events twice": lambda: self._passing("duplicate", "private", for_s=5.0),
-            "events 0.7 s late": lambda: self._passing("late", "private", for_s=5.0, delay_ms=700.0),
-            **{f"{name}: kill -9": lambda name=name: self._kill_other(name) for name in self.others},
-        }
-
-    def _control(self, path: str, **wish: Any) -> None:
-        self.exchange.control("POST", path, **wish)
-
-    def _route(self) -> str:
-        return self.dice.choice(("", "market", "private"))
-
-    def _passing(self, kind: str, *paths: str, **details: Any) -> None:
-        self.exchange.fault(kind, *paths, **details)
-        self._until(lambda: self.exchange.control("GET", "faults") == [], details.get("for_s", 0.0) + 20.0)
-        self.exchange.control("DELETE", "faults")
-
-    def _unknown(self, path: str) -> None:
-        kind = self.dice.choice(("unknown_error", "message_bus", "backend_timeout", "lost"))
-        self._passing(kind, path, times=1, placed=self.dice.random() < 0.5)
-
-    def _skew(self) -> None:
-        self._control("skew", skew_ms=self.dice.choice((-400_000, 400_000, 5_000)))
-        time.sleep(3)
-        self._control("skew", skew_ms=0)
-
-    def _ban(self) -> None:
-        self._control("ban", for_s=3.0)
-        time.sleep(3.2)
-
-    def _kill_bot(self) -> None:
-        self.bot.kill()
-        time.sleep(self.dice.uniform(0, 1))
-        self.bot.start()
-
-    def _restart_bot(self) -> None:
-        began = time.monotonic()
-        code = self.bot.stop(within_s=20.0)
-        self.counts.stops_s.append(time.monotonic() - began)
-        self._expect(code == 0, f"S8: SIGTERM ended the bot with {code}")
-        self._expect(self.counts.stops_s[-1] <= 10.0, f"S8: the bot took {self.counts.stops_s[-1]:.1f} s to stop")
-        self.bot.start()
-
-    def _freeze_bot(self) -> None:
-        """A frozen bot must not look alive (S15); thawed, it must go on."""
-        assert self.bot.process is not None
-        self.bot.process.send_signal(signal.SIGSTOP)
-        time.sleep(6.5)  # five seconds is the shortest patience of the health check
-        row = self._heartbeat()
-        well = row is not None and heartbeat_health(row, SystemClock().now_ms(), self.bot.process.pid).well
-        self._expect(not well, "S15: a frozen bot was called healthy")
-        self.bot.process.send_signal(signal.SIGCONT)
-
-    def _kill_exchange(self) -> None:
-        self.exchange.kill()
-        time.sleep(self.dice.uniform(0, 2))
-        self.exchange = paper.restart(self.exchange)
-
-    def _freeze_exchange(self) -> None:
-        self.exchange.process.send_signal(signal.SIGSTOP)
-        time.sleep(self.dice.uniform(1, 4))
-        self.exchange.process.send_signal(signal.SIGCONT)
-
-    def _lock_database(self) -> None:
-        with closing(sqlite3.connect(self.bot.database, isolation_level=None, timeout=10)) as rude:
-            rude.execute("BEGIN IMMEDIATE")
-            time.sleep(self.dice.uniform(1, 15))
-            rude.execute("ROLLBACK")
-
-    def _fill_disk(self) -> None:
-        """Fill the small file system that holds the bot's folder; without one (not root) nothing is done."""
-        if not os.path.ismount(self.bot.folder):
-            self.counts.faults["disk full"] -= 1
-            return
-        ballast = self.bot.folder / "ballast"
-        free = os.statvfs(self.bot.folder)
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
-        time.sleep(self.dice.uniform(2, 6))
-        ballast.unlink()
-
-    def _kill_other(self, name: str) -> None:
-        self.others[name].kill()
-        self.others[name].wait(5)
-        self.start_other(name)
+        self.others = Services(bot, {})
+        self.faults = Faults(self, self.dice)
+        self.witness = WitnessProcess(exchange.port, LOSS_LIMIT)
+        self.meter = Meter(self._running)
+        self.foreign_money = Decimal(0)
+        self.began_s = time.monotonic()
+        self.began_ms = exchange.now_ms()
+        self.calm_from_s = 0.0
 
     # --- how it goes -------------------------------------------------------------------------------------------
 
-    def start_other(self, name: str) -> None:
-        """Start one of the other services on the bot's database."""
-        script = SERVICES[name][0]
-        ports = {SERVICES[each][1]: str(port) for each, port in self._ports.items()}
-        with (self.bot.folder / f"{name}.log").open("ab") as log:
-            self.others[name] = subprocess.Popen(
-                [sys.executable, script], cwd=ROOT, env=self.bot._environment() | ports, stdout=log, stderr=log
-            )
-
-    def run(self, market_days: float) -> None:
-        """Let faults happen until so many market days have passed."""
+    def run(self, market_days: float, minutes: float, keep: Callable[[], None]) -> None:
+        """Let faults happen until so many market days, or minutes of the wall, have passed."""
         self.bot.start()
-        self.witness.start()
-        for name, (script, _, _) in SERVICES.items():
-            if (ROOT / script).exists():
-                self.start_other(name)
-        self._recovered("start", self._cycles())
-        end_ms = self.exchange.now_ms() + market_days * 86_400_000
-        names = sorted(self.faults())
+        self.meter.start()
+        self._recovered("start", 0)
+        for name in self.others.names:
+            self.others.start(name)
         bag: list[str] = []
-        while self.exchange.now_ms() < end_ms:
+        kept_s = time.monotonic()
+        while (share := self.progress(market_days, minutes)) < 1.0:
+            if share >= CALM_FROM and not self.calm_from_s:
+                self.calm_from_s, bag = time.monotonic() - self.began_s, []
             if not bag:  # every fault once, in a new order each time
-                bag = self.dice.sample(names, len(names))
+                bag = self.dice.sample(names := sorted(self._deeds()), len(names))
             self._happen(bag.pop())
-            self.sample()
             if self.dice.random() < 0.25:
                 self.check_books()
+            if time.monotonic() - kept_s > KEPT_EVERY_S:
+                keep()
+                kept_s = time.monotonic()
         self.exchange.control("DELETE", "faults")
-        self.check_books()
-        self._expect(self.bot.stop(within_s=20.0) == 0, "S8: the last SIGTERM did not end the bot with 0")
-        self.witness.stop()
+        self.check_books(whole=True)
+        self.expect(self.bot.stop(within_s=20.0) == 0, "S8: the last SIGTERM did not end the bot with 0")
+
+    def progress(self, market_days: float, minutes: float) -> float:
+        """Return the share of the run that is done."""
+        by_wall = (time.monotonic() - self.began_s) / 60.0 / minutes
+        return max(by_wall, self.market_days() / market_days)
+
+    def market_days(self) -> float:
+        """Return how many market days have passed."""
+        return (self.exchange.now_ms() - self.began_ms) / 86_400_000
+
+    def _deeds(self) -> dict[str, Callable[[], None]]:
+        return self.faults.lasting() | ({} if self.calm_from_s else self.faults.ending())
 
     def _happen(self, name: str) -> None:
-        time.sleep(self.dice.uniform(0.3, 3.0))
+        time.sleep(self.dice.uniform(0.2, 1.5))
         self.counts.faults[name] += 1
-        self.obstruction = name
-        self.faults()[name]()
-        self._recovered(name, self._cycles())
+        self.witness.obstruct(name)
+        self._deeds()[name]()
+        self._recovered(name, self.cycles())
+        for died in self.others.died():
+            self.expect(False, f"after '{name}' ended by itself: {died}")
+            self.others.start(died.split(" ")[0])
 
     def _recovered(self, name: str, cycles: int) -> None:
         """Wait until the bot has taken two turns more; what takes too long, or a bot that died, is a violation."""
         began = time.monotonic()
-        self._until(lambda: not self.bot.alive or self._cycles() >= cycles + 2, RECOVERS_WITHIN_S)
+        self.until(lambda: not self.bot.alive or self.cycles() >= cycles + 2, RECOVERS_WITHIN_S)
         if not self.bot.alive:
             assert self.bot.process is not None
             last = self.bot.log.splitlines()[-1:]
-            self._expect(False, f"after '{name}' the bot died: exit code {self.bot.process.returncode}, {last}")
+            self.expect(False, f"after '{name}' the bot died: exit code {self.bot.process.returncode}, {last}")
             self.bot.start()
-            self._until(lambda: self._cycles() >= cycles + 2, RECOVERS_WITHIN_S)
-        self._expect(self._cycles() >= cycles + 2, f"after '{name}' no two turns in {RECOVERS_WITHIN_S:.0f} s")
+            self.until(lambda: self.cycles() >= cycles + 2, RECOVERS_WITHIN_S)
+        self.expect(self.cycles() >= cycles + 2, f"after '{name}' no two turns in {RECOVERS_WITHIN_S:.0f} s")
         self.counts.recoveries_s.setdefault(name, []).append(time.monotonic() - began)
-        self.obstruction = ""
+        self.breaker("reset")
+        self.witness.obstruct("")
 
-    def check_books(self) -> None:
-        """Journal and exchange agree to the last digit while flat, and no order was placed twice."""
-        if self._until(lambda: open_position(self.exchange) == 0 and self._settled(), BOOKS_AGREE_WITHIN_S):
-            self.counts.checks["books agree"] += 1
+    # --- what is judged ----------------------------------------------------------------------------------------
+
+    def check_books(self, *, whole: bool = False) -> None:
+        """Journal and exchange agree to the last digit while flat (S3); every order stands in both, once (S2)."""
+        if self.until(lambda: open_position(self.exchange) == 0 and self._settled(), BOOKS_AGREE_WITHIN_S):
+            self.counts.checks["S3: wallet equals journal"] += 1
         elif open_position(self.exchange) != 0:
-            self.counts.checks["books not judged: a position stayed open"] += 1
+            self.counts.checks["S3 not judged: a position stayed open"] += 1
         else:
-            self._expect(False, "S3: wallet and journal differ")
+            gap = wallet(self.exchange) - Decimal(10_000) - self.foreign_money - booked(self.bot)
+            self.expect(False, f"S3: wallet and journal differ by {gap}")
         twice = duplicates(self.exchange)
-        self._expect(not twice, f"S2: sent twice: {twice}")
-        self._expect(self.bot.rows("PRAGMA integrity_check") == [("ok",)], "the database is damaged")
-        self.counts.checks["order ids unique, database whole"] += 1
-
-    def sample(self) -> None:
-        """Measure what the processes use."""
-        assert self.bot.process is not None
-        processes = {"bot": self.bot.process, "exchange": self.exchange.process, **self.others}
-        for name, process in processes.items():
-            self.meter.sample(name, process.pid)
-
-    def end(self) -> None:
-        """End every process that still runs, by its number."""
-        self.witness.stop()
-        for process in (*self.others.values(), self.bot.process, self.exchange.process):
-            if process is not None and process.poll() is None:
-                process.kill()
-                process.wait(5)
+        self.expect(not twice, f"S2: sent twice: {twice}")
+        self.counts.checks["S2: no order twice"] += 1
+        unknown = self._unknown_orders()
+        self.expect(not unknown, f"S2: orders at the exchange that the journal does not know: {sorted(unknown)[:3]}")
+        if whole or self.dice.random() < 0.05:
+            self.expect(self.bot.rows("PRAGMA integrity_check") == [("ok",)], "the database is damaged")
+            self.counts.checks["database whole"] += 1
 
     def summary(self) -> dict[str, Any]:
-        """Return all that was counted."""
-        log = self.bot.log
-        self._expect(self.witness.longest_fair_s <= LONGEST_NAKED_S, "S1: a position had no stop for too long")
-        self._expect(CANARY not in self._all_text() and API_SECRET not in self._all_text(), "S11: a secret was written")
-        self._expect("Traceback" not in log, "a traceback in the bot's log")
+        """Return all that was counted; what can only be judged over the whole is judged here."""
+        seen = self.witness.tell()
+        self.expect(seen.longest_fair_s <= LONGEST_NAKED_S, "S1: a position had no stop for too long")
+        self.expect(seen.entries_over_limit == 0, "S5: an entry after the day's loss limit")
+        self.expect(seen.limits_exceeded == 0, "S10: a rate limit of the exchange was exceeded")
+        text = self._all_text()
+        self.expect(CANARY not in text and API_SECRET not in text, "S11: a secret was written")
+        self.expect("Traceback" not in text, "a traceback in a log")
+        tripped, breaches = self._breaker_breaches()
+        self.expect(not breaches, f"S6: entries while the breaker was tripped: {breaches}")
+        use = self.meter.summary(self.calm_from_s)
+        for name, figures in use.items() if self.calm_from_s else ():
+            grown = figures["rss_mb_late"] - figures["rss_mb_early"]
+            if name != "exchange":  # it remembers every order and trade, as it must
+                self.expect(grown <= GROWS_AT_MOST_MB, f"the memory of {name} grew by {grown:.1f} MB")
+            more = figures["handles_late"] - figures["handles_early"]
+            self.expect(more <= HANDLES_GROW_AT_MOST, f"the file handles of {name} grew by {more:.0f}")
         spells = sorted(each for rows in self.counts.recoveries_s.values() for each in rows)
-        first, last, turns = self.bot.rows("SELECT MIN(timestamp), MAX(timestamp), COUNT(*) FROM signals")[0]
+        slowest = sorted(self.counts.recoveries_s.items(), key=lambda each: -max(each[1]))[:5]
+        asked = self.exchange.control("GET", "requests")
+        hours = [sum(count for name, count in hour.items() if "/fapi/" in name) for hour in asked.values()]
+        days, speed = self.market_days(), self.exchange.options["speed"]
+        turns = self.bot.rows("SELECT COUNT(*) FROM signals")[0][0]
         return {
-            "market": [first, last],
+            "speed": speed,
+            "market_days": round(days, 2),
+            "wall_s": round(time.monotonic() - self.began_s),
+            "commit": _commit(),
+            "load": [round(each, 1) for each in os.getloadavg()],
             "turns": turns,
+            "turns_of_minutes": round(turns / (days * 1440), 3),
             "orders": self.bot.rows("SELECT COUNT(*) FROM orders")[0][0],
-            "trades closed": self.bot.rows("SELECT COUNT(*) FROM trades WHERE status = 'closed'")[0][0],
-            "exits by reason": dict(self.bot.rows("SELECT exit_reason, COUNT(*) FROM trades GROUP BY 1 ORDER BY 1")),
+            "trades": self.bot.rows("SELECT COUNT(*) FROM trades WHERE status = 'closed'")[0][0],
+            "exits": dict(self.bot.rows("SELECT exit_reason, COUNT(*) FROM trades GROUP BY 1 ORDER BY 1")),
             "faults": sum(self.counts.faults.values()),
-            "faults by kind": dict(sorted(self.counts.faults.items())),
-            "seconds to two further turns": {
+            "kinds": dict(sorted(self.counts.faults.items())),
+            "recovered_s": {
                 "median": round(spells[len(spells) // 2], 2),
-                "slowest": {
-                    name: round(max(rows), 1)
-                    for name, rows in sorted(self.counts.recoveries_s.items(), key=lambda each: -max(each[1]))[:5]
-                },
+                "slowest": {name: round(max(rows), 1) for name, rows in slowest},
             },
-            "checks": dict(self.counts.checks),
-            "witness": {
-                "looks": self.witness.looks,
-                "positions seen": self.witness.positions_seen,
-                "longest without a stop, fair weather, s": round(self.witness.longest_fair_s, 2),
-                "longest without a stop, under a fault, s": {
-                    name: round(value, 2) for name, value in sorted(self.witness.longest_obstructed_s.items())
-                },
-            },
-            "slowest SIGTERM, s": round(max(self.counts.stops_s, default=0.0), 2),
-            "use": self.meter.summary(),
-            "log lines": len(log.splitlines()),
+            "checks": dict(sorted(self.counts.checks.items())),
+            "witness": asdict(seen),
+            "breaker": {"tripped": tripped, "entries_while_tripped": len(breaches)},
+            "stops": {"count": len(self.counts.stops_s), "slowest_s": round(max(self.counts.stops_s, default=0.0), 2)},
+            "requests_per_market_hour": {"median": sorted(hours)[len(hours) // 2] if hours else 0, "hours": len(hours)},
+            "use": use,
+            "use_judged": bool(self.calm_from_s),
+            "log_lines": text.count("\n"),
             "violations": self.counts.violations,
         }
 
-    def _all_text(self) -> str:
-        return "\n".join(path.read_text(errors="replace") for path in self.bot.folder.rglob("*.log*"))
-
-    def _cycles(self) -> int:
-        rows = self.bot.rows("SELECT COUNT(*) FROM signals")
-        return int(rows[0][0]) if rows else 0  # no rows: there are no tables yet
+    def expect(self, kept: object, words: str) -> None:
+        """Count a violation, each once, and say it at once."""
+        if not kept and words not in self.counts.violations:
+            self.counts.violations.append(words)
+            print(f"VIOLATION after {time.monotonic() - self.began_s:.0f} s: {words}", file=sys.stderr, flush=True)
 
     def _settled(self) -> bool:
-        return settled(self.exchange, self.bot)
+        return wallet(self.exchange) - Decimal(10_000) - self.foreign_money == booked(self.bot)
 
-    def _heartbeat(self) -> dict[str, Any] | None:
+    def _unknown_orders(self) -> set[str]:
+        """Return own client ids (the bot's begin with a mark of their own) that the journal does not have."""
+        own = {name for (name,) in self.bot.rows("SELECT client_id FROM orders")}
+        shape = next(iter(own))[:3] if own else ""
+        here = set(self.exchange.control("GET", "client_ids"))
+        return {name for name in here if name.startswith(shape) and not name.startswith("autoclose-")} - own
+
+    def _breaker_breaches(self) -> tuple[dict[str, int], list[str]]:
+        """S6: return how often what tripped the breaker, and the entries decided while it was (a turn's grace)."""
+        events = self.bot.rows("SELECT timestamp, status, trigger FROM circuit_breaker_events ORDER BY version")
+        entries = self.bot.rows("SELECT timestamp, client_id FROM orders WHERE purpose = 'entry'")
+        breaches, triggers = [], Counter[str]()
+        for (since, status, trigger), following in zip(events, [*events[1:], ("9999", "", "")], strict=True):
+            if status == "TRIPPED":
+                triggers[trigger] += 1
+                breaches += [name for at, name in entries if _minute_later(since) < at < following[0]]
+        return dict(triggers), breaches
+
+    # --- what the faults need to know ----------------------------------------------------------------------------
+
+    def cycles(self) -> int:
+        """Return the number of the last turn that is written down."""
+        rows = self.bot.rows("SELECT MAX(id) FROM signals")
+        return int(rows[0][0] or 0) if rows else 0  # no rows: there are no tables yet
+
+    def rows_since(self, turn: int, which: str) -> int:
+        """Return how many turns after number ``turn`` are as ``which`` says."""
+        return int(self.bot.rows(f"SELECT COUNT(*) FROM signals WHERE id > {turn} AND {which}")[0][0])
+
+    def turns_told(self) -> tuple[int, int]:
+        """Return the number of turns by the heartbeat and by the journal, read in one look."""
+        query = "SELECT cycle_no, (SELECT COUNT(*) FROM signals) FROM bot_status WHERE process = 'trading_bot'"
+        rows = self.bot.rows(query)
+        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
+
+    def turns_lost(self, before: tuple[int, int]) -> int:
+        """Return how many turns told since ``before`` are not in the journal, but for the one under way."""
+        after = self.turns_told()
+        return max((after[0] - before[0]) - (after[1] - before[1]) - 1, 0)
+
+    def heartbeat(self) -> dict[str, Any] | None:
+        """Return the bot's last sign of life."""
         names = ("beat_at", "interval_s", "speed", "cycle_no", "phase", "pid")
         rows = self.bot.rows(f"SELECT {', '.join(names)} FROM bot_status WHERE process = 'trading_bot'")
         return dict(zip(names, rows[0], strict=True)) if rows else None
 
-    def _until(self, seen: Callable[[], object], within_s: float) -> bool:
+    def detail(self, name: str) -> str:
+        """Return one of the details beside the bot's sign of life, as text."""
+        rows = self.bot.rows("SELECT details FROM bot_status WHERE process = 'trading_bot'")
+        return str(json.loads(rows[0][0]).get(name, "")) if rows else ""
+
+    def naked(self) -> bool:
+        """Return whether the exchange holds a position without a stop."""
+        account = next(iter(self.exchange.control("GET", "state")["accounts"].values()))
+        stops = [row for row in account["algo_orders"] if row["orderType"] == "STOP_MARKET"]
+        return open_position(self.exchange) != 0 and not stops
+
+    def breaker(self, deed: str) -> None:
+        """Trip the breaker as a person at the dashboard would, or reset it where it is tripped."""
+        bot_id, mode, world = self.bot.rows("SELECT bot_id, mode, world FROM bot_status LIMIT 1")[0]
+        database = TradingDatabase(f"sqlite:///{self.bot.database}", Owner(bot_id, mode, world))
+        now_ms = self.exchange.now_ms()
+
+        def change(state: BreakerState) -> BreakerState:
+            if deed == "trip":
+                return trip(state, Cause("hand", "the soak wants it"), "soak", now_ms)
+            if not state.tripped:
+                return state
+            armed = replace(state, status=BreakerStatus.ARMED, trigger="reset", reason="Reset by soak.", actor="soak")
+            return replace(armed, since_ms=now_ms, version=state.version + 1, reset_requested_by="")
+
+        try:
+            change_breaker(database, bot_id, now_ms, change)
+        finally:
+            database.close()
+
+    def until(self, seen: Callable[[], object], within_s: float) -> bool:
+        """Return whether ``seen`` came true in time; an exchange that comes up answers nothing yet."""
         end_s = time.monotonic() + within_s
         while time.monotonic() < end_s:
             try:
                 if seen():
                     return True
             except OSError:
-                pass  # the exchange is coming up
+                pass
             time.sleep(0.05)
         return False
 
-    def _expect(self, kept: bool, words: str) -> None:
-        if not kept and words not in self.counts.violations:
-            self.counts.violations.append(words)
-            print(f"VIOLATION {words}", file=sys.stderr, flush=True)
+    def end(self) -> None:
+        """End every process that still runs, by its number."""
+        self.meter.stop()
+        self.others.end()
+        for process in (self.bot.process, self.exchange.process):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait(5)
+        self.witness.end()
+        self.cable.end()
+
+    def _running(self) -> dict[str, int]:
+        processes = {"trading_bot": self.bot.process, "exchange": self.exchange.process, **self.others.processes}
+        return {name: each.pid for name, each in processes.items() if each is not None}
+
+    def _all_text(self) -> str:
+        return "\n".join(path.read_text(errors="replace") for path in self.bot.folder.rglob("*.log*"))
+
+
+def _minute_later(instant: str) -> str:
+    """Return the text of an instant two minutes after that of another, comparable with it."""
+    from src.core.clock import instant_of, utc_text
+
+    return utc_text(instant_of(instant) + 120_000)
+
+
+def _commit() -> str:
+    """Return which state of the project ran, empty where that is not known."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main(arguments: list[str]) -> int:
     """Run one soak and print its summary; return 0 where nothing was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.suite.soak", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--market-days", type=float, default=2.0)
+    parser.add_argument("--minutes", type=float, default=1e9, help="of wall time, at most")
     parser.add_argument("--speed", type=float, default=120.0, help="market seconds in one wall second")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file that keeps the counts as they stand")
     wish = parser.parse_args(arguments)
-    began_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        place = Path(name) / "bot"  # the exchange keeps its own state elsewhere: Binance does not fill our disk
+    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as name:
+        place = Path(name) / "disk"
         place.mkdir()
         mounted = _small_disk(place)
         try:
-            told = _soaked(Path(name) / "exchange.json", place, wish)
+            told = _soaked(place, wish)
+            _keep(wish.json, told)
+            print(json.dumps(told, indent=2), flush=True)
         finally:
-            if mounted:
-                subprocess.run(["umount", str(place)], check=False)
-    told["wall_s"] = round(time.monotonic() - began_s)
-    print(json.dumps(told, indent=2))
+            if mounted:  # lazily: a child that a killed service left may still draw its last picture
+                subprocess.run(["umount", "--lazy", str(place)], check=False)
     return 1 if told["violations"] else 0
 
 
-def _soaked(state: Path, place: Path, wish: argparse.Namespace) -> dict[str, Any]:
-    """Run exchange, bot and faults; return the summary, also of a run that broke off."""
-    calm = {"POSITION_PERCENTAGE": "0.01", "EXPLORATION_RATE": "0.9"}  # the money must last for the whole time
-    secrets = {"NEWSAPI_KEY": CANARY, "BOT_CONTROL_PIN": CANARY}
+def _soaked(place: Path, wish: argparse.Namespace) -> dict[str, Any]:
+    """Run it and return the summary, also of a run that broke off."""
     own = {"PAPER_API_KEY": API_KEY, "PAPER_API_SECRET": API_SECRET}
-    exchange = paper.start(state, speed=wish.speed, settings=own)
-    where = {"PAPER_PORT": str(exchange.port), "PAPER_SPEED": str(wish.speed), "PAPER_MARKET": "synthetic"}
-    soak = Soak(exchange, Bot(place, {**BUSY, **calm, **secrets, **where}), wish.seed)
+    exchange = paper.start(place / "exchange.json", speed=wish.speed, settings=own)
+    port = free_port()
+    where = {"PAPER_PORT": str(port), "PAPER_SPEED": str(wish.speed), "PAPER_MARKET": "synthetic:7"}
+    folder = place / "bot"
+    folder.mkdir()
+    soak = Soak(exchange, Bot(folder, {**SETTINGS, **where}), CableProcess(port, exchange.port), place, wish.seed)
     try:
-        soak.run(wish.market_days)
+        soak.run(wish.market_days, wish.minutes, lambda: _keep(wish.json, soak.summary()))
         return soak.summary()
-    except (AssertionError, OSError) as error:
-        soak.counts.violations.append(f"the run broke off: {error!r}")
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        soak.expect(False, f"the run broke off: {error!r}")
         return soak.summary()
     finally:
         soak.end()
+
+
+def _keep(path: Path | None, told: dict[str, Any]) -> None:
+    if path is not None:
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        fresh.replace(path)
 
 
 def _small_disk(place: Path) -> bool:
     """Mount a file system of its own that can be filled; root only."""
     if os.geteuid() != 0:
         return False
-    command = ["mount", "-t", "tmpfs", "-o", "size=512m,mode=700", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=600m,mode=700", "tmpfs", str(place)]
     return subprocess.run(command, check=False).returncode == 0
 
 

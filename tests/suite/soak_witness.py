@@ -1,118 +1,182 @@
-"""Who watches a soak: a witness who asks the exchange alone, and a meter of what the processes use."""
+"""Who watches a soak: a process of its own that asks the exchange alone, many times a second.
 
-import os
-import statistics
+``python -m tests.suite.soak_witness PORT`` reads lines of JSON from standard input: what keeps anybody from acting
+just now (``{"obstruction": "..."}``, empty for fair weather), or ``{"tell": true}``, which it answers with one line
+of all that it has counted.
+"""
+
+import json
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from tests.paper_exchange.running import PaperExchange
+from tests.paper_exchange.running import ROOT, control
 
-_LOOK_EVERY_S = 0.03
-_GRACE_S = 0.5  # after a fault has ended the answers it delayed are still on their way
+LOOK_EVERY_S = 0.03
+GRACE_S = 0.5  # after a fault has ended the answers it delayed are still on their way
+DAY_MS = 86_400_000
+SETTLED_MS = 600_000  # of the market: so long after a day's limit was passed the bot must have seen it
 
 
 @dataclass
-class Witness:
-    """Asks the exchange's own state many times a second for positions that no stop guards.
+class Seen:
+    """What a witness has counted; seconds are of the wall, ``_ms`` of the market."""
 
-    ``obstruction`` names what keeps anybody from placing a stop just now (the bot was killed or frozen, the exchange
-    is down or refuses), or is empty: only unobstructed seconds count against the promise.
-    """
-
-    exchange: Callable[[], PaperExchange]
-    obstruction: Callable[[], str]
     looks: int = 0
-    positions_seen: int = 0
+    positions: int = 0
     longest_fair_s: float = 0.0
     longest_obstructed_s: dict[str, float] = field(default_factory=dict)
-    _naked_since_s: float | None = None
-    _fair_since_s: float | None = None
-    _held: bool = False
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    days: int = 0
+    days_over_limit: int = 0
+    entries_over_limit: int = 0
+    most_weight_1m: int = 0
+    most_orders_10s: int = 0
+    most_orders_1m: int = 0
+    limits_exceeded: int = 0
+    asked_while_banned: int = 0
+    largest_notional_share: float = 0.0
 
-    def start(self) -> None:
-        """Begin to look, in a thread."""
-        self._thread = threading.Thread(target=self._watch, name="witness", daemon=True)
-        self._thread.start()
 
-    def stop(self) -> None:
-        """End the looking."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(5)
+class Witness:
+    """Judges one look after the other; ``loss_limit`` is the share of a day's first equity that ends the day."""
 
-    def _watch(self) -> None:
-        while not self._stop.wait(_LOOK_EVERY_S):
-            try:
-                state = self.exchange().control("GET", "state")
-            except OSError:
-                self._judge(set(), "exchange down")
-                continue
-            self._judge(self._naked(state), self.obstruction())
+    def __init__(self, loss_limit: float = 0.0) -> None:
+        self.seen = Seen()
+        self.obstruction = "start"
+        self._loss_limit = Decimal(str(loss_limit))
+        self._naked_since_s: float | None = None
+        self._fair_since_s: float | None = None
+        self._held: set[str] = set()
+        self._day = -1
+        self._day_equity = Decimal(0)
+        self._over_since_ms: int | None = None
+        self._strain: dict[str, int] = {}
 
-    def _naked(self, state: dict[str, Any]) -> set[str]:
-        """Return the symbols with a position and no stop; count the positions."""
-        self.looks += 1
-        account = next(iter(state["accounts"].values()), {"positions": [], "algo_orders": []})
-        held = {row["symbol"] for row in account["positions"] if Decimal(row["positionAmt"]) != 0}
+    def look(self, state: dict[str, Any] | None, now_s: float) -> None:
+        """Take in the exchange's state, None where it does not answer."""
+        if state is None:
+            self._judge_guards(set(), "exchange down", now_s)
+            return
+        self.seen.looks += 1
+        account = next(iter(state["accounts"].values()), {"positions": [], "algo_orders": [], "balances": []})
+        positions = [row for row in account["positions"] if Decimal(row["positionAmt"]) != 0]
+        held = {row["symbol"] for row in positions}
         stops = {row["symbol"] for row in account["algo_orders"] if row["orderType"] == "STOP_MARKET"}
-        if held and not self._held:
-            self.positions_seen += 1
-        self._held = bool(held)
-        return held - stops
+        self._judge_guards(held - stops, self.obstruction, now_s)
+        self._judge_day(state["clock"]["now_ms"], account, positions, bool(held - self._held))
+        self.seen.positions += len(held - self._held)
+        self._held = held
+        self._judge_limits(state["limits"])
 
-    def _judge(self, naked: set[str], obstruction: str) -> None:
-        now = time.monotonic()
+    def _judge_guards(self, naked: set[str], obstruction: str, now_s: float) -> None:
+        """S1: only seconds in fair weather count against the promise; the others are told by what stood in the way."""
         if obstruction:
             self._fair_since_s = None
         else:
-            self._fair_since_s = self._fair_since_s or now + _GRACE_S
+            self._fair_since_s = self._fair_since_s or now_s + GRACE_S
         if not naked:
             self._naked_since_s = None
             return
-        self._naked_since_s = self._naked_since_s or now
-        whole_s = now - self._naked_since_s
+        self._naked_since_s = self._naked_since_s or now_s
         if obstruction:
-            self.longest_obstructed_s[obstruction] = max(self.longest_obstructed_s.get(obstruction, 0.0), whole_s)
+            longest = self.seen.longest_obstructed_s
+            longest[obstruction] = max(longest.get(obstruction, 0.0), now_s - self._naked_since_s)
         else:
-            fair_s = now - max(self._naked_since_s, self._fair_since_s or now)
-            self.longest_fair_s = max(self.longest_fair_s, fair_s)
+            fair_s = now_s - max(self._naked_since_s, self._fair_since_s or now_s)
+            self.seen.longest_fair_s = max(self.seen.longest_fair_s, fair_s)
+
+    def _judge_day(self, now_ms: int, account: dict[str, Any], positions: list[dict[str, Any]], entered: bool) -> None:
+        """S5: a day whose limit was passed while flat sees no further entry; the bot has a moment to notice."""
+        wallet = sum((Decimal(row["balance"]) for row in account["balances"] if row["asset"] == "USDT"), Decimal(0))
+        equity = wallet + sum((Decimal(row["unRealizedProfit"]) for row in positions), Decimal(0))
+        if now_ms // DAY_MS != self._day:
+            self._day, self._day_equity, self._over_since_ms = now_ms // DAY_MS, equity, None
+            self.seen.days += 1
+        notional = sum((abs(Decimal(row["notional"])) for row in positions), Decimal(0))
+        if equity > 0:
+            self.seen.largest_notional_share = max(self.seen.largest_notional_share, float(notional / equity))
+        if entered and self._over_since_ms is not None and now_ms - self._over_since_ms > SETTLED_MS:
+            self.seen.entries_over_limit += 1
+        over = self._loss_limit and equity < self._day_equity * (1 - self._loss_limit * Decimal("1.05"))
+        if over and not positions and self._over_since_ms is None:
+            self._over_since_ms = now_ms
+            self.seen.days_over_limit += 1
+
+    def _judge_limits(self, strain: dict[str, int]) -> None:
+        """S10: how near to the exchange's limits anybody came; its counters begin anew with its process."""
+        seen = self.seen
+        seen.most_weight_1m = max(seen.most_weight_1m, strain["weight_1m"])
+        seen.most_orders_10s = max(seen.most_orders_10s, strain["orders_10s"])
+        seen.most_orders_1m = max(seen.most_orders_1m, strain["orders_1m"])
+        for name, total in (("exceeded", "limits_exceeded"), ("banned", "asked_while_banned")):
+            before = self._strain.get(name, 0)
+            new = strain[name] - before if strain[name] >= before else strain[name]
+            setattr(seen, total, getattr(seen, total) + new)
+        self._strain = strain
 
 
-@dataclass
-class Meter:
-    """Samples memory and file handles of named processes, and tells whether they grew."""
+class WitnessProcess:
+    """The witness as the soak sees it: a process that is told what stands in the way, and asked at the end."""
 
-    samples: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    def __init__(self, port: int, loss_limit: float) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.suite.soak_witness", str(port), str(loss_limit)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
-    def sample(self, name: str, pid: int) -> None:
-        """Take one sample of a process that runs; one that ended meanwhile gives none."""
+    def obstruct(self, name: str) -> None:
+        """Say what keeps anybody from acting; empty for nothing."""
+        self._say({"obstruction": name})
+
+    def tell(self) -> Seen:
+        """Return what it has counted so far."""
+        self._say({"tell": True})
+        assert self.process.stdout is not None
+        return Seen(**json.loads(self.process.stdout.readline()))
+
+    def end(self) -> None:
+        """End it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(5)
+
+    def _say(self, words: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+
+
+def main(port: int, loss_limit: float) -> None:
+    """Look until standard input ends."""
+    witness = Witness(loss_limit)
+    turn = threading.Lock()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            words = json.loads(line)
+            with turn:
+                witness.obstruction = words.get("obstruction", witness.obstruction)
+                if "tell" in words:
+                    print(json.dumps(asdict(witness.seen)), flush=True)
+        ended.set()
+
+    ended = threading.Event()
+    threading.Thread(target=listen, daemon=True).start()
+    while not ended.wait(LOOK_EVERY_S):
         try:
-            with open(f"/proc/{pid}/status", encoding="ascii") as status:
-                kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
-            handles = len(os.listdir(f"/proc/{pid}/fd"))
-        except (OSError, StopIteration):
-            return
-        self.samples.setdefault(name, []).append((kilobytes / 1000, handles))
+            state = control(f"http://127.0.0.1:{port}", "GET", "state")
+        except OSError:
+            state = None
+        with turn:
+            witness.look(state, time.monotonic())
 
-    def summary(self) -> dict[str, dict[str, float]]:
-        """Return medians of the second and the last fifth of the samples, for each process with ten or more."""
-        told = {}
-        for name, rows in self.samples.items():
-            if len(rows) < 10:
-                continue
-            fifth = len(rows) // 5
-            early, late = rows[fifth : 2 * fifth], rows[-fifth:]
-            told[name] = {
-                "samples": len(rows),
-                "memory_mb_early": round(statistics.median(row[0] for row in early), 1),
-                "memory_mb_late": round(statistics.median(row[0] for row in late), 1),
-                "handles_early": statistics.median(row[1] for row in early),
-                "handles_late": statistics.median(row[1] for row in late),
-            }
-        return told
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

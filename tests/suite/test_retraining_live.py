@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 def retrain(bot: Bot, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "retrain_rl_model.py"), *arguments]
-    return subprocess.run(command, cwd=ROOT, env=bot._environment(), capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=bot.environment(), capture_output=True, text=True, timeout=120)
 
 
 def made(tmp_path: Path) -> Path:

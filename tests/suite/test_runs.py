@@ -89,7 +89,7 @@ def ended(settings: dict[str, str], folder: Path, within_s: float = 30.0) -> tup
     done = subprocess.run(
         [sys.executable, "src/trading_bot.py"],
         cwd=ROOT,
-        env=bot._environment(),
+        env=bot.environment(),
         capture_output=True,
         text=True,
         timeout=within_s,
