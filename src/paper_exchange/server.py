@@ -90,7 +90,10 @@ class Server:
             return _error(-5000, f"Path {request.path}, Method {request.method} is invalid", 404)
         self._exchange.limits.note(name, self._exchange.tick())
         query = request.raw_path.partition("?")[2]
-        body = await request.text() if request.can_read_body else ""
+        try:
+            body = await request.text() if request.can_read_body else ""
+        except ConnectionError:  # whoever asked is gone in the middle of the question
+            return web.Response(status=499)
         parameters = merged_parameters(query, body)
         faults = [fault for fault in self._exchange.faults.take(REQUEST_KINDS, name) if not _exempt(fault, parameters)]
         for fault in faults:
