@@ -199,7 +199,8 @@ def _safety_gates(
     price: Decimal | None,
     quantity: Decimal,
 ) -> tuple[Gate, ...]:
-    breaker = f"the circuit breaker is TRIPPED: {seen.breaker_reason.rstrip(".")}" if seen.breaker_tripped else "ARMED"
+    reason = seen.breaker_reason.rstrip(".")
+    breaker = f"the circuit breaker is TRIPPED: {reason}" if seen.breaker_tripped else "ARMED"
     return (
         Gate("breaker", not seen.breaker_tripped, breaker),
         Gate("halt", not seen.halt_reason, f"entries are halted: {seen.halt_reason}" if seen.halt_reason else "none"),
