@@ -61,7 +61,7 @@ class _Json(DefaultJSONProvider):
 
 def create_app(desk: Desk) -> Flask:
     """Return the application on a desk; it holds no state of its own."""
-    from src.dashboard import endpoints, endpoints_control, events, pages, period_report
+    from src.dashboard import endpoints, endpoints_control, events, pages, period_report, pictures
 
     app = Flask("dashboard", template_folder=str(PROJECT_ROOT / "templates"), static_folder=None)
     app.json = _Json(app)
@@ -72,7 +72,7 @@ def create_app(desk: Desk) -> Flask:
     _guard(app, desk.settings)
     _answer_errors(app)
     app.add_url_rule("/static/<path:name>", "static", shelf.serve)
-    for room in (pages, endpoints, endpoints_control, events, period_report):
+    for room in (pages, endpoints, endpoints_control, events, period_report, pictures):
         app.register_blueprint(room.blueprint)
     app.after_request(_finish)
     return app

@@ -14,6 +14,7 @@ from src.dashboard.cells import (
     Fact,
     Row,
     Table,
+    Tile,
     amount,
     count,
     gone,
@@ -75,13 +76,28 @@ def balance(look: Look) -> Card:
         look.wall_of(row["timestamp"]),
         look.machine_s(look.limits.account_s),
         facts=tuple(facts),
+        tiles=(
+            Tile("Equity, USDT", amount(row["equity"], ""), _and(amount(row["available_balance"], ""), "available")),
+            _today_tile(facts),
+        ),
     )
+
+
+def _today_tile(facts: list[Fact]) -> Tile:
+    known = {fact.label: fact.cell for fact in facts}
+    shown = known["Today (UTC)"]
+    bare = replace(shown, text=shown.text.removesuffix("\N{NO-BREAK SPACE}USDT"))
+    return Tile("Today, USDT", bare, known.get("Today, of starting equity", Cell("its start is not known")))
+
+
+def _and(cell: Cell, more: str) -> Cell:
+    return replace(cell, text=f"{cell.text} {more}", tone="")
 
 
 def _today(row: Mapping[str, Any], today: Mapping[str, Any] | None) -> list[Fact]:
     start = None if today is None else today["start_balance"]
     if not start:
-        return [Fact("Today", UNKNOWN)]
+        return [Fact("Today (UTC)", UNKNOWN)]
     change = row["equity"] - start
     limit = [Fact("Daily loss limit", word("REACHED", "bad"))] if today and today["limit_hit"] else []
     shown = share(change / start, 2, True, True, "the day's starting equity")
@@ -113,8 +129,10 @@ def performance(look: Look) -> Card:
     )
     base = "data" if figures.trades else "empty"
     notes = (f"Figures of equity are missing: {found.equity_reason}.",) if found.equity_reason else ()
+    won = Cell(f"{figures.trades:,} closed, {share(figures.win_rate, 1).text} won", raw=str(figures.trades))
+    tiles = (Tile("Net PnL, USDT", result(figures.net_pnl, ""), won),)
     return Card("performance", title, base, look.turned_ms, look.turn_s, "bot", "No trade is closed yet.", facts,
-                notes=notes)  # fmt: skip
+                notes=notes, tiles=tiles)  # fmt: skip
 
 
 def _ratio(ratio: Ratio) -> Cell:
@@ -134,11 +152,12 @@ def positions(look: Look) -> Card:
     rows = look.reports.open_positions(look.scope)
     own = {row["symbol"]: row for row in look.reports.trades(TradeFilter(scope=look.scope, status="open")).rows}
     table = Table(
-        "Open positions",
-        ("Contract", "PnL", "To stop", "Side", "Size", "Entry", "Mark", "PnL of margin", "Stop", "Target", "To target",
-         "Liquidation", "To liquidation", "Risk if stopped", "Funding to come", "Open for"),
+        "With their risk, amounts in USDT",
+        ("Contract", "Side", "PnL", "PnL of margin", "To stop", "Size", "Entry", "Mark", "Stop", "Risk if stopped",
+         "Target", "To target", "Liquidation", "To liquidation", "Next funding", "Open for"),
         tuple(_position(look, row, own.get(row["symbol"])) for row in rows),
-        tuple(index for index in range(16) if index not in (0, 3)),
+        tuple(range(2, 16)),
+        look="risk",
     )  # fmt: skip
     seen = max((row["timestamp"] for row in [last, *rows]), default=last["timestamp"])
     return Card(
@@ -150,7 +169,19 @@ def positions(look: Look) -> Card:
         "bot",
         "No open positions.",
         tables=(table,) if rows else (),
+        tiles=(_open_tile(rows),),
     )
+
+
+def _open_tile(rows: list[dict[str, Any]]) -> Tile:
+    if not rows:
+        return Tile("Open PnL, USDT", words("flat"), Cell("no open position"))
+    if len(rows) == 1:
+        said = f"1 open: {rows[0]['side']} {rows[0]['symbol']}"
+    else:
+        longs = sum(row["side"] == "LONG" for row in rows)
+        said = f"{len(rows)} open: {longs} LONG, {len(rows) - longs} SHORT"
+    return Tile("Open PnL, USDT", result(sum((row["unrealized_pnl"] for row in rows), Decimal(0)), ""), Cell(said))
 
 
 def _position(look: Look, row: Mapping[str, Any], trade: Mapping[str, Any] | None) -> Row:
@@ -164,19 +195,19 @@ def _position(look: Look, row: Mapping[str, Any], trade: Mapping[str, Any] | Non
         Cell(
             symbol if row["own"] else f"{symbol} (not opened by this bot)", raw=symbol, tone="" if row["own"] else "bad"
         ),
-        result(row["unrealized_pnl"]),
-        _distance(stop, mark),
         side_word(row["side"]),
+        result(row["unrealized_pnl"], ""),
+        share(row["unrealized_pnl"] / margin if margin else None, 2, True, True, "the margin at entry"),
+        _distance(stop, mark),
         quantity(row["quantity"], look.step(symbol)),
         price(entry, tick),
         price(mark, tick),
-        share(row["unrealized_pnl"] / margin if margin else None, 2, True, True, "the margin at entry"),
         price(stop, tick),
+        result(at_stake, ""),
         price(target, tick),
         _distance(target, mark),
         price(ruin, tick),
         _distance(ruin, mark),
-        result(at_stake),
         _funding(look, row, sign),
         UNKNOWN if trade is None else gone(look.wall_of(trade["entry_time"]), "since"),
     )
@@ -194,7 +225,7 @@ def _funding(look: Look, row: Mapping[str, Any], sign: int) -> Cell:
     if not known:
         return UNKNOWN
     due = -Decimal(known["funding_rate"]) * row["quantity"] * row["mark_price"] * sign
-    shown = result(due)
+    shown = result(due, "")
     return Cell(shown.text, "amount", shown.tone, shown.raw, f"at {known['next_funding'][11:16]} UTC")
 
 
@@ -205,11 +236,12 @@ def trades(look: Look) -> Card:
         return Card("trades", title, reason="No bot has reported yet.")
     page = look.reports.trades(TradeFilter(scope=look.scope, status="closed"), limit=RECENT_TRADES)
     table = Table(
-        "Last ten closed trades",
-        ("Contract", "Net PnL", "Of margin", "Side", "Exit", "Size", "In", "Out", "Gross", "Fees", "Funding", "Why"),
+        "Last ten closed trades, amounts in USDT",
+        ("Contract", "Net PnL", "Of margin", "Side", "Closed", "Size", "In", "Out", "Gross", "Fees", "Funding", "Why"),
         tuple(_trade(look, row) for row in page.rows),
         (1, 2, 4, 5, 6, 7, 8, 9, 10),
         minor=_MINOR,
+        look="trades",
     )
     base = "data" if page.rows else "empty"
     return Card("trades", title, base, look.turned_ms, look.turn_s, "bot", "No trade is closed yet.",
@@ -220,16 +252,16 @@ def _trade(look: Look, row: Mapping[str, Any]) -> Row:
     tick, step = look.tick(row["symbol"]), look.step(row["symbol"])
     cells = (
         words(row["symbol"]),
-        result(row["pnl"]),
+        result(row["pnl"], ""),
         percent(row["pnl_percent"], of="the margin at entry"),
         side_word(row["side"]),
         instant(row["exit_time"]),
         quantity(row["quantity"], step),
         price(row["entry_price"], tick),
         price(row["exit_price"], tick),
-        result(row["gross_pnl"]),
-        amount(row["fees"]),
-        result(row["funding"]),
+        result(row["gross_pnl"], ""),
+        amount(row["fees"], ""),
+        result(row["funding"], ""),
         Cell(_EXITS.get(row["exit_reason"], row["exit_reason"].replace("_", " ")), raw=row["exit_reason"]),
     )
     held_s = (instant_of(row["exit_time"]) - instant_of(row["entry_time"])) / 1000

@@ -16,6 +16,7 @@ from src.dashboard.cells import (
     Fact,
     Row,
     Table,
+    Tile,
     amount,
     count,
     gone,
@@ -49,12 +50,14 @@ def status(look: Look) -> Card:
         Fact("Last account answer", _exchange_age(look, beat["last_private"], look.limits.account_s)),
         Fact("Last chart analysis", _analysis_age(look)),
         Fact("Running for", gone(look.wall_of(beat["started_at"]), "since")),
-        Fact("Clock of the exchange", _clock(look, beat)),
-        Fact("Version", Cell(f"{beat['version']}, settings {beat['config_hash']}")),
+        Fact("Exchange clock", _clock(look, beat)),
+        Fact("Version", words(beat["version"])),
+        Fact("Settings", words(beat["config_hash"])),
         Fact("Trouble", words(beat["last_error"]) if beat["last_error"] else word("none", "good")),
     )
+    tile = Tile("Bot", facts[0].cell, facts[2].cell)
     notes = tuple(look.details.get("cautions") or ())
-    return Card("status", title, "data", look.turned_ms, look.turn_s, facts=facts, notes=notes)
+    return Card("status", title, "data", look.turned_ms, look.turn_s, facts=facts, tiles=(tile,), notes=notes)
 
 
 def _light(source: Source, now_ms: int) -> Cell:
@@ -94,7 +97,7 @@ def _clock(look: Look, beat: Mapping[str, Any]) -> Cell:
     if beat["speed"] != 1:
         return Cell(f"{beat['speed']:g} times as fast", raw=str(beat["speed"]))
     ahead_s = (instant_of(beat["timestamp"]) - instant_of(beat["beat_at"])) / 1000
-    return Cell(f"{ahead_s:+.1f} s against this machine".replace("-", "\N{MINUS SIGN}"), raw=str(ahead_s))
+    return Cell(f"{ahead_s:+.1f} s to this machine's".replace("-", "\N{MINUS SIGN}"), raw=str(ahead_s))
 
 
 def reconciliation(look: Look) -> Card:
@@ -116,9 +119,9 @@ def reconciliation(look: Look) -> Card:
         Fact("Orders of unknown outcome", count(len(unsure))),
         Fact("Orders at the exchange", count(sum(1 for row in open_orders if row["status"] not in _UNSURE))),
         Fact("Account confirmed", instant(last["timestamp"])),
-        Fact("Wallet at the exchange", amount(last["wallet_balance"])),
+        Fact("Exchange's wallet", amount(last["wallet_balance"])),
     )
-    table = Table("Positions compared", ("Contract", "Exchange", "Journal", "Verdict"), rows)
+    table = Table("Positions compared", ("Contract", "Exchange", "Journal", "Verdict"), rows, look="small")
     notes = tuple([f"The bot found {each}." for each in said] + [f"Entries are halted: {halt}." for halt in halts])
     return Card("reconciliation", title, "data", look.turned_ms, look.turn_s, facts=facts,
                 tables=(table,) if rows else (), notes=notes)  # fmt: skip
@@ -142,13 +145,14 @@ def breaker(look: Look) -> Card:
     state: BreakerState = look.reports.breaker(look.bot_id, look.now)
     asked = f"asked for by {state.reset_requested_by}" if state.reset_requested_by else "nobody asked"
     pause = look.details.get("pause") or ""
+    entries = word("PAUSED", "warn", pause) if pause else word("allowed" if not state.tripped else "vetoed")
     facts = (
         Fact("Breaker", word("TRIPPED", "bad") if state.tripped else word("ARMED", "good")),
         Fact("Why", words(state.reason)),
         Fact("Since", instant(utc_text(state.since_ms))),
         Fact("By", words(state.actor)),
         Fact("Reset", words(asked)),
-        Fact("Entries", word("PAUSED", "warn", pause) if pause else word("allowed" if not state.tripped else "vetoed")),
+        Fact("Entries", entries),
         Fact("Rules", _rules(look)),
     )
     wanted = (look.bot_id, "*")
@@ -158,8 +162,10 @@ def breaker(look: Look) -> Card:
             key=f"event-{row['id']}")
         for row in events
     )  # fmt: skip
-    table = Table("Last events", ("When", "Status", "By", "Why"), rows)
-    return Card("breaker", title, "data", look.turned_ms, look.turn_s, facts=facts, tables=(table,) if rows else ())
+    table = Table("Last events", ("When", "Status", "By", "Why"), rows, folded=True, look="small")
+    tile = Tile("Circuit breaker", facts[0].cell, Cell(f"entries {entries.text}", tone=entries.tone, raw=entries.raw))
+    return Card("breaker", title, "data", look.turned_ms, look.turn_s, facts=facts, tables=(table,) if rows else (),
+                tiles=(tile,))  # fmt: skip
 
 
 def _rules(look: Look) -> Cell:

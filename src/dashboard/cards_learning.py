@@ -76,7 +76,7 @@ def _unseen(run: Mapping[str, Any]) -> Table | None:
     """What the run measured on data that no model had seen, figure by figure, as it was written down."""
     flat = list(_figures(run["metrics"] or {}))[:24]
     rows = tuple(Row((words(name), shown), key=f"metric-{name}") for name, shown in flat)
-    return Table("Out of sample", ("Figure", "Value"), rows, (1,)) if rows else None
+    return Table("Out of sample", ("Figure", "Value"), rows, (1,), look="small") if rows else None
 
 
 def _figures(metrics: Mapping[str, Any], before: str = "") -> Any:
@@ -117,7 +117,7 @@ def _curve(episodes: list[dict[str, Any]]) -> Table | None:
         for row in episodes
     )
     columns = ("Episode", "Mean reward", "Win rate", "Trades", "Net return")
-    return Table("Learning curve in figures", columns, rows, (0, 1, 2, 3, 4), folded=True)
+    return Table("Learning curve in figures", columns, rows, (0, 1, 2, 3, 4), folded=True, look="small")
 
 
 def costs(look: Look) -> Card:

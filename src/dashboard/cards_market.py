@@ -11,6 +11,7 @@ from src.dashboard.cells import (
     Fact,
     Row,
     Table,
+    Tile,
     amount,
     count,
     instant,
@@ -21,6 +22,7 @@ from src.dashboard.cells import (
     word,
     words,
 )
+from src.dashboard.chart_files import picture_address
 from src.dashboard.look import CHARTS, Look
 from src.report_pages import NewsFilter, SignalFilter
 
@@ -53,7 +55,10 @@ def market(look: Look) -> Card:
         (1, 2, 3, 4, 5, 7, 9),
     )
     seen = max(row["timestamp"] for row in turns)
-    return Card("market", "Live market data", "data", look.wall_of(seen), look.turn_s, tables=(table,))
+    first = rows[0].cells
+    now = first[1] if first[2] is UNKNOWN else first[2]
+    tile = Tile(first[0].text, now, Cell(f"{first[6].text} {first[7].text}", tone=first[6].tone, raw=first[6].raw))
+    return Card("market", "Live market data", "data", look.wall_of(seen), look.turn_s, tables=(table,), tiles=(tile,))
 
 
 def _market(look: Look, row: Mapping[str, Any]) -> Row:
@@ -120,8 +125,9 @@ def analysis(look: Look) -> Card:
     notes = (row["summary"],) if good and row["summary"] else ()
     failed = newest["status"] != "ok"
     why = f"The last look failed: {newest['error'] or 'no reason was given'}" if failed else ""
+    picture = picture_address(look.chart_dir, row["chart_file"]) if good else ""
     return Card("analysis", title, "error" if failed else "data", look.wall_of(row["timestamp"], CHARTS), age_s,
-                "charts", why, facts, notes=notes)  # fmt: skip
+                "charts", why, facts, notes=notes, picture=picture)  # fmt: skip
 
 
 def _analysis(look: Look, row: Mapping[str, Any]) -> tuple[Fact, ...]:
@@ -169,7 +175,7 @@ def news(look: Look) -> Card:
         Fact("Neutral", count(sum(row["sentiment"] == "neutral" for row in judged))),
     )
     rows = tuple(_headline(row) for row in page.rows[:_HEADLINES])
-    table = Table("Newest headlines", ("Headline", "Mood", "Score", "Source", "Published"), rows, (2,))
+    table = Table("Newest headlines", ("Headline", "Mood", "Score", "Source", "Published"), rows, (2,), look="news")
     as_of = max(look.wall_of(page.rows[0]["timestamp"], CHARTS) or 0, _round_ms(look, charts))
     return Card("news", title, "data", as_of, age_s, "charts", facts=facts, tables=(table,))
 

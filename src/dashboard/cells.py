@@ -37,6 +37,13 @@ class Cell:
 UNKNOWN: Final = Cell(NOTHING, title="not known")
 
 
+def _slim(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in pairs if value != "" or name not in _LEFT_OUT}
+
+
+_LEFT_OUT: Final = frozenset({"tone", "raw", "title"})
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """A labelled value."""
@@ -59,7 +66,8 @@ class Table:
     """Rows under headings; the first column names the row. ``numeric`` are the columns that hold figures.
 
     ``minor`` columns give way where there is no room (each row's details hold them, too); a ``folded`` table is
-    shown when a person asks for it.
+    shown when a person asks for it. ``look`` is how rows stand where there is no room for columns: ``stack`` (label
+    over value), ``small`` (columns still), ``turns``, ``trades``, ``news`` (lines), ``risk`` (stacked everywhere).
     """
 
     caption: str
@@ -68,6 +76,16 @@ class Table:
     numeric: tuple[int, ...] = ()
     minor: tuple[int, ...] = ()
     folded: bool = False
+    look: str = "stack"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The one figure of a card that must be seen at a glance, on top of the page, with a word ``below`` it."""
+
+    label: str
+    value: Cell
+    below: Cell = Cell("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +94,8 @@ class Card:
 
     ``base`` is what was found: data, empty, unknown or error; with ``as_of_ms`` (the data's own instant by the
     machine's clock), ``max_age_s`` and the ``source`` that brings the data it gives one of the seven states.
-    ``reason`` says in words what ``empty``, ``unknown`` or ``error`` mean here; ``curve`` is drawn as a line.
+    ``reason`` says in words what ``empty``, ``unknown`` or ``error`` mean here; ``curve`` is drawn as a line;
+    ``picture`` is the address of an image that is loaded when somebody asks for it.
     """
 
     name: str
@@ -90,10 +109,13 @@ class Card:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     curve: tuple[float, ...] = ()
+    tiles: tuple[Tile, ...] = ()
+    picture: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the card as the page's script reads it."""
-        return asdict(self)
+        """Return the card as the page's script reads it: without what is empty in its cells, most of what there is."""
+        whole: dict[str, Any] = asdict(self, dict_factory=_slim)
+        return whole
 
 
 def number(value: Number | None, places: int | None = None, unit: str = "", signed: bool = False) -> Cell:
@@ -111,7 +133,7 @@ def number(value: Number | None, places: int | None = None, unit: str = "", sign
 def amount(value: Number | None, unit: str = "USDT", places: int = 2, signed: bool = False) -> Cell:
     """Return money, which the page can hide."""
     cell = number(value, places, unit, signed)
-    return cell if value is None else Cell(cell.text, "amount", cell.tone, cell.raw, f"{raw_of(value)} {unit}")
+    return cell if value is None else Cell(cell.text, "amount", cell.tone, cell.raw, f"{raw_of(value)} {unit}".strip())
 
 
 def result(value: Number | None, unit: str = "USDT") -> Cell:

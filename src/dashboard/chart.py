@@ -53,7 +53,7 @@ def chart(look: Look, wanted: str | None) -> dict[str, Any]:
             [row["open_ms"] // 1000, *(row[name] for name in ("open", "high", "low", "close"))] for row in shown
         ],
         "volumes": [row["volume"] for row in shown],
-        "indicators": {name: _short(values[-SHOWN:]) for name, values in lines.items()},
+        "indicators": {name: _short(values[-SHOWN:], _places(name, tick)) for name, values in lines.items()},
         "last_turn": None if not turns else turns[-1]["timestamp"],
         "marks": _marks(look, symbol, shown[0]["open_ms"]),
         "levels": levels,
@@ -109,9 +109,17 @@ def _indicators(
     }
 
 
-def _short(values: list[float | None]) -> list[float | None]:
-    """Return the values with four decimals, the newest with all it has: bytes matter on a phone."""
-    return [None if value is None else round(value, 4) for value in values[:-1]] + values[-1:]
+def _short(values: list[float | None], places: int) -> list[float | None]:
+    """Return the values as finely as a picture can show, the newest with all it has: bytes matter on a phone."""
+    return [None if value is None else round(value, places) for value in values[:-1]] + values[-1:]
+
+
+def _places(name: str, tick: Decimal | None) -> int:
+    """Return the decimals of an indicator: prices those of the contract's step, what swings about 0 one more."""
+    if name == "rsi":
+        return 2
+    own = 4 if tick is None else max(0, -int(tick.normalize().as_tuple().exponent))
+    return max(own + 1, 2) if name.startswith("macd") else own
 
 
 def _folded(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:

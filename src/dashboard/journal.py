@@ -9,6 +9,7 @@ from src.dashboard.cells import (
     Fact,
     Row,
     Table,
+    Tile,
     instant,
     number,
     price,
@@ -27,9 +28,36 @@ _COLUMNS: Final = ("When", "Contract", "Signal", "Agent", "Decision", "Why")
 
 
 def signals(look: Look) -> Card:
-    """Return the last five turns."""
+    """Return what the market said in the last five turns, and above the page what was last decided."""
+    title, nothing = "Recent signals", "The bot has not finished a turn yet."
     page = look.reports.signals(SignalFilter(scope=look.scope), limit=RECENT)
-    return _card(look, "signals", "Recent signals", page, "The last five turns", "The bot has not finished a turn yet.")
+    if look.turned_ms is None:
+        return Card("signals", title, reason="No bot has reported yet.")
+    if not page.rows:
+        return Card("signals", title, "empty", look.turned_ms, look.turn_s, reason=nothing)
+    rows = tuple(_signal_row(look, row) for row in page.rows)
+    columns = ("When", "Contract", "Signal", "Votes", "Price", "RSI")
+    table = Table("The last five turns", columns, rows, (3, 4, 5), minor=(3, 5), look="small")
+    tile = _decided(page.rows[0])
+    return Card("signals", title, "data", look.turned_ms, look.turn_s, tables=(table,), tiles=(tile,))
+
+
+def _decided(row: Mapping[str, Any]) -> Tile:
+    veto = row["veto"] if row["veto"] and not row["acted"] else ""
+    shown = word("NOT DONE", "warn") if veto else _verdict(row)
+    return Tile("Last decision", shown, words(f"{row['symbol']}, veto: {veto}" if veto else row["symbol"]))
+
+
+def _signal_row(look: Look, row: Mapping[str, Any]) -> Row:
+    cells = (
+        instant(row["timestamp"]),
+        words(row["symbol"]),
+        side_word(row["signal_type"]),
+        Cell(f"{row['strength']} of 6", raw=str(row["strength"])),
+        price(row["price"], look.tick(row["symbol"])),
+        number(row["rsi"], 1),
+    )
+    return Row(cells, key=f"signal-{row['id']}")
 
 
 def journal(look: Look, wanted: str) -> Card:
@@ -57,7 +85,9 @@ def _card(look: Look, name: str, title: str, page: Page, caption: str, nothing: 
     if not page.rows:
         return Card(name, title, "empty", look.turned_ms, look.turn_s, reason=nothing)
     rows = tuple(turn_row(look, row) for row in page.rows)
-    return Card(name, title, "data", look.turned_ms, look.turn_s, tables=(Table(caption, _COLUMNS, rows),))
+    return Card(
+        name, title, "data", look.turned_ms, look.turn_s, tables=(Table(caption, _COLUMNS, rows, look="turns"),)
+    )
 
 
 def turn_row(look: Look, row: Mapping[str, Any]) -> Row:

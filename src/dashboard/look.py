@@ -7,6 +7,7 @@ heartbeat, written in both, ties the two together.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, Final
 
 from src.core.clock import instant_of
@@ -31,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a card may ask; ``wall_ms`` is now by the machine's clock. ``settled`` are kept answers of this look."""
+    """What a card may ask; ``wall_ms`` is now by the machine's clock. ``kept`` are answers already found."""
 
     reports: Reports
     bot_id: str
@@ -40,6 +41,7 @@ class Look:
     wall_ms: int
     limits: Limits
     kept: dict[str, Any] = field(default_factory=dict)
+    chart_dir: Path | None = None
 
     def beat(self, process: str = TRADING) -> Mapping[str, Any] | None:
         """Return this bot's last sign of life of a process."""

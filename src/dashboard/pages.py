@@ -1,17 +1,34 @@
 """Floor 4, wings: the page itself, drawn once by the server so that it says something before any script runs."""
 
-from typing import Any
+from typing import Any, Final
 
 from flask import Blueprint, Response, current_app, render_template, request
 
 from src.core.clock import utc_text
 from src.dashboard.cells import Card
-from src.dashboard.desk import desk, session_words
-from src.dashboard.snapshot import TITLES
+from src.dashboard.desk import Desk, desk, session_words
 from src.dashboard.states import Source, age_words, state_of
 
 blueprint = Blueprint("pages", __name__)
 
+ZONES: Final = (
+    ("wide", ("positions", "chart", "market", "trades")),
+    ("side", ("balance", "signals", "performance", "status", "breaker", "reconciliation")),
+    ("even", ("analysis", "context", "news", "training")),
+    ("full", ("journal", "costs", "control")),
+)
+"""Where cards stand; on a phone one under the other in this order, below the tiles that say the most in a word."""
+TILES: Final = (
+    ("status", 0, "Bot"),
+    ("breaker", 0, "Circuit breaker"),
+    ("positions", 0, "Open PnL, USDT"),
+    ("balance", 0, "Equity, USDT"),
+    ("balance", 1, "Today, USDT"),
+    ("performance", 0, "Net PnL, USDT"),
+    ("market", 0, "Price"),
+    ("signals", 0, "Last decision"),
+)
+"""What stands on top: of which card, which of its tiles, and what it is called before it is known."""
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#121820"/>'
     '<path d="M3 11l3-4 3 2 4-6" fill="none" stroke="#2dd4bf" stroke-width="2"/></svg>'
@@ -21,7 +38,11 @@ _ICON = (
 @blueprint.get("/")
 def page() -> str:
     """Return the page with the newest snapshot in it."""
-    here = desk()
+    with desk().turn:
+        return _page(desk())
+
+
+def _page(here: Desk) -> str:
     hidden = here.reading_needs_pin and here.session() is None
     now_ms = here.clock.now_ms()
     wanted = request.args.get("bot", "")[:64] or None
@@ -29,10 +50,10 @@ def page() -> str:
     return render_template(
         "dashboard.html",
         snapshot=content,
-        snapshot_json=current_app.json.dumps(content),
         server_ms=now_ms,
-        cards=_drawn(content, now_ms),
-        titles=TITLES,
+        cards={card["name"]: card for card in _drawn(content, now_ms)},
+        zones=ZONES,
+        tiles=TILES,
         alarm=_alarm(content, now_ms),
         shelf=current_app.extensions["shelf"],
         locked=hidden,

@@ -89,7 +89,8 @@ class SnapshotDesk:
         chosen = bot_id or self._default_bot(beats)
         own = next((row for row in beats if row["bot_id"] == chosen and row["process"] == TRADING), None)
         known = own or {"mode": self._settings.mode, "world": self._settings.world}
-        return Look(reports, chosen, Scope(chosen, known["mode"], known["world"]), beats, now_ms, self.limits)
+        scope = Scope(chosen, known["mode"], known["world"])
+        return Look(reports, chosen, scope, beats, now_ms, self.limits, chart_dir=self._settings.chart_dir)
 
     def _default_bot(self, beats: tuple[Mapping[str, Any], ...]) -> str:
         known = [row["bot_id"] for row in beats if row["process"] == TRADING]

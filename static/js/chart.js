@@ -3,8 +3,17 @@
 (function (Dash) {
   const at = (id) => document.getElementById(id);
   const plan = Dash.plan;
-  const drawn = { data: null, etag: null, symbol: "", price: null, money: null, series: {}, lines: [], marks: null, busy: false, turn: "" };
-  const NAMES = { ema_50: "EMA 50", ema_200: "EMA 200", vwap: "VWAP", bollinger_upper: "Bollinger", rsi: "RSI 14", macd: "MACD", macd_signal: "MACD signal" };
+  const drawn = { data: null, etag: null, symbol: "", price: null, money: null, series: {}, lines: [], marks: null, busy: false, turn: "", near: false, levels: false, at: null };
+  const NAMES = { ema_50: "EMA 50", ema_200: "EMA 200", vwap: "VWAP", bollinger_upper: "Bollinger upper", bollinger_lower: "lower", rsi: "RSI 14", macd: "MACD", macd_signal: "signal", macd_histogram: "histogram" };
+  const IN_PRICE = ["ema_50", "ema_200", "vwap", "bollinger_upper", "bollinger_lower"];
+
+  // A figure with so many decimals, thousands apart, a true minus.
+  const figure = (value, places) => {
+    if (value === null || value === undefined) return "—";
+    const [whole, rest] = Math.abs(value).toFixed(places).split(".");
+    const text = whole.replace(/\B(?=(\d{3})+$)/g, ",") + (rest ? `.${rest}` : "");
+    return value < 0 && Number(text.replace(/,/g, "")) !== 0 ? `−${text}` : text;
+  };
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const shades = () => (getComputedStyle(document.documentElement).colorScheme.startsWith("light")
@@ -40,18 +49,30 @@
     const L = window.LightweightCharts;
     const line = (pane, name, more) => drawn.price.addSeries(L.LineSeries, { color: shades()[name], lineWidth: 1, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false, ...more }, pane);
     drawn.price = L.createChart(at("chart"), style());
-    drawn.series.candles = drawn.price.addSeries(L.CandlestickSeries, candleColours(), 0);
-    for (const name of ["ema_50", "ema_200", "vwap", "bollinger_upper", "bollinger_lower"]) drawn.series[name] = line(0, name);
+    drawn.series.candles = drawn.price.addSeries(L.CandlestickSeries, { ...candleColours(), autoscaleInfoProvider: scaled }, 0);
+    for (const name of IN_PRICE) drawn.series[name] = line(0, name);
+    drawn.series.volume = drawn.price.addSeries(L.HistogramSeries, { color: colour("line"), priceScaleId: "volume", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false }, 0);
+    drawn.price.priceScale("volume", 0).applyOptions({ scaleMargins: { top: 0.86, bottom: 0 } });
     drawn.series.rsi = line(1, "rsi", { lastValueVisible: true });
     for (const level of [30, 70]) drawn.series.rsi.createPriceLine({ price: level, color: colour("line"), lineWidth: 1, lineStyle: 2, axisLabelVisible: false });
     drawn.series.macd_histogram = drawn.price.addSeries(L.HistogramSeries, { priceLineVisible: false, lastValueVisible: false }, 2);
     for (const name of ["macd", "macd_signal"]) drawn.series[name] = line(2, name);
     drawn.price.panes()[0].setStretchFactor(4);
     drawn.marks = L.createSeriesMarkers(drawn.series.candles, []);
+    drawn.price.subscribeCrosshairMove((move) => { drawn.at = move.point && move.logical !== undefined ? Math.round(move.logical) : null; paintLegend(); });
     drawn.money = L.createChart(at("equity"), style(false));
     drawn.series.equity = drawn.money.addSeries(L.LineSeries, { color: shades().ema_50, lineWidth: 2, priceLineVisible: false }, 0);
     drawn.series.hold = drawn.money.addSeries(L.LineSeries, { color: colour("soft"), lineWidth: 1, lineStyle: 2, priceLineVisible: false, lastValueVisible: false }, 0);
     drawn.series.fall = drawn.money.addSeries(L.AreaSeries, { lineColor: colour("down"), topColor: "transparent", bottomColor: "transparent", lineWidth: 1, priceLineVisible: false, priceFormat: { type: "custom", formatter: (value) => `${value.toFixed(2)} %`, minMove: 0.01 } }, 1);
+  }
+
+  // The price scale takes in entry, stop and target where a person wants to see them.
+  function scaled(own) {
+    const range = own();
+    if (!drawn.levels || !range || !range.priceRange) return range;
+    const prices = (drawn.data.levels || []).filter((level) => ["entry", "stop", "target"].includes(level.kind)).map((level) => level.price);
+    const { minValue, maxValue } = range.priceRange;
+    return { ...range, priceRange: { minValue: Math.min(minValue, ...prices), maxValue: Math.max(maxValue, ...prices) } };
   }
 
   const points = (times, values) => times.map((time, index) => (values[index] === null || values[index] === undefined ? { time } : { time, value: values[index] }));
@@ -63,14 +84,30 @@
     drawn.series.candles.applyOptions({ priceFormat: { type: "price", precision: data.precision ?? 2, minMove: 10 ** -(data.precision ?? 2) } });
     drawn.series.candles.setData(data.candles.map(([time, open, high, low, close]) => ({ time, open, high, low, close })));
     for (const name of Object.keys(shades())) drawn.series[name].setData(points(times, (data.indicators || {})[name] || []));
+    drawn.series.volume.setData(points(times, data.volumes || []));
     const bars = (data.indicators || {}).macd_histogram || [];
     drawn.series.macd_histogram.setData(times.map((time, index) => (bars[index] === null || bars[index] === undefined ? { time } : { time, value: bars[index], color: bars[index] >= 0 ? colour("up") : colour("down") })));
     paintLevels(data);
     paintMarks(data, times);
     paintEquity(data.equity);
     at("chart").setAttribute("aria-label", data.sentence || data.reason);
-    if (data.table && at("chart-told").open) Dash.fill(at("chart-table"), [Dash.table(data.table)]);
-    Dash.fill(at("legend"), Object.entries(NAMES).map(([name, title]) => plan("li", {}, plan("svg", { viewBox: "0 0 16 10", "aria-hidden": "true" }, plan("line", { x1: 0, y1: 5, x2: 16, y2: 5, stroke: shades()[name], "stroke-width": 2 })), title)));
+    at("chart").hidden = at("chart-told").hidden = !times.length;
+    Dash.fill(at("chart-says"), [data.sentence || ""]);
+    at("chart-levels").hidden = !(data.levels || []).some((level) => level.kind === "entry");
+    if (at("chart-told").open && data.table) Dash.fill(at("chart-table"), [Dash.table(data.table)]);
+    paintLegend();
+  }
+
+  // The candle under the pointer in figures, the last one otherwise.
+  function paintLegend() {
+    const data = drawn.data, bars = (data && data.candles) || [];
+    const index = drawn.at !== null && bars[drawn.at] ? drawn.at : bars.length - 1;
+    if (index < 0) { Dash.fill(at("legend"), []); return; }
+    const places = data.precision ?? 2;
+    const key = (name) => (shades()[name] ? plan("svg", { viewBox: "0 0 16 10", "aria-hidden": "true" }, plan("line", { x1: 0, y1: 5, x2: 16, y2: 5, stroke: shades()[name], "stroke-width": 2 })) : null);
+    const bar = ["open", "high", "low", "close"].map((name, place) => plan("li", { "data-line": name }, `${name} `, plan("b", {}, figure(bars[index][place + 1], places)))).concat([plan("li", { "data-line": "volume" }, "volume ", plan("b", {}, figure(data.volumes[index], 3)))]);
+    Dash.fill(at("legend"), bar.concat(Object.entries(NAMES).map(([name, title]) => plan("li", { "data-line": name }, key(name), `${title} `,
+      plan("b", {}, figure((data.indicators || {})[name] && data.indicators[name][index], IN_PRICE.includes(name) ? places : 2))))));
   }
 
   function paintLevels(data) {
@@ -81,7 +118,7 @@
 
   function paintMarks(data, times) {
     const snap = (time) => { let found = times[0]; for (const each of times) { if (each > time) break; found = each; } return found; };
-    const newest = (data.marks || []).length - 4;
+    const newest = (data.marks || []).length - 1;
     drawn.marks.setMarkers((data.marks || []).map((mark, index) => {
       const long = mark.side === "LONG", entry = mark.kind === "entry", below = long === entry;
       const hide = Dash.choice("hide") === "yes";
@@ -99,8 +136,11 @@
     drawn.series.hold.setData(rows.map(([time, , , value]) => (value === null ? { time } : { time, value })));
     drawn.money.timeScale().fitContent();
     const last = rows[rows.length - 1];
-    const words = last ? `Equity ${hide ? "hidden" : last[1].toFixed(2)}, ${(last[2] * 100).toFixed(2)} % below its highest; ${equity.against} would be ${hide ? "hidden" : last[3] === null ? "unknown" : last[3].toFixed(2)}.` : "No equity is recorded yet.";
+    const told = (value) => (hide ? "•••" : `${figure(value, 2)} USDT`);
+    const words = last ? `Equity ${told(last[1])}, ${figure(-last[2] * 100, 2)} % below its highest; ${equity.against} would have made it ${last[3] === null ? "nobody knows what" : told(last[3])} (dashed).` : "No equity is recorded yet.";
     at("equity").setAttribute("aria-label", words);
+    at("equity").hidden = !last;
+    Dash.fill(at("equity-says"), [words]);
   }
 
   Dash.restyleChart = function () {
@@ -111,6 +151,7 @@
     for (const [name, shade] of Object.entries(shades())) drawn.series[name].applyOptions({ color: shade });
     drawn.series.equity.applyOptions({ color: shades().ema_50 });
     drawn.series.fall.applyOptions({ lineColor: colour("down") });
+    drawn.series.volume.applyOptions({ color: colour("line") });
     paint();
   };
 
@@ -155,21 +196,29 @@
 
   // A new turn brings a new candle; nothing else changes the picture.
   Dash.refreshChart = function () {
-    if (!drawn.price) return;
+    if (!drawn.near) return;
     const turn = JSON.stringify([Dash.state.snapshot.cards.market.as_of_ms, Dash.state.snapshot.cards.positions.as_of_ms, Dash.state.snapshot.cards.analysis.as_of_ms]);
     if (turn !== drawn.turn || (drawn.data && drawn.data.base !== "data")) { drawn.turn = turn; read(); }
   };
 
   Dash.startChart = function () {
-    at("chart-told").addEventListener("toggle", () => { if (drawn.data) Dash.fill(at("chart-table"), [Dash.table(drawn.data.table)]); });
+    at("chart-told").addEventListener("toggle", () => { if (drawn.data && drawn.data.table) Dash.fill(at("chart-table"), [Dash.table(drawn.data.table)]); });
+    at("chart-levels").addEventListener("click", (event) => {
+      drawn.levels = !drawn.levels;
+      event.target.setAttribute("aria-pressed", String(drawn.levels));
+      if (drawn.price) drawn.series.candles.applyOptions({ autoscaleInfoProvider: scaled });
+    });
     at("chart-choice").addEventListener("click", (event) => {
       const pressed = event.target.closest("button[data-pair]");
       if (pressed) { drawn.symbol = pressed.dataset.pair; drawn.etag = null; read(); }
     });
+    at("card-chart").querySelector(".reason").textContent = "Read when it comes into view.";
     const load = () => {
+      drawn.near = true;
+      Dash.refreshChart();
       const script = document.createElement("script");
       script.src = document.body.dataset.chartLibrary;
-      script.addEventListener("load", () => { build(); Dash.refreshChart(); });
+      script.addEventListener("load", () => { build(); paint(); });
       script.addEventListener("error", () => { failed("The chart's library could not be loaded."); Dash.drawChartStamp(); });
       document.head.append(script);
     };
@@ -177,7 +226,7 @@
       if (!seen.some((each) => each.isIntersecting)) return;
       near.disconnect();
       if ("requestIdleCallback" in window) requestIdleCallback(load, { timeout: 1500 }); else setTimeout(load, 200);
-    }, { rootMargin: "500px" });
-    near.observe(at("chart"));
+    }, { rootMargin: "300px" });
+    near.observe(at("card-chart"));
   };
 })(window.Dash);

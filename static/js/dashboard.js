@@ -34,12 +34,19 @@
 
   Dash.cardState = (card) => (silent() ? (card.base === "unknown" ? "unknown" : "down") : Dash.stateOf(card, Boolean(card.source) && sourceIsDown(card.source), Dash.now()));
 
+  const tiles = new Map();
+  function tilesOf(name) {
+    if (!tiles.has(name)) tiles.set(name, [...document.querySelectorAll(`.tile[data-of="${name}"]`)]);
+    return tiles.get(name);
+  }
+
   function drawCard(card) {
     const section = at(`card-${card.name}`);
     if (!section) return;
     const is = Dash.cardState(card);
     const age = card.as_of_ms === null ? "" : Dash.ageWords((Dash.now() - card.as_of_ms) / 1000);
     stamp(section, is, card.as_of_ms, age);
+    if (card.tiles.length || is === "unknown") for (const tile of tilesOf(card.name)) Dash.tile(tile, card, is, age);
     const live = is === "empty" || (card.base === "empty" && is !== "unknown");  // words that hold an age
     const key = `${is} ${state.version}`;
     if (!live && state.drawn[card.name] === key) { countOn(section); return; }
@@ -67,7 +74,7 @@
   function stamp(section, is, asOfMs, age) {
     if (section.dataset.state !== is) section.dataset.state = is;
     Dash.fill(section.querySelector(".state"), [is.toUpperCase()]);
-    const when = asOfMs === null ? [] : ["as of ", plan("time", { datetime: new Date(asOfMs).toISOString() }, Dash.timeText(asOfMs, Dash.now() - asOfMs > 43200000)), `, ${age} ago`];
+    const when = asOfMs === null ? [] : [plan("span", { class: "unseen" }, "as of "), plan("time", { datetime: new Date(asOfMs).toISOString() }, Dash.timeText(asOfMs, Dash.now() - asOfMs > 43200000)), `, ${age} ago`];
     Dash.fill(section.querySelector(".age"), when);
   }
   Dash.stamp = stamp;

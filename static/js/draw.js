@@ -11,7 +11,7 @@
 
   function make(wanted) {
     if (typeof wanted === "string") return document.createTextNode(wanted);
-    const svg = ["svg", "polyline", "line", "title"].includes(wanted.tag);
+    const svg = ["svg", "polyline", "line", "circle", "text"].includes(wanted.tag);
     const element = svg ? document.createElementNS(SVG, wanted.tag) : document.createElement(wanted.tag);
     fit(element, wanted);
     return element;
@@ -61,18 +61,28 @@
     return formats.get(name);
   }
 
+  const DAY = { year: "numeric", month: "2-digit", day: "2-digit" }, CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  const zoned = () => (Dash.choice("zone") === "utc" ? "UTC" : undefined);
+  const say = (name, style, moment) => written(`${name} ${zoned()}`, { ...style, timeZone: zoned() }).format(moment).replace(",", "");
+
+  // The clock, with its zone; with the day where it is asked for.
   Dash.timeText = function (raw, withDate) {
     const moment = new Date(raw);
     if (Number.isNaN(moment.getTime())) return raw;
-    const zone = Dash.choice("zone") === "utc" ? "UTC" : undefined;
-    const style = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: zone, timeZoneName: "short" };
-    const date = withDate ? { year: "numeric", month: "2-digit", day: "2-digit" } : {};
-    return written(`${zone} ${Boolean(withDate)}`, { ...style, ...date }).format(moment).replace(",", "");
+    return say(withDate ? "full" : "clock", { ...CLOCK, ...(withDate ? DAY : {}), timeZoneName: "short" }, moment);
+  };
+
+  // The clock alone on the day that it is, day and hour before; the whole stands in the title.
+  Dash.briefTime = function (raw) {
+    const moment = new Date(raw);
+    if (Number.isNaN(moment.getTime())) return raw;
+    if (say("day", DAY, moment) === say("day", DAY, new Date(Dash.now()))) return say("brief", CLOCK, moment);
+    return say("old", { ...DAY, hour: "2-digit", minute: "2-digit", hourCycle: "h23" }, moment);
   };
 
   Dash.cell = function (cell) {
     if (cell.kind === "time" && cell.raw) {
-      return plan("time", { class: "cell", datetime: cell.raw }, Dash.timeText(cell.raw, true));
+      return plan("time", { class: "cell", datetime: cell.raw, title: Dash.timeText(cell.raw, true) }, Dash.briefTime(cell.raw));
     }
     let text = cell.text;
     if ((cell.kind === "age" || cell.kind === "since") && cell.raw) text = `${Dash.ageWords((Dash.now() - Date.parse(cell.raw)) / 1000)}${cell.kind === "age" ? " ago" : ""}`;
@@ -95,11 +105,29 @@
 
   const looks = (table, index) => [table.numeric.includes(index) ? "figure" : "", table.minor.includes(index) ? "minor" : ""].filter(Boolean).join(" ");
 
+  // Where the price stands between stop and target: a picture of figures that stand beside it.
+  function gauge(table, row) {
+    const at = (label) => { const raw = row.cells[table.columns.indexOf(label)].raw; return raw ? Number(raw) : null; };
+    const known = ["Stop", "Entry", "Mark", "Target"].map((label) => [label, at(label)]).filter(([, price]) => price !== null);
+    const prices = known.map(([, price]) => price);
+    const least = Math.min(...prices), span = Math.max(...prices) - least;
+    if (known.length < 3 || !span) return null;
+    const x = (price) => (20 + ((price - least) / span) * 360).toFixed(1);
+    const [entry, mark] = [at("Entry"), at("Mark")];
+    const won = (mark >= entry) === (row.cells[table.columns.indexOf("Side")].raw === "LONG");
+    return plan("svg", { class: "gauge", viewBox: "0 0 400 26", "aria-hidden": "true" },
+      plan("line", { class: "rail", x1: 20, x2: 380, y1: 7, y2: 7 }),
+      plan("line", { class: won ? "won" : "lost", x1: x(entry), x2: x(mark), y1: 7, y2: 7 }),
+      known.filter(([label]) => label !== "Mark").map(([label, price]) => plan("line", { class: `tick ${label.toLowerCase()}`, x1: x(price), x2: x(price), y1: 1, y2: 13 })),
+      plan("circle", { class: "mark", cx: x(mark), cy: 7, r: 4 }),
+      known.filter(([label]) => label !== "Mark").map(([label, price]) => plan("text", { x: x(price), y: 24, "text-anchor": "middle" }, label.toLowerCase())));
+  }
+
   Dash.row = function (table, row) {
     const cells = row.cells.map((cell, index) => {
       const label = table.columns[index];
       const figure = looks(table, index);
-      if (index === 0) return plan("th", { role: "rowheader", scope: "row", "data-label": label }, Dash.cell(cell));
+      if (index === 0) return plan("th", { role: "rowheader", scope: "row", "data-label": label }, Dash.cell(cell), table.look === "risk" ? gauge(table, row) : null);
       const last = index === row.cells.length - 1 && row.details.length > 0;
       const inner = last ? shut(`${table.caption} ${row.key}`, {}, plan("summary", {}, Dash.cell(cell)), () => Dash.facts(row.details)) : Dash.cell(cell);
       return plan("td", { role: "cell", "data-label": label, class: figure }, inner);
@@ -109,7 +137,7 @@
 
   Dash.table = function (table) {
     const heads = table.columns.map((column, index) => plan("th", { role: "columnheader", scope: "col", class: looks(table, index) }, column));
-    const whole = () => plan("div", { class: table.columns.includes("Agent") && table.columns.includes("Why") ? "table turns" : "table" }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
+    const whole = () => plan("div", { class: `table ${table.look}` }, plan("table", { role: "table" }, plan("caption", {}, table.caption),
       plan("thead", { role: "rowgroup" }, plan("tr", { role: "row" }, heads)),
       plan("tbody", { role: "rowgroup" }, table.rows.map((row) => Dash.row(table, row)))));
     return table.folded ? shut(table.caption, { class: "folded" }, plan("summary", {}, table.caption), whole) : whole();
@@ -120,6 +148,18 @@
     const points = values.map((value, index) => `${(index / Math.max(1, values.length - 1)) * 300},${(58 - ((value - least) / span) * 56).toFixed(2)}`);
     return plan("svg", { class: "curve", viewBox: "0 0 300 60", preserveAspectRatio: "none", role: "img", "aria-label": label },
       plan("polyline", { points: points.join(" "), fill: "none", stroke: "currentColor", "stroke-width": "1.5", "vector-effect": "non-scaling-stroke" }));
+  };
+
+  // A card's one figure on top of the page: grey and with its age as soon as it is not of now.
+  Dash.tile = function (element, card, state, ageText) {
+    const tile = state === "unknown" ? null : card.tiles[Number(element.dataset.index)];
+    if (element.dataset.state !== state) element.dataset.state = state;
+    if (tile) Dash.fill(element.querySelector(".label"), [tile.label]);
+    const gone = !tile || (card.base === "empty" && state !== "empty");
+    const most = gone ? "—" : state === "down" && card.name === "status" ? plan("span", { class: "cell tone-bad" }, "DOWN") : Dash.cell(tile.value);
+    const below = ["fresh", "empty"].includes(state) ? (tile ? Dash.cell(tile.below) : "") : ageText ? `${state.toUpperCase()}, ${ageText} old` : state.toUpperCase();
+    Dash.fill(element.querySelector(".most"), [most]);
+    Dash.fill(element.querySelector(".below"), [below]);
   };
 
   // The body of a card in the state it has now.
@@ -133,6 +173,7 @@
     if (card.facts.length) parts.push(Dash.facts(card.facts));
     if (card.curve.length > 1) parts.push(Dash.curve(card.curve, `Learning curve from ${card.curve[0].toFixed(4)} to ${card.curve[card.curve.length - 1].toFixed(4)}`));
     for (const table of card.tables) if (table.rows.length) parts.push(Dash.table(table));
+    if (card.picture) parts.push(shut(`picture ${card.name}`, { class: "folded" }, plan("summary", {}, "Show the chart that was analysed"), () => plan("img", { class: "picture", src: card.picture, alt: `The chart that the analyst saw. ${card.notes.join(" ")}` })));
     if (card.notes.length) parts.push(plan("ul", { class: "notes" }, card.notes.map((note) => plan("li", {}, note))));
     return parts;
   };

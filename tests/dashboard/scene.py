@@ -49,6 +49,7 @@ KEY = "k" * 40
 SYMBOL = "BTCUSDT"
 OWNER = Owner("main", "paper", "synthetic")
 MINUTE_MS = 60_000
+SEEN = 720
 EVIL = '<img src=x onerror="document.title=1">'
 
 
@@ -242,11 +243,11 @@ class Scene:
         self.database.write(lambda connection: days.add(connection, symbol, day, sums))
 
     def turns(self, count: int, symbol: str = SYMBOL, acted_every: int = 7) -> None:
-        """Let the bot have seen 300 candles and taken ``count`` turns on the last of them."""
+        """Let the bot have seen 720 candles and taken ``count`` turns on the last of them."""
         last_open = (self.now_ms - 5_000) // MINUTE_MS * MINUTE_MS - MINUTE_MS
         series = [
-            candle._replace(open_ms=last_open - (299 - index) * MINUTE_MS)
-            for index, candle in enumerate(walk(300, price=63_000.0))
+            candle._replace(open_ms=last_open - (SEEN - 1 - index) * MINUTE_MS)
+            for index, candle in enumerate(walk(SEEN, price=63_000.0))
         ]
         state, seen = EMPTY, []
         for candle in series:
@@ -257,7 +258,7 @@ class Scene:
                 | {name: getattr(each, name) for name in ("open_ms", "open", "high", "low", "close", "volume")}
                 for each in series]  # fmt: skip
         self.database.write(lambda connection: connection.execute(insert(candles), rows))
-        turns = [self._turn(symbol, index, index % acted_every == 0) for index in range(300 - count, 300)]
+        turns = [self._turn(symbol, index, index % acted_every == 0) for index in range(SEEN - count, SEEN)]
         self.database.write(lambda connection: connection.execute(insert(signals), turns))
 
     def _turn(self, symbol: str, index: int, acted: bool) -> dict[str, Any]:

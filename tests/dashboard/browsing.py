@@ -1,0 +1,92 @@
+"""A browser for tests: pages that are watched, waits for facts, axe, and what a card shows."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.dashboard.scene import Scene
+
+AXE = Path(__file__).resolve().parents[1] / "vendor" / "axe.min.js"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-quic",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+WIDTHS = (320, 390, 768, 1440)
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def chromium() -> str:
+    """Return where the browser is; without one the test is skipped, which it says."""
+    if not CHROMIUM:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    return CHROMIUM
+
+
+def until(page: Page, expression: str, within_s: float = 20.0) -> None:
+    """Wait until an expression is true (the page's own policy forbids the browser's way of waiting for one)."""
+    for _ in range(int(within_s * 20)):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not seen within {within_s} s: {expression}")
+
+
+class Watched:
+    """A page whose console, requests and reports are kept: what must not be there is asserted at the end."""
+
+    def __init__(self, browser: Browser, width: int = 1440, height: int = 900, **choices: str) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height}, locale="en-US")
+        chosen = "".join(f"localStorage.setItem('dash-{name}', '{value}');" for name, value in choices.items())
+        self.context.add_init_script(chosen)
+        self.page: Page = self.context.new_page()
+        self.said: list[str] = []
+        self.requests: list[str] = []
+        self.bytes = 0
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("response", self._weigh)
+
+    def _weigh(self, response) -> None:
+        sizes = response.request.sizes()
+        self.bytes += sizes["responseBodySize"]
+
+    def open(self, made: Scene, path: str = "/") -> Page:
+        """Load the page and wait until it counts."""
+        self.page.goto(made.address + path)
+        until(self.page, "document.querySelector('#countdown') && document.querySelector('#countdown').textContent")
+        return self.page
+
+    def chart(self) -> None:
+        """Bring the chart into view and wait until it is drawn."""
+        self.page.evaluate("document.querySelector('#card-chart').scrollIntoView()")
+        until(self.page, "document.querySelector('#card-chart').dataset.state !== 'unknown'")
+        until(self.page, "document.querySelector('#chart canvas') !== null")
+
+    def close(self) -> None:
+        """Close the page and all that it kept."""
+        self.context.close()
+
+
+def states(page: Page) -> dict[str, str]:
+    """Return each card's state as it is marked."""
+    return dict(
+        page.evaluate("[...document.querySelectorAll('.card')].map(e => [e.id.replace('card-', ''), e.dataset.state])")
+    )
+
+
+def violations(page: Page, contrast: bool = True) -> list[str]:
+    """Return what axe finds; without ``contrast`` all but that."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": AXE.read_text()})
+    found = page.evaluate(
+        "async ([tags, contrast]) => (await axe.run(document, {runOnly: tags, resultTypes: ['violations'],"
+        " preload: false, rules: {'color-contrast': {enabled: contrast}}})).violations.map(v => v.id + ': '"
+        " + v.nodes.slice(0, 3).map(n => n.target + ' ' + n.failureSummary).join(' | '))",
+        [RULES, contrast],
+    )
+    return list(found)
