@@ -10,12 +10,12 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, case, func, select
+from sqlalchemy import ColumnElement, Connection, Float, RowMapping, Table, case, func, select, type_coerce
 
 from src.core.clock import utc_day, utc_text
 from src.core.metrics import Ratio, TradeFigures, TradeSums, returns_of, sharpe, sortino, trade_figures
 from src.report_pages import Scope
-from src.schema import EVERY, daily_performance, signals, trades
+from src.schema import EVERY, account_balance, daily_performance, signals, trades
 
 _COUNTS = ("cycles", "buy_signals", "sell_signals", "hold_signals", "acted", "vetoed")
 
@@ -39,7 +39,8 @@ class Performance:
     """What trading brought in a period, for one account.
 
     ``max_drawdown_share`` is the worst fall below the highest equity until then, as seen at every turn;
-    ``equity_reason`` says why figures of equity are missing.
+    ``equity_reason`` says why figures of equity are missing. Ratios and transfers count the day in which the period
+    begins as a whole; everything else begins at its instant.
     """
 
     figures: TradeFigures
@@ -87,18 +88,53 @@ def sum_performance(connection: Connection, scope: Scope, since_ms: int | None) 
     days, reason = _known_days(connection, scope)
     period = [row for row in days if since_ms is None or row["day"] >= utc_day(since_ms)]
     returns = returns_of(*_filled(period)) if _solvent(period) else []
+    start, worst = _begin(connection, scope, since_ms, days, period)
     return Performance(
         figures=trade_figures(sums),
         open_trades=connection.execute(still_open).scalar_one(),
         equity=days[-1]["end_equity"] if days else None,
-        start_equity=_start_of(period[0]) if period else None,
+        start_equity=start,
         transfers=clean(sum((row["transfers"] for row in period), Decimal(0))),
         sharpe=sharpe(returns),
         sortino=sortino(returns),
-        max_drawdown_share=max((row["drawdown_share"] for row in period), default=None),
+        max_drawdown_share=worst,
         present_drawdown_share=_present_drawdown(days),
         equity_reason=reason,
     )
+
+
+def _begin(
+    connection: Connection, scope: Scope, since_ms: int | None, days: list[RowMapping], period: list[RowMapping]
+) -> tuple[Decimal | None, float | None]:
+    """The equity at the instant where the period begins, and its worst drawdown; None where nothing is known.
+
+    Of the first, broken day only what followed that instant counts, as far as its turns are still kept.
+    """
+    worst = max((row["drawdown_share"] for row in period), default=None)
+    if not period or since_ms is None or period[0]["day"] != utc_day(since_ms):
+        return (_start_of(period[0]) if period else None), worst
+    turns = _equities_of_day(connection, scope, since_ms)
+    if not turns:
+        return _start_of(period[0]), worst
+    before = [equity for moment, equity in turns if moment <= utc_text(since_ms)]
+    start = before[-1] if before else float(_start_of(period[0]))
+    highest = max([start, *before, *(float(row["high_equity"]) for row in days if row["day"] < period[0]["day"])])
+    falls = [row["drawdown_share"] for row in period[1:]]
+    for equity in [start, *(equity for _, equity in turns[len(before) :])]:
+        highest = max(highest, equity)
+        falls.append(1 - equity / highest if highest > 0 else 0.0)
+    return clean(start), max(falls)
+
+
+def _equities_of_day(connection: Connection, scope: Scope, instant_ms: int) -> list[tuple[str, float]]:
+    """Instant and equity of each turn on the day of ``instant_ms``, in order; too many to make money of each."""
+    column, day = account_balance.c, utc_day(instant_ms)
+    query = (
+        select(column.timestamp, type_coerce(column.equity, Float))
+        .where(*scope.account.conditions(account_balance), column.timestamp >= day, column.timestamp < day + "~")
+        .order_by(column.timestamp, column.id)
+    )
+    return [(moment, equity) for moment, equity in connection.execute(query)]
 
 
 def clean(total: Any) -> Decimal:

@@ -195,7 +195,7 @@ def test_totals_are_exact_where_counters_know_and_bounded_where_not(
 ) -> None:
     for number in range(7):
         journal.record_turn(turn(NOON + number))
-    database.flush()
+    database.flush(60.0)
     assert reports.signals(limit=2).total == 7
     assert reports.signals(SignalFilter(signal_type="SELL")).total == 0
     assert reports.signals(SignalFilter(acted=False)).total == 7
@@ -266,7 +266,7 @@ def test_stats_since_an_instant_equal_a_count_row_by_row(
     for number, instant in enumerate(instants):
         journal.record_turn(turn(instant, veto="mark" if number % 3 == 0 else None, strength=2 + number % 3))
     journal.settle_turn(turn(instants[8]), acted=True, outcome="")
-    database.flush()
+    database.flush(60.0)
     for since in (None, 0, *instants, NOON + 9 * DAY_MS):
         picked = [number for number, instant in enumerate(instants) if since is None or instant >= since]
         stats = reports.signal_stats(PAPER, since)
@@ -288,7 +288,7 @@ def test_performance_since_an_instant_equals_the_metrics_of_its_trades(
     ]  # fmt: skip
     for each in done:
         journal.close_trade(each)
-    database.flush()
+    database.flush(60.0)
     for since in (None, 0, *(each.exit_ms for each in done), NOON + 99 * DAY_MS):
         picked = [each for each in done if since is None or each.exit_ms >= since]
         results = [Result(each.entry_client_id, each.pnl, each.fees, each.funding) for each in picked]
@@ -307,7 +307,7 @@ def test_the_ratio_rests_on_daily_equity_and_a_missing_day_stood_still(
             journal.record_account(Account(equity, equity, Decimal(0), NOON + day * DAY_MS))
         ends.append(float(equity) if day != 17 else ends[-1])
     journal.add_transfer("2026-12-30", Decimal(100))
-    database.flush()
+    database.flush(60.0)
     told = reports.performance(PAPER)
     paid = [0.0] * 41
     paid[39] = 100.0
@@ -321,6 +321,31 @@ def test_the_ratio_rests_on_daily_equity_and_a_missing_day_stood_still(
     assert told.max_drawdown_share == pytest.approx(worst, rel=1e-9)
     assert told.present_drawdown_share == pytest.approx(1 - ends[-1] / highest, abs=1e-9)
     assert set(told.as_dict()) >= {"win_rate", "sharpe", "sortino", "fees", "open_trades"}
+
+
+def test_equity_of_a_period_begins_at_its_instant_and_not_with_the_day(
+    database: TradingDatabase, journal: DatabaseJournal, reports: Reports
+) -> None:
+    chance, equity = random.Random(5), Decimal(10_000)
+    points: list[tuple[int, float]] = []
+    journal.day_start("2026-11-22", equity)
+    for number in range(100):  # two days and a half, from noon, with a gap of hours
+        if not 40 <= number < 50:
+            equity = round(equity * Decimal(1 + chance.gauss(0, 0.01)), 2)
+            journal.record_account(Account(equity, equity, Decimal(0), NOON + number * 2_400_000))
+            points.append((NOON + number * 2_400_000, float(equity)))
+    database.flush(60.0)
+    for since_ms in range(NOON + 1, NOON + 100 * 2_400_000, 7 * 1_000_003):
+        told = reports.performance(PAPER, since_ms)
+        start = max(place for place, (instant_ms, _) in enumerate(points) if instant_ms <= since_ms)
+        highest, worst = max(each for _, each in points[: start + 1]), 0.0
+        for _, each in points[start:]:
+            highest = max(highest, each)
+            worst = max(worst, 1 - each / highest)
+        assert float(told.start_equity or 0) == pytest.approx(points[start][1], abs=1e-8)
+        assert told.max_drawdown_share == pytest.approx(worst, abs=1e-9)
+        assert told.present_drawdown_share is not None
+        assert told.present_drawdown_share <= told.max_drawdown_share + 1e-12
 
 
 def test_what_has_no_meaning_is_unknown_and_says_why(reports: Reports) -> None:
@@ -339,7 +364,7 @@ def test_what_has_no_meaning_is_unknown_and_says_why(reports: Reports) -> None:
 
 def test_two_accounts_are_not_added_up(database: TradingDatabase, journal: DatabaseJournal, reports: Reports) -> None:
     journal.record_account(Account(Decimal(10), Decimal(10), Decimal(0), NOON))
-    database.flush()
+    database.flush(60.0)
     with closing(same_store(database, Owner("main", "live", "live"))) as real:
         DatabaseJournal(real, ManualClock(NOON)).record_account(Account(Decimal(99), Decimal(99), Decimal(0), NOON))
     assert reports.performance().equity_reason.startswith("several accounts")
@@ -352,7 +377,7 @@ def test_a_trade_is_told_with_its_orders_and_its_signal(
     entry = intent()
     journal.plan_order(entry)
     journal.close_trade(ended(entry))
-    database.flush()
+    database.flush(60.0)
     told = reports.trade(1)
     assert told is not None
     assert ([row["client_id"] for row in told["orders"]], told["signal"]) == ([entry.client_id], None)
@@ -367,7 +392,7 @@ def test_context_and_analysis_are_the_newest(database: TradingDatabase, reports:
                 timestamp=stamp, symbol="BTCUSDT", interval="15m", candles=100, analyst="local", status=status
             )
         )
-    database.flush()
+    database.flush(60.0)
     context = reports.market_context(Scope(symbol="BTCUSDT"))
     assert context is not None
     assert (context["fear_greed_index"], context["eth_price"], context["unknown"]) == (42, None, {"eth_price": "away"})
@@ -401,7 +426,7 @@ def test_ages_are_told_in_the_exchange_s_time(
 ) -> None:
     database.heartbeat(beat())
     database.heartbeat(beat(process="mcp_server", cycle_finished=None))
-    database.flush()
+    database.flush(60.0)
     (_, told) = reports.bot_status(NOON + passed_s * 1000)
     assert (told["age_s"], told["private_age_s"]) == (passed_s, None)
     assert told["cycle_age_s"] == pytest.approx(10 + 10 * passed_s)
@@ -413,7 +438,7 @@ def test_a_process_that_never_finished_a_cycle_is_overdue_from_its_start(
     database: TradingDatabase, reports: Reports
 ) -> None:
     database.heartbeat(beat(cycle_finished=None))
-    database.flush()
+    database.flush(60.0)
     assert reports.bot_status(NOON)[0]["overdue"]
 
 
@@ -424,7 +449,7 @@ def test_curves_and_daily_results_run_forward(
         money = Decimal(10_000 + minute)
         journal.record_account(Account(money, money, Decimal(0), NOON + minute * 60_000))
     journal.close_trade(ended(intent()))
-    database.flush()
+    database.flush(60.0)
     curve = reports.equity_curve(PAPER, NOON, NOON + DAY_MS, most=100)
     assert (len(curve), curve[0][1], curve[-1][1]) == (101, Decimal(10_000), Decimal(11_199))
     assert curve == sorted(curve)
@@ -440,7 +465,7 @@ def test_costs_are_told_by_service(database: TradingDatabase, reports: Reports) 
             timestamp=stamp, process="c", service="openai", operation="x", cost_usd=Decimal(cost), outcome=outcome
         )
         database.record_api_usage(usage)
-    database.flush()
+    database.flush(60.0)
     (told,) = reports.api_costs(NOON)
     assert (told["calls"], told["failed"], told["cached"], told["cost_usd"]) == (2, 1, 0, Decimal("0.0015"))
     assert database.month_cost_usd("2026-11", "openai") == Decimal("0.0015")
