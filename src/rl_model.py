@@ -265,7 +265,7 @@ class QLearningAgent:
         arrays, about = read_model(Path(path))
         if about.get("format") != _FORMAT or about.get("version") != _VERSION:
             raise ModelRefused(f"The model {path} is not of the format {_FORMAT!r}, version {_VERSION}; retrain it.")
-        trends = tuple(str(each) for each in about.get("trend_intervals", ()))
+        trends = _trends_in(about)
         if about.get("features") != _features(trends):
             raise ModelRefused(f"The model {path} was trained over other features; retrain it.")
         try:
@@ -304,6 +304,12 @@ _FORMAT, _VERSION = "q-table", 1
 
 def _features(trends: tuple[str, ...]) -> list[dict[str, Any]]:
     return [{"name": each.name, "edges": list(each.edges), "zones": each.zones} for each in features_of(trends)]
+
+
+def _trends_in(about: dict[str, Any]) -> tuple[str, ...]:
+    """The longer trends that a file's state was made with; none in files from before there were any."""
+    said = about.get("trend_intervals", [])
+    return tuple(str(each) for each in said) if isinstance(said, list) else ("damaged",)
 
 
 def _truth(value: bool) -> str:

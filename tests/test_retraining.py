@@ -20,6 +20,7 @@ from src.retraining_files import ModelFiles, NothingThere
 from src.retraining_judge import Judge, Score, folds_of, verdict
 from src.retraining_learn import Episode, Pupil, course_of, learn_outcomes, rehearse, rehearsed, spread_over_regimes
 from src.rl_model import QLearningAgent
+from src.rl_state import STATES
 from tests.candles import random_candles
 from tests.lessons import FALLING, RISING, START_MS, fill, samples
 
@@ -222,6 +223,26 @@ def test_only_the_last_days_are_heard_and_turns_on_one_candle_are_one_lesson(dat
     slow = samples_of_database(database, replace(RULES, candle_interval="1h"), 30)
     assert 50 <= len(slow) <= 51
     assert set(np.diff(slow.open_ms)) == {3_600_000}
+
+
+def test_turns_seen_with_other_longer_trends_teach_nothing(database):
+    fill(database, 60)
+    seeing = replace(RULES, trend_intervals=("1h",))
+    assert (samples_of_database(database, RULES, 30).state >= 0).sum() > 0
+    assert (samples_of_database(database, seeing, 30).state >= 0).sum() == 0
+
+
+def test_candles_are_heard_with_the_longer_trends_that_the_rules_ask_for(tmp_path):
+    rows = [f"{c.open_ms},{c.open},{c.high},{c.low},{c.close},{c.volume}" for c in random_candles(1_500)]
+    (tmp_path / "BTCUSDT-1m-a.csv").write_text("\n".join(rows))
+    plain = samples_of_candles([tmp_path / "BTCUSDT-1m-a.csv"], RULES)
+    seeing = samples_of_candles([tmp_path / "BTCUSDT-1m-a.csv"], replace(RULES, trend_intervals=("15m",)))
+    known = plain.state >= 0
+    np.testing.assert_array_equal(seeing.state[known] % STATES, plain.state[known])
+    assert len(set(seeing.state[known] // STATES) - {0}) >= 2
+    pupil = Pupil(QLearningAgent(trend_intervals=("15m",)), seeing, thresholds(RULES, RiskLimits()), 1.0, (1,))
+    assert pupil.learn_until(2, lambda: False, lambda _episode: None)
+    assert pupil.finish({}).visits[STATES:].sum() > 0
 
 
 def test_every_run_and_episode_is_written_down(database, tmp_path):

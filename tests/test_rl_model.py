@@ -31,6 +31,7 @@ from src.rl_model import (
     position_after,
     trade_reward,
 )
+from src.rl_state import REGIMES, TREND_ZONES, features_of, in_context, states_of, trends_code
 from src.signals import vote_values
 from tests.candles import random_candles
 from tests.compiled import compiled
@@ -109,6 +110,18 @@ def test_a_flat_market_lies_in_the_middle_of_its_bands():
     values, votes, context = indicators_in((1,) * len(FEATURES))
     flat = values._replace(bollinger_lower=100.0, bollinger_upper=100.0)
     assert encode(flat, votes, context) == encode(values, votes, context)
+
+
+@given(zones, st.lists(st.integers(0, TREND_ZONES - 1), max_size=2))
+def test_longer_trends_stand_in_front_of_the_other_zones(zone, trends):
+    values, votes, regime = indicators_in(zone)
+    context = regime + REGIMES * trends_code(trends)
+    plain = encode(values, votes, regime)
+    assert encode(values, votes, context) == trends_code(trends) * STATES + plain < states_of(("1h", "4h"))
+    np.testing.assert_array_equal(
+        in_context(np.array([encode(values, votes, 0)]), np.array([context])), [encode(values, votes, context)]
+    )
+    assert math.prod(each.zones for each in features_of(("1h",))) == states_of(("1h",))
 
 
 def test_an_unknown_regime_is_a_value_of_its_own():
@@ -358,6 +371,18 @@ def test_the_file_says_what_it_is_and_is_its_owner_s_alone(saved):
     assert sorted(os.listdir(saved.parent)) == [saved.name, sidecar.name]
 
 
+def test_the_file_says_which_longer_trends_the_state_is_made_with_and_one_without_is_plain(saved, tmp_path):
+    path = tmp_path / "seeing.pkl"
+    QLearningAgent(trend_intervals=("1h", "4h")).save(path, 1)
+    assert QLearningAgent.load(path).trend_intervals == ("1h", "4h")
+    _, about = rl_file.read_model(path)
+    assert [each["name"] for each in about["features"]] == [each.name for each in features_of(("1h", "4h"))]
+    _, plain = rl_file.read_model(saved)
+    del plain["trend_intervals"]  # as files were written before there were trends
+    rl_file.write_model(saved, rl_file.read_model(saved)[0], plain)
+    assert QLearningAgent.load(saved).trend_intervals == ()
+
+
 def test_the_same_table_makes_the_same_file(saved, tmp_path):
     again = tmp_path / "again.pkl"
     QLearningAgent.load(saved).save(again, 99)
@@ -414,6 +439,8 @@ def rewritten(path: Path, about: dict | None = None, **arrays: np.ndarray) -> Pa
         ({"mean_square": np.full((STATES, 3, 3), -1.0)}, "impossible"),
         ({"visits": np.full(STATES, -1)}, "impossible"),
         ({"about": {"features": []}}, "other features"),
+        ({"about": {"trend_intervals": ["1h"]}}, "other features"),
+        ({"about": {"trend_intervals": 7}}, "other features"),
         ({"about": {"format": "weights"}}, "format"),
         ({"about": {"version": 2}}, "version"),
         ({"about": {"learning_rate": "fast"}}, "damaged"),

@@ -122,7 +122,8 @@ def test_a_bad_file_is_refused(place, capsys, tmp_path):
 def quarters(tmp_path_factory):
     """Fifteen-minute candles of three months."""
     path = tmp_path_factory.mktemp("coarse") / "BTCUSDT-15m.csv"
-    rows = (each._replace(open_ms=(START_MS // 900_000 + n) * 900_000) for n, each in enumerate(random_candles(9_000, seed=2)))
+    made = enumerate(random_candles(9_000, seed=2), START_MS // 900_000)
+    rows = (each._replace(open_ms=900_000 * number) for number, each in made)
     path.write_text("\n".join(",".join(str(value) for value in each[:6]) for each in rows))
     return str(path)
 

@@ -1,5 +1,7 @@
 """Nothing that happens after an instant changes what was decided at or before it: the whole pipeline, exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,10 +11,13 @@ from src.backtest.engine import LEAST_WARM_UP, run_backtest
 from src.backtest.series import make_series
 from src.core.clock import MINUTE_MS
 from src.market_data.columns import Candles
-from tests.backtest.past import busy, explorer
+from src.rl_model import QLearningAgent
+from tests.backtest.past import busy
 from tests.candles import random_candles
 
 COUNT = 2_200
+SEEING = busy()
+SEEING = SEEING.with_rules(replace(SEEING.rules, trend_intervals=("5m", "15m")))
 PAST = Candles.of(random_candles(COUNT, seed=11))
 
 
@@ -30,7 +35,8 @@ def other_future(row: int, seed: int, scale: float) -> Candles:
 
 def decided_until(candles: Candles, row: int, every_turn: bool):
     """Return the deeds and equity of all turns up to that after candle ``row``."""
-    outcome = run_backtest(candles, busy(), explorer(0.5, True), every_turn=every_turn)
+    agent = QLearningAgent.for_rules(SEEING.rules, 0.0006, 0.5)
+    outcome = run_backtest(candles, SEEING, agent, every_turn=every_turn)
     last_ms = int(candles.open_ms[row]) + MINUTE_MS
     deeds = [each for each in outcome.deeds if each.now_ms <= last_ms]
     return deeds, outcome.equity[outcome.instants < last_ms].tolist()
@@ -55,8 +61,10 @@ def test_nor_does_it_when_every_turn_is_taken():
 @pytest.mark.long
 def test_what_the_kernel_runs_over_knows_no_future_either():
     row = LEAST_WARM_UP + 700
-    known = make_series(PAST, explorer(0.5), LEAST_WARM_UP - 1)
-    other = make_series(other_future(row, 5, 0.9), explorer(0.5), LEAST_WARM_UP - 1)
+    known, other = (
+        make_series(each, QLearningAgent.for_rules(SEEING.rules, 0.0006, 0.5), LEAST_WARM_UP - 1, rules=SEEING.rules)
+        for each in (PAST, other_future(row, 5, 0.9))
+    )
     for name in ("mark", "side", "strength", "date", "funding"):
         np.testing.assert_array_equal(getattr(known, name)[: row + 1], getattr(other, name)[: row + 1])
     for name in ("action", "confidence"):

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from src.backtest.compiled import compiled
-from src.backtest.engine import run_backtest
+from src.backtest.engine import LEAST_WARM_UP, run_backtest
 from src.backtest.kernel import Deal, simulate
 from src.backtest.series import figures_of, make_series
 from src.backtest.setup import BreakerPolicy, Setup
 from src.decision_rules import DecisionRules, load_rules
 from src.market_data.columns import Candles
+from src.rl_model import QLearningAgent
 from src.settings import PROJECT_ROOT
 from tests.backtest.past import explorer, facts, largest_gap, real
 
 pytestmark = pytest.mark.long
-FIRST = 1_000
+FIRST = LEAST_WARM_UP - 1
 SLOW = DecisionRules(
     name="slow",
     candle_interval="15m",
@@ -31,30 +32,38 @@ SLOW = DecisionRules(
 )
 
 
+SEEING = replace(SLOW, agent_must_agree=True, allow_short=False, trend_intervals=("1h",))
+HASTY = DecisionRules(
+    name="hasty", min_signal_strength=2, allow_short=True, min_holding_ms=1_800_000, trend_intervals=("15m", "1h")
+)
+ALL = (SLOW, SEEING, HASTY)
+NAMES = ("veto", "agree and see", "hasty and see")
+
+
+def trier(rules: DecisionRules) -> QLearningAgent:
+    """Return an untaught agent for the rules that tries out a lot."""
+    return QLearningAgent.for_rules(rules, 0.0006, 0.3)
+
+
 def setup_of(rules: DecisionRules) -> Setup:
     return Setup(rules=rules, breaker_policy=BreakerPolicy.OFF)
 
 
-@pytest.mark.parametrize(
-    "rules", [SLOW, replace(SLOW, agent_must_agree=True, allow_short=False)], ids=["veto", "agree"]
-)
+@pytest.mark.parametrize("rules", ALL, ids=NAMES)
 def test_passing_over_quiet_minutes_changes_nothing(rules):
-    candles = real(9_000)
-    short = rules.allow_short
-    fast = run_backtest(candles, setup_of(rules), explorer(0.3, short))
-    slow = run_backtest(candles, setup_of(rules), explorer(0.3, short), every_turn=True)
+    candles = real(9_000 if rules.candle_interval != "1m" else 5_000)
+    fast = run_backtest(candles, setup_of(rules), trier(rules))
+    slow = run_backtest(candles, setup_of(rules), trier(rules), every_turn=True)
     assert facts(fast) == facts(slow) and len(fast.trades) > 3
     assert largest_gap(fast, slow) <= 0.1 * max(float(trade.quantity) for trade in fast.trades)
     assert fast.turns_taken < slow.turns_taken
 
 
-@pytest.mark.parametrize(
-    "rules", [SLOW, replace(SLOW, agent_must_agree=True, allow_short=False)], ids=["veto", "agree"]
-)
+@pytest.mark.parametrize("rules", ALL, ids=NAMES)
 def test_the_kernel_makes_the_same_trades(rules):
-    candles, setup, short = real(43_000), setup_of(rules), rules.allow_short
-    outcome = run_backtest(candles, setup, explorer(0.3, short))
-    agent = explorer(0.3, short)
+    candles, setup = real(43_000), setup_of(rules)
+    outcome = run_backtest(candles, setup, trier(rules))
+    agent = trier(rules)
     series = make_series(candles, agent, FIRST, rules=rules)
     deals = np.zeros((2_000, len(Deal._fields)))
     count, _, equity = compiled(simulate)(series, figures_of(setup), FIRST, deals, np.zeros(100))
@@ -75,7 +84,7 @@ def test_shifting_all_that_comes_later_changes_no_decision_before():
         for name in ("open", "high", "low", "close")
     }
     shifted = Candles(**{name: later.get(name, getattr(candles, name)) for name in Candles.__dataclass_fields__})
-    one, other = (run_backtest(each, setup_of(SLOW), explorer(0.3, True)) for each in (candles, shifted))
+    one, other = (run_backtest(each, setup_of(SEEING), trier(SEEING)) for each in (candles, shifted))
     until = int(candles.open_ms[cut])
     before = [[deed for deed in run.deeds if deed.now_ms <= until] for run in (one, other)]
     assert before[0] == before[1] and before[0]
