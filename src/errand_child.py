@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -150,6 +150,7 @@ def errands() -> Iterator[tuple[Iterator[dict[str, Any]], Callable[[dict[str, An
                 yield dict(json.loads(text))
 
         def answer(said: dict[str, Any]) -> None:
-            line.sendall(json.dumps(said).encode() + b"\n")
+            with suppress(ConnectionError):  # the parent died meanwhile: there are no further errands, either
+                line.sendall(json.dumps(said).encode() + b"\n")
 
         yield asked(), answer

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,8 +78,10 @@ class Counts:
 class Soak:
     """One run: exchange, cable, bot, the other services, witness, meter and the dice."""
 
-    def __init__(self, exchange: PaperExchange, bot: Bot, cable: CableProcess, place: Path, seed: int) -> None:
-        self.exchange, self.bot, self.cable, self.place = exchange, bot, cable, place
+    def __init__(
+        self, exchange: PaperExchange, bot: Bot, cable: CableProcess, place: Path, seed: int, only: str = ""
+    ) -> None:
+        self.exchange, self.bot, self.cable, self.place, self.only = exchange, bot, cable, place, only
         self.dice = random.Random(seed)
         self.counts = Counts()
         self.others = Services(bot, {})
@@ -126,7 +129,9 @@ class Soak:
         return (self.exchange.now_ms() - self.began_ms) / 86_400_000
 
     def _deeds(self) -> dict[str, Callable[[], None]]:
-        return self.faults.lasting() | ({} if self.calm_from_s else self.faults.ending())
+        every = self.faults.lasting() | ({} if self.calm_from_s else self.faults.ending())
+        chosen = {name: deed for name, deed in every.items() if self.only in name}
+        return chosen or every
 
     def _happen(self, name: str) -> None:
         time.sleep(self.dice.uniform(0.2, 1.5))
@@ -293,7 +298,10 @@ class Soak:
 
     def breaker(self, deed: str) -> None:
         """Trip the breaker as a person at the dashboard would, or reset it where it is tripped."""
-        bot_id, mode, world = self.bot.rows("SELECT bot_id, mode, world FROM bot_status LIMIT 1")[0]
+        rows = self.bot.rows("SELECT bot_id, mode, world FROM bot_status LIMIT 1")
+        if not rows:
+            return  # it never got so far
+        bot_id, mode, world = rows[0]
         database = TradingDatabase(f"sqlite:///{self.bot.database}", Owner(bot_id, mode, world))
         now_ms = self.exchange.now_ms()
 
@@ -319,7 +327,7 @@ class Soak:
                     return True
             except OSError:
                 pass
-            time.sleep(0.05)
+            time.sleep(0.1)
         return False
 
     def end(self) -> None:
@@ -361,8 +369,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="of wall time, at most")
     parser.add_argument("--speed", type=float, default=120.0, help="market seconds in one wall second")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="faults whose name has this in it")
     parser.add_argument("--json", type=Path, help="file that keeps the counts as they stand")
     wish = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # so that all that was started is ended
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as name:
         place = Path(name) / "disk"
         place.mkdir()
@@ -385,11 +395,13 @@ def _soaked(place: Path, wish: argparse.Namespace) -> dict[str, Any]:
     where = {"PAPER_PORT": str(port), "PAPER_SPEED": str(wish.speed), "PAPER_MARKET": "synthetic:7"}
     folder = place / "bot"
     folder.mkdir()
-    soak = Soak(exchange, Bot(folder, {**SETTINGS, **where}), CableProcess(port, exchange.port), place, wish.seed)
+    soak = Soak(
+        exchange, Bot(folder, {**SETTINGS, **where}), CableProcess(port, exchange.port), place, wish.seed, wish.only
+    )
     try:
         soak.run(wish.market_days, wish.minutes, lambda: _keep(wish.json, soak.summary()))
         return soak.summary()
-    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+    except (AssertionError, OSError, LookupError, SystemExit, subprocess.SubprocessError) as error:
         soak.expect(False, f"the run broke off: {error!r}")
         return soak.summary()
     finally:
