@@ -97,10 +97,6 @@ def _as_text(value: Any, _: Steps) -> str:
     return str(value)
 
 
-def _as_it_is(value: Any, _: Steps) -> Any:
-    return value
-
-
 def _is_id(column: Column[Any]) -> bool:
     return column.name == "id" or (column.name.endswith("_id") and isinstance(column.type, BigInteger | Integer))
 
@@ -109,12 +105,13 @@ def _is_instant(name: str) -> bool:
     return name in _INSTANTS or name.endswith("_at")
 
 
-def _conversion(column: Column[Any]) -> Convert:
+def _conversion(column: Column[Any]) -> Convert | None:
+    """What makes a column's value fit for an answer; None where it is so already."""
     if _is_id(column):
         return _as_text
     if isinstance(column.type, Money | Float):
         return _as_price if column.name in _PRICES else _as_quantity if column.name in _QUANTITIES else _as_number
-    return _as_it_is
+    return None
 
 
 def _is_float(column: Column[Any]) -> bool:
@@ -141,11 +138,16 @@ class RowShape:
     """How the rows of one table look: ``json`` makes them, ``schema`` describes them."""
 
     def __init__(self, table: Table, leave_out: Iterable[str] = ()) -> None:
-        hidden = _LEFT_OUT | set(leave_out)
-        columns = [column for column in table.columns if column.name not in hidden]
-        self.names = tuple(column.name for column in columns)
+        left_out = _LEFT_OUT | set(leave_out)
+        columns = [column for column in table.columns if column.name not in left_out]
         # SQLAlchemy's names are a kind of str of their own, which orjson does not take for a key
-        self._conversions = tuple((str(column.name), _is_float(column), _conversion(column)) for column in columns)
+        self._names = tuple(str(column.name) for column in columns)
+        self._floats = tuple(str(column.name) for column in columns if _is_float(column))
+        self._others = tuple(
+            (str(column.name), convert)
+            for column in columns
+            if not _is_float(column) and (convert := _conversion(column)) is not None
+        )
         self.schema: Json = closed(
             {
                 str(column.name): (nullable if column.nullable else plain)(_type(column), _TOLD.get(column.name, ""))
@@ -156,11 +158,14 @@ class RowShape:
     def json(self, row: Mapping[str, Any], steps: Mapping[str, Steps]) -> Json:
         """Return the row as it goes into an answer."""
         own = steps.get(row["symbol"], UNKNOWN_STEPS)
-        return {
-            name: value if value is None else round(value, _PLACES) if is_float else convert(value, own)
-            for name, is_float, convert in self._conversions
-            for value in (row[name],)
-        }
+        told = {name: row[name] for name in self._names}
+        for name in self._floats:
+            if (value := told[name]) is not None:
+                told[name] = round(value, _PLACES)
+        for name, convert in self._others:
+            if (value := told[name]) is not None:
+                told[name] = convert(value, own)
+        return told
 
 
 def plain(schema: Json, description: str = "") -> Json:
