@@ -12,8 +12,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from src.records import Owner
 from src.schema import control_requests
+from tests.dashboard.browsing import FLAGS, chromium, until
 from tests.dashboard.scene import PIN, SYMBOL, served
-from tests.dashboard.test_page import CHROMIUM, FLAGS, until
 from tests.paper_exchange.running import wait_until
 from tests.project_copy import ProjectCopy, project_copy
 from tests.suite.running import BUSY, free_port
@@ -87,8 +87,6 @@ class Journey:
 
 @pytest.fixture
 def journey(tmp_path) -> Iterator[Journey]:
-    if not CHROMIUM:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
     web, exchange = free_port(), free_port()
     settings = BUSY | {
         "TRADING_MODE": "paper", "PAPER_MARKET": "synthetic:7", "PAPER_SPEED": "30", "PAPER_PORT": str(exchange),
@@ -103,7 +101,7 @@ def journey(tmp_path) -> Iterator[Journey]:
         started = project.run("start_web_dashboard.sh", "start")
         assert started.returncode == 0, started.stdout + started.stderr
         with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
             page = browser.new_page()
             page.goto(f"http://127.0.0.1:{web}/")
             yield Journey(page, project)
@@ -139,7 +137,8 @@ def test_a_person_starts_pauses_sees_why_resumes_closes_trips_resets_and_stops(j
     assert "DONE" in journey.wish("Stop paper exchange", "The bot cannot trade and will say so")
     assert not recorded(project, "paper_exchange").exists()
     is_all_written_down(journey)
-    assert page.evaluate("document.cookie") == ""
+    kept = page.evaluate("document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")
+    assert "session" not in kept and "csrf" not in kept and PIN not in kept
 
 
 def refuses_and_says_why(journey: Journey) -> None:
@@ -184,12 +183,10 @@ def is_all_written_down(journey: Journey) -> None:
 
 
 def test_live_trading_wants_the_symbol_typed_before_the_bot_hears_of_it(tmp_path):
-    if not CHROMIUM:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
     with served(tmp_path) as made, sync_playwright() as play:
         made.owner = made.desk.database.owner = Owner("main", "live", "live")
         made.full()
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page()
         page.goto(made.address)
         way = Journey(page, ProjectCopy(tmp_path))

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.dashboard.browsing import FLAGS, chromium, until
 from tests.dashboard.scene import KEY, PIN
-from tests.dashboard.test_page import CHROMIUM, FLAGS, until
 from tests.paper_exchange.running import ROOT, wait_until
 from tests.suite.running import BUSY, Bot, suite
 
@@ -82,15 +82,13 @@ def start_hanging(bot: Bot) -> None:
 
 
 def test_a_bot_killed_stopped_or_hung_is_down_on_the_page_within_45_seconds_also_under_a_siege(tmp_path):
-    if not CHROMIUM:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
     with suite(tmp_path, speed=20.0, TRAINING_CANDLES="1000") as (_, first), sync_playwright() as play:
         bots = {name: sibling(first, name) for name in ENDS}
         try:
             for name, bot in bots.items():
                 start_hanging(bot) if name == "hung" else bot.start()
             with dashboard(bots["killed"]) as (address, _):
-                browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+                browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
                 wait_until(lambda: all("Trading Cycle" in bot.log for bot in bots.values()), 40)
                 _watch_them_end(browser, address, bots)
                 _see_the_siege_told_once(bots["killed"], Person(address))

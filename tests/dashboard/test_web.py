@@ -92,7 +92,16 @@ def test_a_failure_shows_no_inside_and_can_be_found_in_the_log(full, monkeypatch
     text = answer.get_data(as_text=True)
     assert "Traceback" not in text and "/" not in text and "SELECT" not in text and "division" not in text
     assert answer.json["request_id"] in caplog.text
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    fair = app.test_client().get("/api/health").headers
+    for name in ("Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cache-Control"):
+        assert answer.headers[name] == fair[name], name
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:3000"])
+def test_no_other_origin_is_ever_allowed_to_read(client, origin):
+    for path in ("/", "/api/dashboard", "/static/css/dashboard.css", "/nothing"):
+        for method in (client.get, client.options):
+            assert "Access-Control-Allow-Origin" not in method(path, headers={"Origin": origin}).headers, path
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:5000", "[::2]", ""])
