@@ -76,10 +76,13 @@ class Bot:
         assert words in self.log, self.log[-3000:]
 
     def stop(self, number: int = signal.SIGTERM, within_s: float = 12.0) -> int:
-        """Send the signal and return the exit code."""
+        """Send the signal and return the exit code; fails with the end of the log when the process stays."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(within_s)
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"alive {within_s:g} s after signal {number}:\n{self.log[-3000:]}") from error
 
     def kill(self) -> None:
         """End it as ``kill -9`` does."""
