@@ -77,7 +77,10 @@ class Control:
         return {}
 
     async def _clock(self, wish: Wish) -> Any:
-        """``{"freeze": true}``, ``{"freeze": false}`` or ``{"advance_ms": 60000}``, ``{"advance_to": instant}``."""
+        """``{"freeze": true}``, ``{"freeze": false}`` or ``{"advance_ms": 60000}``, ``{"advance_to": instant}``.
+
+        The state is saved at once unless ``{"save": false}`` is said.
+        """
         pace = self._exchange.pace
         if "freeze" in wish:
             (pace.freeze if wish["freeze"] else pace.resume)()
@@ -86,11 +89,15 @@ class Control:
         if "advance_to" in wish:
             pace.advance_to(int(wish["advance_to"]))
         self._hub.pump(self._exchange.tick())
-        self._exchange.save()
+        if wish.get("save", True):
+            self._exchange.save()
         return await self._clock_state(wish)
 
     async def _clock_state(self, wish: Wish) -> Any:
-        pace = self._exchange.pace
+        """The time, and what tells whoever steps through it that a client is ready: its sockets, what it asked."""
+        pace, asked = self._exchange.pace, Counter[str]()
+        for (_, endpoint), count in self._exchange.limits.requests.items():
+            asked[endpoint] += count
         return {
             "now_ms": self._exchange.venue.now_ms,
             "now": utc_text(self._exchange.venue.now_ms),
@@ -98,6 +105,8 @@ class Control:
             "frozen": pace.frozen,
             "finished": pace.finished,
             "world": self._exchange.market.world,
+            "routes": sorted({one["route"] for one in self._hub.open_sockets()}),
+            "asked": asked,
         }
 
     async def _ban(self, wish: Wish) -> Any:

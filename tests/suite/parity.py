@@ -35,6 +35,7 @@ from tests.suite.stepping import Steps
 
 STANDING = 0.01
 TAUGHT_ON = 8_000
+NEAR = 1e-6
 PLAIN = (
     "signal_type", "strength", "rl_action", "confidence", "explored", "decision", "veto", "reason", "price",
     "position_side", "rsi", "macd", "macd_signal", "macd_histogram", "ema_9", "ema_21", "ema_50", "ema_200", "sma_20",
@@ -82,15 +83,21 @@ class Past:
 
 @dataclass
 class Comparison:
-    """Where the two disagree; ``figures`` counts turns whose bits differ, whatever was decided."""
+    """Where the two disagree; ``figures`` are the instants of turns whose bits differ, whatever was decided."""
 
     turns: int = 0
     extra: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    figures: int = 0
+    figures: list[str] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
     trades: int = 0
     other_trades: list[str] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+
+    @property
+    def near_edges(self) -> bool:
+        """Whether each decision that differs looked at a figure that lies within ``NEAR`` of its threshold."""
+        return all(gap <= NEAR for gap in self.gaps)
 
     @property
     def equal(self) -> bool:
@@ -129,7 +136,7 @@ def live(course: Course, folder: Path, candles: Candles, settings: Settings) -> 
     legs = [course.restart_at, course.minutes - course.restart_at] if course.restart_at else [course.minutes]
     with (
         suite(folder, market=f"replay:{course.record}", **when, **course.settings) as (exchange, bot),
-        Steps(exchange, bot, candles, settings.risk_limits) as steps,
+        Steps(exchange, bot, candles, settings.risk_limits, settings.reconcile_s) as steps,
     ):
         for minutes in legs:
             bot.start()
@@ -207,11 +214,14 @@ def _compare_turn(row: Row, turn: Turn, found: Comparison) -> None:
         others.append("pnl_unrealized")
     if not others:
         return
-    found.figures += 1
+    found.figures.append(row["timestamp"])
     if set(others) & set(JUDGED) or json.loads(row["rl_state"])["state"] != ours["rl_state"]["state"]:
         pairs = ", ".join(f"{name} {row[name]} against {ours.get(name)}" for name in others if name in JUDGED)
         name, gap = nearest_edge(row)
-        found.decisions.append(f"{row['timestamp']} {pairs or 'another state'}; {name} is {gap:.1e} from its edge")
+        found.gaps.append(gap)
+        edge = f"{name} is {gap:.1e} from its edge"
+        said = f"bot: {row['reason']} backtest: {ours['reason']}"
+        found.decisions.append(f"{row['timestamp']} {pairs or 'another state'}; {edge}; {said}")
 
 
 def _compare_trades(ours: Sequence[Row], theirs: Iterable[Trade], found: Comparison) -> None:

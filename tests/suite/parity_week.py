@@ -29,12 +29,14 @@ KINDS = {
     "busy": {**BUSY, "EXPLORATION_RATE": "0.6", "RULES": "safety_first"},
     "delivered": {"RULES": "safety_first"},
     "near": {
-        **BUSY, "EXPLORATION_RATE": "0.6", "RULES": "safety_first",
-        "STOP_LOSS_PERCENTAGE": "0.0015", "TAKE_PROFIT_PERCENTAGE": "0.002",
+        **BUSY,
+        "EXPLORATION_RATE": "0.6",
+        "RULES": "safety_first",
+        "STOP_LOSS_PERCENTAGE": "0.0015",
+        "TAKE_PROFIT_PERCENTAGE": "0.002",
     },
 }
 SHOWN = 40
-NEAR = 1e-6
 
 
 def main() -> int:
@@ -56,8 +58,7 @@ def main() -> int:
         seen = live(course, Path(folder), candles, settings)
         found = compared(seen, past(course, Path(folder), candles, settings, seen))
     _print(found, seen, minutes)
-    near = all(float(each.rpartition(" is ")[2].split()[0]) <= NEAR for each in found.decisions)
-    return 0 if found.equal or (wish.restart and near) else 1
+    return 0 if found.equal or (wish.restart and found.near_edges and not found.other_trades) else 1
 
 
 def _print(found: Comparison, seen: Live, minutes: int) -> None:
@@ -79,7 +80,7 @@ def _print(found: Comparison, seen: Live, minutes: int) -> None:
         print(f"{name}: {len(listed)}")
         for line in listed[:SHOWN]:
             print(f"  {line}")
-    print(f"turns with another figure: {found.figures}")
+    print(f"turns with another figure: {len(found.figures)}" + (f", from {found.figures[0]}" if found.figures else ""))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A market that stands and is moved on minute by minute: each step ends when the bot's turn is done and on disk.
 
 Between two turns nothing happens that the bot would see, but where a price comes near a stop, an early stop or a
-target: such a minute goes by second for second, as it would for a bot that hears every second's mark price.
+target: such a minute goes by second for second, as it would for a bot that hears every second's mark price. What the
+bot does by the wall's clock (its sockets, and confirming its account every ten minutes) is waited for.
 """
 
 import json
@@ -34,7 +35,12 @@ class Steps:
     """
 
     def __init__(
-        self, exchange: PaperExchange, bot: Bot, candles: Candles | None = None, limits: RiskLimits | None = None
+        self,
+        exchange: PaperExchange,
+        bot: Bot,
+        candles: Candles | None = None,
+        limits: RiskLimits | None = None,
+        reconcile_s: float = 600.0,
     ) -> None:
         self._wire = HTTPConnection(exchange.host, exchange.port, timeout=30)
         self._bot = bot
@@ -42,6 +48,8 @@ class Steps:
         self._limits = limits or RiskLimits()
         self._database: sqlite3.Connection | None = None
         self._cycle = 0
+        self._confirm_every_ms = int(reconcile_s * 1_000) + MINUTE_MS
+        self._confirmed = (0, 0)
         self.by_seconds = 0
 
     def __enter__(self) -> Self:
@@ -59,19 +67,19 @@ class Steps:
         """Wait until the bot that was just started has taken its first turn and hears both kinds of news."""
         wait_until(lambda: self._running() or not self._bot.alive, _TURN_WITHIN_S, 0.02)
         self._cycle = self._cycle_done()
-        self._wait_for_sockets()
+        clock = self._clock()
+        self._confirmed = _account_calls(clock), int(clock["now_ms"])
 
     def forward(self, minutes: int) -> None:
         """Let so many minutes go by, each until the bot has taken its turn."""
         for _ in range(minutes):
-            now = int(self._control("GET", "clock")["now_ms"])
+            now = int(self._ready_clock()["now_ms"])
             if self._is_rough(now):
                 self._pass_by_seconds(now)
             self._turn_at((now // MINUTE_MS + 1) * MINUTE_MS)
 
     def _turn_at(self, boundary_ms: int) -> None:
-        self._wait_for_sockets()
-        self._control("POST", "clock", advance_to=boundary_ms)
+        self._advance(boundary_ms)
         self._wait(lambda: self._cycle_done() > self._cycle)
         self._cycle = self._cycle_done()
 
@@ -79,7 +87,7 @@ class Steps:
         self.by_seconds += 1
         boundary_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS
         for at in range(now_ms // SECOND_MS * SECOND_MS + SECOND_MS, boundary_ms, SECOND_MS):
-            self._control("POST", "clock", advance_to=at)
+            self._advance(at)
             position, _levels = self._position()
             if position is None or self._early_stop_reached(position):
                 self._wait(lambda: self._position()[0] is None and self._one(_SETTLED) == 0)
@@ -115,9 +123,24 @@ class Steps:
         beyond = mark - self._early_stop(position)
         return beyond <= 0 if Decimal(position["positionAmt"]) > 0 else beyond >= 0
 
-    def _wait_for_sockets(self) -> None:
-        """Wait until the bot hears market and account: the exchange ends each socket after a day."""
-        self._wait(lambda: {"market", "private"} <= {one["route"] for one in self._control("GET", "sockets")})
+    def _ready_clock(self) -> Any:
+        """Return the clock's state when the bot hears both kinds of news and has confirmed its account, if that is due.
+
+        The exchange ends each socket after a day. A bot looks four times a second whether its account is to be
+        confirmed: minutes that go by in milliseconds would make it older than it gets in any real market.
+        """
+        found = self._clock()
+        if not self._is_ready(found):
+            self._wait(lambda: self._is_ready(self._clock()))
+        return found
+
+    def _is_ready(self, clock: Any) -> bool:
+        calls, since_ms = self._confirmed
+        asked, now = _account_calls(clock), int(clock["now_ms"])
+        if asked > calls:
+            self._confirmed = asked, now
+        late = asked == calls and now + MINUTE_MS - since_ms > self._confirm_every_ms
+        return not late and {"market", "private"} <= set(clock["routes"])
 
     def _running(self) -> bool:
         assert self._bot.process is not None
@@ -138,6 +161,12 @@ class Steps:
         wait_until(lambda: seen() or not self._bot.alive, _TURN_WITHIN_S, _POLL_S)
         assert self._bot.alive, self._bot.log[-3000:]
 
+    def _clock(self) -> Any:
+        return self._control("GET", "clock")
+
+    def _advance(self, to_ms: int) -> None:
+        self._control("POST", "clock", advance_to=to_ms, save=False)
+
     def _control(self, method: str, path: str, **wish: Any) -> Any:
         return self._ask(method, f"/control/{path}", json.dumps(wish) if method == "POST" else None)
 
@@ -147,3 +176,7 @@ class Steps:
         found = answer.read()
         assert answer.status == 200, f"{method} {path}: {answer.status} {found[:300]!r}"
         return json.loads(found)
+
+
+def _account_calls(clock: Any) -> int:
+    return sum(count for name, count in clock["asked"].items() if name.endswith("/account"))
