@@ -1,13 +1,16 @@
-"""What an answer of the API costs: python -m benchmarks.api [--signals 1000000] [--trades 100000] [--requests 200]
+"""What an answer of the API costs: python -m benchmarks.api [--signals 1000000] [--trades 100000] [--requests 150]
 
 A bot writes ten rows a second while four clients ask every endpoint, each with other filters, over connections that
-stay. Beside it, in the same run: a bare APIFlask endpoint under the same server, and the same application under
-uvicorn (ASGI outside, Flask inside). Prints milliseconds by endpoint, the 304 path, memory, and what became of the
-writer. ``--database FILE`` keeps the million rows for the next run.
+stay. Before it, in the same run: a bare APIFlask endpoint under the same server, to which every line is set in
+relation (p99, and processor time, which no other load on the machine can falsify); after it the same application
+under uvicorn (ASGI outside, Flask inside). Prints milliseconds by endpoint, tools, the 304 path, the longest
+answers, memory, what became of the writer, and which endpoint is over 50 ms. ``--database FILE`` keeps the million
+rows for the next run.
 """
 
 import argparse
 import http.client
+import json
 import multiprocessing
 import os
 import random
@@ -20,8 +23,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import insert
 
@@ -36,6 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 4
 WRITES_A_SECOND = 10
 BUDGET_MS = 50.0
+MCP_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 SMALL = 60  # requests of a client, where an answer is long
 
 
@@ -63,6 +68,16 @@ def queries() -> dict[str, list[str]]:
     }
 
 
+class Question(NamedTuple):
+    """A line to be measured: its name, path, what is asked in turn, how often by each client, whether for a 304."""
+
+    name: str
+    path: str
+    asked: list[str]
+    requests: int
+    confirm: bool = False
+
+
 def free_port() -> int:
     """Return a port of loopback that is free now."""
     with socket.socket() as probe:
@@ -80,6 +95,7 @@ def serving(arguments: list[str], port: int, database: Path) -> Iterator[subproc
         "PAPER_MARKET": "synthetic",
         "BOT_ID": "main",
         "LOG_LEVEL": "WARNING",
+        "LOG_DIR": str(database.parent / "logs"),
     }
     with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **own}) as process:
         try:
@@ -104,7 +120,10 @@ def answers(port: int) -> bool:
 
 
 def ask(port: int, path: str, asked: list[str], requests: int, seed: int, confirm: bool) -> list[float]:
-    """Ask ``requests`` times over one connection and return the seconds of each; with ``confirm`` for a 304."""
+    """Ask ``requests`` times over one connection and return the seconds of each; with ``confirm`` for a 304.
+
+    Of the path ``/mcp`` the questions are names of tools.
+    """
     chance, samples, tags = random.Random(seed), [], {}
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         for _ in range(requests):
@@ -112,7 +131,10 @@ def ask(port: int, path: str, asked: list[str], requests: int, seed: int, confir
             address = f"/api/v1{path.split(maxsplit=1)[0]}" + (f"?{query}" if query else "")
             headers = {"If-None-Match": tags[address]} if confirm and address in tags else {}
             began = time.perf_counter()
-            connection.request("GET", address, headers=headers)
+            if path == "/mcp":
+                connection.request("POST", path, tool_call(query), MCP_HEADERS)
+            else:
+                connection.request("GET", address, headers=headers)
             answer = connection.getresponse()
             answer.read()
             took = time.perf_counter() - began
@@ -122,6 +144,12 @@ def ask(port: int, path: str, asked: list[str], requests: int, seed: int, confir
             if not confirm or answer.status == 304:
                 samples.append(took)
     return samples
+
+
+def tool_call(name: str) -> bytes:
+    """Return the message that calls a tool."""
+    called = {"name": name, "arguments": {}}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": called}).encode()
 
 
 def together(port: int, path: str, asked: list[str], requests: int, confirm: bool = False) -> list[float]:
@@ -137,22 +165,36 @@ def cpu_s(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def row(process: int, name: str, port: int, path: str, asked: list[str], requests: int, confirm: bool = False) -> str:
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: seconds of each answer, in order, and of processor time for one."""
+
+    name: str
+    samples: list[float]
+    cpu_s: float = 0.0
+
+    @property
+    def p99_s(self) -> float:
+        """What 99 of 100 answers did not exceed."""
+        return self.samples[min(len(self.samples) - 1, int(len(self.samples) * 0.99))]
+
+    def text(self, bare: "Line | None" = None) -> str:
+        """Return the line as printed, beside the bare endpoint where there is one."""
+        middle, longest = self.samples[len(self.samples) // 2], self.samples[-1]
+        figures = "".join(f"{each * 1e3:>9.2f}" for each in (middle, self.p99_s, longest, self.cpu_s))
+        beside = f"{self.p99_s / bare.p99_s:>9.1f}{self.cpu_s / bare.cpu_s:>9.1f}" if bare else ""
+        return f"{self.name:<34}{len(self.samples):>9}{figures}{beside}"
+
+
+HEAD = "".join(f"{name:>9}" for name in ("answers", "p50 ms", "p99 ms", "max ms", "cpu ms", "p99 x", "cpu x"))
+
+
+def row(process: int, name: str, port: int, path: str, asked: list[str], requests: int, confirm: bool = False) -> Line:
     """Measure one line of the table."""
+    ask(port, path, asked[:1], 1, 0, confirm=False)  # what is loaded with the first call is no answer's time
     before = cpu_s(process)
     samples = together(port, path, asked, requests, confirm)
-    return line(name, samples, (cpu_s(process) - before) / (requests * CLIENTS))
-
-
-def line(name: str, samples: list[float], cpu: float = 0.0) -> str:
-    """Return a row of the table."""
-    if not samples:
-        return f"{name:<34}{'none':>9}"
-    p50, p99 = samples[len(samples) // 2], samples[min(len(samples) - 1, int(len(samples) * 0.99))]
-    over = "" if p99 * 1e3 <= BUDGET_MS else f"  over {BUDGET_MS:.0f} ms"
-    return (
-        f"{name:<34}{len(samples):>9}{p50 * 1e3:>9.2f}{p99 * 1e3:>9.2f}{samples[-1] * 1e3:>9.2f}{cpu * 1e3:>9.2f}{over}"
-    )
+    return Line(name, samples, (cpu_s(process) - before) / (requests * CLIENTS))
 
 
 def memory_mb(process: int) -> tuple[float, float]:
@@ -211,26 +253,43 @@ def beat(now_ms: int) -> Heartbeat:
     )
 
 
-def measure(title: str, arguments: list[str], database: Path, requests: int, every: bool) -> None:
-    """Print the table of one server; without ``every`` only three endpoints."""
+def measure_bare(database: Path, requests: int) -> Line:
+    """Measure and print the endpoint that does nothing."""
     port = free_port()
+    with serving(["-m", "benchmarks.api", "bare", str(port)], port, database) as process:
+        found = row(process.pid, "bare APIFlask endpoint (waitress)", port, "/livez", [""], requests)
+    print(f"\n{'':<34}{HEAD}\n{found.text(found)}", flush=True)
+    return found
+
+
+def measure(title: str, arguments: list[str], database: Path, plan: list[Question], beside: Line) -> list[Line]:
+    """Print the table of one server and return its lines."""
+    port, found = free_port(), []
     with serving([*arguments, str(port)] if arguments[0] == "-m" else arguments, port, database) as process:
-        print(f"\n{title:<34}{'answers':>9}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'cpu ms':>9}")
+        print(f"\n{title:<34}{HEAD}")
         idle = memory_mb(process.pid)
-        asked = queries() if every else {name: queries()[name] for name in ("/signals", "/trades", "/health")}
-        for path, each in asked.items():
-            print(row(process.pid, path, port, path, each, requests), flush=True)
-        if every:
-            for path, question in (
-                ("/signals", "limit=1000"),
-                ("/trades", "limit=1000"),
-                ("/signals", "offset=450000"),
-            ):
-                print(row(process.pid, f"{path} {question}", port, path, [question], SMALL))
-            for path in ("/trades", "/analytics/summary"):
-                print(row(process.pid, f"{path}, 304", port, path, [""], requests * 2, confirm=True))
+        for name, path, asked, requests, confirm in plan:
+            found.append(row(process.pid, name, port, path, asked, requests, confirm))
+            print(found[-1].text(beside), flush=True)
         busy = memory_mb(process.pid)
         print(f"memory: idle {idle[0]:.0f} MB ({idle[1]:.0f} private), after {busy[0]:.0f} MB ({busy[1]:.0f} private)")
+        locked = sum(path.read_text(errors="replace").count("locked") for path in database.parent.glob("logs/*.log*"))
+        print(f"'database is locked' in its log: {locked}")
+    return found
+
+
+def usual(requests: int) -> list[Question]:
+    """Return the questions that the budget is about: every endpoint, tools, and answers confirmed (304)."""
+    plan = [Question(path, path.split(maxsplit=1)[0], asked, requests) for path, asked in queries().items()]
+    plan += [Question(f"tool {name}", "/mcp", [name], SMALL) for name in ("get_signals", "get_bot_status")]
+    confirmed = ("/signals", "/trades", "/analytics/summary")
+    return plan + [Question(f"{path}, 304", path, [""], requests * 2, True) for path in confirmed]
+
+
+def longest() -> list[Question]:
+    """Return questions whose answers are as long, or lie as far back, as they can."""
+    asked = (("/signals", "limit=1000"), ("/trades", "limit=1000"), ("/signals", "offset=450000"))
+    return [Question(f"{path} {query}", path, [query], SMALL) for path, query in asked]
 
 
 def bare(port: int) -> None:
@@ -289,7 +348,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--signals", type=int, default=1_000_000)
     parser.add_argument("--trades", type=int, default=100_000)
-    parser.add_argument("--requests", type=int, default=200, help="of each client at each endpoint")
+    parser.add_argument("--requests", type=int, default=150, help="of each client at each endpoint")
     parser.add_argument("--database", type=Path, help="a file that is kept, and used if it is there")
     parser.add_argument("serve", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -304,13 +363,15 @@ def main() -> None:
             print(f"made {path.stat().st_size / 1e6:.0f} MB in {time.perf_counter() - began:.0f} s")
         print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {CLIENTS} clients, a row each 0.1 s")
         with Writer(path, options.signals) as writer:
-            measure("ours (waitress)", ["src/mcp_server.py"], path, options.requests, every=True)
-            measure("the same under uvicorn", ["-m", "benchmarks.api", "uvicorn"], path, options.requests, every=False)
-            port = free_port()
-            with serving(["-m", "benchmarks.api", "bare", str(port)], port, path) as process:
-                name = "bare APIFlask endpoint (waitress)"
-                print("\n" + row(process.pid, name, port, "/livez", [""], options.requests * 2))
-        print(line("the writer's rows", sorted(writer.samples)) + f"  refused {writer.refused}")
+            beside = measure_bare(path, options.requests * 2)
+            ours = ["src/mcp_server.py"]
+            found = measure("ours (waitress)", ours, path, usual(options.requests), beside)
+            measure("ours, the longest answers", ours, path, longest(), beside)
+            some = [each for each in usual(options.requests) if each.name in ("/signals", "/trades", "/health")]
+            measure("the same under uvicorn", ["-m", "benchmarks.api", "uvicorn"], path, some, beside)
+        print("\n" + Line("the writer's rows", sorted(writer.samples)).text() + f"   refused {writer.refused}")
+        over = [each.name for each in found if each.p99_s * 1e3 > BUDGET_MS]
+        print(f"p99 over {BUDGET_MS:.0f} ms: {', '.join(over) or 'none'}; load at the end {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
