@@ -20,7 +20,7 @@ from src.core.market import INTERVAL_MS
 from src.database import TradingDatabase
 from src.decision_rules import DecisionRules
 from src.market_data.columns import Candles
-from src.market_data.files import interval_ms_of, read_in_order, symbol_of
+from src.market_data.files import read_in_order, symbol_of
 from src.records import Owner
 from src.rl_state import REGIMES, states_of
 from src.schema import signals, trades
@@ -174,9 +174,9 @@ def samples_of_candles(files: Sequence[Path], rules: DecisionRules) -> Samples:
 
 def _joined(files: Sequence[Path]) -> Candles:
     pieces = read_in_order(files)
-    if any(interval_ms_of(piece) != MINUTE_MS for piece in pieces):
+    if any(step != MINUTE_MS for _, step in pieces):
         raise DataRefused("Retraining needs one-minute candles: longer ones are made of them as the rules ask.")
-    return Candles.joined(pieces)
+    return Candles.joined([piece for piece, _ in pieces])
 
 
 def _newest_ms(database: TradingDatabase) -> int:

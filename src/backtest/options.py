@@ -18,7 +18,7 @@ from src.core.market import INTERVAL_MS
 from src.decision_rules import DecisionRules
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
-from src.market_data.files import interval_ms_of, interval_name, read_funding, read_in_order
+from src.market_data.files import interval_name, read_funding, read_in_order
 from src.market_data.store import MarketStore
 from src.rl_model import QLearningAgent
 from src.rule_book import changed_figures, named, read_rules
@@ -100,9 +100,7 @@ def _from_files(paths: list[Path]) -> tuple[Candles, int]:
     Coarser candles become minutes that go through their four prices.
     """
     parts = read_in_order(paths)
-    steps = [interval_ms_of(part) for part in parts]
-    fine = [minutes_from(part, step) for part, step in zip(parts, steps, strict=True)]
-    return Candles.joined(fine), max(steps)
+    return Candles.joined([minutes_from(*part) for part in parts]), max(step for _, step in parts)
 
 
 def _refuse_foretold(source_ms: int, sets: Iterable[DecisionRules]) -> None:

@@ -1,7 +1,7 @@
 """Floor 3, adapters: the command ``python3 -m src.market_data``: download, import, check.
 
-Exit codes: 0 done, 2 wrong arguments, 65 bad data (nothing was changed), 69 the archive is away, 130 broken off (run
-again to continue).
+Exit codes: 0 done, 2 wrong arguments, 65 bad data (nothing was changed), 69 the archive is away, 73 cannot write, 130
+broken off (run again to continue).
 """
 
 import argparse
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,7 +20,8 @@ from src.core.clock import SystemClock, utc_text
 from src.core.errors import DataRefused, SourceUnavailable
 from src.core.market import INTERVAL_MS
 from src.market_data.archive import BASE_URL, Archive, ArchiveFile, Part, day_files, month_file, months_of, span_of
-from src.market_data.files import interval_ms_of, interval_name, read_candles, read_funding, symbol_of
+from src.market_data.columns import Candles
+from src.market_data.files import Funding, interval_ms_of, interval_name, read_candles, read_funding, symbol_of
 from src.market_data.quality import Quality, examine
 from src.market_data.store import MarketStore, Merged
 
@@ -39,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SourceUnavailable as error:
         print(error, file=sys.stderr)
         return 69
+    except OSError as error:
+        print(f"Cannot write {error.filename}: {error.strerror}; the store is as it was.", file=sys.stderr)
+        return 73
     except KeyboardInterrupt:
         print("Broken off; what was taken in stays, run again to continue.", file=sys.stderr)
         return 130
@@ -106,22 +111,37 @@ def _take_in(archive: Archive, store: MarketStore, kind: str, wish: argparse.Nam
     if checksum is None:
         return False
     if archive.known_sum(file) != checksum:
-        _merge(store, archive.fetch(file, checksum), kind, wish.symbol)
+        _merge(store, _read(archive.fetch(file, checksum), kind), wish.symbol)
         archive.remember(file, checksum)
     return True
 
 
-def _merge(store: MarketStore, path: Path, kind: str, symbol: str) -> Merged:
+class _Series(NamedTuple):
+    """What one file holds: funding rates, or candles of an interval."""
+
+    kind: str
+    interval: str
+    rows: Candles | Funding
+
+
+def _read(path: Path, kind: str) -> _Series:
     if kind == "funding":
-        return store.merge_funding(symbol, read_funding(path))
+        return _Series(kind, "", read_funding(path))
     candles = read_candles(path, volume_needed=kind != "mark")
-    return store.merge_candles(symbol, interval_name(interval_ms_of(candles)), candles, mark=kind == "mark")
+    return _Series(kind, interval_name(interval_ms_of(candles, path.name)), candles)
+
+
+def _merge(store: MarketStore, series: _Series, symbol: str) -> Merged:
+    if isinstance(series.rows, Funding):
+        return store.merge_funding(symbol, series.rows)
+    return store.merge_candles(symbol, series.interval, series.rows, mark=series.kind == "mark")
 
 
 def _import(wish: argparse.Namespace, store: MarketStore) -> int:
-    for path in wish.files:
-        symbol = wish.symbol or symbol_of(path)
-        merged = _merge(store, path, wish.kind, symbol)
+    """Take in all files or, where one of them is bad, none."""
+    read = [(path, wish.symbol or symbol_of(path), _read(path, wish.kind)) for path in wish.files]
+    for path, symbol, series in read:
+        merged = _merge(store, series, symbol)
         print(f"{path.name}: {merged.added:,} new, {merged.replaced:,} replaced; {symbol} has {merged.total:,} now")
     return 0
 

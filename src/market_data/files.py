@@ -41,6 +41,7 @@ _PRICES = ("open", "high", "low", "close")
 _NEEDED = ("open_time", *_PRICES, "volume")
 _OPTIONAL = ("trades", "taker_buy_volume", "quote_volume")
 _HOUR_MS = 3_600_000
+_SECONDS_BELOW = 1e11
 _MICROSECONDS_FROM = 1e14
 _NANOSECONDS_FROM = 1e17
 
@@ -99,15 +100,17 @@ def read_candles(path: Path, volume_needed: bool = True) -> Candles:
     return candles
 
 
-def read_in_order(paths: Sequence[Path]) -> list[Candles]:
-    """Return the candles of several files, in time's order.
+def read_in_order(paths: Sequence[Path]) -> list[tuple[Candles, int]]:
+    """Return the candles of several files and their length in milliseconds, in time's order.
 
     Raises:
         DataRefused: as ``read_candles``; or two files hold the same stretch.
     """
-    parts = sorted((read_candles(path) for path in paths), key=lambda part: int(part.open_ms[0]))
-    for earlier, later in pairwise(parts):
-        if later.open_ms[0] < earlier.open_ms[-1] + interval_ms_of(earlier):
+    read = ((read_candles(path), path.name) for path in paths)
+    parts = [(candles, interval_ms_of(candles, name)) for candles, name in read]
+    parts.sort(key=lambda part: int(part[0].open_ms[0]))
+    for (earlier, step), (later, _) in pairwise(parts):
+        if later.open_ms[0] < earlier.open_ms[-1] + step:
             raise DataRefused(f"Two files both hold {utc_text(int(later.open_ms[0]))}; give each stretch once.")
     return parts
 
@@ -133,15 +136,21 @@ def read_funding(path: Path) -> Funding:
     return Funding(times, rates)
 
 
-def interval_ms_of(candles: Candles) -> int:
-    """Return the candles' length: the most usual step; raises ``DataRefused`` for fewer than two or an odd one."""
+def interval_ms_of(candles: Candles, name: str = "The candles") -> int:
+    """Return the candles' length: the most usual step.
+
+    Raises:
+        DataRefused: fewer than two, or a step that is no known interval; the sentence begins with ``name``.
+    """
     steps = np.diff(candles.open_ms)
-    found = int(np.median(steps)) if len(steps) else 0
+    if not len(steps):
+        raise DataRefused(f"{name}: one candle alone does not tell how long it is; at least two are needed.")
+    found = int(np.median(steps))
     if found not in INTERVAL_MS.values():
-        raise DataRefused(f"The step between candles is {found / 60_000:g} minutes, which is no known interval.")
+        raise DataRefused(f"{name}: the step is {found / 60_000:g} minutes, which is no known interval.")
     if (candles.open_ms % found).any():
         where = utc_text(int(candles.open_ms[np.argmax(candles.open_ms % found != 0)]))
-        raise DataRefused(f"The candle of {where} does not begin on a full {interval_name(found)}, as all others must.")
+        raise DataRefused(f"{name}: that of {where} does not begin on a full {interval_name(found)}, as all must.")
     return found
 
 
@@ -166,6 +175,8 @@ def milliseconds(path: Path, stamps: NDArray[Any]) -> Stamps:
     whole = stamps.astype(np.int64)
     if whole.min(initial=1) <= 0:
         raise DataRefused(f"{path.name}: an instant is not after 1970.")
+    if whole.max(initial=0) < _SECONDS_BELOW and len(whole):
+        raise DataRefused(f"{path.name} counts seconds; known are milliseconds, microseconds and nanoseconds.")
     divisor = np.where(whole >= _NANOSECONDS_FROM, 1_000_000, np.where(whole >= _MICROSECONDS_FROM, 1_000, 1))
     return whole // divisor
 
@@ -180,7 +191,7 @@ def _refuse_bad_order(name: str, times: Stamps) -> None:
 
 def _read(path: Path) -> Columns:
     if not path.is_file():
-        raise DataRefused(f"{path}: no such file.")
+        raise DataRefused(f"{path}: {'that is no file' if path.exists() else 'no such file'}.")
     readers: dict[str, Callable[[Path], Columns]] = {
         ".csv": _read_csv, ".zip": _read_zip, ".json": _read_json, ".feather": _read_arrow, ".parquet": _read_arrow,
     }  # fmt: skip
@@ -208,7 +219,7 @@ def _read_zip(path: Path) -> Columns:
                 raise DataRefused(f"{path.name} must hold one CSV file, it holds {len(names)}.")
             return _parse(path, archive.read(names[0]))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataRefused(f"{path.name} is a damaged zip: {error}.") from error
+        raise DataRefused(f"{path.name} is a damaged zip: {_first_sentence(error)}.") from error
 
 
 def _parse(path: Path, text: bytes) -> Columns:
@@ -226,11 +237,17 @@ def _parse(path: Path, text: bytes) -> Columns:
     rows = [line for line in lines if line.strip()]
     if not rows:
         raise DataRefused(f"{path.name} is empty.")
-    wanted = [place for place, name in enumerate(names) if _ALIASES.get(name, name) in _WANTED]
+    known = [_ALIASES.get(name, name) for name in names]
+    twice = next((name for name in known if name in _WANTED and known.count(name) > 1), None)
+    if twice:
+        raise DataRefused(f"{path.name} has the column {twice} more than once.")
+    wanted = [place for place, name in enumerate(known) if name in _WANTED]
+    if not wanted:
+        return {name: np.empty(0) for name in names}
     try:
         table = np.loadtxt(rows, delimiter=",", usecols=wanted, ndmin=2, comments=None)
     except (ValueError, IndexError) as error:
-        raise DataRefused(f"{path.name} is no table of numbers: {str(error).splitlines()[0]}.") from error
+        raise DataRefused(f"{path.name} is no table of numbers: {_first_sentence(error)}.") from error
     return {names[place]: table[:, column] for column, place in enumerate(wanted)}
 
 
@@ -241,7 +258,7 @@ def _read_json(path: Path) -> Columns:
     try:
         rows = json.loads(path.read_bytes())
     except ValueError as error:
-        raise DataRefused(f"{path.name} is no JSON: {error}.") from error
+        raise DataRefused(f"{path.name} is no JSON: {_first_sentence(error)}.") from error
     if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) >= 6 for row in rows):
         raise DataRefused(f"{path.name} is no list of klines, as the exchange's /klines answers.")
     width = min((len(row) for row in rows), default=len(_ARCHIVE_ORDER))
@@ -265,7 +282,12 @@ def _read_arrow(path: Path) -> Columns:
         return columns or {name: np.empty(0) for name in file.schema_arrow.names}
     except pyarrow.ArrowException as error:
         kind = path.suffix.lower().strip(".")
-        raise DataRefused(f"{path.name} cannot be read as {kind}: {str(error).splitlines()[0]}.") from error
+        raise DataRefused(f"{path.name} cannot be read as {kind}: {_first_sentence(error)}.") from error
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return the first line of what a library says, without its full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
 
 
 def _kept(name: str) -> bool:

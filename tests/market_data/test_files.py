@@ -102,6 +102,14 @@ BAD = {
     "no feather.feather": b"ARROW",
     "binary.csv": bytes(range(128, 256)),
     "unknown.txt": b"1,2,3",
+    "one row.csv": csv_of(GOOD[:1]).encode(),
+    "seconds.csv": csv_of([each._replace(open_ms=each.open_ms // 1_000) for each in GOOD]).encode(),
+    "column twice.csv": csv_of(GOOD).replace("volume", "close").encode(),
+    "semicolons.csv": csv_of(GOOD).replace(",", ";").encode(),
+    "cut off.csv": csv_of(GOOD)[:-8].encode(),
+    "bytes in between.csv": csv_of(GOOD).replace("12.0", "12\0").encode(),
+    "beside the minute.csv": csv_of([each._replace(open_ms=each.open_ms + 7) for each in GOOD]).encode(),
+    "damaged inside.zip": bytes(b ^ 255 if at == 45 else b for at, b in enumerate(packed())),
     "odd step.csv": csv_of([each._replace(open_ms=START_MS + 7_000 * n) for n, each in enumerate(GOOD)]).encode(),
 }
 
@@ -116,8 +124,28 @@ def test_a_bad_file_is_one_sentence_and_leaves_the_store_as_it_was(tmp_path, cap
     assert main(["--data", str(store.folder), "import", str(path)]) == 65
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert len(said) > 20
+    assert said.endswith(".\n") and not said.endswith("..\n")
+    assert f"BTCUSDT-{name}" in said, "which of many files is it?"
     assert store.candle_path("BTCUSDT", "1m").read_bytes() == before
+
+
+def test_of_several_files_with_a_bad_one_none_is_taken_in(tmp_path, capsys):
+    good, bad = write(tmp_path / "BTCUSDT-1m-a.csv", csv_of(GOOD)), write(tmp_path / "BTCUSDT-1m-b.csv", "")
+    assert main(["--data", str(tmp_path / "store"), "import", str(good), str(bad)]) == 65
+    assert not (tmp_path / "store").exists()
+    assert main(["--data", str(tmp_path / "store"), "import", str(good)]) == 0
+
+
+def test_wrong_columns_are_refused_with_those_that_are_there(tmp_path):
+    with pytest.raises(DataRefused, match="no column open_time; it has time, o, h, l, c"):
+        read_candles(write(tmp_path / "BTCUSDT-1m.csv", "time,o,h,l,c\n1,2,3,4,5\n"))
+
+
+def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "store").write_text("a file where the folder should be")
+    path = write(tmp_path / "BTCUSDT-1m.csv", csv_of(GOOD))
+    assert main(["--data", str(tmp_path / "store"), "import", str(path)]) == 73
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_missing_file_and_a_name_without_contract(tmp_path, capsys):
