@@ -116,7 +116,8 @@ def _begin(
     turns = _equities_of_day(connection, scope, since_ms)
     if not turns:
         return _start_of(period[0]), worst
-    before = [equity for moment, equity in turns if moment <= utc_text(since_ms)]
+    begin = utc_text(since_ms)
+    before = [equity for moment, equity in turns if moment <= begin]
     start = before[-1] if before else float(_start_of(period[0]))
     highest = max([start, *before, *(float(row["high_equity"]) for row in days if row["day"] < period[0]["day"])])
     falls = [row["drawdown_share"] for row in period[1:]]
