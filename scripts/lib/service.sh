@@ -14,7 +14,7 @@
 # Who starts several services at once keeps one sheet of how all of them are (src/health_sheet.py) and exports its name
 # as health_sheet; then `healthy` is not called.
 #
-# Exit codes: start, stop, restart: 0 done, 1 failed, 78 wrong settings. status (as LSB has it): 0 running,
+# Exit codes: start, stop, restart: 0 done, 1 failed, 73 cannot write, 78 wrong settings. status (as LSB has it): 0 running,
 # 1 dead with a PID file, 3 stopped, 4 running but not healthy. Anything else typed: 2.
 
 : "${service:?}" "${title:?}" "${short:?}" "${command[0]:?}"
@@ -111,12 +111,17 @@ start() {
     wait_until_ready "$main_from" "$error_from"
 }
 
-# Starts the command in a group of its own; the lock stays here.
+# Starts the command in a group of its own; the lock stays here. What cannot be written down is not left running.
 launch() {
-    touch "$main_log" "$error_log" && chmod 600 "$main_log" "$error_log" || return 1
+    { touch "$main_log" "$error_log" && chmod 600 "$main_log" "$error_log"; } || return 73
     setsid bash -c 'exec 9>&-; exec "$@"' "$service" "${command[@]}" >>"$main_log" 2>>"$error_log" </dev/null &
     pid=$!
-    printf '%s %s\n' "$pid" "$(start_of "$pid")" >"$pid_file.new" && mv "$pid_file.new" "$pid_file"
+    if ! { printf '%s %s\n' "$pid" "$(start_of "$pid")" >"$pid_file.new" && mv "$pid_file.new" "$pid_file"; }; then
+        kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
+        rm -f "$pid_file.new"
+        bad "$short was not started: its PID file cannot be written. Is the disk full? (df -h \"$log_dir\")"
+        return 73
+    fi
 }
 
 # Sets `said` to a line about the health of `pid`; 0 only when it is well. $1: seconds that it may wait for good news.
@@ -190,7 +195,7 @@ stop() {
         if ((SECONDS >= deadline)); then
             bad "$short did not stop within $stop_timeout_s s and was killed"
             kill -KILL -- "-$leader" 2>/dev/null || kill -KILL "$leader" 2>/dev/null || true
-            sleep 0.2
+            for _ in {1..50}; do is_alive || break; sleep 0.1; done # a busy machine takes its time
             break
         fi
         sleep 0.1

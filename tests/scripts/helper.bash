@@ -37,3 +37,34 @@ recorded_pid() { cut -d ' ' -f 1 "$pid_file"; }
 runs() { [[ -d /proc/$1 ]] && ! grep -q '^State:[[:space:]]*[ZX]' "/proc/$1/status" 2>/dev/null; }
 
 gone() { if runs "$1"; then return 1; fi; }
+
+# Prints ports on which nobody listens, below those from which the system takes its own for connections.
+free_ports() {
+    python3 - "$1" <<'PY'
+import random, socket, sys
+found = []
+while len(found) < int(sys.argv[1]):
+    port = random.randrange(12_000, 32_000)
+    with socket.socket() as probe:
+        if port not in found and probe.connect_ex(("127.0.0.1", port)):
+            found.append(port)
+print(*found)
+PY
+}
+
+# A copy of this checkout in a folder whose name has a blank, with the environment linked and ports of its own.
+make_clone() {
+    here="$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)"
+    [ -e "$here/.venv/installed" ] || skip "run ./scripts/test.sh once: it makes the environment"
+    project="$BATS_TEST_TMPDIR/a clone"
+    mkdir -p "$project"
+    git -C "$here" -c safe.directory='*' ls-files -coz --exclude-standard -- ':!tests' |
+        (cd "$here" && xargs -0 cp --parents -t "$project" 2>/dev/null) || true # what is deleted but not committed
+    ln -s "$here/.venv" "$project/.venv"
+    read -r PAPER_PORT DASHBOARD_PORT MCP_PORT < <(free_ports 3)
+    export PAPER_PORT DASHBOARD_PORT MCP_PORT
+    unset TRADING_MODE TRADING_PAIR TRADING_PAIRS BINANCE_API_KEY BINANCE_SECRET_KEY LEVERAGE ALERT_URLS
+    export PAPER_MARKET=synthetic:5 PAPER_SPEED=60 TRAINING_CANDLES=1000 RULES=safety_first
+}
+
+pid_of() { cut -d ' ' -f 1 "$project/logs/$1.pid"; }

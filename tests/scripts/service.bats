@@ -240,3 +240,68 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
     run timeout 10 "$x" stop
     [ "$status" -eq 0 ]
 }
+
+@test "with a full disk nothing is left running that nobody could stop" {
+    mkdir -p "$project/logs"
+    ln -s /dev/full "$pid_file.new"
+    export STAND_IN="echo \$\$ >$BATS_TEST_TMPDIR/started; sleep 300"
+    run "$x" start
+    [ "$status" -eq 73 ]
+    [[ $output == *"Is the disk full?"* ]]
+    sleep 0.3
+    if [ -s "$BATS_TEST_TMPDIR/started" ]; then gone "$(cat "$BATS_TEST_TMPDIR/started")"; fi
+    run "$x" status
+    [ "$status" -eq 3 ]
+    run "$x" start
+    [ "$status" -eq 0 ]
+}
+
+@test "a folder that cannot be written to is said, and nothing runs" {
+    mkdir -p "$project/logs"
+    mkdir "$project/logs/x_main.log" # not even root writes into it
+    run "$x" start
+    [ "$status" -ne 0 ]
+    [ ! -e "$pid_file" ]
+}
+
+@test "a folder that was moved while the service ran still has its service" {
+    "$x" start
+    first="$(recorded_pid)"
+    mv "$project" "$BATS_TEST_TMPDIR/moved to another place"
+    project="$BATS_TEST_TMPDIR/moved to another place"
+    x="$project/scripts/start_x.sh" pid_file="$project/logs/x.pid"
+    run "$x" status
+    [ "$status" -eq 0 ]
+    [[ $output == *"PID:       $first"* ]]
+    run "$x" restart
+    [ "$status" -eq 0 ]
+    gone "$first"
+    runs "$(recorded_pid)"
+}
+
+@test "two stops and a start at once end in order" {
+    "$x" start
+    first="$(recorded_pid)"
+    "$x" stop >/dev/null 2>&1 &
+    "$x" stop >/dev/null 2>&1 &
+    wait
+    gone "$first"
+    run "$x" start
+    [ "$status" -eq 0 ]
+    runs "$(recorded_pid)"
+}
+
+@test "the sheet of all services answers instead of a question of one's own" {
+    export STAND_IN='sleep 300' HEALTH="echo asked >>$BATS_TEST_TMPDIR/asked"
+    "$x" start
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" -eq 1 ]
+    export health_sheet="$BATS_TEST_TMPDIR/sheet"
+    printf 'mode paper\nx %s well beats every second\n' "$(recorded_pid)" >"$health_sheet"
+    run "$x" status
+    [ "$status" -eq 0 ]
+    [[ $output == *"Health:    beats every second"* ]]
+    printf 'mode paper\nx %s ill no heartbeat yet\ny 1 well fine\n' "$(recorded_pid)" >"$health_sheet"
+    run "$x" status
+    [ "$status" -eq 4 ]
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" -eq 1 ]
+}

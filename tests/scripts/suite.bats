@@ -1,35 +1,17 @@
 #!/usr/bin/env bats
 # The whole suite as a newcomer starts it, with the real bot on the real paper exchange. Takes a minute.
 
-setup() {
-    here="$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)"
-    [ -e "$here/.venv/installed" ] || skip "run ./scripts/test.sh once: it makes the environment"
-    project="$BATS_TEST_TMPDIR/a clone"
-    mkdir -p "$project"
-    git -C "$here" ls-files -coz --exclude-standard | (cd "$here" && xargs -0 -I{} sh -c 'test -e "$1" && cp --parents "$1" "$2"' _ {} "$project")
-    ln -s "$here/.venv" "$project/.venv"
-    free_ports
-    unset TRADING_MODE TRADING_PAIR TRADING_PAIRS BINANCE_API_KEY BINANCE_SECRET_KEY LEVERAGE
-    export PAPER_MARKET=synthetic:5 PAPER_SPEED=60
-}
+load helper
+
+setup() { make_clone; }
 
 teardown() { if [ -d "$project/scripts" ]; then "$project/scripts/stop_all.sh"; fi; }
-
-free_ports() {
-    read -r PAPER_PORT DASHBOARD_PORT MCP_PORT < <(python3 -c '
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-print(*(each.getsockname()[1] for each in held))')
-    export PAPER_PORT DASHBOARD_PORT MCP_PORT
-}
-
-pid_of() { cut -d ' ' -f 1 "$project/logs/$1.pid"; }
 
 @test "restart_all alone brings everything up; stop_all takes everything down" {
     run "$project/scripts/restart_all.sh"
     echo "$output"
     [ "$status" -eq 0 ]
-    [[ $output == *"RL bot started successfully"*"System Status"*"✅ Everything runs."* ]]
+    [[ $output == *"RL bot started successfully"*"watcher started successfully"*"System Status"*"✅ Everything runs."* ]]
     [[ $output == *"http://127.0.0.1:$PAPER_PORT"* ]]
 
     # secrets are the owner's alone, and in no log
@@ -59,20 +41,44 @@ pid_of() { cut -d ' ' -f 1 "$project/logs/$1.pid"; }
     done
     ((turns >= 3))
 
-    # a bot that was killed is seen, and comes back with everything else
-    kill -9 -- "-$bot"
-    sleep 0.5
-    run "$project/scripts/status_all.sh"
-    [ "$status" -ne 0 ]
-    [[ $output == *"❌ dead"* ]]
-    run "$project/scripts/restart_all.sh"
-    echo "$output"
+    # every verb of every script
+    for each in start_paper_exchange start_rl_bot start_chart_bot start_mcp_server start_web_dashboard watch; do
+        script="$project/scripts/$each.sh"
+        run "$script" start
+        [ "$status" -eq 0 ]
+        [[ $output == *"is already running"* ]]
+        run "$script" status
+        [ "$status" -eq 0 ]
+        [[ $output == *"is RUNNING"*"PID:"*"Uptime:"*"CPU:"*"Memory:"*"Health:"*"Recent Logs (last 10 lines):"* ]]
+        run "$script" status --json
+        [ "$status" -eq 0 ]
+        python3 -c 'import json, sys; told = json.loads(sys.argv[1]); assert told["status"] == "running", told' "$output"
+        run "$script" logs -n 2
+        [ "$status" -eq 0 ]
+        [ -n "$output" ]
+        run "$script" logs -e -n 2
+        [ "$status" -eq 0 ]
+    done
+    run "$project/scripts/start_chart_bot.sh" restart
     [ "$status" -eq 0 ]
+    [[ $output == *"🛑 Stopping Chart Bot"*"✅ chart bot started successfully"* ]]
+
+    # a bot that was killed is seen, and comes back by itself
+    kill -9 -- "-$bot"
+    sleep 0.3
+    run "$project/scripts/start_rl_bot.sh" status
+    [ "$status" -eq 1 ]
+    [[ $output == *"is DEAD"* ]]
+    for _ in {1..120}; do
+        if [ "$(pid_of rl_bot)" != "$bot" ] && "$project/scripts/start_rl_bot.sh" status >/dev/null; then break; fi
+        sleep 0.5
+    done
     [ "$(pid_of rl_bot)" != "$bot" ]
 
     bot="$(pid_of rl_bot)" exchange="$(pid_of paper_exchange)"
     run "$project/scripts/stop_all.sh"
     [ "$status" -eq 0 ]
+    [[ $output == *"watcher stopped"*"RL bot stopped"*"paper exchange stopped"* ]]
     [[ $output != *"killed"* ]]
     [ ! -d "/proc/$bot" ] || grep -q '^State:.*Z' "/proc/$bot/status"
     [ ! -d "/proc/$exchange" ] || grep -q '^State:.*Z' "/proc/$exchange/status"
