@@ -6,7 +6,6 @@ disk before anything is done: killed in between, the bot does not do it again bu
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from src import control_wishes as wishes
@@ -17,6 +16,7 @@ from src.core.errors import ExchangeError, SettingsError, StoreCorrupt, StoreUna
 from src.core.risk import RiskLimits
 from src.database import TradingDatabase
 from src.decision import DecisionRules
+from src.rule_book import RuleBook
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +50,6 @@ class Hand(Protocol):
 
     def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
         """Follow other rules and limits from the next turn on."""
-
-
-@dataclass
-class RuleBook:
-    """The rule sets there are: how one is read by name, which is in force, which the settings name.
-
-    ``changes`` tells which figures of a named set the settings change.
-    """
-
-    read: Callable[[str], tuple[DecisionRules, RiskLimits]]
-    configured: str
-    current: str
-    changes: Callable[[str], tuple[str, ...]] = lambda _name: ()
 
 
 class ControlDesk:

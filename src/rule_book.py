@@ -4,11 +4,13 @@ A set's own figures hold. One that is written in ``.env`` or the environment win
 something else than the file, ``changed_figures`` says so.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from src.core.errors import SettingsError
-from src.decision_rules import DecisionRules, load_rules
+from src.core.risk import RiskLimits
+from src.decision_rules import DecisionRules, limits_under, load_rules
 from src.settings import PROJECT_ROOT, Settings
 
 _FOLDER: Final = PROJECT_ROOT / "config" / "rules"
@@ -24,6 +26,19 @@ _FIGURES: Final = {
 """The settings that may stand in for a figure of the rules, and that figure."""
 
 
+@dataclass
+class RuleBook:
+    """The rule sets there are: how one is read by name, which is in force, which the settings name.
+
+    ``changes`` tells which figures of a named set the settings change.
+    """
+
+    read: Callable[[str], tuple[DecisionRules, RiskLimits]]
+    configured: str
+    current: str
+    changes: Callable[[str], tuple[str, ...]] = lambda _name: ()
+
+
 def read_rules(settings: Settings) -> DecisionRules:
     """Return the named set of decision rules, with those figures changed that the settings name.
 
@@ -36,6 +51,30 @@ def read_rules(settings: Settings) -> DecisionRules:
 def named(settings: Settings, rules: str) -> Settings:
     """Return the settings as they would be with another ``RULES``."""
     return settings.model_copy(update={"rules": rules})
+
+
+def rule_book(settings: Settings, rules: DecisionRules) -> RuleBook:
+    """Return the sets that a person may choose among while the bot runs with ``rules``."""
+    return RuleBook(
+        lambda name: other_rules(settings, rules, name),
+        settings.rules,
+        settings.rules,
+        lambda name: changed_figures(named(settings, name)),
+    )
+
+
+def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[DecisionRules, RiskLimits]:
+    """Return another named set and the limits of risk under it, for a bot that is running.
+
+    Raises:
+        SettingsError: there is no such set, or it looks at other candles: agent and history would have to be others.
+    """
+    rules = read_rules(named(settings, name))
+    looked_at = (rules.candle_interval, *rules.trend_intervals)
+    if looked_at != (present.candle_interval, *present.trend_intervals):
+        reason = f"{name} looks at {', '.join(looked_at)} candles: write RULES={name} into .env and restart the bot."
+        raise SettingsError((reason,))
+    return rules, limits_under(rules, settings.risk_limits)
 
 
 def changed_figures(settings: Settings) -> tuple[str, ...]:

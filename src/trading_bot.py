@@ -12,13 +12,12 @@ from src.binance_client import BinanceClient
 from src.bot_console import BotConsole
 from src.bot_witness import BotWitness
 from src.console import Console
-from src.control_desk import ControlDesk, RuleBook
+from src.control_desk import ControlDesk
 from src.core.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
-from src.core.errors import CredentialsRefused, ModelRefused, SettingsError, StoreUnavailable
+from src.core.errors import CredentialsRefused, ModelRefused, StoreUnavailable
 from src.core.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.core.orders import Order
 from src.core.ports import Exchange, MarketFeed
-from src.core.risk import RiskLimits
 from src.database import TradingDatabase
 from src.database_journal import DatabaseJournal
 from src.decision import DecisionRules, limits_under
@@ -31,7 +30,7 @@ from src.order_desk import OrderDesk
 from src.position_keeper import PositionKeeper
 from src.records import Heartbeat, Owner
 from src.risk_desk import RiskDesk
-from src.rule_book import changed_figures, named, read_rules
+from src.rule_book import read_rules, rule_book
 from src.service import notify_manager, run_process
 from src.settings import Settings
 from src.slow_candles import History, SlowCandles, remembered_once
@@ -324,30 +323,6 @@ def main(stop: threading.Event) -> int:
         settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
     )
     return bot.run()
-
-
-def rule_book(settings: Settings, rules: DecisionRules) -> RuleBook:
-    """Return the sets that a person may choose among while the bot runs with ``rules``."""
-    return RuleBook(
-        lambda name: other_rules(settings, rules, name),
-        settings.rules,
-        settings.rules,
-        lambda name: changed_figures(named(settings, name)),
-    )
-
-
-def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[DecisionRules, RiskLimits]:
-    """Return another named set and the limits of risk under it, for a bot that is running.
-
-    Raises:
-        SettingsError: there is no such set, or it looks at other candles: agent and history would have to be others.
-    """
-    rules = read_rules(named(settings, name))
-    looked_at = (rules.candle_interval, *rules.trend_intervals)
-    if looked_at != (present.candle_interval, *present.trend_intervals):
-        reason = f"{name} looks at {', '.join(looked_at)} candles: write RULES={name} into .env and restart the bot."
-        raise SettingsError((reason,))
-    return rules, limits_under(rules, settings.risk_limits)
 
 
 def _end_calls_at(stop: threading.Event, client: BinanceClient) -> None:

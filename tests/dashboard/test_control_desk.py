@@ -3,7 +3,7 @@
 import pytest
 
 from src.circuit_breaker_state import BreakerLimits, BreakerStatus
-from src.control_desk import ControlDesk, RuleBook
+from src.control_desk import ControlDesk
 from src.control_wishes import Wish, find, submit, take
 from src.core.clock import SystemClock
 from src.core.errors import SettingsError
@@ -13,6 +13,7 @@ from src.database_journal import DatabaseJournal
 from src.decision_rules import DecisionRules
 from src.records import Owner
 from src.risk_desk import RiskDesk
+from src.rule_book import RuleBook
 
 OWNER = Owner("main", "paper", "synthetic")
 
