@@ -1,33 +1,38 @@
 """How fast the past goes by: the exact path, the sweep kernel, and other engines beside them, in one run.
 
-    python3 -m benchmarks.backtest [--candles FILE] [--variants N]
+    python3 -m benchmarks.backtest [--candles FILE] [--variants N] [--rounds N] [--peer-python PYTHON]...
 
 Each row runs in a process of its own, one after the other; CPU seconds are the process's own, so that neighbours
-disturb little. Without a file the candles are a year of a random walk (seed 7). backtesting.py and vectorbt take part
-where they are installed (``pip install backtesting vectorbt``); they run the crossing rule below, which asks much less
-of an engine than our six votes, agent, venue and journal.
+disturb little, and of several rounds the median is shown. Without a file the candles are a year of a random walk
+(seed 7). backtesting.py, vectorbt and nautilus_trader take part where this interpreter, or one of those given with
+``--peer-python``, can import them (``python3 -m venv peers && peers/bin/pip install backtesting vectorbt
+nautilus_trader``, then ``--peer-python peers/bin/python``); they run the crossing rule of ``backtest_peers``, which
+asks much less of an engine than our six votes, agent, venue and journal.
 """
 
 import argparse
-import importlib.util
 import json
 import logging
+import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.backtest_peers import NOT_INSTALLED, PEERS
 from src.market_data.columns import Candles
 from src.market_data.files import read_candles
 from src.market_data.store import MarketStore
 
 START_MS = 1_672_531_200_000
 YEAR = 525_600
-FAST, SLOW, RSI, MOST_RSI, STOP, TARGET, FEE, WARM = 12, 26, 14, 70.0, 0.02, 0.05, 0.0005, 200
+PEER_COLUMNS = ("open_ms", "open", "high", "low", "close", "volume")
 
 
 def walk(count: int) -> Candles:
@@ -78,71 +83,6 @@ def kernel(path: Path, count: int) -> dict[str, object]:
     return _row(rate_base, began, wall, sum(row["trades"] for row in result.rows), len(tried))
 
 
-def backtesting_py(path: Path) -> dict[str, object]:
-    """Run the crossing rule in backtesting.py."""
-    import warnings
-
-    warnings.simplefilter("ignore")
-    import pandas as pd
-    from backtesting import Backtest, Strategy
-
-    candles = read_candles(path)
-    names = ("open", "high", "low", "close", "volume")
-    frame = pd.DataFrame({name.capitalize(): getattr(candles, name) for name in names})
-    frame.index = pd.to_datetime(candles.open_ms, unit="ms")
-    fast, slow, rsi = _columns(frame["Close"])
-
-    class Crossing(Strategy):
-        def init(self) -> None:
-            self.fast, self.slow = self.I(lambda: fast), self.I(lambda: slow)
-            self.rsi = self.I(lambda: rsi)
-
-        def next(self) -> None:
-            if self.position or len(self.data) <= WARM:
-                return
-            crossed = self.fast[-1] > self.slow[-1] and self.fast[-2] <= self.slow[-2]
-            if crossed and self.rsi[-1] < MOST_RSI:
-                price = self.data.Close[-1]
-                self.buy(size=1, sl=price * (1 - STOP), tp=price * (1 + TARGET))
-
-    test = Backtest(frame, Crossing, cash=10_000_000, commission=FEE)
-    began, wall = time.process_time(), time.perf_counter()
-    result = test.run()
-    return _row(len(candles), began, wall, int(result["# Trades"]), 1)
-
-
-def vectorbt(path: Path) -> dict[str, object]:
-    """Run the crossing rule in vectorbt."""
-    import pandas as pd
-    import vectorbt as vbt
-
-    candles = read_candles(path)
-    close = pd.Series(candles.close)
-    fast, slow, rsi = _columns(close)
-    entries = pd.Series((fast > slow) & (np.roll(fast, 1) <= np.roll(slow, 1)) & (rsi < MOST_RSI))
-    entries[:WARM] = False
-    prices = {"open": candles.open, "high": candles.high, "low": candles.low}
-
-    def run() -> int:
-        held = vbt.Portfolio.from_signals(
-            close, entries, False, **prices, sl_stop=STOP, tp_stop=TARGET, fees=FEE, size=1, init_cash=10_000_000,
-            freq="1min",
-        )  # fmt: skip
-        return int(held.trades.count())
-
-    run()  # compiles
-    began, wall = time.process_time(), time.perf_counter()
-    return _row(len(candles), began, wall, run(), 1)
-
-
-def _columns(close: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    change = close.diff()
-    up = change.clip(lower=0).ewm(alpha=1 / RSI, adjust=False).mean()
-    down = (-change.clip(upper=0)).ewm(alpha=1 / RSI, adjust=False).mean()
-    means = (close.ewm(span=span, adjust=False).mean().to_numpy() for span in (FAST, SLOW))
-    return *means, (100 - 100 / (1 + up / down)).to_numpy()
-
-
 def _row(candles: int, began: float, wall: float, trades: int, count: int) -> dict[str, object]:
     spent, waited = time.process_time() - began, time.perf_counter() - wall
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -156,10 +96,7 @@ JOBS = {
     "exact path": lambda path, _: exact(path, 0.0),
     "exact path, trying much": lambda path, _: exact(path, 0.05),
     "sweep kernel": kernel,
-    "backtesting.py": lambda path, _: backtesting_py(path),
-    "vectorbt": lambda path, _: vectorbt(path),
 }
-NEEDS = {"backtesting.py": "backtesting", "vectorbt": "vectorbt"}
 
 
 def main() -> int:
@@ -167,6 +104,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candles", type=Path, help="a file of one-minute candles (default: a year of random walk)")
     parser.add_argument("--variants", type=int, default=64, help="of the sweep")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each engine runs, in turn; medians are shown")
+    parser.add_argument(
+        "--peer-python", action="append", default=[], help="another interpreter that has peers (may be repeated)"
+    )
     parser.add_argument("--only", choices=list(JOBS), help=argparse.SUPPRESS)
     wish = parser.parse_args()
     if wish.only:
@@ -174,30 +115,52 @@ def main() -> int:
         print(json.dumps(JOBS[wish.only](wish.candles, wish.variants)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        path = wish.candles
+        path, columns = wish.candles, Path(folder) / "columns.npz"
         if path is None:
             MarketStore(Path(folder)).merge_candles("BTCUSDT", "1m", walk(YEAR))
             path = Path(folder) / "BTCUSDT-1m.parquet"
-        print(f"{'engine':26}{'candles':>14}{'candles/s CPU':>16}{'/s wall':>14}{'CPU s':>8}{'MiB':>7}{'trades':>9}")
-        for name in JOBS:
-            _measure(name, path, wish.variants)
+        candles = read_candles(path)
+        np.savez(columns, **{name: getattr(candles, name) for name in PEER_COLUMNS})
+        ours = [sys.executable, "-m", "benchmarks.backtest", "--candles", str(path), "--variants", str(wish.variants)]
+        commands = {name: [[*ours, "--only", name]] for name in JOBS}
+        peers = Path(__file__).with_name("backtest_peers.py")
+        for name in PEERS:
+            commands[name] = [[each, str(peers), name, str(columns)] for each in (sys.executable, *wish.peer_python)]
+        _print_table(commands, wish.rounds)
     return 0
 
 
-def _measure(name: str, path: Path, variants: int) -> None:
-    if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
-        print(f"{name:26} not installed")
-        return
-    words = [sys.executable, "-m", "benchmarks.backtest", "--only", name, "--candles", str(path)]
-    done = subprocess.run([*words, "--variants", str(variants)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{name:26} failed: {done.stderr.strip().splitlines()[-1]}")
-        return
-    row = json.loads(done.stdout.splitlines()[-1])
-    print(
-        f"{name:26}{row['candles']:>14,}{row['rate']:>16,.0f}{row['wall_rate']:>14,.0f}{row['cpu_s']:>8.2f}"
-        f"{row['peak_mib']:>7.0f}{row['trades']:>9,}"
+def _print_table(commands: dict[str, list[list[str]]], rounds: int) -> None:
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {rounds} round(s)")
+    found: dict[str, list[dict[str, Any] | str]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, tried in commands.items():
+            found[name].append(_measured(tried))
+    print(f"{'engine':26}{'candles':>14}{'candles/s CPU':>16}{'/s wall':>14}{'CPU s':>8}{'MiB':>7}{'trades':>9}")
+    for name, rows in found.items():
+        said = [row for row in rows if isinstance(row, str)]
+        print(f"{name:26} {said[0]}" if said else _line(name, [row for row in rows if isinstance(row, dict)]))
+    print(f"load {os.getloadavg()[0]:.1f}")
+
+
+def _line(name: str, rows: list[dict[str, Any]]) -> str:
+    middle = {key: statistics.median(row[key] for row in rows) for key in ("rate", "wall_rate", "cpu_s", "peak_mib")}
+    return (
+        f"{name + ' ' + rows[0].get('version', ''):26}{rows[0]['candles']:>14,}{middle['rate']:>16,.0f}"
+        f"{middle['wall_rate']:>14,.0f}{middle['cpu_s']:>8.2f}{middle['peak_mib']:>7.0f}{rows[0]['trades']:>9,}"
     )
+
+
+def _measured(tried: list[list[str]]) -> dict[str, Any] | str:
+    """Return what the first command that has its engine measured, or in words why there is nothing."""
+    for words in tried:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+            return row
+        if done.returncode != NOT_INSTALLED:
+            return f"failed: {(done.stderr.strip().splitlines() or ['no word'])[-1]}"
+    return "not installed"
 
 
 if __name__ == "__main__":
