@@ -24,9 +24,10 @@ _WARM: Final = 1_000
 _LINES: Final = ("rsi", "vwap", "ema_50", "ema_200", "bollinger_upper", "bollinger_lower", "macd", "macd_signal",
                  "macd_histogram")  # fmt: skip
 _BARS_TOLD: Final = 20
-_EQUITY_POINTS: Final = 200
+_EQUITY_POINTS: Final = 150
 _MOST_TRADES: Final = 200
 _DAYS: Final = 30
+_WEEK: Final = 7
 
 
 def chart(look: Look, wanted: str | None) -> dict[str, Any]:
@@ -214,6 +215,8 @@ def _told(look: Look, symbol: str, rows: Sequence[Mapping[str, Any]], rsi: Seque
 def _equity(look: Look, symbol: str) -> dict[str, Any]:
     """Return equity, its fall below the highest until then, and what holding the contract would have made of it."""
     points = look.reports.equity_curve(look.scope, look.since(_DAYS), look.now, _EQUITY_POINTS)
+    if len(points) <= _WEEK:  # too few days for a line: every few turns of the week
+        points = look.reports.equity_curve(look.scope, look.since(_WEEK), look.now, _EQUITY_POINTS)
     fine = [point for point in points if len(point[0]) > 10]
     if not fine:  # longer than a week: days; their end is midnight
         points = [(f"{day}T23:59:59.999Z", equity) for day, equity in points]

@@ -18,7 +18,7 @@ from src.core.clock import SystemClock, utc_text
 from src.core.market import Candle
 from src.dashboard.app import create_app
 from src.dashboard.desk import Desk, make_desk
-from src.dashboard.serving import make_server
+from src.dashboard.serving import WebServer
 from src.database import TradingDatabase
 from src.indicators import EMPTY, Indicators, step
 from src.records import (
@@ -201,44 +201,44 @@ class Scene:
 
     def trade(
         self, number: int, *, symbol: str = SYMBOL, status: str = "closed", side: str = "LONG", pnl: str = "12.5",
-        entry_ago_s: float = 900, reason: str = "take_profit",
+        entry_ago_s: float = 900, reason: str = "take_profit", **changes: Any,
     ) -> None:  # fmt: skip
-        """Let a round trip have been made."""
+        """Let a round trip have been made; ``changes`` are columns."""
         ended = status == "closed"
         exit_time = self.at(entry_ago_s - 300) if ended else None
         result = Decimal(pnl)
-        self.put(
-            trades,
-            symbol,
-            timestamp=exit_time or self.at(entry_ago_s),
-            side=side,
-            entry_price=Decimal("62917.1"),
-            exit_price=Decimal("63042.1") if ended else None,
-            quantity=Decimal("0.1"),
-            leverage=10,
-            pnl=result if ended else None,
-            pnl_percent=Decimal("1.9867") if ended else None,
-            gross_pnl=result + Decimal("5.04") if ended else None,
-            fees=Decimal("5.04") if ended else Decimal("2.52"),
-            exit_reason=reason if ended else "",
-            status=status,
-            entry_time=self.at(entry_ago_s),
-            exit_time=exit_time,
-            stop_price=Decimal("61658.7"),
-            target_price=Decimal("66062.9"),
-            entry_client_id=f"{symbol}-{status}-{number}",
-        )
+        row: dict[str, Any] = {
+            "timestamp": exit_time or self.at(entry_ago_s),
+            "side": side,
+            "entry_price": Decimal("62917.1"),
+            "exit_price": Decimal("63042.1") if ended else None,
+            "quantity": Decimal("0.1"),
+            "leverage": 10,
+            "pnl": result if ended else None,
+            "pnl_percent": Decimal("1.9867") if ended else None,
+            "gross_pnl": result + Decimal("5.04") if ended else None,
+            "fees": Decimal("5.04") if ended else Decimal("2.52"),
+            "exit_reason": reason if ended else "",
+            "status": status,
+            "entry_time": self.at(entry_ago_s),
+            "exit_time": exit_time,
+            "stop_price": Decimal("61658.7"),
+            "target_price": Decimal("66062.9"),
+            "entry_client_id": f"{symbol}-{status}-{number}",
+        }
+        row |= changes
+        self.put(trades, symbol, **row)
         if ended:
-            self._count(symbol, exit_time or "", result)
+            self._count(symbol, exit_time or "", result, row["fees"], row.get("funding", Decimal(0)))
 
-    def _count(self, symbol: str, moment: str, pnl: Decimal) -> None:
+    def _count(self, symbol: str, moment: str, pnl: Decimal, fees: Decimal, funding: Decimal) -> None:
         from src.core.clock import instant_of, utc_day
         from src.database_days import Days
 
         day, days = utc_day(instant_of(moment)), Days(self.owner, self.clock)
         sums = {
             "trades": 1, "wins": int(pnl > 0), "losses": int(pnl < 0), "realized_pnl": pnl,
-            "won": max(pnl, Decimal(0)), "lost": min(pnl, Decimal(0)), "fees": Decimal("5.04"),
+            "won": max(pnl, Decimal(0)), "lost": min(pnl, Decimal(0)), "fees": fees, "funding": funding,
         }  # fmt: skip
         self.database.write(lambda connection: days.add(connection, symbol, day, sums))
 
@@ -347,11 +347,11 @@ class Scene:
         }  # fmt: skip
         self.database.finish_training(run, TrainingEnd(**(end | changes)))
 
-    def day(self, start: str = "10000") -> None:
+    def day(self, start: str = "10000", end: str = "10120.55") -> None:
         """Let the day have begun with an equity."""
         self.put(
             daily_performance, "*", timestamp=self.at(4), day=self.at(4)[:10], start_balance=Decimal(start),
-            end_equity=Decimal("10120.55"), high_equity=Decimal("10150"), low_equity=Decimal("9990"),
+            end_equity=Decimal(end), high_equity=Decimal("10150"), low_equity=Decimal("9990"),
             drawdown_share=0.012,
         )  # fmt: skip
 
@@ -406,15 +406,17 @@ def scene(folder: Path, **changes: Any) -> Iterator[Scene]:
 def served(folder: Path, **changes: Any) -> Iterator[Scene]:
     """Lend a dashboard on a free port of loopback."""
     with scene(folder, **changes) as made:
-        server = make_server(create_app(made.desk), "127.0.0.1", 0)
-        made.address = f"http://127.0.0.1:{server.effective_port}"
-        thread = threading.Thread(target=server.run, daemon=True)
+        app, stop = create_app(made.desk), threading.Event()
+        server = WebServer(app, "127.0.0.1", 0)
+        made.address = f"http://127.0.0.1:{server.port}"
+        thread = threading.Thread(target=server.serve, args=(stop,), daemon=True)
         thread.start()
         try:
             yield made
         finally:
-            server.close()
-            thread.join(5)
+            stop.set()
+            app.extensions["streams"].end()
+            thread.join(10)
 
 
 def logged_in(client: Any) -> dict[str, str]:
