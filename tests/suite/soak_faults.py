@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from src.core.clock import SystemClock
@@ -22,6 +22,7 @@ ORDER, ALGO = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
 STOP_WITHIN_S = 10.0
 FROZEN_S = 6.5  # five seconds is the shortest patience of the health check
 FULL_DISK_S = 60.0
+SPARE_BYTES = 1 << 20
 BAD_SETTING = {"LEVERAGE": "1000"}
 
 
@@ -169,9 +170,11 @@ class Faults:
             return
         self._full_disks += 1
         ballast = place / "ballast"
-        free = os.statvfs(place)
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:  # others write meanwhile: until nothing more fits
+                free = os.statvfs(place)
+                room = free.f_bavail * free.f_frsize
+                os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), max(room - SPARE_BYTES, 4_096))
         time.sleep(FULL_DISK_S if self._full_disks <= 2 else self._dice.uniform(2, 10))
         ballast.unlink()
 
