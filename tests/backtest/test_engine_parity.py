@@ -26,26 +26,26 @@ def both(candles, setup, short=False, rate=0.5, **given):
 
 
 def test_the_spec_s_rules_with_a_breaker_that_trips_and_is_reset():
-    outcome = both(real(12_000), Setup())
+    outcome = both(real(6_000), Setup())
     assert {event.trigger for event in outcome.breaker_events} >= {"consecutive_losses", "reset"}
     assert outcome.trades
 
 
 def test_near_stops_and_targets_on_both_sides():
-    outcome = both(real(8_000), busy(), short=True)
+    outcome = both(real(4_500), busy(), short=True)
     assert {trade.exit_reason for trade in outcome.trades} >= {"early_stop", "take_profit"}
     assert {trade.direction.sign for trade in outcome.trades} == {1, -1}
     assert any(trade.funding for trade in outcome.trades)
 
 
 def test_a_stop_that_the_exchange_fires_before_the_early_one():
-    outcome = both(real(6_000), busy(early_stop_share=Decimal(1)), short=True)
+    outcome = both(real(3_500), busy(early_stop_share=Decimal(1)), short=True)
     assert "stop_loss" in {trade.exit_reason for trade in outcome.trades}
 
 
 def test_liquidation_when_the_stop_lies_too_far_for_the_leverage():
     setup = replace(busy(leverage=125, stop_loss_share=Decimal("0.02")), margin_type="ISOLATED")
-    outcome = both(real(9_000), setup, short=True)
+    outcome = both(real(4_500), setup, short=True)
     assert "liquidation" in {trade.exit_reason for trade in outcome.trades}
 
 
@@ -59,7 +59,7 @@ def test_a_gap_of_eighty_minutes_and_frozen_candles():
 
 
 def test_a_day_that_loses_too_much_ends_the_day():
-    outcome = both(real(9_000), busy(max_daily_loss_share=Decimal("0.01")), short=True)
+    outcome = both(real(5_000), busy(max_daily_loss_share=Decimal("0.01")), short=True)
     closed_by_loss = [deed for deed in outcome.deeds if deed.exit_reason == "daily_loss"]
     assert closed_by_loss
     for deed in closed_by_loss:
@@ -69,7 +69,7 @@ def test_a_day_that_loses_too_much_ends_the_day():
 
 
 def test_a_context_that_changes_its_regime():
-    candles = real(5_000)
+    candles = real(4_500)
     contexts = [
         MarketContext(None, None, None, None, None, None, "up", "up", regime, "low", int(candles.open_ms[at]))
         for at, regime in ((900, "risk_on"), (2_000, "risk_off"), (3_500, "unknown"))
@@ -80,6 +80,6 @@ def test_a_context_that_changes_its_regime():
 
 
 def test_an_agent_that_never_tries_anything_but_knows_something():
-    candles = real(20_000)
+    candles = real(12_000)
     outcome = both(candles, Setup(breaker_policy=BreakerPolicy.OFF), rate=0.0)
-    assert outcome.turns_taken < 3_000
+    assert outcome.turns_taken < 1_000
