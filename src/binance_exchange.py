@@ -1,5 +1,6 @@
 """Floor 3, adapter: an account at Binance USDⓈ-M (or at whatever speaks its protocol) as the port ``Exchange``."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from src.binance_errors import ABSENT_CODE, DUPLICATE_CODE, GONE_CODES, NO_CHANG
 from src.binance_reading import BinanceReader, age
 from src.binance_wire import BinanceWire
 from src.binance_words import MALFORMED, conditional_of_answer, order_of_answer, parameters_of
+from src.core.clock import monotonic_s
 from src.core.errors import OrderRefused, OutcomeUnknown
 from src.core.orders import Fill, Order, OrderIntent
 from src.rate_budget import Urgency
@@ -16,6 +18,8 @@ WorkingType = Literal["MARK_PRICE", "CONTRACT_PRICE"]
 
 _RULE_CODES = frozenset({-1111, -4003, -4004, -4005, -4014, -4023, -4164})
 _LOOK_AGAIN_S = (0.1, 0.3, 0.6, 1.0)
+_SEEN_AFTER_S = 3.0  # by then an order that was accepted can be seen
+_SENT_KEPT = 1_000
 
 
 class BinanceExchange(BinanceReader):
@@ -31,6 +35,7 @@ class BinanceExchange(BinanceReader):
         super().__init__(wire, quote_asset)
         self._working_type = working_type
         self._one_way = False
+        self._sent_s: OrderedDict[str, float] = OrderedDict()
 
     def prepare(self, symbol: str, leverage: int, margin_type: str) -> None:
         """Set one-way mode, margin type (CROSSED or ISOLATED) and leverage; what is so already counts as done."""
@@ -69,6 +74,7 @@ class BinanceExchange(BinanceReader):
             OrderRefused: certainly not accepted.
             OutcomeUnknown: nobody can say; find out with ``find_order`` before sending anything else.
         """
+        self._note_sending(intent.client_id)
         asked = parameters_of(intent, self._working_type)
         call = "futures_create_algo_order" if intent.kind.conditional else "futures_create_order"
         calmer = intent.reduce_only or intent.close_position
@@ -94,11 +100,12 @@ class BinanceExchange(BinanceReader):
     def find_order(self, intent: OrderIntent) -> Order | None:
         """Return the order that carries the intent's client id, or None when the exchange has none.
 
-        An order may be invisible for a moment after it was placed: absence is believed after a few looks.
+        An order may be invisible for a moment after it was placed: absence is believed after a few looks, and at
+        once of what was sent long ago (an outage may leave dozens that never arrived).
         """
         found = self._found(intent.symbol, intent.kind.conditional, intent.client_id)
         for wait_s in _LOOK_AGAIN_S:
-            if found is not None:
+            if found is not None or self._was_sent_long_ago(intent.client_id):
                 break
             self._wire.pause(wait_s)
             found = self._found(intent.symbol, intent.kind.conditional, intent.client_id)
@@ -131,6 +138,16 @@ class BinanceExchange(BinanceReader):
             return []
         page = self._trades(symbol=order.symbol, orderId=order_id, limit=1_000)
         return [replace(fill, client_id=order.client_id) for fill in sorted(page, key=age)]
+
+    def _note_sending(self, client_id: str) -> None:
+        self._sent_s[client_id] = monotonic_s()
+        while len(self._sent_s) > _SENT_KEPT:
+            self._sent_s.popitem(last=False)
+
+    def _was_sent_long_ago(self, client_id: str) -> bool:
+        """Return whether this process sent it so long ago; of what another one sent nothing is known."""
+        sent_s = self._sent_s.get(client_id)
+        return sent_s is not None and monotonic_s() - sent_s > _SEEN_AFTER_S
 
     def _found(self, symbol: str, conditional: bool, client_id: str) -> Order | None:
         try:

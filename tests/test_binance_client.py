@@ -229,6 +229,21 @@ def test_an_order_that_stays_away_does_not_exist(exchange, client, pauses):
     assert sum(pauses) <= 3.0
 
 
+def test_after_an_outage_orders_that_never_arrived_are_not_waited_for_one_after_the_other(
+    exchange, client, pauses, monkeypatch
+):
+    exchange.script("POST", ORDER, Answer("<html>500</html>", 500))
+    exchange.script("GET", ORDER, ABSENT)
+    with pytest.raises(OutcomeUnknown):
+        client.send(intent())
+    assert client.find_order(intent()) is None
+    patient = len(pauses)
+    later_s = time.monotonic() + 5.0
+    monkeypatch.setattr("src.binance_exchange.monotonic_s", lambda: later_s)
+    assert client.find_order(intent()) is None
+    assert (patient, len(pauses)) == (4, 4)
+
+
 @pytest.mark.parametrize("code", [-2011, -2013])
 def test_cancelling_what_is_gone_counts_as_cancelled(exchange, client, code):
     exchange.script("DELETE", ORDER, refusal(code, "Unknown order sent."))
