@@ -7,8 +7,7 @@ import threading
 from src.core.clock import SystemClock
 from src.dashboard.app import create_app
 from src.dashboard.desk import make_desk
-from src.dashboard.events import end_streams
-from src.dashboard.serving import make_server
+from src.dashboard.serving import WebServer
 from src.database import TradingDatabase
 from src.records import Owner
 from src.service import notify_manager, run_process, run_rounds
@@ -17,7 +16,7 @@ from src.silence import LOOK_EVERY_S, SilenceReporter
 
 log = logging.getLogger("web_dashboard")
 
-_LOOK_EVERY_S = 10.0
+_LAST_ANSWERS_S = 7.0  # answers in flight are handed over before the end
 
 
 def main(stop: threading.Event) -> int:
@@ -29,16 +28,18 @@ def main(stop: threading.Event) -> int:
     clock = SystemClock()
     desk = make_desk(settings, clock, database)
     reporter = SilenceReporter.from_settings(settings, database, clock)
-    server = make_server(create_app(desk), settings.dashboard_host, settings.dashboard_port)
+    app = create_app(desk)
+    server = WebServer(app, settings.dashboard_host, settings.dashboard_port)
     if desk.door.closed_because:
         log.warning("control is closed: reason=%s", desk.door.closed_because)
-    print(f"dashboard ready at http://{settings.dashboard_host}:{server.effective_port}", flush=True)
-    log.info("dashboard listening: host=%s port=%s", settings.dashboard_host, server.effective_port)
-    threading.Thread(target=server.run, name="web", daemon=True).start()
+    print(f"dashboard ready at http://{settings.dashboard_host}:{server.port}", flush=True)
+    log.info("dashboard listening: host=%s port=%s", settings.dashboard_host, server.port)
+    web = threading.Thread(target=server.serve, args=(stop,), name="web", daemon=True)
+    web.start()
     notify_manager("READY=1")
     run_rounds(reporter.look, LOOK_EVERY_S, stop)
-    end_streams()
-    server.close()
+    app.extensions["streams"].end()
+    web.join(_LAST_ANSWERS_S)
     database.close()
     return 0
 

@@ -16,12 +16,12 @@ from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntit
 
 from src.core.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from src.dashboard.desk import Desk
+from src.dashboard.headers import HEADERS
 from src.settings import PROJECT_ROOT, Settings, is_loopback
 
 log = logging.getLogger(__name__)
 
 LARGEST_BODY: Final = 64 * 1024
-CHART_LOGO_STYLE: Final = "sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY="
 _LEAST_TO_PACK: Final = 600
 _SUFFIXES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -29,20 +29,6 @@ _SUFFIXES: Final = {
     ".svg": "image/svg+xml",
     ".LICENSE": "text/plain; charset=utf-8",
     ".NOTICE": "text/plain; charset=utf-8",
-}
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; "
-    f"style-src 'self' '{CHART_LOGO_STYLE}'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
-_HEADERS: Final = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OPEN_PATHS: Final = ("/api/health", "/api/login", "/api/session", "/static/", "/favicon.ico")
@@ -66,6 +52,7 @@ def create_app(desk: Desk) -> Flask:
     app = Flask("dashboard", template_folder=str(PROJECT_ROOT / "templates"), static_folder=None)
     app.json = _Json(app)
     app.extensions["desk"] = desk
+    app.extensions["streams"] = events.Streams()
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     shelf = Shelf(PROJECT_ROOT / "static")
     app.extensions["shelf"] = shelf
@@ -189,7 +176,7 @@ def _answer_errors(app: Flask) -> None:
 
 def _finish(answer: Response) -> Response:
     """Set the headers of every answer, and pack what is long."""
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
     answer.headers.setdefault("Cache-Control", "no-store")
     if answer.is_sequence and "Content-Encoding" not in answer.headers and answer.status_code != 304:

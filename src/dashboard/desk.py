@@ -15,6 +15,7 @@ from src.reports import Reports
 from src.settings import Settings, is_loopback
 
 COOKIE = "dashboard_session"
+_PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,9 @@ class Desk:
 
     @property
     def reading_needs_pin(self) -> bool:
-        """Whether even looking needs the PIN: where others than this machine can reach the page."""
-        return not is_loopback(self.settings.dashboard_host)
+        """Whether even looking needs the PIN: where others than this machine can reach the page, if by a proxy."""
+        proxied = any(name in request.headers for name in _PROXIED)
+        return proxied or not is_loopback(self.settings.dashboard_host)
 
     def session(self) -> Session | None:
         """Return the session of the present request, or None."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 from sqlalchemy import func, select
 from werkzeug.exceptions import ServiceUnavailable
 
@@ -26,26 +26,40 @@ _PING_EVERY_S: Final = 15.0
 _LASTS_S: Final = 300.0
 _AGAIN_MS: Final = 3_000
 
-_open = threading.BoundedSemaphore(MOST_STREAMS)
-_ended = threading.Event()
+
+class Streams:
+    """The streams of one application: how many may be open, and whether they shall end."""
+
+    def __init__(self) -> None:
+        self._free = threading.BoundedSemaphore(MOST_STREAMS)
+        self._ended = threading.Event()
+
+    def take(self) -> Callable[[], None]:
+        """Take a slot and return what gives it back; 503 while all are taken."""
+        if not self._free.acquire(blocking=False):
+            raise ServiceUnavailable("Enough streams are open: poll instead.", retry_after=30)
+        return self._free.release
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; return whether the streams shall end."""
+        return self._ended.wait(seconds)
+
+    def end(self) -> None:
+        """Let every stream end: the server is stopping."""
+        self._ended.set()
 
 
 @blueprint.get("/api/events")
 def events() -> Response:
     """Return a stream of ``changed`` events for ``bot``; 503 while as many as may be are open."""
     here, bot = desk(), request.args.get("bot", "")[:64] or desk().settings.bot_id
-    if not _open.acquire(blocking=False):
-        raise ServiceUnavailable("Enough streams are open: poll instead.", retry_after=30)
+    streams: Streams = current_app.extensions["streams"]
+    give_back = streams.take()
     left = request.environ.get("waitress.client_disconnected", _never)
-    answer = Response(_stream(here, bot, left), content_type="text/event-stream")
-    answer.call_on_close(_open.release)
+    answer = Response(_stream(here, bot, lambda s: streams.wait(s) or left()), content_type="text/event-stream")
+    answer.call_on_close(give_back)
     answer.headers["X-Accel-Buffering"] = "no"
     return answer
-
-
-def end_streams() -> None:
-    """Let every stream end: the server is stopping."""
-    _ended.set()
 
 
 def _never() -> bool:
@@ -53,12 +67,12 @@ def _never() -> bool:
     return False
 
 
-def _stream(here: Desk, bot: str, left: Callable[[], bool]) -> Iterator[str]:
-    """Yield an event for each change until the stream's time is up or the browser ``left``."""
+def _stream(here: Desk, bot: str, ends_within: Callable[[float], bool]) -> Iterator[str]:
+    """Yield an event for each change until the stream's time is up, the browser left or the server stops."""
     began_s = pinged_s = monotonic_s()
     seen = _version(here, bot)
     yield f"retry: {_AGAIN_MS}\n\n"
-    while monotonic_s() - began_s < _LASTS_S and not _ended.wait(_LOOK_EVERY_S) and not left():
+    while monotonic_s() - began_s < _LASTS_S and not ends_within(_LOOK_EVERY_S):
         now = _version(here, bot)
         if now != seen:
             seen, pinged_s = now, monotonic_s()

@@ -399,7 +399,7 @@ def scene(folder: Path, **changes: Any) -> Iterator[Scene]:
         yield made
     finally:
         made.end_processes()
-        database.close()
+        database.close(30.0)
 
 
 @contextmanager

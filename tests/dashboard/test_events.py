@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from src.dashboard.events import MOST_STREAMS
+from tests.dashboard.browsing import FLAGS, chromium, until
 from tests.dashboard.scene import Scene, scene, served
-from tests.dashboard.test_page import CHROMIUM, FLAGS, Watched, until
 from tests.paper_exchange.running import wait_until
 
 pytestmark = pytest.mark.long
@@ -121,23 +121,24 @@ def test_a_hidden_tab_and_a_closed_one_leave_their_slot(full):
 
         wait_until(found, 20.0, 2.0)  # the slots that asking took are free again by then
 
-    if not CHROMIUM:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        seen = Watched(browser, push="yes")
-        page = seen.open(full)
+        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.add_init_script("localStorage.setItem('dash-push', 'yes')")
+        page.goto(full.address)
         until(page, LISTENS)
         wait_for_free(MOST_STREAMS - 1)
-        before = len(seen.requests)
+        before = len(asked)
         full.trade(98, pnl="7.77", entry_ago_s=300)
         until(page, "document.querySelector('#card-trades').innerText.includes('7.77')")
-        assert any("/api/dashboard" in url for url in seen.requests[before:])
+        assert any("/api/dashboard" in url for url in asked[before:])
         page.evaluate(HIDE)
         wait_for_free(MOST_STREAMS)
         wait_until(lambda: comes_back(page), 30.0)
         wait_for_free(MOST_STREAMS - 1)
-        seen.close()
+        page.close()
         wait_for_free(MOST_STREAMS)
         browser.close()
 
@@ -164,3 +165,23 @@ def test_ten_slow_clients_stop_nobody(full, kind):
                 client.sendall(b"x")
             code, took_s = status(full, path)
             assert code == 200 and took_s < 8.0, (path, took_s)
+
+
+@pytest.mark.parametrize("line", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"x" * 300_000 + b"\r\n\r\n"])
+def test_what_is_no_request_is_refused_with_the_same_guard_and_without_a_name(full, line):
+    host, _, port = full.address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(line)
+        answer = client.recv(65_536).decode()
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.") and head.split()[1] in ("400", "431") and "Content-Security-Policy" in head
+    assert "waitress" not in answer.lower() and "Server:" not in head and '"error"' in body
+
+
+def test_a_server_that_stops_ends_its_streams(tmp_path):
+    with ExitStack() as held:
+        with served(tmp_path) as made:
+            answer = held.enter_context(stream(made))
+            assert answer.readline() == b"retry: 3000\n"
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < 5.0 and answer.read() == b"\n"

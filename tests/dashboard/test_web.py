@@ -319,6 +319,17 @@ def test_an_open_address_needs_strong_secrets_and_then_the_pin_even_to_look(tmp_
         assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_who_comes_through_a_proxy_is_not_this_machine_and_looks_with_the_pin_alone(client, header):
+    far = {header: "203.0.113.7"}
+    assert client.get("/api/positions").status_code == 200
+    assert client.get("/api/positions", headers=far).status_code == 401
+    assert client.get("/api/events", headers=far).status_code == 401
+    assert SYMBOL not in client.get("/", headers=far).get_data(as_text=True)
+    logged_in(client)
+    assert client.get("/api/positions", headers=far).status_code == 200
+
+
 def test_a_body_that_is_too_long_too_deep_or_no_object_is_refused(client):
     assert client.post("/api/login", data=b"x" * 70_000, content_type="application/json").status_code == 413
     assert client.post("/api/login", data="[" * 60_000, content_type="application/json").status_code == 400
