@@ -102,6 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
         log.error("%s", error)
         print("\n".join(error.problems) if isinstance(error, SettingsError) else str(error), file=sys.stderr)
         return next(code for kind, code in CODES if isinstance(error, kind))
+    except KeyboardInterrupt:  # before anything was learnt; later it leaves a checkpoint
+        print("Broken off; nothing was changed.", file=sys.stderr)
+        return EX_INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -160,13 +163,13 @@ def train(asked: argparse.Namespace, settings: Settings, files: ModelFiles, data
     screen = Console(stderr=True, no_color=asked.no_color or None, highlight=False, soft_wrap=True)
     refuse_too_few(samples)
     screen.print(found_in_words(samples))
-    log.info("retraining begins: %s", found_in_words(samples))
     stop = Event()
     seed = settings.random_seed if asked.seed is None else asked.seed
     order = Order(asked.episodes, seed, asked.force, asked.resume)
     judge = judge_of(asked, settings, rules, samples, stop)
     t = thresholds(rules, judge_setup(settings, rules, samples).limits_in_force)
     with stopped_by_signals(stop) as number, shown_progress(screen, order.episodes) as show:
+        log.info("retraining begins: %s", found_in_words(samples))
         run = Retraining(samples, judge, t, lambda: untaught(rules), files, database, SystemClock(), stop, show)
         result = run.run(order, rules.name)
     told = as_json(result, samples, order, rules, files)

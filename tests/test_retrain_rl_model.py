@@ -99,23 +99,35 @@ def test_it_retrains_from_the_database_prints_the_analytics_and_keeps_what_it_pr
     assert "retraining promoted" in (place.folder / "logs" / "rl_retraining.log").read_text()
 
 
+def interrupted(process: subprocess.Popen, log: Path) -> tuple[int, str, str]:
+    """Press Ctrl-C once the log says that training began; return code, output and errors."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.exists() and "begins" in log.read_text():
+            process.send_signal(signal.SIGINT)
+            break
+        time.sleep(0.02)
+    out, error = process.communicate(timeout=120)
+    return process.returncode, out, error
+
+
 @pytest.mark.long
-def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_at_the_same_model(place):
-    place.fill(2_400)
-    process = place.start("--episodes", "30000", "--json")
-    deadline = time.monotonic() + 60
-    log = place.folder / "logs" / "rl_retraining.log"
-    while time.monotonic() < deadline and not (log.exists() and "begins" in log.read_text()):
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
-    assert process.returncode == 130, error
+def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_at_the_same_model(place, tmp_path_factory):
+    whole = Place(tmp_path_factory.mktemp("whole"))
+    for each in (place, whole):
+        each.fill(1_000)
+    order = ("--episodes", "4000", "--force", "--json")
+    code, out, error = interrupted(place.start(*order), place.folder / "logs" / "rl_retraining.log")
+    assert code == 130, error
     told = json.loads(out)
     jsonschema.validate(told, SCHEMA)
     assert told["status"] == "interrupted" and "--resume" in told["verdict"]
     assert not place.model.exists()
-    assert place.run("--resume", "--episodes", "29000")[0] == 65  # another run than the one that was interrupted
+    code, out, error = place.run("--resume", *order)
+    assert code == 0, error
+    assert whole.run(*order)[0] == 0
+    one, other = (QLearningAgent.load(each.model) for each in (place, whole))
+    assert one.value.tobytes() == other.value.tobytes() and one.visits.tobytes() == other.visits.tobytes()
 
 
 @pytest.mark.long

@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Cannot write {error.filename}: {error.strerror}.", file=sys.stderr)
         return 73
     except KeyboardInterrupt:
-        print("Broken off.", file=sys.stderr)
+        goes_on = wish.deed is _sweep
+        print("Broken off; the same command goes on from here." if goes_on else "Broken off.", file=sys.stderr)
         return 130
     finally:
         logging.disable(logging.NOTSET)

@@ -1,12 +1,17 @@
 """A sweep tries each variant once, can be taken up again, and tells luck from merit; walk-forward is out of sample."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.backtest.__main__ import main
 from src.backtest.deflated import daily_ratio, deflated_sharpe, expected_best
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
 from src.backtest.setup import BreakerPolicy, Setup
@@ -16,10 +21,21 @@ from src.backtest.walk_forward import walk_forward
 from src.core.clock import DAY_MS, MINUTE_MS
 from src.core.errors import DataRefused, SettingsError
 from src.market_data.columns import Candles
+from src.market_data.store import MarketStore
 from src.rl_model import QLearningAgent
+from src.settings import PROJECT_ROOT
 from tests.candles import random_candles
 
 GRID = parse_grid(["min_signal_strength=2,3,4", "stop_loss_share=0.01,0.02", "allow_short=true,false"])
+
+
+WITHOUT_ENV_FILE = """
+import pathlib, sys
+import src.settings
+src.settings.ENV_FILE = pathlib.Path("nowhere.env")
+from src.backtest.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def agent_for(rules):
@@ -89,6 +105,33 @@ def test_a_sweep_that_was_cut_off_goes_on_where_it_stopped(candles, tmp_path):
     assert again == whole
     kept = [json.loads(line)["variant"] for line in log.read_text().splitlines()[1:]]
     assert sorted(kept) == sorted(label(each) for each in wanted)
+
+
+@pytest.mark.long
+def test_ctrl_c_ends_a_sweep_with_130_and_the_same_command_goes_on_to_the_same_ranking(candles, tmp_path):
+    MarketStore(tmp_path / "data").merge_candles("BTCUSDT", "1m", candles)
+    strengths, stops = "min_signal_strength=2,3,4", "stop_loss_share=" + ",".join(f"0.0{n}" for n in range(100, 900))
+    grid = ("--grid", strengths, "--grid", stops, "--train-days", "1", "--exploration", "0.5")
+
+    def words(name):
+        return ["--reports", str(tmp_path), "sweep", "--data", str(tmp_path / "data"), *grid, "--name", name]
+
+    command = [sys.executable, "-c", WITHOUT_ENV_FILE, *words("broken"), "--workers", "1"]
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log, deadline = tmp_path / "broken" / "sweep.jsonl", time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.exists() and log.read_bytes().count(b"\n") > 1:
+            process.send_signal(signal.SIGINT)
+            break
+        time.sleep(0.005)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "Broken off; the same command goes on from here.\n")
+    done = log.read_bytes().count(b"\n") - 1
+    assert 0 < done < 2_400 and not (tmp_path / "broken" / "ranking.csv").exists()
+    assert main(words("broken")) == 0 == main(words("whole"))
+    assert len(log.read_text().splitlines()) == 2_401
+    one, other = ((tmp_path / name / "ranking.csv").read_text() for name in ("broken", "whole"))
+    assert one == other and one.count("\n") == 2_401
 
 
 @pytest.mark.long
