@@ -123,8 +123,9 @@ class Stage:
         self.trader.run_trading_cycle()
         self.venue.drain()
         self._account, self._held = self.exchange.account(), None
-        ended = before is not None and self.keeper.trade is not before  # the breaker counts it at its next look
-        return ended or self.trader.wants_tending(None) or bool(self.keeper.halt_reason)
+        ended = before is not None and self.keeper.trade is not before
+        counted = ended and not self._breaker_asleep  # at the breaker's next look
+        return counted or self.trader.wants_tending(None) or bool(self.keeper.halt_reason)
 
     @property
     def worth(self) -> float:
@@ -147,11 +148,15 @@ class Stage:
         lost = loss_share(start, account.equity) >= self._limits.max_daily_loss_share
         return Bounds(
             safe=not (tripped or lost),
-            asleep=tripped or setup.breaker_policy is BreakerPolicy.OFF,
+            asleep=self._breaker_asleep,
             least_equity=float(start * (1 - self._limits.max_daily_loss_share)),
             max_drawdown_share=setup.breaker.max_drawdown_share,
             max_volatility_ratio=setup.breaker.max_volatility_ratio,
         )
+
+    @property
+    def _breaker_asleep(self) -> bool:
+        return self._setup.breaker_policy is BreakerPolicy.OFF or self.journal.breaker().tripped
 
     def watch(self, from_ms: int, to_ms: int, every_second: bool) -> None:
         """Watch the position on the whole seconds between two turns, as the live watch does.

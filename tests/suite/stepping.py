@@ -38,12 +38,14 @@ class Steps:
         self,
         exchange: PaperExchange,
         bot: Bot,
+        start_ms: int,
         candles: Candles | None = None,
         limits: RiskLimits | None = None,
         reconcile_s: float = 600.0,
     ) -> None:
         self._wire = HTTPConnection(exchange.host, exchange.port, timeout=30)
         self._bot = bot
+        self._start_ms = start_ms
         self._candles = candles
         self._limits = limits or RiskLimits()
         self._database: sqlite3.Connection | None = None
@@ -53,8 +55,8 @@ class Steps:
         self.by_seconds = 0
 
     def __enter__(self) -> Self:
-        """Let the market stand, wherever it is."""
-        self._control("POST", "clock", freeze=True)
+        """Let the market stand at its start."""
+        self._control("POST", "clock", freeze=True, advance_to=self._start_ms)
         return self
 
     def __exit__(self, *_details: object) -> None:
