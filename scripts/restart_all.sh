@@ -20,7 +20,7 @@ follow_health # wrong settings are found here, before anything that runs is stop
 
 echo "🔄 Restarting all services (mode: $mode)"
 rule
-stop_services || exit 1
+stop_services started || exit 1
 
 # The exchange knows nothing of the database: it starts while that is brought up to date.
 "$python" src/database.py >"$scratch/database" 2>&1 &

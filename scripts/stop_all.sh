@@ -11,4 +11,4 @@ if (($#)); then
     echo "Usage: $0" >&2
     exit 2
 fi
-stop_services
+stop_services all

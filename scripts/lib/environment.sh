@@ -92,7 +92,7 @@ what_to_install() { printf '%s %s' "$(sha256sum <"$root/requirements.txt")" "$("
 
 install_packages() {
     echo "📦 Installing packages (once; a minute or two) ..."
-    if ! "$python" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
+    if ! "$python" -W ignore -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
         -r "$root/requirements.txt" </dev/null; then
         echo "Packages could not be installed: see above; check the way to the package index, then start again." >&2
         return 69

@@ -238,11 +238,15 @@ status_json() {
 }
 
 status_brief() {
+    local uptime_s=0 cpu memory
+    if ((code == 0 || code == 4)); then usage_of "$pid"; fi
     case "$code" in
-        0) printf '  %-17s %s✅ running%s   PID %-8s %s\n' "$title" "$green" "$plain" "$pid" "${address-}" ;;
-        1) printf '  %-17s %s❌ dead%s\n' "$title" "$red" "$plain" ;;
-        3) printf '  %-17s %s⏹  stopped%s\n' "$title" "$yellow" "$plain" ;;
-        4) printf '  %-17s %s❌ not well%s  PID %-8s %s\n' "$title" "$red" "$plain" "$pid" "$said" ;;
+        0) printf '  %-15s %s✅ running%s   PID %-8s for %s   %s\n' \
+            "$title" "$green" "$plain" "$pid" "$(hours "$uptime_s")" "$said${address:+, $address}" ;;
+        1) printf '  %-15s %s❌ dead%s\n' "$title" "$red" "$plain" ;;
+        3) printf '  %-15s %s⏹  stopped%s\n' "$title" "$yellow" "$plain" ;;
+        4) printf '  %-15s %s❌ not well%s  PID %-8s for %s   %s\n' \
+            "$title" "$red" "$plain" "$pid" "$(hours "$uptime_s")" "$said" ;;
     esac
 }
 

@@ -38,12 +38,25 @@ together() {
     done
 }
 
-# The watcher first, since it starts again what ends; the exchange last, since the bot looks after its stops there.
+# stop_services all | started: stops all, or those that were started; the watcher first, since it starts again what ends; the
+# exchange last, since the bot looks after its stops there.
 stop_services() {
-    together stop watcher
-    together stop rl_bot chart_bot mcp_server web_dashboard
-    together stop paper_exchange
+    local group
+    for group in watcher "rl_bot chart_bot mcp_server web_dashboard" paper_exchange; do
+        # shellcheck disable=SC2086  # names, a word each
+        if [[ $1 == started ]]; then group="$(those_started $group)"; fi
+        # shellcheck disable=SC2086
+        together stop $group
+    done
     ((${#failed[@]} == 0))
+}
+
+# Prints those that have a PID file, or whom the watcher tries to start.
+those_started() {
+    local each
+    for each; do
+        if [[ -e $root/logs/$each.pid || -e $root/logs/$each.wanted ]]; then echo "$each"; fi
+    done
 }
 
 # Asks once how all services are: one start of Python instead of one each.
