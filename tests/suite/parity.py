@@ -21,6 +21,7 @@ from src.backtest.outcome import Outcome
 from src.backtest.setup import BreakerPolicy, Setup
 from src.backtest.training import teach_past
 from src.core.clock import MINUTE_MS, monotonic_s, utc_text
+from src.core.costs import CostRates
 from src.core.market import MarketContext
 from src.core.portfolio import Trade
 from src.journal import Turn
@@ -114,7 +115,7 @@ def begin(course: Course, folder: Path) -> tuple[Candles, Settings]:
     """
     candles = read_candles(course.record)
     settings = settings_of(course, folder)
-    agent = QLearningAgent(allow_short=settings.allow_short)
+    agent = QLearningAgent.for_rules(read_rules(settings), CostRates().one_way_share)
     teach_past(agent, candles.cut(max(course.first - TAUGHT_ON, 0), course.first - LEAST_WARM_UP))
     for name in ("model.pkl", "begun.pkl"):
         agent.save(folder / name, int(candles.open_ms[course.first]))
