@@ -194,18 +194,10 @@ def explain(asked: argparse.Namespace, settings: Settings) -> int:
     began_s = monotonic_s()
     pupil.learn_until(4, lambda: False, lambda _episode: None)
     expected_s = (monotonic_s() - began_s) / 3 * asked.episodes
-    first_ms, last_ms = samples.span_ms
     told = {
         "status": "dry_run",
-        "source": samples.source,
-        "symbols": list(samples.symbols),
-        "samples": len(samples),
-        "trades": len(samples.outcomes.row),
-        "data_start": utc_text(first_ms),
-        "data_end": utc_text(last_ms),
+        **facts_of(samples, rules),
         "features": [feature.name for feature in features_of(rules.trend_intervals)],
-        "rules": rules.name,
-        "candle_interval": rules.candle_interval,
         "training_s": round(expected_s, 2),
     }
     text = f"{found_in_words(samples)}\nAbout {expected_s:.1f} s of training a step. Nothing was written."
@@ -318,23 +310,30 @@ def judgement_lines(result: Result) -> list[str]:
     return lines
 
 
-def as_json(result: Result, samples: Samples, order: Order, rules: DecisionRules, files: ModelFiles) -> dict[str, Any]:
-    """Return the result for a program (docs/retraining.schema.json)."""
-    seen = analytics_of(result.episodes)
+def facts_of(samples: Samples, rules: DecisionRules) -> dict[str, Any]:
+    """Return what is learnt from and by which rules, for a program."""
     first_ms, last_ms = samples.span_ms
-    best = seen.best
     return {
-        "status": result.status,
-        "verdict": result.verdict,
         "source": samples.source,
         "symbols": list(samples.symbols),
         "samples": len(samples),
         "trades": len(samples.outcomes.row),
         "data_start": utc_text(first_ms),
         "data_end": utc_text(last_ms),
-        "data_sha256": samples.data_sha256,
         "rules": rules.name,
         "candle_interval": rules.candle_interval,
+    }
+
+
+def as_json(result: Result, samples: Samples, order: Order, rules: DecisionRules, files: ModelFiles) -> dict[str, Any]:
+    """Return the result for a program (docs/retraining.schema.json)."""
+    seen = analytics_of(result.episodes)
+    best = seen.best
+    return {
+        "status": result.status,
+        "verdict": result.verdict,
+        **facts_of(samples, rules),
+        "data_sha256": samples.data_sha256,
         "seed": order.seed,
         "episodes": len(result.episodes),
         "duration_s": round(result.duration_s, 3),

@@ -152,8 +152,8 @@ class QLearningAgent:
         if self.candle_interval != rules.candle_interval:
             return f"was trained on {self.candle_interval} candles, the rules look at {rules.candle_interval} ones"
         if self.trend_intervals != rules.trend_intervals:
-            own, asked = (", ".join(each) or "no longer" for each in (self.trend_intervals, rules.trend_intervals))
-            return f"perceives the trend of {own} candles, the rules ask for that of {asked} ones"
+            own, asked = (_trends_in_words(each) for each in (self.trend_intervals, rules.trend_intervals))
+            return f"perceives {own}, the rules ask for {asked}"
         return ""
 
     @property
@@ -310,6 +310,10 @@ def _trends_in(about: dict[str, Any]) -> tuple[str, ...]:
     """The longer trends that a file's state was made with; none in files from before there were any."""
     said = about.get("trend_intervals", [])
     return tuple(str(each) for each in said) if isinstance(said, list) else ("damaged",)
+
+
+def _trends_in_words(intervals: tuple[str, ...]) -> str:
+    return f"the trend of {', '.join(intervals)} candles" if intervals else "no trend of other candles"
 
 
 def _truth(value: bool) -> str:

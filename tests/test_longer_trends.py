@@ -141,8 +141,8 @@ def test_the_bot_trains_keeps_and_loads_a_model_that_sees_the_trends(settings):
 @pytest.mark.parametrize(
     ("rules", "words"),
     [
-        (DecisionRules(), "perceives the trend of 5m, 15m candles, the rules ask for that of no longer ones"),
-        (DecisionRules(trend_intervals=("1h",)), "the rules ask for that of 1h ones"),
+        (DecisionRules(), "perceives the trend of 5m, 15m candles, the rules ask for no trend of other candles"),
+        (DecisionRules(trend_intervals=("1h",)), "the rules ask for the trend of 1h candles"),
         (DecisionRules(trend_intervals=TRENDS, allow_short=True), "allow_short = false, the rules say true"),
         (DecisionRules(candle_interval="15m"), "trained on 1m candles, the rules look at 15m ones"),
     ],
