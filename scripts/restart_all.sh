@@ -20,24 +20,27 @@ follow_health # wrong settings are found here, before anything that runs is stop
 
 echo "🔄 Restarting all services (mode: $mode)"
 rule
-stop_services started || exit 1
-
-# The exchange knows nothing of the database: it starts while that is brought up to date.
-"$python" src/database.py >"$scratch/database" 2>&1 &
+stop_group started watcher || exit 1
+stop_group started "${users[@]}" || exit 1
+"$python" src/database.py >"$scratch/database" 2>&1 & # the exchange knows nothing of it
 database=$!
-if [[ $mode == paper ]]; then together start paper_exchange; fi
+stop_group started paper_exchange || exit 1
 if ! wait "$database"; then
-    together stop paper_exchange
     echo "❌ The database cannot be used; nothing was started." >&2
     cat "$scratch/database" >&2
     exit 65
 fi
+
+# The bots alone need the exchange.
+if [[ $mode == paper ]]; then begin start paper_exchange; fi
+begin start mcp_server web_dashboard watcher
+finish paper_exchange
 if [[ -v failed[paper_exchange] ]]; then
     echo "The bots are not started: they have no exchange to trade on." >&2
-    together start mcp_server web_dashboard watcher
 else
-    together start rl_bot chart_bot mcp_server web_dashboard watcher
+    begin start rl_bot chart_bot
 fi
+finish "${services[@]}"
 
 echo
 code=0

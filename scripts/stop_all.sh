@@ -11,4 +11,8 @@ if (($#)); then
     echo "Usage: $0" >&2
     exit 2
 fi
-stop_services all
+code=0
+stop_group all watcher || code=1
+stop_group all "${users[@]}" || code=1
+stop_group all paper_exchange || code=1
+exit "$code"

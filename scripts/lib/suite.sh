@@ -4,13 +4,16 @@
 : "${root:?}" "${python:?}"
 
 # In the order in which they are told and shown. All but the exchange may start and stop at the same time.
-# shellcheck disable=SC2034  # status_all.sh goes through them
+# shellcheck disable=SC2034  # the scripts go through them
 services=(paper_exchange rl_bot chart_bot mcp_server web_dashboard watcher)
 declare -A script_of=([watcher]=watch.sh) part_file=(
     [paper_exchange]=src/paper_exchange/__main__.py [rl_bot]=src/trading_bot.py [chart_bot]=src/chart_analysis_bot.py
     [mcp_server]=src/mcp_server.py [web_dashboard]=src/web_dashboard.py [watcher]=src/watcher.py
 )
-declare -A failed=() # who did not do what it was told
+# First the watcher, since it starts again what ends; last the exchange, since the bot looks after its stops there.
+# shellcheck disable=SC2034
+users=(rl_bot chart_bot mcp_server web_dashboard)
+declare -A failed=() task=() # who did not do what it was told; who is at it
 if [[ -t 1 ]]; then export on_terminal=yes; fi
 scratch="$(mktemp -d)"
 asker=''             # asks again and again how all are
@@ -20,34 +23,35 @@ is_built() { [[ -e $root/${part_file[$1]} ]]; }
 
 manage() { "$root/scripts/${script_of[$1]-start_$1.sh}" "${@:2}"; }
 
-# together VERB NAME...: lets all do it at once, tells of each in the given order, and notes in `failed` who did not.
-together() {
+# begin VERB NAME...: lets all of them do it, at once and in the background.
+begin() {
     local verb="$1" each
-    local -A task=()
     shift
     for each; do
         if ! is_built "$each"; then continue; fi
         manage "$each" "$verb" >"$scratch/$each.out" 2>"$scratch/$each.err" &
         task[$each]=$!
     done
+}
+
+# finish NAME...: waits for each, tells of it, and notes in `failed` who did not do what it was told.
+finish() {
+    local each
     for each; do
         if [[ -z ${task[$each]-} ]]; then continue; fi
         wait "${task[$each]}" || failed[$each]=$?
+        unset "task[$each]"
         cat "$scratch/$each.out"
         cat "$scratch/$each.err" >&2
     done
 }
 
-# stop_services all | started: stops all, or those that were started; the watcher first, since it starts again what ends; the
-# exchange last, since the bot looks after its stops there.
-stop_services() {
-    local group
-    for group in watcher "rl_bot chart_bot mcp_server web_dashboard" paper_exchange; do
-        # shellcheck disable=SC2086  # names, a word each
-        if [[ $1 == started ]]; then group="$(those_started $group)"; fi
-        # shellcheck disable=SC2086
-        together stop $group
-    done
+# stop_group all | started NAME...: stops these, or those of them that were started; 1 if one could not be.
+stop_group() {
+    local which="$1" group=("${@:2}")
+    if [[ $which == started ]]; then mapfile -t group < <(those_started "${group[@]}"); fi
+    begin stop "${group[@]}"
+    finish "${group[@]}"
     ((${#failed[@]} == 0))
 }
 
