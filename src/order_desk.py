@@ -298,12 +298,16 @@ class OrderDesk:
         self._journal.update_order(intent.client_id, order.status, order, Decimal(0), "")
 
     def _send_guard(self, intent: OrderIntent) -> Order:
-        """Send a guard; once more when its outcome stays unknown (a second one could only close what is closed)."""
+        """Send a guard; once more, under the same id, when the exchange does not list it after a lost answer.
+
+        One look is enough before the second sending, since every moment without a stop counts: an id that is at work
+        already is refused, and a second guard could only close what is closed. After it absence is believed slowly.
+        """
         for last_try in (False, True):
             try:
                 return self._exchange.send(intent)
             except OutcomeUnknown:
-                known = self._exchange.find_order(intent)
+                known = self._exchange.find_order(intent) if last_try else self._listed(intent)
                 if known is not None:
                     return known
                 if last_try:
@@ -314,6 +318,10 @@ class OrderDesk:
                     raise
                 return known
         raise AssertionError("unreachable")
+
+    def _listed(self, intent: OrderIntent) -> Order | None:
+        open_orders = self._exchange.open_orders(self.symbol)
+        return next((each for each in open_orders if each.client_id == intent.client_id), None)
 
     def _forget_or_wait(self, intent: OrderIntent, undecided: list[OrderIntent]) -> None:
         if self._clock.now_ms() - intent.decided_ms < _FORGOTTEN_AFTER_MS:

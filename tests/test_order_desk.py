@@ -120,6 +120,19 @@ def test_a_stop_whose_answer_is_lost_is_found_not_placed_twice(world):
     assert len(world.inner.open_orders(SYMBOL)) == 2
 
 
+def test_a_stop_that_never_arrived_is_sent_again_under_its_id_after_a_single_look(world):
+    desk = world.desk()
+    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    world.exchange.drop_sends = 1
+    asked = []
+    world.exchange.before = asked.append
+    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
+    assert desk.protect(guards)
+    assert asked[:3] == ["send", "open_orders", "send"]
+    assert "find_order" not in asked
+    assert desk.listed_guards() == {guards.stop.client_id, guards.target.client_id}
+
+
 def test_a_list_that_cannot_be_read_is_no_alarm_but_a_doubt(world):
     desk = world.desk()
     desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
