@@ -51,6 +51,7 @@ def _page(here: Desk) -> str:
         "dashboard.html",
         snapshot=content,
         server_ms=now_ms,
+        today=utc_text(now_ms)[:10],
         cards={card["name"]: card for card in _drawn(content, now_ms)},
         zones=ZONES,
         tiles=TILES,

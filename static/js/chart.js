@@ -212,7 +212,6 @@
       const pressed = event.target.closest("button[data-pair]");
       if (pressed) { drawn.symbol = pressed.dataset.pair; drawn.etag = null; read(); }
     });
-    at("card-chart").querySelector(".reason").textContent = "Read when it comes into view.";
     const load = () => {
       drawn.near = true;
       Dash.refreshChart();
@@ -226,7 +225,7 @@
       if (!seen.some((each) => each.isIntersecting)) return;
       near.disconnect();
       if ("requestIdleCallback" in window) requestIdleCallback(load, { timeout: 1500 }); else setTimeout(load, 200);
-    }, { rootMargin: "300px" });
+    });
     near.observe(at("card-chart"));
   };
 })(window.Dash);

@@ -1,0 +1,149 @@
+"""Renews the pictures of the page in ``docs/img``, or serves the scene that they show: by hand, not in the tests.
+
+``python -m tests.dashboard.pictures`` draws; ``python -m tests.dashboard.pictures serve`` waits for a visitor until
+Ctrl-C, for Lighthouse or for a look.
+"""
+
+import random
+import sys
+import tempfile
+import threading
+from decimal import Decimal
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from src.chart_generator import ChartGenerator
+from src.core.clock import ManualClock
+from src.records import NewsArticle
+from src.schema import account_balance, daily_performance, news_articles, signals, trades
+from tests.dashboard.browsing import FLAGS, Watched, chromium
+from tests.dashboard.scene import SYMBOL, Scene, served
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "img"
+HEADLINES = (
+    ("Exchange inflows fall to the lowest of the quarter", "bullish", 0.52),
+    ("Regulator postpones its ruling on staking", "neutral", -0.04),
+    ("Miners sell into strength for the third week", "bearish", -0.38),
+    ("Futures premium widens as volume returns", "bullish", 0.31),
+)
+REASONS = (
+    ("HOLD", 1, "HOLD", 0.44, "signal", "No entry: one vote of six, three are needed."),
+    ("BUY", 3, "HOLD", 0.52, "agent", "The BUY signal is not followed: the agent says HOLD."),
+    ("BUY", 4, "BUY", 0.31, "confidence", "The BUY signal is not followed: confidence 0.31 is below 0.60."),
+    ("SELL", 3, "SELL", 0.66, "short", "The SELL signal is not followed: shorts are switched off."),
+    ("HOLD", 2, "HOLD", 0.48, "signal", "No entry: two votes of six, three are needed."),
+)
+
+
+def portrait(made: Scene, folder: Path) -> None:
+    """Let a bot have lived through a plausible day: nothing here is measured, the mode says made-up."""
+    chance = random.Random(11)
+    made.beat()
+    made.beat(process="chart_analysis_bot")
+    made.turns(300)
+    last = made.candles[-1].close
+    entry, mark = Decimal(str(round(last * 0.9962, 1))), Decimal(str(round(last * 1.0004, 1)))
+    gain = (mark - entry) / 10
+    equity, curve = 10_000.0, [Decimal("10000.00")]
+    for step in range(140):
+        equity += chance.gauss(0.2, 5.5)
+        curve.append(Decimal(f"{equity:.2f}"))
+        _account(made, 60 * (141 - step), curve[-1], Decimal(0))
+    _account(made, 4, curve[-1] + gain, gain)
+    made.day(str(curve[0]), str(curve[-1] + gain))
+    made.change(daily_performance, high_equity=max(*curve, curve[-1] + gain), low_equity=min(curve))
+    made.position(
+        entry_price=entry, mark_price=mark, unrealized_pnl=gain, stop_price=entry * Decimal("0.98"),
+        target_price=entry * Decimal("1.05"), liquidation_price=entry * Decimal("0.604"),
+    )  # fmt: skip
+    made.change(trades, entry_price=entry, stop_price=entry * Decimal("0.98"), target_price=entry * Decimal("1.05"))
+    for number in range(12):
+        _round_trip(made, chance, number)
+    _reasons(made)
+    made.beat(details={"marks": {SYMBOL: made.details()["marks"][SYMBOL] | {"mark": str(mark)}}})
+    made.order()
+    made.context(btc_price=float(mark), unknown={}, btc_dominance=57.3, fear_greed_index=44)
+    drawn = ChartGenerator(folder, clock=ManualClock(made.now_ms)).generate_chart(SYMBOL, "15m", made.candles)
+    made.analysis(
+        chart_file=drawn.path.name, summary="Higher lows above the rising EMA 50; momentum fades near resistance.",
+        support_levels=[round(last * 0.994, 1), round(last * 0.989, 1)], resistance_levels=[round(last * 1.006, 1)],
+    )  # fmt: skip
+    made.training(metrics={"out_of_sample": {"net_return": -0.012, "buy_and_hold": 0.004, "trades": 31}})
+    made.usage()
+    made.clear(news_articles)
+    made.database.save_news([
+        NewsArticle(timestamp=made.at(60), url_hash=f"{number:064d}", url="https://example.org/a", source="wire",
+                    title=title, published_at=made.at(600 + 1_700 * number), world=made.owner.world, summary="",
+                    sentiment=mood, confidence=80.0, score=score, sentiment_reason="words", sentiment_mode="lexicon")
+        for number, (title, mood, score) in enumerate(HEADLINES)
+    ])  # fmt: skip
+
+
+def _account(made: Scene, ago_s: float, equity: Decimal, gain: Decimal) -> None:
+    wallet = equity - gain
+    free = wallet - (Decimal("620.53") if gain else Decimal(0))
+    made.put(account_balance, "*", timestamp=made.at(ago_s), wallet_balance=wallet, available_balance=free,
+             unrealized_pnl=gain, equity=equity)  # fmt: skip
+
+
+def _round_trip(made: Scene, chance: random.Random, number: int) -> None:
+    ago_s = 16_000 - 1_250 * number
+    first = made.candles[-ago_s // 60]
+    move = chance.choice((0.0031, 0.0024, -0.0019, 0.0042, -0.0026))
+    gross = Decimal(str(round(first.close * move / 10, 2)))
+    made.trade(
+        number, pnl=str(gross - Decimal("4.97")), entry_ago_s=ago_s, reason="take_profit" if move > 0 else "early_stop",
+        entry_price=Decimal(str(first.close)), exit_price=Decimal(str(round(first.close * (1 + move), 1))),
+        gross_pnl=gross, fees=Decimal("4.97"), pnl_percent=(gross - Decimal("4.97")) / Decimal(str(first.close)) * 1000,
+    )  # fmt: skip
+
+
+def _reasons(made: Scene) -> None:
+    rows = made.desk.reports.rows(signals.select().order_by(signals.c.id.desc()).limit(60))
+    for number, row in enumerate(rows):
+        signal, strength, agent, confidence, veto, reason = REASONS[number % len(REASONS)]
+        values = {"signal_type": signal, "strength": strength, "rl_action": agent, "confidence": confidence,
+                  "veto": veto, "reason": reason, "acted": False, "decision": "HOLD"}  # fmt: skip
+        if number % 23 == 17:
+            values = {"veto": "", "reason": "Opening a long position.", "acted": True, "decision": "ENTER_LONG"}
+        query = signals.update().where(signals.c.id == row["id"]).values(**values)
+        made.database.write(lambda connection, query=query: connection.execute(query))
+
+
+def picture(browser: Browser, made: Scene, name: str, width: int, height: int, theme: str = "dark") -> None:
+    """Take one picture of the top of the page."""
+    seen = Watched(browser, width, height, theme=theme)
+    page = seen.open(made)
+    seen.chart()
+    page.wait_for_timeout(800)
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(300)
+    page.screenshot(path=IMAGES / f"{name}.png")
+    print(f"{name}: {width} by {height}, said in the console: {seen.said}")
+    seen.close()
+
+
+def main() -> None:
+    """Draw the pictures, or serve their scene."""
+    with tempfile.TemporaryDirectory() as name, served(Path(name), chart_dir=Path(name) / "charts") as made:
+        portrait(made, Path(name) / "charts")
+        if sys.argv[1:] == ["serve"]:
+            stop = threading.Event()
+            print(made.address, flush=True)
+            while not stop.wait(5):
+                made.now_ms = made.clock.now_ms()
+                made.beat()
+                made.beat(process="chart_analysis_bot")
+        with sync_playwright() as play:
+            browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+            picture(browser, made, "dashboard", 1440, 1250)
+            picture(browser, made, "dashboard-light", 1440, 1250, "light")
+            picture(browser, made, "dashboard-phone", 390, 1500)
+            made.clock.ahead_s = 200
+            picture(browser, made, "dashboard-down", 1440, 900)
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
