@@ -228,14 +228,14 @@ class Engine:
             self._equity[row] = stage.worth
 
     def _outcome(self, last_row: int) -> Outcome:
-        rows = np.arange(self._first_row, last_row + 1)
-        rows = rows[~np.isnan(self._equity[rows])]
-        journal = self._stage.journal
+        span = slice(self._first_row, last_row + 1)
+        equity, instants, journal = self._equity[span], self._candles.open_ms[span] + MINUTE_MS, self._stage.journal
+        taken = ~np.isnan(equity)
         return Outcome(
             symbol=self._setup.symbol,
             start_equity=self._setup.balance,
-            instants=self._candles.open_ms[rows] + MINUTE_MS,
-            equity=self._equity[rows],
+            instants=instants if taken.all() else instants[taken],
+            equity=equity if taken.all() else equity[taken],
             trades=tuple(sorted(journal.closed, key=lambda trade: trade.entry_ms)),
             open_trade=self._stage.keeper.trade,
             deeds=tuple(journal.deeds),

@@ -118,10 +118,11 @@ def exploration_tries(seed: int, rate: float, open_ms: Array) -> Array:
     """
     if rate <= 0.0:
         return np.full(len(open_ms), -1, np.int8)
-    first = np.uint64(exploration_base(seed))
-    bits = open_ms.astype(np.uint64) + first
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits = open_ms.astype(np.uint64)
+    bits += np.uint64(exploration_base(seed))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits ^= bits >> np.uint64(shift)
+        bits *= np.uint64(factor)
     bits ^= bits >> np.uint64(31)
     tries = (bits >> np.uint64(11)).astype(np.float64) / 9007199254740992.0 < rate
     return np.where(tries, (bits & np.uint64(1)).astype(np.int8), np.int8(-1))
