@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, func, or_, select, true
 
 from src.circuit_breaker_state import BreakerState, from_events
 from src.core.clock import DAY_MS, instant_of, utc_day, utc_text
@@ -247,8 +247,11 @@ class Reports:
         with self._database.read() as connection:
             return _rows(connection, select(table).order_by(table.c.id.desc()).limit(limit))
 
-    def api_costs(self, since_ms: int) -> list[dict[str, Any]]:
-        """Return calls, cached calls, failures, tokens and cost of each service and model since an instant."""
+    def api_costs(self, since_ms: int, until_ms: int | None = None) -> list[dict[str, Any]]:
+        """Return calls, cached calls, failures, tokens and cost of each service and model since an instant.
+
+        ``until_ms`` leaves out what came then or later.
+        """
         column = api_usage.c
         query = (
             select(
@@ -262,6 +265,7 @@ class Reports:
                 func.sum(column.cost_usd).label("cost_usd"),
             )
             .where(column.timestamp >= utc_text(since_ms))
+            .where(true() if until_ms is None else column.timestamp < utc_text(until_ms))
             .group_by(column.service, column.model)
             .order_by(column.service, column.model)
         )

@@ -62,7 +62,7 @@ def report() -> Response | str:
         if kind == "csv":
             return _as_csv(rows, f"trades_{utc_text(first)[:10]}_{utc_text(last)[:10]}.csv")
         days = f"{utc_text(first)[:10]} to {utc_text(last)[:10]}"
-        usage = look.reports.api_costs(first)
+        usage = look.reports.api_costs(first, last + DAY_MS)
         return render_template(
             "report.html",
             days=days,
@@ -143,9 +143,9 @@ def _sums(caption: str, groups: Mapping[str, _Sum]) -> Table:
                 words(name.replace("_", " ")),
                 count(each.trades),
                 share(each.wins / each.trades if each.trades else None, 1),
-                result(each.pnl),
-                amount(each.fees),
-                result(each.funding),
+                result(each.pnl, ""),
+                amount(each.fees, ""),
+                result(each.funding, ""),
             )
         )
         for name, each in sorted(groups.items())
@@ -158,7 +158,7 @@ def _usage(usage: Sequence[Mapping[str, Any]]) -> Table:
         Row((words(row["service"]), words(row["model"]), count(row["calls"]), amount(row["cost_usd"], "USD", 4)))
         for row in usage
     )
-    return Table("Models and services since then", ("Service", "Model", "Calls", "Cost"), rows, (2, 3))
+    return Table("Models and services", ("Service", "Model", "Calls", "Cost"), rows, (2, 3))
 
 
 def _trades(look: Look, rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -176,9 +176,9 @@ def _trade(look: Look, row: Mapping[str, Any]) -> Row:
         quantity(row["quantity"], look.step(row["symbol"])),
         price(row["entry_price"], tick),
         price(row["exit_price"], tick),
-        amount(row["fees"]),
-        result(row["funding"]),
-        result(row["pnl"]),
+        amount(row["fees"], ""),
+        result(row["funding"], ""),
+        result(row["pnl"], ""),
         words(row["exit_reason"].replace("_", " ")),
     )
     return Row(cells)

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from src.records import Owner
 from src.schema import control_requests
-from tests.dashboard.browsing import FLAGS, chromium, until
+from tests.dashboard.browsing import FLAGS, chromium, until, violations
 from tests.dashboard.scene import PIN, SYMBOL, served
 from tests.paper_exchange.running import wait_until
 from tests.project_copy import ProjectCopy, project_copy
@@ -204,4 +204,22 @@ def test_live_trading_wants_the_symbol_typed_before_the_bot_hears_of_it(tmp_path
         page.click("#ask-do")
         until(page, "document.querySelector('#ask-answer').textContent.includes('Waiting')")
         assert [row["target"] for row in made.desk.reports.rows(control_requests.select())] == [SYMBOL]
+        browser.close()
+
+
+def test_the_period_report_is_opened_from_the_page_and_fits_every_screen(tmp_path):
+    with served(tmp_path) as made, sync_playwright() as play:
+        made.full()
+        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page()
+        page.goto(made.address)
+        page.fill("input[name=from]", "2026-01-01")
+        page.fill("input[name=to]", made.at(0)[:10])
+        page.locator("button[value=html]").click()
+        page.wait_for_url("**/api/report?*")
+        assert "+67.00" in page.locator("#report").inner_text()
+        for width in (1440, 390, 320):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert violations(page) == []
         browser.close()

@@ -425,6 +425,7 @@ def test_the_report_has_every_trade_of_the_period_and_its_sums(full, client):
     day = full.at(0)[:10]
     page = client.get(f"/api/report?from=2026-01-01&to={day}").get_data(as_text=True)
     assert "+67.00" in page and "60.48" in page and "take profit" in page
+    assert "gpt-6-luna" in page and "gpt-6-luna" not in client.get("/api/report?from=2020-01-01&to=2020-02-01").text
     table = client.get(f"/api/report?from=2026-01-01&to={day}&format=csv")
     lines = table.get_data(as_text=True).splitlines()
     assert (
