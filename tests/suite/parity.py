@@ -32,10 +32,8 @@ from src.rl_model import QLearningAgent
 from src.rule_book import read_rules
 from src.settings import Settings
 from tests.suite.running import suite
-from tests.suite.stepping import Steps
+from tests.suite.stepping import Steps, standing
 
-BOT_SPEED = "0.01"
-"""How fast the bot's clock runs on between two events: the market stands, and its exchange refuses a clock ahead."""
 TAUGHT_ON = 8_000
 NEAR = 1e-6
 PLAIN = (
@@ -133,11 +131,10 @@ def settings_of(course: Course, folder: Path) -> Settings:
 def live(course: Course, folder: Path, candles: Candles, settings: Settings) -> Live:
     """Let the bot trade the stretch on a paper exchange whose market is moved on minute by minute."""
     start_ms = int(candles.open_ms[course.first])
-    when = {"start_at": utc_text(start_ms - MINUTE_MS)[:19], "PAPER_SPEED": BOT_SPEED}
     wall_s, cpu_s = monotonic_s(), [0.0, 0.0]
     legs = [course.restart_at, course.minutes - course.restart_at] if course.restart_at else [course.minutes]
     with (
-        suite(folder, market=f"replay:{course.record}", speed=1.0, **when, **course.settings) as (exchange, bot),
+        suite(folder, market=f"replay:{course.record}", **standing(start_ms), **course.settings) as (exchange, bot),
         Steps(exchange, bot, start_ms, candles, settings.risk_limits, settings.reconcile_s) as steps,
     ):
         for minutes in legs:

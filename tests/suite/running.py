@@ -184,23 +184,6 @@ def suite(
                 bot.kill()
 
 
-def cycle(bot: Bot) -> int:
-    """Return the number of the last cycle that is finished and on disk."""
-    rows = bot.rows("SELECT cycle_no FROM bot_status WHERE process = 'trading_bot' AND phase = 'waiting'")
-    return int(rows[0][0]) if rows else 0
-
-
-def step_minutes(exchange: PaperExchange, bot: Bot, minutes: int) -> None:
-    """Move a market that stands (speed near 0) on minute by minute, each when the bot's turn is done and on disk."""
-    wait_until(lambda: cycle(bot) > 0 or not bot.alive, 30, 0.02)
-    for _ in range(minutes):
-        assert bot.alive, bot.log[-3000:]
-        before = cycle(bot)
-        boundary = (int(exchange.control("GET", "clock")["now_ms"]) // 60_000 + 1) * 60_000
-        exchange.control("POST", "clock", advance_to=boundary)
-        wait_until(lambda before=before: cycle(bot) > before or not bot.alive, 15, 0.004)
-
-
 def duplicates(exchange: PaperExchange) -> dict[str, int]:
     """Return the client ids that led to more than one order."""
     counts: Counter[str] = Counter(exchange.control("GET", "client_ids"))

@@ -11,7 +11,7 @@ from decimal import Decimal
 from http.client import HTTPConnection
 from typing import Any, Self
 
-from src.core.clock import MINUTE_MS
+from src.core.clock import MINUTE_MS, utc_text
 from src.core.portfolio import Direction
 from src.core.risk import RiskLimits, early_stop_price
 from src.market_data.columns import Candles
@@ -28,8 +28,17 @@ _SETTLED = """
 """
 
 
+def standing(start_ms: int) -> dict[str, Any]:
+    """Return what ``suite`` needs for a market that will stand at ``start_ms``, a whole minute.
+
+    The bot's clock runs on between two events, at a hundredth of the wall's speed: so little that the exchange, whose
+    patience is measured at its own speed, does not refuse it.
+    """
+    return {"speed": 1.0, "start_at": utc_text(start_ms - MINUTE_MS)[:19], "PAPER_SPEED": "0.01"}
+
+
 class Steps:
-    """Moves one standing market on under one bot; ``candles`` are those that the market replays.
+    """Moves one market, made as ``standing`` says, on under one bot; ``candles`` are those that the market replays.
 
     Without them no minute is stepped through by seconds: right only for markets that stay far from every level.
     """

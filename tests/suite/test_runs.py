@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from src.core.clock import instant_of
 from tests.paper_exchange.running import ROOT, environment, wait_until
 from tests.shared_data import shared_file
-from tests.suite.running import BUSY, Bot, Observer, duplicates, free_port, settled, step_minutes, suite, wallet
+from tests.suite.running import BUSY, Bot, Observer, duplicates, free_port, settled, suite, wallet
+from tests.suite.stepping import Steps, standing
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -25,7 +27,6 @@ def made(tmp_path: Path, name: str = "bot") -> Path:
     return place
 
 
-STANDING = 0.01  # the market moves by the test's steps alone
 TURNS = (
     "SELECT substr(timestamp, 1, 16), price, signal_type, strength, rl_action, confidence, explored, decision, veto, "
     "reason, acted FROM signals ORDER BY id"
@@ -60,10 +61,14 @@ def test_a_replayed_market_is_traded_with_stops_and_books_that_agree(tmp_path):
 def test_two_runs_from_one_seed_decide_and_trade_the_same_to_the_last_digit(tmp_path):
     results = []
     for name in ("one", "two"):
-        start = "2026-03-02T00:00:00"
-        with suite(made(tmp_path, name), speed=STANDING, start_at=start, **BUSY) as (exchange, bot):
+        start_ms = instant_of("2026-03-02T00:00:00")
+        with (
+            suite(made(tmp_path, name), **standing(start_ms), **BUSY) as (exchange, bot),
+            Steps(exchange, bot, start_ms) as steps,
+        ):
             bot.start()
-            step_minutes(exchange, bot, 150)
+            steps.wait_for_start()
+            steps.forward(150)
             assert bot.stop() == 0
             results.append((bot.rows(TURNS), bot.rows(TRADES)))
     assert len(results[0][0]) == 151
