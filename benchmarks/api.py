@@ -57,7 +57,7 @@ def queries() -> dict[str, list[str]]:
         ],
         "/signals/stats": ["", *pairs, *hours],
         "/trades": ["", *pairs, "status=closed", "status=open", "side=LONG", "side=SHORT", "min_pnl=10", "max_pnl=-10"],
-        "/trades/performance": ["", *hours, *pairs],
+        "/trades/performance": ["", *hours, *pairs, "bot_id=main"],
         "/market-context": [""],
         "/market-context/history": hours,
         "/chart-analysis": ["", "symbol=BTCUSDT"],
@@ -65,6 +65,10 @@ def queries() -> dict[str, list[str]]:
         "/analytics/summary": ["", *hours],
         "/health": [""],
         "/info": [""],
+        "/readyz": [""],
+        "/openapi.json": [""],
+        "/docs": [""],
+        "/metrics": [""],
     }
 
 
@@ -128,7 +132,7 @@ def ask(port: int, path: str, asked: list[str], requests: int, seed: int, confir
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         for _ in range(requests):
             query = chance.choice(asked)
-            address = f"/api/v1{path.split(maxsplit=1)[0]}" + (f"?{query}" if query else "")
+            address = ("" if path == "/metrics" else "/api/v1") + path + (f"?{query}" if query else "")
             headers = {"If-None-Match": tags[address]} if confirm and address in tags else {}
             began = time.perf_counter()
             if path == "/mcp":

@@ -14,9 +14,10 @@ from sqlalchemy import ColumnElement, Connection, Float, RowMapping, Table, case
 
 from src.core.clock import utc_day, utc_text
 from src.core.metrics import Ratio, TradeFigures, TradeSums, returns_of, sharpe, sortino, trade_figures
-from src.report_pages import Scope
+from src.report_pages import Scope, TradeFilter, count_up_to, trade_queries
 from src.schema import EVERY, account_balance, daily_performance, signals, trades
 
+_MOST_OPEN = 1_000_000
 _COUNTS = ("cycles", "buy_signals", "sell_signals", "hold_signals", "acted", "vetoed")
 
 
@@ -84,14 +85,14 @@ def sum_performance(connection: Connection, scope: Scope, since_ms: int | None) 
     sums = _trade_sums_of_days(connection, scope, since_ms)
     if since_ms is not None:
         sums = sums + _broken_day_trades(connection, scope, since_ms)
-    still_open = select(func.count()).where(*scope.conditions(trades), trades.c.status == "open")
+    still_open = trade_queries(TradeFilter(scope=scope, status="open"))  # by the index of the few that are
     days, reason = _known_days(connection, scope)
     period = [row for row in days if since_ms is None or row["day"] >= utc_day(since_ms)]
     returns = returns_of(*_filled(period)) if _solvent(period) else []
     start, worst = _begin(connection, scope, since_ms, days, period)
     return Performance(
         figures=trade_figures(sums),
-        open_trades=connection.execute(still_open).scalar_one(),
+        open_trades=count_up_to(connection, trades, still_open, _MOST_OPEN),
         equity=days[-1]["end_equity"] if days else None,
         start_equity=start,
         transfers=clean(sum((row["transfers"] for row in period), Decimal(0))),

@@ -259,6 +259,15 @@ def test_every_filter_reads_along_an_index(filled: TradingDatabase, name: str, w
             assert merged or not any("TEMP B-TREE" in step for step in plan), plan
 
 
+def test_a_bots_open_trades_are_looked_for_among_the_open_ones(filled: TradingDatabase) -> None:
+    table, queries = TABLE_QUERIES["trades"]
+    with filled.read() as connection:
+        statement = page_statement(table, queries(TradeFilter(scope=PAPER, status="open")), 101, None, 0)
+        text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+        plan = [row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + text)]
+    assert any("trades" in step and "(status=" in step for step in plan), plan
+
+
 def test_stats_since_an_instant_equal_a_count_row_by_row(
     database: TradingDatabase, journal: DatabaseJournal, reports: Reports
 ) -> None:
