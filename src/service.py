@@ -14,10 +14,10 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 from src.core.clock import Clock, SystemClock
 from src.core.errors import (
@@ -67,8 +67,8 @@ _EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (  # the first tha
 )
 
 
-def run_process(name: str, main: Callable[[threading.Event], int | None], state_dir: Path | None = None) -> int:
-    """Run ``main`` until it returns or a signal sets its ``stop``; return the exit code.
+def run_process(name: str, main: Callable[[threading.Event], int | None], state_dir: Path | None = None) -> NoReturn:
+    """Run ``main`` until it returns or a signal sets its ``stop``; then end the process with its exit code.
 
     The process is the only one of ``name`` and BOT_ID. SIGTERM and SIGINT set ``stop``; a second one ends the
     process on the spot with 143 or 130. An exception in any thread stops it: what is half dead must not look alive.
@@ -91,8 +91,7 @@ def run_process(name: str, main: Callable[[threading.Event], int | None], state_
         code = _explain(error)
     code = PROGRAMMING_ERROR if crashes and code == OK else code
     notify_manager("STOPPING=1")
-    _leave_no_thread(code)
-    return code
+    _leave(code)
 
 
 def run_rounds(work: Callable[[], object], every_s: float, stop: threading.Event, clock: Clock | None = None) -> None:
@@ -222,8 +221,12 @@ def _complain(sentence: str) -> None:
         print(printable(sentence), file=sys.stderr)
 
 
-def _leave_no_thread(code: int) -> None:
-    """End the process here if a thread would keep it half alive."""
+def _leave(code: int) -> NoReturn:
+    """End the process, after a moment for threads that have something to finish and after the last log line.
+
+    Not by the interpreter's own farewell: it cuts threads off wherever they are, and a lock that one of them held
+    then keeps the process half alive for ever. Seen on a busy machine: "Bot stopped.", and there it stayed.
+    """
     lasting = [
         thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.current_thread()
     ]
@@ -233,5 +236,8 @@ def _leave_no_thread(code: int) -> None:
     left = [thread.name for thread in lasting if thread.is_alive()]
     if left:
         log.error("threads did not end: names=%s", ",".join(left))
-        logging.shutdown()
-        os._exit(code)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a full disk or a closed pipe
+            stream.flush()
+    os._exit(code)
