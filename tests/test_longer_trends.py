@@ -1,14 +1,17 @@
 """The trend of longer candles in the agent's state: the same live, in the past and in lessons; never the future's."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from src import trading_bot
 from src.agent_keeper import AgentKeeper, teach
 from src.backtest.slow_past import PastSlowCandles, PastTrends, longer, trends_known
 from src.backtest.training import teach_past
 from src.core.costs import CostRates
+from src.core.errors import ExchangeUnavailable
 from src.core.market import INTERVAL_MS, Candle
 from src.decision_rules import DecisionRules
 from src.longer_trends import LongerTrends
@@ -86,8 +89,6 @@ def test_no_later_minute_changes_a_trend():
 
 
 def test_an_exchange_that_is_away_makes_the_trend_unknown():
-    from src.core.errors import ExchangeUnavailable
-
     def away(*_question):
         raise ExchangeUnavailable("away")
 
@@ -153,3 +154,17 @@ def test_a_model_made_with_another_state_is_refused_and_entries_halt(settings, r
     said = keeper.load_or_train(history_until(0), ["BTCUSDT"], 0)
     assert words in said and "retrain_rl_model.py --force" in said
     assert keeper.agent.refusal == keeper.refusal != ""
+
+
+def test_the_bot_hands_its_trader_the_trends_that_the_rules_ask_for(settings, monkeypatch):
+    given = {}
+    monkeypatch.setattr(trading_bot, "Trader", lambda *_parts, **named: given.update(named))
+    for part in ("OrderDesk", "PositionKeeper"):
+        monkeypatch.setattr(trading_bot, part, lambda *_parts: None)
+    exchange = SimpleNamespace(instrument=lambda _symbol: None, prepare=lambda *_wish: None)
+    nobody = SimpleNamespace(agent=None, is_set=None, mark_price=None)
+    history = history_until(int(PAST.open_ms[-1]) + 60_000)
+    trading_bot.build_trader(
+        settings, "BTCUSDT", exchange, nobody, nobody, nobody, nobody, RULES, nobody, nobody, nobody, history
+    )
+    assert given["trends"](MINUTES) == zones_by_definition(len(MINUTES)) != (0, 0)

@@ -9,7 +9,7 @@ from src.bot_console import BotConsole
 from src.core.errors import SettingsError
 from src.decision_rules import DecisionRules, load_rules
 from src.health import heartbeat_health
-from src.rule_book import changed_figures, named, read_rules
+from src.rule_book import changed_figures, named, other_rules, read_rules
 from src.settings import PROJECT_ROOT, Settings
 from tests.test_health import NOW_MS, beat
 
@@ -90,6 +90,15 @@ def test_a_backtest_trades_the_very_rules_of_the_bot_and_its_report_says_what_wa
     setup = setup_of(_parser().parse_args(["run"]), settings)
     assert setup.rules == read_rules(settings) and setup.rules.min_signal_strength == 2
     assert setup.rules_changed == ("MIN_SIGNAL_THRESHOLD=2 instead of 3",)
+
+
+def test_a_running_bot_takes_only_sets_that_look_at_the_same_candles_and_trends(load, own_set):
+    settings, present = load(RULES="own", STOP_LOSS_PERCENTAGE="0.03"), OWN
+    rules, limits = other_rules(settings, present, "own")
+    assert (rules, limits) == (OWN, settings.risk_limits)
+    for other in (replace(OWN, candle_interval="1h"), replace(OWN, trend_intervals=("4h",))):
+        with pytest.raises(SettingsError, match=r"own looks at 1m candles: write RULES=own into \.env and restart"):
+            other_rules(settings, other, "own")
 
 
 def test_the_bot_says_at_its_start_what_the_settings_change(load):
