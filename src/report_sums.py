@@ -111,9 +111,11 @@ def _begin(
 
     Of the first, broken day only what followed that instant counts, as far as its turns are still kept.
     """
-    worst = max((row["drawdown_share"] for row in period), default=None)
-    if not period or since_ms is None or period[0]["day"] != utc_day(since_ms):
-        return (_start_of(period[0]) if period else None), worst
+    if not period:  # since then no turn was made: the equity stands where it stood
+        return (days[-1]["end_equity"] if days else None), _present_drawdown(days)
+    worst = max(row["drawdown_share"] for row in period)
+    if since_ms is None or period[0]["day"] != utc_day(since_ms):
+        return _start_of(period[0]), worst
     turns = _equities_of_day(connection, scope, since_ms)
     if not turns:
         return _start_of(period[0]), worst

@@ -355,6 +355,9 @@ def test_equity_of_a_period_begins_at_its_instant_and_not_with_the_day(
         assert told.max_drawdown_share == pytest.approx(worst, abs=1e-9)
         assert told.present_drawdown_share is not None
         assert told.present_drawdown_share <= told.max_drawdown_share + 1e-12
+    later = reports.performance(PAPER, NOON + 99 * DAY_MS)
+    assert later.start_equity == later.equity == equity
+    assert later.max_drawdown_share == later.present_drawdown_share is not None
 
 
 def test_what_has_no_meaning_is_unknown_and_says_why(reports: Reports) -> None:
