@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import select
 
-from src.control_wishes import ACTIONS
+from src.control_wishes import ACTIONS, VALID_FOR_S
 from src.core.errors import SettingsError
 from src.dashboard.cells import Card, Fact, Row, Table, instant, plain, word, words
 from src.dashboard.look import Look
@@ -57,14 +57,27 @@ def plan(look: Look, action: str, target: str, rules: Mapping[str, str]) -> Plan
         return Plan(action, "", _service_words(verb, service), typed)
     if action not in ACTIONS:
         raise SettingsError((f"There is no action {action!r}.",))
+    if look.beat() is None:
+        raise SettingsError((f"No bot {look.bot_id} has reported yet: there is nobody to ask.",))
+    return _asked_of_the_bot(look, Plan(action, target, _bot_words(look, action, target, rules), typed))
+
+
+def _asked_of_the_bot(look: Look, wanted: Plan) -> Plan:
+    """Say before all else when the bot is silent, for then nobody takes the wish."""
+    if not look.sources["bot"].is_down(look.wall_ms):
+        return wanted
+    silent = f"The bot is silent: unless it comes back within {VALID_FOR_S:.0f} s nothing happens. Else: "
+    return replace(wanted, says=silent + wanted.says)
+
+
+def _bot_words(look: Look, action: str, target: str, rules: Mapping[str, str]) -> str:
     if action == "close":
-        return Plan(action, target, _closing_words(look, target), typed)
+        return _closing_words(look, target)
     if action == "rules":
         if not _NAME.fullmatch(target) or target not in rules:
             raise SettingsError((f"There is no rule set {target!r}.",))
-        says = f"From the next turn on entries and exits follow {target}: {rules[target]} Open positions included."
-        return Plan(action, target, says, typed)
-    return Plan(action, "", _WORDS[action], typed)
+        return f"From the next turn on entries and exits follow {target}: {rules[target]} Open positions included."
+    return _WORDS[action]
 
 
 _WORDS: Final = {

@@ -393,6 +393,18 @@ def test_every_wish_is_explained_before_it_is_made(client):
         assert client.get(f"/api/control/plan?action={action}&target={target}").status_code == 404
 
 
+def test_a_wish_to_a_silent_bot_says_so_and_one_to_nobody_is_refused(full, client):
+    token = logged_in(client)
+    assert "silent" not in client.get("/api/control/plan?action=pause").json["says"]
+    full.clock.ahead_s = 60
+    assert client.get("/api/control/plan?action=pause").json["says"].startswith("The bot is silent")
+    assert "silent" not in client.get("/api/control/plan?action=start:rl_bot").json["says"]
+    for made_up in ("nobody", "'; DROP TABLE trades", "<b>"):
+        answer = client.post("/api/control", json=WISH | {"bot": made_up}, headers=token)
+        assert answer.status_code == 404 and "nobody to ask" in answer.json["error"]
+    assert full.desk.reports.rows(select(control_requests)) == []
+
+
 def test_the_same_key_and_the_same_wish_are_one(full, client):
     token = logged_in(client)
     answers = []
