@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, current_app, render_template, request
 
-from src.core.clock import utc_text
+from src.core.clock import instant_of, utc_text
 from src.dashboard.cells import Card
 from src.dashboard.desk import Desk, desk, session_words
 from src.dashboard.states import Source, age_words, state_of
@@ -52,6 +52,7 @@ def _page(here: Desk) -> str:
         snapshot=content,
         server_ms=now_ms,
         today=utc_text(now_ms)[:10],
+        gone=lambda moment: age_words((now_ms - instant_of(moment)) / 1000),
         cards={card["name"]: card for card in _drawn(content, now_ms)},
         zones=ZONES,
         tiles=TILES,

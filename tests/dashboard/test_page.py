@@ -1,6 +1,7 @@
 """The page in a real browser: how cards come into their states, reading, keyboard only, control, figures."""
 
 import shutil
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.dashboard.test_states import NOW, TABLE
 pytestmark = pytest.mark.long
 
 CARDS = (*TITLES, "chart")
+PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
 LATE_S, STALE_S = 200.0, 20_000_000.0
 
 
@@ -343,6 +345,24 @@ def test_what_strangers_wrote_is_only_text(full, look):
     page.wait_for_timeout(500)
     assert EVIL in page.locator("#card-news").inner_text() and page.title() != "1"
     assert page.evaluate("document.querySelectorAll('#cards img').length") == 0
+
+
+def test_the_analysed_chart_is_loaded_when_somebody_opens_it_and_not_before(tmp_path, lived, look):
+    shutil.copy(lived, tmp_path / "scene.db")
+    folder, name = tmp_path / "charts", "BTCUSDT_15m_20261122T120000000Z.png"
+    folder.mkdir()
+    (folder / name).write_bytes(PNG)
+    with served(tmp_path, chart_dir=folder) as made:
+        made.beat()
+        made.beat(process="chart_analysis_bot")
+        made.analysis(ago_s=1, chart_file=name)
+        seen = look()
+        page = seen.open(made)
+        assert not any("chart-picture" in url for url in seen.requests)
+        page.click("text=Show the chart that was analysed")
+        until(page, "(document.querySelector('#card-analysis img') || {naturalWidth: 0}).naturalWidth > 0")
+        assert "The chart that the analyst saw" in page.locator("#card-analysis img").get_attribute("alt")
+        assert seen.said == []
 
 
 def test_hidden_amounts_are_nowhere_on_the_screen(full, look):
