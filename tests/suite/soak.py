@@ -44,6 +44,7 @@ HANDLES_GROW_AT_MOST = 6.0
 CALM_FROM = 0.6
 LOSS_LIMIT = 0.05
 KEPT_EVERY_S = 60.0
+_EXITS = "SELECT exit_reason, COUNT(*) FROM trades WHERE status = 'closed' GROUP BY 1 ORDER BY 1"
 CANARY = "canary-7f3a9d51c2e84b60-must-never-be-seen"
 SETTINGS = {  # the money must last; ages are of the market, which runs many times as fast as the machine
     **BUSY,
@@ -212,7 +213,7 @@ class Soak:
             "turns_of_minutes": round(turns / (days * 1440), 3),
             "orders": self.bot.rows("SELECT COUNT(*) FROM orders")[0][0],
             "trades": self.bot.rows("SELECT COUNT(*) FROM trades WHERE status = 'closed'")[0][0],
-            "exits": dict(self.bot.rows("SELECT exit_reason, COUNT(*) FROM trades GROUP BY 1 ORDER BY 1")),
+            "exits": dict(self.bot.rows(_EXITS)),
             "faults": sum(self.counts.faults.values()),
             "kinds": dict(sorted(self.counts.faults.items())),
             "recovered_s": {
