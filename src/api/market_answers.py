@@ -1,8 +1,10 @@
 """Floor 4, wings: the wider market and the looks at charts."""
 
+from functools import partial
+
 from src.api.shapes import Json, RowShape, listed
 from src.api.source import Asked, Caller, NothingThere, Source
-from src.api.trading_answers import cursor_of, paged
+from src.api.trading_answers import paged
 from src.schema import chart_analyses, market_context
 
 CONTEXT = RowShape(market_context, leave_out=["symbol"])
@@ -24,8 +26,7 @@ def context_history(source: Source, asked: Asked, _: Caller) -> Json:
     """Return a page of looks at the wider market, newest first."""
     since_ms = source.since_ms(asked["hours"]) or 0
     scope = source.scope(asked.get("bot_id"))
-    place = {"limit": asked["limit"], "cursor": cursor_of(asked), "offset": asked["offset"]}
-    return paged(source, source.reports.contexts(scope, since_ms, **place), asked, CONTEXT)
+    return paged(source, asked, CONTEXT, partial(source.reports.contexts, scope, since_ms))
 
 
 def chart_analysis(source: Source, asked: Asked, _: Caller) -> Json:

@@ -1,6 +1,8 @@
 """Floor 4, wings: signals and trades: lists, counts, performance."""
 
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from src.api.shapes import (
@@ -94,8 +96,7 @@ def list_signals(source: Source, asked: Asked, _: Caller) -> Json:
         start=asked.get("start_date"),
         end=asked.get("end_date"),
     )
-    page = source.reports.signals(wanted, limit=asked["limit"], cursor=cursor_of(asked), offset=asked["offset"])
-    return paged(source, page, asked, SIGNAL)
+    return paged(source, asked, SIGNAL, partial(source.reports.signals, wanted))
 
 
 def signal_stats(source: Source, asked: Asked, _: Caller) -> Json:
@@ -114,8 +115,7 @@ def list_trades(source: Source, asked: Asked, _: Caller) -> Json:
         start=asked.get("start_date"),
         end=asked.get("end_date"),
     )
-    page = source.reports.trades(wanted, limit=asked["limit"], cursor=cursor_of(asked), offset=asked["offset"])
-    return paged(source, page, asked, TRADE)
+    return paged(source, asked, TRADE, partial(source.reports.trades, wanted))
 
 
 def trades_performance(source: Source, asked: Asked, _: Caller) -> Json:
@@ -133,19 +133,13 @@ def stats_json(stats: SignalStats) -> Json:
     return {name: getattr(stats, name) for name in STATS_SCHEMA["properties"]}
 
 
-def cursor_of(asked: Asked) -> str | None:
-    """Return the cursor asked with, if any; raises ``NothingThere`` for one that no page can have given."""
-    cursor = asked.get("cursor")
-    if cursor is not None:
-        try:
-            cursor_place(cursor)
-        except ValueError as error:
-            raise NothingThere("No page ends at this cursor.") from error
-    return cursor
+def paged(source: Source, asked: Asked, shape: RowShape, read: Callable[..., Page]) -> Json:
+    """Return the rows of the page asked for and what there is to say of it; ``read`` takes limit, cursor, offset.
 
-
-def paged(source: Source, page: Page, asked: Asked, shape: RowShape) -> Json:
-    """Return a page's rows and what there is to say of it."""
+    Raises:
+        NothingThere: no page can have given this cursor.
+    """
+    page = read(limit=asked["limit"], cursor=_cursor_of(asked), offset=asked["offset"])
     steps = source.look().steps
     return {
         "data": [shape.json(row, steps) for row in page.rows],
@@ -158,6 +152,16 @@ def paged(source: Source, page: Page, asked: Asked, shape: RowShape) -> Json:
             "next_cursor": page.cursor,
         },
     }
+
+
+def _cursor_of(asked: Asked) -> str | None:
+    cursor: str | None = asked.get("cursor")
+    if cursor is not None:
+        try:
+            cursor_place(cursor)
+        except ValueError as error:
+            raise NothingThere("No page ends at this cursor.") from error
+    return cursor
 
 
 def _period(source: Source, asked: Asked) -> tuple[Any, int | None]:
