@@ -109,8 +109,9 @@ class SnapshotDesk:
                 frame = self._frame_of(look)
         except (StoreUnavailable, StoreCorrupt, *_DAMAGED) as error:
             return self._without_database(bot_id or self._settings.bot_id, error)
-        with self._lock:
-            self._frame[look.bot_id] = frame
+        if look.beat() is not None:
+            with self._lock:
+                self._frame[look.bot_id] = frame
         return frame | {"cards": {name: card.as_dict() for name, card in cards.items()}}
 
     def card(self, name: str, bot_id: str | None) -> tuple[Card, State]:
@@ -131,7 +132,7 @@ class SnapshotDesk:
         except _DAMAGED as error:
             log.warning("card cannot be made: name=%s reason=%r", name, error)
             return self._last_good(key, "The rows behind this card cannot be read.")
-        if card.base in ("data", "empty"):
+        if card.base in ("data", "empty") and look.beat() is not None:  # of made-up names nothing is kept
             with self._lock:
                 self._good[key] = card
         return card

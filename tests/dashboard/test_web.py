@@ -375,6 +375,14 @@ def test_debug_is_never_on_and_the_console_does_not_exist(client):
     assert b"EVALEX" not in asked.get_data() and asked.content_type.startswith("text/html")
 
 
+def test_names_of_bots_that_do_not_exist_leave_nothing_in_memory(full, client):
+    for number in range(20):
+        assert client.get(f"/api/dashboard?bot=made-up-{number}").status_code == 200
+    client.get("/api/dashboard")
+    kept = full.desk.snapshots
+    assert set(kept._frame) == {"main"} == {bot for bot, _ in kept._good}
+
+
 def test_the_same_content_has_the_same_tag(client):
     first = client.get("/api/dashboard")
     again = client.get("/api/dashboard", headers={"If-None-Match": first.headers["ETag"]})
