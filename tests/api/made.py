@@ -21,7 +21,7 @@ from src.api.source import Source
 from src.core.clock import ManualClock, utc_text
 from src.database import TradingDatabase
 from src.records import Heartbeat, Owner
-from src.schema import positions, signals, trades
+from src.schema import market_context, positions, signals, trades
 from tests.api.rows import OWNER, SYMBOLS, fill, signal_row
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
@@ -97,6 +97,13 @@ class Made:
             "entry_client_id": f"added-{number}",
         }
         self.writer.write(lambda connection: connection.execute(insert(trades), row | changes))
+
+    def add_context(self, number: int) -> None:
+        """Write one more look at the wider market, a minute after the last for each ``number``."""
+        words = dict.fromkeys(("market_trend", "btc_trend", "market_regime", "volatility_level"), "unknown")
+        told = {"timestamp": utc_text(NOON + 60_000 * number), "sources": {}, "unknown": {}}
+        row = OWNER.columns("*") | words | told
+        self.writer.write(lambda connection: connection.execute(insert(market_context), row))
 
     def beat(self, **changes: Any) -> None:
         """Write a sign of life of the trading bot."""

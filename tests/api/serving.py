@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     own = {
         "TRADING_MODE": "paper",
         "PAPER_MARKET": "synthetic",
-        "BOT_ID": f"api-{folder.name}".lower().replace("_", "-")[-32:],
+        "BOT_ID": "api-" + blake2s(str(folder).encode(), digest_size=6).hexdigest(),  # two runs at once are two bots
         "DATABASE_URL": f"sqlite:///{folder}/api.db",
         "LOG_DIR": str(folder / "logs"),
         "LOG_LEVEL": "INFO",

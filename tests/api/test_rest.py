@@ -217,7 +217,9 @@ def test_an_offset_counts_from_the_cursor(api: Made) -> None:
     assert rows == api.data("/trades?limit=5&offset=13")
 
 
-@pytest.mark.parametrize("path", ["/signals", "/trades", "/signals?min_strength=2"])
+@pytest.mark.parametrize(
+    "path", ["/signals", "/trades", "/signals?min_strength=2", "/market-context/history?hours=9000"]
+)
 def test_pages_lose_and_repeat_nothing_while_rows_are_added(api: Made, path: str) -> None:
     joint = "&" if "?" in path else "?"
     before = [row["id"] for row in api.all_rows(f"{path}{joint}limit=1000")]
@@ -229,7 +231,9 @@ def test_pages_lose_and_repeat_nothing_while_rows_are_added(api: Made, path: str
         if number < 15:
             api.add_signal(number, signal_type="BUY", strength=4)
             api.add_trade(number)
+            api.add_context(number)
     assert seen == before
+    assert len(seen) > 3 * 17
 
 
 def test_offsets_page_for_people_and_lead_back(api: Made) -> None:
