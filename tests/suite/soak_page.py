@@ -113,7 +113,7 @@ def _bad(told: dict[str, Any], promise: str) -> str:
 
 
 def _listed(named: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in named.items()) or "none"
+    return ", ".join(f"{name or 'still open'} {value}" for name, value in named.items()) or "none"
 
 
 def _rows(head: tuple[str, ...], rows: Any) -> str:
