@@ -64,15 +64,28 @@ class AccountBook:
         self._orders: OrderedDict[tuple[bool, str], Order] = OrderedDict()
         self._fills: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._wants_look = False
+        self._told = 0
+
+    @property
+    def told(self) -> int:
+        """How many changes of the account were streamed so far; ask before a look, for ``set_account``."""
+        return self._told
 
     @property
     def wants_look(self) -> bool:
-        """Whether a position changed in a way that only REST can complete (liquidation price)."""
+        """Whether REST must be asked: for a new position's liquidation price, or since a look crossed with news."""
         return self._wants_look
 
-    def set_account(self, account: Account) -> bool:
-        """Take over a look over REST; return whether wallet and positions were as the stream had told."""
+    def set_account(self, account: Account, told: int | None = None) -> bool:
+        """Take over a look over REST; return whether wallet and positions were as the stream had told.
+
+        ``told`` is what the property of that name was before the question. A change that was streamed since may be
+        missing in the answer, whatever its clock says: such a look is not taken over but wanted once more.
+        """
         with self._lock:
+            if told is not None and told != self._told:
+                self._wants_look = True
+                return True
             known = self._money
             positions = {(each.symbol, each.position_side): each for each in account.positions}
             seen = known.seen_ms if known is not None else {}
@@ -154,6 +167,7 @@ class AccountBook:
 
     def _apply_account(self, event: Json) -> None:
         with self._lock:
+            self._told += 1
             money = self._money
             event_ms = int(event["E"])
             if money is None or event_ms < money.rest.as_of_ms - self._late_ms:

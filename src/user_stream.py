@@ -71,7 +71,7 @@ class UserStream:
     def errands(self) -> list[Errand]:
         """Return the REST calls that this stream needs made."""
         return [
-            Errand("account", self._account_due, self._exchange.account, self._use_account),
+            Errand("account", self._account_due, self._ask_account, self._use_account),
             Errand("orders", self._orders_due, self._ask_orders, self._use_orders),
             Errand("listen key", self._key_due, self._ask_key, self._use_key),
             Errand("missed fills", lambda: self._catch_up_ms is not None, self._ask_missed, self._use_missed),
@@ -120,9 +120,14 @@ class UserStream:
     def _account_due(self) -> bool:
         return self.book.wants_look or self._clock.now_ms() - self._account_ms >= self._reconcile_ms
 
-    def _use_account(self, account: Account) -> None:
+    def _ask_account(self) -> tuple[int, Account]:
+        """Return how much had been told of the account before the question, and the answer."""
+        return self.book.told, self._exchange.account()
+
+    def _use_account(self, found: tuple[int, Account]) -> None:
+        told, account = found
         before_ms, self._account_ms = self._account_ms, account.as_of_ms
-        if not self.book.set_account(account) and before_ms and self._suspect_s is None:
+        if not self.book.set_account(account, told) and before_ms and self._suspect_s is None:
             self._suspect_s = monotonic_s()
         self._on_account()
 

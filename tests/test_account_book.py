@@ -120,6 +120,27 @@ def test_a_look_over_rest_that_agrees_says_so():
     assert made.set_account(Account(Decimal(1000), Decimal(1), Decimal(7), START + 1, (position(),)))
 
 
+def test_a_look_that_crossed_with_an_entry_does_not_make_the_account_flat():
+    made = book()
+    before = made.told
+    made.apply(update(START + 1, "999", "2"))
+    stale = Account(Decimal(1000), Decimal(1000), Decimal(0), START + 1, ())  # asked, by our clock, at the same instant
+    made.set_account(stale, before)
+    held = known(made).position("BTCUSDT")
+    assert held is not None and held.quantity == 2
+    assert (known(made).wallet_balance, made.wants_look) == (999, True)
+    made.set_account(Account(Decimal(999), Decimal(979), Decimal(0), START + 2, (position(),)), made.told)
+    assert not made.wants_look
+
+
+def test_a_first_look_that_crossed_with_news_is_asked_for_again():
+    made = AccountBook("USDT", lambda symbol: (10, "CROSSED"))
+    before = made.told
+    made.apply(update(START, "5"))
+    made.set_account(Account(Decimal(9), Decimal(9), Decimal(0), START + 1, ()), before)
+    assert made.wants_look and made.account({}) is None
+
+
 def test_a_new_leverage_is_taken_over():
     made = book(positions=(position(),))
     made.apply({"e": "ACCOUNT_CONFIG_UPDATE", "E": 1, "T": 1, "ac": {"s": "BTCUSDT", "l": 25}})
