@@ -17,7 +17,7 @@ from tests.candles import random_candles
 
 COUNT = 2_200
 SEEING = busy()
-SEEING = SEEING.with_rules(replace(SEEING.rules, trend_intervals=("5m", "15m")))
+SEEING = SEEING.with_rules(replace(SEEING.rules, trend_intervals=("5m",)))
 PAST = Candles.of(random_candles(COUNT, seed=11))
 
 
