@@ -16,6 +16,7 @@ from typing import Final
 from src.core.clock import SystemClock
 from src.core.errors import SettingsError
 from src.health import SERVICES, Health, recorded_process, service_health
+from src.notifier import Notifier
 from src.settings import PROJECT_ROOT, Settings
 
 _EVERY_MS: Final = 150.0
@@ -75,6 +76,8 @@ def main(arguments: list[str]) -> int:
     """Print or keep the sheet; return the exit code."""
     try:
         settings = Settings.load()
+        if arguments:  # a start: what it would be refused for is found before anything that runs is stopped
+            Notifier.from_settings(settings)
     except SettingsError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 78

@@ -101,3 +101,14 @@ def test_it_ends_with_whoever_asked_for_it(tmp_path):
         threading.Event().wait(0.05)
     assert begun(keeper) is None
     assert sheet.read_text().startswith("mode paper")
+
+
+def test_what_a_start_would_be_refused_for_is_said_before_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TRADING_MODE", "paper")
+    monkeypatch.setenv("ALERT_URLS", "nonsense")
+    assert health_sheet.main([str(tmp_path / "sheet")]) == 78
+    assert "ALERT_URLS" in capsys.readouterr().err
+    assert not (tmp_path / "sheet").exists()
+    monkeypatch.setattr(health_sheet, "running_services", lambda _folder: [])
+    assert health_sheet.main([]) == 0  # to look at what runs needs no Apprise
+    assert capsys.readouterr().out == "mode paper\n"
