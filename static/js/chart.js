@@ -45,7 +45,7 @@
 
   const candleColours = () => ({ upColor: colour("up"), downColor: colour("down"), wickUpColor: colour("up"), wickDownColor: colour("down"), borderVisible: false });
 
-  function build() {
+  function buildPrice() {
     const L = window.LightweightCharts;
     const line = (pane, name, more) => drawn.price.addSeries(L.LineSeries, { color: shades()[name], lineWidth: 1, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false, ...more }, pane);
     drawn.price = L.createChart(at("chart"), style());
@@ -59,7 +59,11 @@
     for (const name of ["macd", "macd_signal"]) drawn.series[name] = line(2, name);
     drawn.price.panes()[0].setStretchFactor(4);
     drawn.marks = L.createSeriesMarkers(drawn.series.candles, []);
-    drawn.price.subscribeCrosshairMove((move) => { drawn.at = move.point && move.logical !== undefined ? Math.round(move.logical) : null; paintLegend(); });
+    drawn.price.subscribeCrosshairMove((move) => { if (!drawn.data) return; drawn.at = move.point && move.logical !== undefined ? Math.round(move.logical) : null; paintLegend(); });
+  }
+
+  function buildMoney() {
+    const L = window.LightweightCharts;
     drawn.money = L.createChart(at("equity"), style(false));
     drawn.series.equity = drawn.money.addSeries(L.LineSeries, { color: shades().ema_50, lineWidth: 2, priceLineVisible: false }, 0);
     drawn.series.hold = drawn.money.addSeries(L.LineSeries, { color: colour("soft"), lineWidth: 1, lineStyle: 2, priceLineVisible: false, lastValueVisible: false }, 0);
@@ -79,7 +83,7 @@
 
   function paint() {
     const data = drawn.data;
-    if (!data || !drawn.price) return;
+    if (!data || !drawn.money) return;
     const times = data.candles.map((bar) => bar[0]);
     drawn.series.candles.applyOptions({ priceFormat: { type: "price", precision: data.precision ?? 2, minMove: 10 ** -(data.precision ?? 2) } });
     drawn.series.candles.setData(data.candles.map(([time, open, high, low, close]) => ({ time, open, high, low, close })));
@@ -144,7 +148,7 @@
   }
 
   Dash.restyleChart = function () {
-    if (!drawn.price) return;
+    if (!drawn.money) return;
     drawn.price.applyOptions(style());
     drawn.money.applyOptions(style(false));
     drawn.series.candles.applyOptions(candleColours());
@@ -201,6 +205,14 @@
     if (turn !== drawn.turn || (drawn.data && drawn.data.base !== "data")) { drawn.turn = turn; read(); }
   };
 
+  // One after the other, so that the page answers in between.
+  function inTurn(steps) {
+    const step = steps.shift();
+    if (!step) return;
+    step();
+    setTimeout(inTurn, 0, steps);
+  }
+
   Dash.startChart = function () {
     at("chart-told").addEventListener("toggle", () => { if (drawn.data && drawn.data.table) Dash.fill(at("chart-table"), [Dash.table(drawn.data.table)]); });
     at("chart-levels").addEventListener("click", (event) => {
@@ -217,7 +229,7 @@
       Dash.refreshChart();
       const script = document.createElement("script");
       script.src = document.body.dataset.chartLibrary;
-      script.addEventListener("load", () => { build(); paint(); });
+      script.addEventListener("load", () => inTurn([buildPrice, buildMoney, paint]));
       script.addEventListener("error", () => { failed("The chart's library could not be loaded."); Dash.drawChartStamp(); });
       document.head.append(script);
     };
