@@ -71,6 +71,7 @@ class Live:
     bot_cpu_s: float
     exchange_cpu_s: float
     by_seconds: int
+    late: list[str]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def live(course: Course, folder: Path, candles: Candles, settings: Settings) -> 
         cpu_s[1] = cpu_of(exchange.process.pid)
     turns = rows_of(bot.database, "SELECT * FROM signals ORDER BY instant_ms, id")
     trades = rows_of(bot.database, "SELECT * FROM trades WHERE status = 'closed' ORDER BY entry_time, id")
-    return Live(turns, trades, monotonic_s() - wall_s, *cpu_s, steps.by_seconds)
+    return Live(turns, trades, monotonic_s() - wall_s, *cpu_s, steps.by_seconds, steps.late)
 
 
 def past(course: Course, folder: Path, candles: Candles, settings: Settings, seen: Live) -> Past:

@@ -72,6 +72,7 @@ def _print(found: Comparison, seen: Live, minutes: int) -> None:
     reasons = sorted({row["exit_reason"] for row in seen.trades})
     print("exits: " + ", ".join(f"{sum(row['exit_reason'] == name for row in seen.trades)} {name}" for name in reasons))
     for name, listed in (
+        ("turns late by a lost socket", seen.late),
         ("turns of the bot alone", found.extra),
         ("turns without a pair", found.missing),
         ("turns that decide otherwise", found.decisions),

@@ -9,9 +9,10 @@ import json
 import sqlite3
 from decimal import Decimal
 from http.client import HTTPConnection
+from time import sleep
 from typing import Any, Self
 
-from src.core.clock import MINUTE_MS, utc_text
+from src.core.clock import MINUTE_MS, monotonic_s, utc_text
 from src.core.portfolio import Direction
 from src.core.risk import RiskLimits, early_stop_price
 from src.market_data.columns import Candles
@@ -23,6 +24,7 @@ NEAR_SHARE = 0.0005
 """A minute whose prices come so near to a level, as a share of the price, is stepped through by seconds."""
 _POLL_S = 0.001
 _TURN_WITHIN_S = 60.0
+_PATIENCE_S = 20.0
 _SETTLED = """
     SELECT (SELECT COUNT(*) FROM trades WHERE status = 'open') + (SELECT COUNT(*) FROM orders WHERE NOT finished)
 """
@@ -62,6 +64,7 @@ class Steps:
         self._confirm_every_ms = int(reconcile_s * 1_000) + MINUTE_MS
         self._confirmed = (0, 0)
         self.by_seconds = 0
+        self.late = list[str]()
 
     def __enter__(self) -> Self:
         """Let the market stand at its start."""
@@ -91,8 +94,28 @@ class Steps:
 
     def _turn_at(self, boundary_ms: int) -> None:
         self._advance(boundary_ms)
-        self._wait(lambda: self._cycle_done() > self._cycle)
+        if not self._turn_seen(_PATIENCE_S):
+            self._let_time_pass(boundary_ms)
         self._cycle = self._cycle_done()
+
+    def _let_time_pass(self, boundary_ms: int) -> None:
+        """Let the market go on by seconds until a turn is taken that does not come: a socket was lost meanwhile.
+
+        In a market that stands, the candle that was not heard would never be missed. Such a turn is late.
+        """
+        self.late.append(utc_text(boundary_ms))
+        for second in range(1, 31):
+            self._advance(boundary_ms + second * SECOND_MS)
+            if self._turn_seen(2.0):
+                return
+        raise AssertionError(f"no turn at {utc_text(boundary_ms)}: {self._bot.log[-3000:]}")
+
+    def _turn_seen(self, within_s: float) -> bool:
+        deadline_s = monotonic_s() + within_s
+        while self._cycle_done() <= self._cycle and monotonic_s() < deadline_s:
+            assert self._bot.alive, self._bot.log[-3000:]
+            sleep(_POLL_S)
+        return self._cycle_done() > self._cycle
 
     def _pass_by_seconds(self, now_ms: int) -> None:
         self.by_seconds += 1
