@@ -65,7 +65,7 @@ class PositionKeeper:
         self._exits: list[Execution] = []
         self._exit_reason = ""
         self._retry_exit_ms = 0
-        self._funding_due_ms: int | None = None
+        self._funding_due_ms: int | None = None  # the first after the entry; unknown: ask
         self._leftovers = False
         self._guards_seen = True
         self._reconciled_ms: int | None = None
@@ -107,6 +107,7 @@ class PositionKeeper:
 
         A position whose stop cannot be placed is closed at once. ``StoreUnavailable`` means nothing was sent.
         """
+        mark = self._mark_price()
         try:
             execution = self._desk.enter(direction, quantity, decided_ms, reason)
         except OutcomeUnknown as error:
@@ -115,6 +116,7 @@ class PositionKeeper:
             return self._halt
         except ExchangeError as error:
             return f"the entry was refused: {error}"
+        self._funding_due_ms = mark.next_funding_ms if mark is not None else None
         self._begin(direction, execution, decided_ms, attempt=0)
         return ""
 
@@ -234,8 +236,6 @@ class PositionKeeper:
     def _begin(self, direction: Direction, execution: Execution, decided_ms: int, attempt: int) -> None:
         trade = self._book.begun(direction, execution)
         self._fill_ms = max(self._fill_ms, execution.time_ms)
-        mark = self._mark_price()
-        self._funding_due_ms = mark.next_funding_ms if mark is not None else None
         self._guard(trade, decided_ms, attempt)
 
     def _guard(self, trade: Trade, decided_ms: int, attempt: int) -> None:
@@ -278,6 +278,7 @@ class PositionKeeper:
             if self._is_gone():
                 self._record_past(direction, intent, execution)
             else:
+                self._funding_due_ms = None
                 self._begin(direction, execution, intent.decided_ms, attempt=0)
         elif intent.purpose is Purpose.EXIT and trade is not None and execution.time_ms >= trade.entry_ms:
             self._exit_reason = self._exit_reason or intent.reason or "exit"

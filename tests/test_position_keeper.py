@@ -148,6 +148,27 @@ def test_funding_that_fell_due_becomes_part_of_the_trade():
     assert trade.pnl == round_trip_pnl(world)
 
 
+def test_funding_that_fell_due_while_an_entrys_fill_was_looked_for_is_not_forgotten():
+    """The exchange took 20 minutes to tell the fill, and midnight was among them."""
+    world = World(path(*[30_000.0] * 130))
+    world.at(100)
+    keeper = world.keeper()
+    keeper.mend(world.inner.account())
+
+    def slow(name):
+        if name == "order_fills":
+            world.exchange.before = lambda _name: None
+            world.at(120)
+
+    world.exchange.before = slow
+    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    world.at(122)
+    keeper.close("agent_sell")
+    [trade] = world.journal.closed
+    assert trade.funding < 0
+    assert trade.pnl == round_trip_pnl(world)
+
+
 def scenario(world: World) -> None:
     """Open, let ten quiet minutes pass, close; a process that dies is started again by the caller."""
     keeper = world.keeper()
