@@ -1,6 +1,6 @@
-"""Writes what a soak has counted into the page on reliability: ``python -m tests.suite.soak_page soak.json``.
+"""Writes what soaks have counted into the page on reliability: ``python -m tests.suite.soak_page soak.json [...]``.
 
-The table between the two marks of the page is replaced as a whole; nothing in it is written by hand.
+What stands between the two marks of the page is replaced as a whole; nothing in it is written by hand.
 """
 
 import json
@@ -21,13 +21,14 @@ def table(told: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def written(page: str, told: dict[str, Any]) -> str:
-    """Return the page with the counts between its marks; raises ``ValueError`` where it has none."""
+def written(page: str, *told: dict[str, Any]) -> str:
+    """Return the page with the counts of all runs between its marks; raises ``ValueError`` where it has none."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"the page has no {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{table(told)}\n\n{END}{after}"
+    tables = "\n\n".join(table(each) for each in told)
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
 
 
 def _head(told: dict[str, Any]) -> str:
@@ -122,8 +123,5 @@ def _rows(head: tuple[str, ...], rows: Any) -> str:
 
 
 if __name__ == "__main__":
-    page = Path(sys.argv[2]) if len(sys.argv) > 2 else PAGE
-    page.write_text(
-        written(page.read_text(encoding="utf-8"), json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))),
-        encoding="utf-8",
-    )
+    runs = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), *runs), encoding="utf-8")
