@@ -94,12 +94,11 @@ def main(arguments: list[str] | None = None) -> int:
         hide(*settings.secrets())
         if asked.dry_run:
             return explain(asked, settings)
-        with log_file(settings), only_one("retraining", settings.model_path.parent):
+        with log_file(settings), told_to_the_log(), only_one("retraining", settings.model_path.parent):
             return retrain(asked, settings)
     except (SuiteError, OSError) as error:
         if asked.debug:
             raise
-        log.error("%s", error)
         print("\n".join(error.problems) if isinstance(error, SettingsError) else str(error), file=sys.stderr)
         return next(code for kind, code in CODES if isinstance(error, kind))
     except KeyboardInterrupt:  # before anything was learnt; later it leaves a checkpoint
@@ -225,9 +224,10 @@ def refuse_too_few(samples: Samples) -> None:
     """Raise ``NothingThere`` where there is not enough to learn from."""
     ready = int((samples.state >= 0).sum())
     if ready < LEAST_SIGNALS:
+        found = "1 signal" if ready == 1 else f"{ready} signals"
         raise NothingThere(
-            f"{ready} signals to learn from, at least {LEAST_SIGNALS} are needed: let the bot run longer, or train "
-            "from past candles with --candles FILE."
+            f"{found} to learn from, at least {LEAST_SIGNALS} are needed: let the bot run longer, or train from past "
+            "candles with --candles FILE."
         )
 
 
@@ -411,6 +411,16 @@ def stopped_by_signals(stop: Event) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def told_to_the_log() -> Iterator[None]:
+    """Write why a run ended early where the runs are written down, too."""
+    try:
+        yield
+    except (SuiteError, OSError) as error:
+        log.error("%s", error)
+        raise
 
 
 @contextmanager

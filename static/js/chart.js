@@ -141,7 +141,8 @@
     drawn.money.timeScale().fitContent();
     const last = rows[rows.length - 1];
     const told = (value) => (hide ? "•••" : `${figure(value, 2)} USDT`);
-    const words = last ? `Equity ${told(last[1])}, ${figure(-last[2] * 100, 2)} % below its highest; ${equity.against} would have made it ${last[3] === null ? "nobody knows what" : told(last[3])} (dashed).` : "No equity is recorded yet.";
+    const held = last && (last[3] === null ? "what holding would have brought is not known without candles" : `${equity.against} would have made it ${told(last[3])} (dashed)`);
+    const words = last ? `Equity ${told(last[1])}, ${figure(-last[2] * 100, 2)} % below its highest; ${held}.` : "No equity is recorded yet.";
     at("equity").setAttribute("aria-label", words);
     at("equity").hidden = !last;
     Dash.fill(at("equity-says"), [words]);

@@ -79,10 +79,17 @@
   }
   Dash.stamp = stamp;
 
+  // "LONG 0.1 BTCUSDT from 62052.8" says who may be open also to somebody who shall not see how much.
+  function withoutAmounts(held) {
+    if (Dash.choice("hide") !== "yes") return held;
+    const [side, , symbol] = held.split(" ");
+    return `${side} ${symbol}`;
+  }
+
   function drawAlarm() {
     const said = [], snapshot = state.snapshot, bot = snapshot.sources.bot;
     const held = snapshot.held === null ? "Whether positions are open is not known." : snapshot.held.length
-      ? `May be open at the exchange: ${snapshot.held.join("; ")}.` : "Whether positions are open is not known now; the last look saw none.";
+      ? `May be open at the exchange: ${snapshot.held.map(withoutAmounts).join("; ")}.` : "Whether positions are open is not known now; the last look saw none.";
     if (silent()) {
       said.push(`DOWN. The dashboard's server does not answer; what you see is ${Dash.ageWords(sinceHeard() / 1000)} old.`, held,
         "Look whether it runs: ./scripts/status_all.sh. Stops and targets stand at the exchange.");
@@ -118,7 +125,7 @@
     select.value = state.snapshot.bot_id;
     const own = bots.find((bot) => bot.bot_id === state.snapshot.bot_id);
     document.body.dataset.mode = state.snapshot.mode;
-    const made = state.snapshot.demo ? `, ${state.snapshot.world} market: made-up prices` : "";
+    const made = state.snapshot.demo ? `, ${state.snapshot.world} market: ${state.snapshot.world === "replay" ? "past" : "made-up"} prices` : "";
     at("mode").textContent = `${state.snapshot.mode.toUpperCase()}${made}`;
     return own;
   }
@@ -182,6 +189,7 @@
       }
       heard(Number(answer.headers.get("X-Server-Time-Ms")));
       Dash.refreshChart();
+      listen();
     } catch (error) {
       if (state.inFlight === stop) { state.failures += 1; retry(); }
     } finally {
@@ -236,6 +244,7 @@
     if (!wanted && state.push) { state.push.close(); state.push = null; }
     if (!wanted || state.push || !state.snapshot) return;
     state.push = new EventSource(`/api/events?${new URLSearchParams({ bot: state.snapshot.bot_id })}`);
+    state.push.addEventListener("error", (event) => { if (event.target.readyState === EventSource.CLOSED && state.push === event.target) state.push = null; });
     state.push.addEventListener("changed", () => { if (!state.inFlight && !document.hidden && !paused()) ask(); });
   }
 

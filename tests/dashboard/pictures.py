@@ -27,6 +27,8 @@ HEADLINES = (
     ("Miners sell into strength for the third week", "bearish", -0.38),
     ("Futures premium widens as volume returns", "bullish", 0.31),
 )
+HELD_S = 1_800
+ENTRY_FEE = Decimal("2.52")
 REASONS = (
     ("HOLD", 1, "HOLD", 0.44, "signal", "No entry: one vote of six, three are needed."),
     ("BUY", 3, "HOLD", 0.52, "agent", "The BUY signal is not followed: the agent says HOLD."),
@@ -45,21 +47,15 @@ def portrait(made: Scene, folder: Path) -> None:
     last = made.candles[-1].close
     entry, mark = Decimal(str(round(last * 0.9962, 1))), Decimal(str(round(last * 1.0004, 1)))
     gain = (mark - entry) / 10
-    equity, curve = 10_000.0, [Decimal("10000.00")]
-    for step in range(140):
-        equity += chance.gauss(0.2, 5.5)
-        curve.append(Decimal(f"{equity:.2f}"))
-        _account(made, 60 * (141 - step), curve[-1], Decimal(0))
-    _account(made, 4, curve[-1] + gain, gain)
-    made.day(str(curve[0]), str(curve[-1] + gain))
-    made.change(daily_performance, high_equity=max(*curve, curve[-1] + gain), low_equity=min(curve))
+    trips = [_round_trip(made, chance, number) for number in range(12)]
+    curve = [_account(made, ago_s, trips, gain) for ago_s in (*range(16_200, 0, -180), 4)]
+    made.day(str(curve[0]), str(curve[-1]))
+    made.change(daily_performance, high_equity=max(curve), low_equity=min(curve))
     made.position(
         entry_price=entry, mark_price=mark, unrealized_pnl=gain, stop_price=entry * Decimal("0.98"),
         target_price=entry * Decimal("1.05"), liquidation_price=entry * Decimal("0.604"),
     )  # fmt: skip
     made.change(trades, entry_price=entry, stop_price=entry * Decimal("0.98"), target_price=entry * Decimal("1.05"))
-    for number in range(12):
-        _round_trip(made, chance, number)
     _reasons(made)
     made.beat(details={"marks": {SYMBOL: made.details()["marks"][SYMBOL] | {"mark": str(mark)}}})
     made.order()
@@ -80,14 +76,21 @@ def portrait(made: Scene, folder: Path) -> None:
     ])  # fmt: skip
 
 
-def _account(made: Scene, ago_s: float, equity: Decimal, gain: Decimal) -> None:
-    wallet = equity - gain
-    free = wallet - (Decimal("620.53") if gain else Decimal(0))
+def _account(made: Scene, ago_s: int, trips: list[tuple[int, Decimal]], gain: Decimal) -> Decimal:
+    """Let the account have been looked at: what was earned by then, and its part of the open position's gain."""
+    wallet = 10_000 + sum(pnl for ended_s, pnl in trips if ended_s >= ago_s)
+    part = Decimal(0)
+    if ago_s <= HELD_S:
+        wallet -= ENTRY_FEE
+        part = (gain * (HELD_S - ago_s) / HELD_S).quantize(Decimal("0.01")) if ago_s > 60 else gain
+    free = wallet - (Decimal("620.53") if ago_s <= HELD_S else 0)
     made.put(account_balance, "*", timestamp=made.at(ago_s), wallet_balance=wallet, available_balance=free,
-             unrealized_pnl=gain, equity=equity)  # fmt: skip
+             unrealized_pnl=part, equity=wallet + part)  # fmt: skip
+    return wallet + part
 
 
-def _round_trip(made: Scene, chance: random.Random, number: int) -> None:
+def _round_trip(made: Scene, chance: random.Random, number: int) -> tuple[int, Decimal]:
+    """Let a trade have been made; return how many seconds ago it ended, and what it brought net."""
     ago_s = 16_000 - 1_250 * number
     first = made.candles[-ago_s // 60]
     move = chance.choice((0.0031, 0.0024, -0.0019, 0.0042, -0.0026))
@@ -97,6 +100,7 @@ def _round_trip(made: Scene, chance: random.Random, number: int) -> None:
         entry_price=Decimal(str(first.close)), exit_price=Decimal(str(round(first.close * (1 + move), 1))),
         gross_pnl=gross, fees=Decimal("4.97"), pnl_percent=(gross - Decimal("4.97")) / Decimal(str(first.close)) * 1000,
     )  # fmt: skip
+    return ago_s - 300, gross - Decimal("4.97")
 
 
 def _reasons(made: Scene) -> None:

@@ -375,6 +375,12 @@ def test_hidden_amounts_are_nowhere_on_the_screen(full, look):
     assert "•••" in text and "63,120.1" in text
 
 
+def test_hidden_amounts_stay_hidden_when_the_bot_is_down(full, look):
+    full.clock.ahead_s = 200
+    alarm = look(hide="yes").open(full).locator("#alarm").inner_text()
+    assert "May be open at the exchange: LONG BTCUSDT." in alarm and "62917" not in alarm
+
+
 def test_gains_and_losses_are_told_by_sign_and_arrow_not_by_colour_alone(full, look):
     page = look().open(full)
     toned = page.evaluate(
