@@ -235,6 +235,7 @@ def _trade(row: Row[Any]) -> Trade:
         target_price=row.target_price,
     )
 
+
 def limit_days(connection: Connection, own: ColumnElement[bool]) -> set[str]:
     """Return the last days on which the loss limit was reached."""
     query = (

@@ -16,7 +16,6 @@ _COUNTERS = ("now_ms", "order_id", "trade_id", "algo_id", "tran_id", "held_trigg
 _FLAGS = ("dual_side", "multi_assets", "fee_burn", "margin_called", "updated_ms", "leverage", "countdowns")
 
 
-
 def _columns(kind: Any) -> tuple[tuple[str, bool], ...]:
     """The fields of a flat dataclass, and whether each is a Decimal."""
     hints = get_type_hints(kind)
