@@ -97,7 +97,9 @@ def _environment() -> dict[str, str]:
 
 async def serve(exchange: Exchange) -> int:
     """Serve until a signal asks to end; return the process's exit code."""
-    config = exchange.config
+    config, asked = exchange.config, asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
     server = Server(exchange)
     exchange.tick()
     if not exchange.save() and not config.state.exists():
@@ -120,17 +122,14 @@ async def serve(exchange: Exchange) -> int:
             f"process={os.getpid()}",
             flush=True,
         )
-    await _until_asked(server)
+    await _until_asked(server, asked)
     await server.end()
     await runner.cleanup()
     return 0
 
 
-async def _until_asked(server: Server) -> None:
-    """Return on SIGTERM or SIGINT; a failure of beat or keeper is raised: a half-dead exchange must not look alive."""
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
+async def _until_asked(server: Server, asked: asyncio.Event) -> None:
+    """Return when asked to end; a failure of beat or keeper is raised: a half-dead exchange must not look alive."""
     work = [asyncio.create_task(server.beat()), asyncio.create_task(server.keep())]
     wait = asyncio.create_task(asked.wait())
     await asyncio.wait((*work, wait), return_when=asyncio.FIRST_COMPLETED)
