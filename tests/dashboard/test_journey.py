@@ -112,7 +112,7 @@ def recorded(project: ProjectCopy, service: str) -> Path:
     return project.folder / "logs" / f"{service}.pid"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 def test_a_person_starts_pauses_sees_why_resumes_closes_trips_resets_and_stops(journey):
     page, project = journey.page, journey.project
     journey.log_in()
@@ -158,7 +158,7 @@ def refuses_and_says_why(journey: Journey) -> None:
 
 def closes_by_hand(journey: Journey) -> None:
     """A position that the bot opened is closed by the page's button, by one order."""
-    wait_until(lambda: journey.rows("SELECT id FROM trades WHERE status = 'open'"), 90, 0.3)
+    wait_until(lambda: journey.rows("SELECT id FROM trades WHERE status = 'open'"), 240, 0.3)
     journey.refresh_until(f"document.querySelector('#controls [data-target={SYMBOL}]:not(:disabled)') !== null")
     assert "DONE" in journey.wish(f"Close {SYMBOL}", "Sends a market")
     closed = "SELECT exit_client_id FROM trades WHERE exit_reason = 'by_hand'"

@@ -34,7 +34,7 @@ class Wire:
         self.key = key
         self.secret = secret
 
-    def plain(self, method: str, path: str, query: str = "", body: str = "", timeout: float = 5.0) -> Answer:
+    def plain(self, method: str, path: str, query: str = "", body: str = "", timeout: float = 20.0) -> Answer:
         """Send raw text."""
         address = f"{self.exchange.address}{path}" + (f"?{query}" if query else "")
         headers = {"X-MBX-APIKEY": self.key} if self.key else {}
@@ -51,7 +51,7 @@ class Wire:
             except json.JSONDecodeError:
                 return Answer(error.code, error.headers, text.decode())
 
-    def signed(self, method: str, path: str, timeout: float = 5.0, **parameters: Any) -> Answer:
+    def signed(self, method: str, path: str, timeout: float = 20.0, **parameters: Any) -> Answer:
         """Send signed parameters, in the query of a GET and in the body of everything else."""
         fields = {**parameters, "timestamp": parameters.get("timestamp", self.stamp()), "recvWindow": 60_000}
         text = urlencode(fields)
