@@ -36,7 +36,7 @@ description = "Enters when all six votes agree: for tests."
 min_signal_strength = 6
 min_confidence = 1.0
 exit_confidence = 1.0
-allow_short = false
+allow_short = true
 cut_losses_on_hold = false
 min_holding_ms = 86400000
 """
