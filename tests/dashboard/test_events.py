@@ -1,7 +1,6 @@
 """The nudge: told within seconds, few at a time, and whoever leaves makes room; slow clients stop nobody."""
 
 import http.client
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 from src.dashboard.events import MOST_STREAMS
 from tests.dashboard.browsing import FLAGS, chromium, until
-from tests.dashboard.scene import Scene, scene, served
+from tests.dashboard.scene import Scene, served
 from tests.paper_exchange.running import wait_until
 
 pytestmark = pytest.mark.long
@@ -24,23 +23,6 @@ HIDE = (
 )
 SHOW = "() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }"
 LISTENS = "Boolean(Dash.state.push) && Dash.state.push.readyState === EventSource.OPEN"
-
-
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lived")
-    with scene(folder) as made:
-        made.full()
-    return folder / "scene.db"
-
-
-@pytest.fixture
-def full(tmp_path, lived):
-    shutil.copy(lived, tmp_path / "scene.db")
-    with served(tmp_path) as made:
-        made.beat()
-        made.beat(process="chart_analysis_bot")
-        yield made
 
 
 def connect(made: Scene, timeout: float = 10.0) -> http.client.HTTPConnection:

@@ -22,7 +22,7 @@ from src.schema import (
     training_runs,
 )
 from tests.dashboard.browsing import FLAGS, Watched, chromium, states, until, violations
-from tests.dashboard.scene import EVIL, PIN, SYMBOL, Scene, scene, served
+from tests.dashboard.scene import EVIL, PIN, SYMBOL, Scene, served
 from tests.dashboard.test_states import NOW, TABLE
 
 pytestmark = pytest.mark.long
@@ -38,24 +38,6 @@ def browser():
         started = play.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield started
         started.close()
-
-
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lived")
-    with scene(folder) as made:
-        made.full()
-    return folder / "scene.db"
-
-
-@pytest.fixture
-def full(tmp_path, lived):
-    """A dashboard on a database in which everything has happened, the bots having spoken just now."""
-    shutil.copy(lived, tmp_path / "scene.db")
-    with served(tmp_path) as made:
-        made.beat()
-        made.beat(process="chart_analysis_bot")
-        yield made
 
 
 @pytest.fixture

@@ -31,17 +31,9 @@ GETS = (
 WISH = {"action": "pause", "target": "", "bot": "main", "key": "a" * 20}
 
 
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory):
-    """The file of a database in which much has happened, made once and copied for each test."""
-    folder = tmp_path_factory.mktemp("lived")
-    with scene(folder) as made:
-        made.full()
-    return folder / "scene.db"
-
-
 @pytest.fixture
 def full(tmp_path, lived):
+    """A dashboard without a server, in place of the served one."""
     shutil.copy(lived, tmp_path / "scene.db")
     with scene(tmp_path) as made:
         made.beat()

@@ -348,6 +348,13 @@ def _create_positions() -> None:
     )
 
 
+_INDICATORS = (
+    "rsi", "macd", "macd_signal", "macd_histogram", "ema_9", "ema_21", "ema_50", "ema_200", "sma_20",
+    "bollinger_upper", "bollinger_middle", "bollinger_lower", "atr", "vwap", "stochastic_k", "stochastic_d",
+    "volume_mean", "adx", "close", "volume",
+)  # fmt: skip
+
+
 def _create_signals() -> None:
     op.create_table(
         "signals",
@@ -359,26 +366,7 @@ def _create_signals() -> None:
         sa.Column("world", sa.String(length=12), nullable=False),
         sa.Column("symbol", sa.String(length=24), nullable=False),
         sa.Column("price", sa.Float(), nullable=True),
-        sa.Column("rsi", sa.Float(), nullable=True),
-        sa.Column("macd", sa.Float(), nullable=True),
-        sa.Column("macd_signal", sa.Float(), nullable=True),
-        sa.Column("macd_histogram", sa.Float(), nullable=True),
-        sa.Column("ema_9", sa.Float(), nullable=True),
-        sa.Column("ema_21", sa.Float(), nullable=True),
-        sa.Column("ema_50", sa.Float(), nullable=True),
-        sa.Column("ema_200", sa.Float(), nullable=True),
-        sa.Column("sma_20", sa.Float(), nullable=True),
-        sa.Column("bollinger_upper", sa.Float(), nullable=True),
-        sa.Column("bollinger_middle", sa.Float(), nullable=True),
-        sa.Column("bollinger_lower", sa.Float(), nullable=True),
-        sa.Column("atr", sa.Float(), nullable=True),
-        sa.Column("vwap", sa.Float(), nullable=True),
-        sa.Column("stochastic_k", sa.Float(), nullable=True),
-        sa.Column("stochastic_d", sa.Float(), nullable=True),
-        sa.Column("volume_mean", sa.Float(), nullable=True),
-        sa.Column("adx", sa.Float(), nullable=True),
-        sa.Column("close", sa.Float(), nullable=True),
-        sa.Column("volume", sa.Float(), nullable=True),
+        *(sa.Column(name, sa.Float(), nullable=True) for name in _INDICATORS),
         sa.Column("signal_type", sa.String(length=4), nullable=False),
         sa.Column("strength", sa.Integer(), nullable=False),
         sa.Column("votes", sa.JSON(), nullable=False),

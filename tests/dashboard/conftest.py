@@ -1,0 +1,28 @@
+"""What tests of the dashboard share: a database in which much has happened, made once for each module and copied."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dashboard.scene import Scene, scene, served
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a database in which everything has happened."""
+    folder = tmp_path_factory.mktemp("lived")
+    with scene(folder) as made:
+        made.full()
+    return folder / "scene.db"
+
+
+@pytest.fixture
+def full(tmp_path: Path, lived: Path) -> Iterator[Scene]:
+    """Lend a served dashboard on a copy of that database, the bots having spoken just now."""
+    shutil.copy(lived, tmp_path / "scene.db")
+    with served(tmp_path) as made:
+        made.beat()
+        made.beat(process="chart_analysis_bot")
+        yield made
