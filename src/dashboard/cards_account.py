@@ -74,7 +74,7 @@ def balance(look: Look) -> Card:
         "Account balance",
         "data",
         look.wall_of(row["timestamp"]),
-        look.machine_s(look.limits.account_s),
+        look.turn_s if row["unrealized_pnl"] else look.machine_s(look.limits.account_s),  # a price ages with the turn
         facts=tuple(facts),
         tiles=(
             Tile("Equity, USDT", amount(row["equity"], ""), _and(amount(row["available_balance"], ""), "available")),

@@ -463,3 +463,11 @@ def test_what_the_exchange_holds_and_the_journal_does_not_know_is_a_difference(f
     full.clear(orders)
     full.beat(details={"differences": {SYMBOL: "the exchange holds more"}})
     assert verdict() == "DIFFER"
+
+
+def test_an_open_profit_ages_with_the_turn_and_a_flat_account_with_the_look_at_the_exchange(full):
+    held = full.desk.snapshots.snapshot("main")["cards"]
+    assert held["balance"]["max_age_s"] == held["positions"]["max_age_s"]
+    full.balance(ago_s=1.0, equity="10100.25")
+    flat = full.desk.snapshots.snapshot("main")["cards"]["balance"]
+    assert flat["max_age_s"] > held["balance"]["max_age_s"]
