@@ -94,7 +94,7 @@ def keep_beating(made: Scene) -> None:
 
 @pytest.mark.parametrize(("ahead_s", "expected"), [(LATE_S, "late"), (STALE_S, "stale")])
 def test_every_card_grows_old_while_the_bots_still_beat(full, look, ahead_s, expected):
-    own_rhythm = {"analysis": 1_500.0, "news": 1_500.0, "training": 4e6, "context": 600.0, "balance": 1_000.0}
+    own_rhythm = {"analysis": 1_500.0, "news": 1_500.0, "training": 4e6, "context": 600.0}
     full.clock.ahead_s = ahead_s
     keep_beating(full)
     if expected == "late":

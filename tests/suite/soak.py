@@ -42,7 +42,7 @@ BOOKS_AGREE_WITHIN_S = 60.0
 GROWS_AT_MOST_MB = 12.0
 HANDLES_GROW_AT_MOST = 6.0
 CALM_FROM = 0.6
-LOSS_LIMIT = 0.05
+LOSS_LIMIT = 0.003
 KEPT_EVERY_S = 60.0
 _EXITS = "SELECT exit_reason, COUNT(*) FROM trades WHERE status = 'closed' GROUP BY 1 ORDER BY 1"
 CANARY = "canary-7f3a9d51c2e84b60-must-never-be-seen"
@@ -420,7 +420,7 @@ def _small_disk(place: Path) -> bool:
     """Mount a file system of its own that can be filled; root only."""
     if os.geteuid() != 0:
         return False
-    command = ["mount", "-t", "tmpfs", "-o", "size=600m,mode=700", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=900m,mode=700", "tmpfs", str(place)]
     return subprocess.run(command, check=False).returncode == 0
 
 
