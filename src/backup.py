@@ -73,7 +73,7 @@ def restore_backup(settings: Settings, archive: Path) -> list[str]:
         AlreadyRunning: a process of this bot runs.
         DataRefused: the archive is none of ours, damaged, or of another kind of database.
     """
-    with _nobody_runs(settings.bot_id), tempfile.TemporaryDirectory(dir=PROJECT_ROOT, prefix=".restoring-") as name:
+    with _nobody_runs(settings), tempfile.TemporaryDirectory(dir=PROJECT_ROOT, prefix=".restoring-") as name:
         place = Path(name)
         manifest = _unpack(archive, place)
         url = make_url(settings.database_url)
@@ -183,11 +183,11 @@ def _put(source: Path, target: Path, stamp: str, endings: Sequence[str]) -> list
 
 
 @contextmanager
-def _nobody_runs(bot_id: str) -> Iterator[None]:
+def _nobody_runs(settings: Settings) -> Iterator[None]:
     """Hold the places of all processes of the bot, so that none runs and none starts meanwhile."""
     with ExitStack() as places:
         for process in _PROCESSES:
-            places.enter_context(only_one(f"{process}-{bot_id}", PROJECT_ROOT / "state"))
+            places.enter_context(only_one(f"{process}-{settings.bot_id}", settings.state_dir))
         yield
 
 

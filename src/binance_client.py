@@ -65,7 +65,7 @@ class BinanceClient(BinanceExchange):
         speed = settings.paper_speed if settings.mode == "paper" else 1.0
         clock = clock or ExchangeClock(speed)
         credentials = Credentials(settings.exchange_key.get_secret_value(), settings.exchange_secret.get_secret_value())
-        budget = RateBudget(budget_file(settings.project_root / "state", addresses), clock, clock.speed)
+        budget = RateBudget(budget_file(settings.state_dir, addresses), clock, clock.speed)
         return cls(BinanceWire(addresses, credentials, clock, budget), settings.bot_id)
 
     def get_account_balance(self) -> Decimal:

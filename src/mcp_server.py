@@ -11,11 +11,12 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from src.api.bridge import McpBridge, serve_stdio
 from src.api.door import Door
 from src.api.guesses import GuessReporter
-from src.api.keys import KeyStore
+from src.api.keys import KEYS_FILE, KeyStore
 from src.api.metrics import Metrics
 from src.api.rest import build_app
 from src.api.serving import WebServer
@@ -39,7 +40,7 @@ def main(stop: threading.Event) -> None:
     """Serve until ``stop`` is set."""
     settings = Settings.load()
     clock = SystemClock()
-    door = Door(settings.mcp_host, settings.cors_origins, KeyStore(), clock)
+    door = Door(settings.mcp_host, settings.cors_origins, KeyStore(settings.state_dir / KEYS_FILE), clock)
     door.refuse_open_bind()
     owner = owner_of(settings)
     with closing(TradingDatabase(settings.database_url, owner)) as writer:
@@ -90,7 +91,7 @@ def contract() -> str:
     """Return the OpenAPI document as ``docs/openapi.json`` keeps it; needs neither settings nor a database."""
     clock = SystemClock()
     source = Source(TradingDatabase("sqlite://"), clock, lambda: TradingDatabase("sqlite://"))
-    app = build_app(source, Door("127.0.0.1", (), KeyStore(), clock))
+    app = build_app(source, Door("127.0.0.1", (), KeyStore(Path(KEYS_FILE)), clock))
     return json.dumps(app.spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -32,7 +32,7 @@ from src.core.errors import (
 )
 from src.database_connections import StoreUnwritable
 from src.logs import configure_logs, printable
-from src.settings import PROJECT_ROOT, Settings, service_manager_socket
+from src.settings import Settings, service_manager_socket
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +67,16 @@ _EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (  # the first tha
 )
 
 
-def run_process(name: str, main: Callable[[threading.Event], int | None], state_dir: Path | None = None) -> NoReturn:
+def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoReturn:
     """Run ``main`` until it returns or a signal sets its ``stop``; then end the process with its exit code.
 
-    The process is the only one of ``name`` and BOT_ID. SIGTERM and SIGINT set ``stop``; a second one ends the
-    process on the spot with 143 or 130. An exception in any thread stops it: what is half dead must not look alive.
+    The process is the only one of ``name`` and BOT_ID in its STATE_DIR. SIGTERM and SIGINT set ``stop``; a second one
+    ends the process on the spot with 143 or 130. An exception in any thread stops it: what is half dead must not look
+    alive.
 
     Args:
         name: of the process, as in ``bot_status`` and in the lock's file name.
         main: builds and runs it; may return an exit code.
-        state_dir: where the lock is kept, ``state/`` of the project by default.
     """
     os.umask(0o077)
     stop = threading.Event()
@@ -85,7 +85,7 @@ def run_process(name: str, main: Callable[[threading.Event], int | None], state_
     try:
         settings = Settings.load()
         configure_logs(settings)
-        with only_one(f"{name}-{settings.bot_id}", state_dir or PROJECT_ROOT / "state"):
+        with only_one(f"{name}-{settings.bot_id}", settings.state_dir):
             code = main(stop) or OK
     except Exception as error:  # noqa: BLE001 - the edge: whoever started the process gets a sentence and a code
         code = _explain(error)

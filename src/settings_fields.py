@@ -167,6 +167,7 @@ class SettingFields(BaseSettings):
     log_dir: Path = Field(Path("logs"), description="a folder")
     log_max_mb: float = Field(10, gt=0, description="megabytes above 0")
     log_backups: int = Field(5, ge=1, le=100, description="1 to 100 files")
+    state_dir: Path = Field(Path("state"), description="a folder")
     time_zone: str = Field("UTC", description="a zone such as Europe/Berlin, for screens only")
 
     # Alerts and upkeep
@@ -213,7 +214,7 @@ class SettingFields(BaseSettings):
             raise ValueError("unknown kind of database")
         return f"sqlite:///{PROJECT_ROOT / file}"
 
-    @field_validator("model_path", "paper_state", "chart_dir", "cache_dir", "log_dir")
+    @field_validator("model_path", "paper_state", "chart_dir", "cache_dir", "log_dir", "state_dir")
     @classmethod
     def _absolute_path(cls, value: Path) -> Path:
         return PROJECT_ROOT / value.expanduser()

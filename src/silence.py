@@ -15,7 +15,7 @@ from src.database import TradingDatabase
 from src.health import heartbeat_health
 from src.notifier import Notifier, keep, read_kept
 from src.service import AlreadyRunning, only_one
-from src.settings import PROJECT_ROOT, Settings
+from src.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class SilenceReporter:
     @classmethod
     def from_settings(cls, settings: Settings, database: TradingDatabase, clock: Clock) -> "SilenceReporter":
         """Return the one that the settings name; raises ``SettingsError`` where alerts cannot be sent."""
-        kept = PROJECT_ROOT / "state" / f"told-{settings.bot_id}.json"
+        kept = settings.state_dir / f"told-{settings.bot_id}.json"
         return cls(database, Notifier.from_settings(settings), clock, kept)
 
     def look(self) -> list[Pair]:

@@ -64,7 +64,7 @@ class Watcher:
         self._notifier = notifier
         self._supervisor = supervisor
         self._clock = clock
-        self._state = PROJECT_ROOT / "state" / f"alerts-{settings.bot_id}.json"
+        self._state = settings.state_dir / f"alerts-{settings.bot_id}.json"
         kept = read_kept(self._state)
         self._desk = AlertDesk(desk_rules(settings), kept)
         self._pruned_day = str(kept.get("pruned_day", ""))

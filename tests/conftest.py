@@ -1,4 +1,7 @@
-"""What all tests share: no test is judged by the clock of a busy machine, none reads this folder's ``.env``."""
+"""What all tests share: none is judged by the clock of a busy machine, none reads or writes what is this folder's own.
+
+``Settings.load`` finds no ``.env``, and locks and notes of all processes lie in a folder that ends with the tests.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,4 +19,5 @@ def no_settings_of_this_folder(tmp_path_factory: pytest.TempPathFactory) -> Iter
     nowhere = tmp_path_factory.mktemp("settings") / ".env"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("src.settings.ENV_FILE", nowhere)
+        patch.setenv("STATE_DIR", str(tmp_path_factory.mktemp("state")))
         yield nowhere

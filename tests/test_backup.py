@@ -23,6 +23,7 @@ from src.settings import Settings
 def home(tmp_path, monkeypatch):
     """Settings of a bot with a database and a model, in a folder that stands for the project's."""
     monkeypatch.setattr(backup, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     env = tmp_path / ".env"
     env.write_text(
         f"DATABASE_URL=sqlite:///{tmp_path}/t.db\nMODEL_PATH={tmp_path}/m.pkl\nBOT_CONTROL_PIN=canary-pin-1\n"

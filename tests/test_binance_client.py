@@ -531,8 +531,6 @@ def test_the_self_check_tells_what_a_person_wants_to_know_and_ends_with_the_righ
             assert (done.returncode, text in done.stdout + done.stderr) == (code, True), done
             assert len(done.stderr.splitlines()) == (0 if code == 0 else 1)
             assert API_SECRET not in done.stdout + done.stderr
-    for name in (base, "http://127.0.0.1:9"):
-        budget_file(ROOT / "state", Addresses.of_base("paper", name)).unlink(missing_ok=True)
 
 
 def self_check(settings: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":

@@ -18,10 +18,8 @@ from src.service import AlreadyRunning, notify_manager, only_one, run_rounds
 ROOT = Path(__file__).resolve().parent.parent
 PRELUDE = """
 import errno, os, sys, threading, time
-from pathlib import Path
 from src.core import errors
 from src.service import run_process
-state = Path(sys.argv[1])
 def ready(): print("ready", flush=True)
 """
 
@@ -44,9 +42,9 @@ class Rounds:
 def start(tmp_path, body, **extra_environment):
     environment = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}
     return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + body, str(tmp_path)],
+        [sys.executable, "-c", PRELUDE + body],
         cwd=ROOT,
-        env=environment | {"LEVERAGE": "10"} | extra_environment,
+        env=environment | {"LEVERAGE": "10", "STATE_DIR": str(tmp_path)} | extra_environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -61,7 +59,7 @@ def ended(process, timeout_s=20):
     return process.returncode, out + err
 
 
-MAIN_RAISES = "def main(stop):\n    raise {}\nsys.exit(run_process('p', main, state))"
+MAIN_RAISES = "def main(stop):\n    raise {}\nsys.exit(run_process('p', main))"
 
 
 def test_a_failed_round_does_not_end_the_process():
@@ -166,7 +164,7 @@ def main(stop):
     ready()
     stop.wait(30)
     print("stopped in order", flush=True)
-sys.exit(run_process('p', main, state))
+sys.exit(run_process('p', main))
 """
 
 
@@ -187,7 +185,7 @@ def main(stop):
     ready()
     while not stop.is_set():
         stop.wait(0.000001)  # the thread almost always holds the event's lock
-sys.exit(run_process('p', main, state))
+sys.exit(run_process('p', main))
 """,
     )
     assert process.stdout.readline() == "ready\n"
@@ -205,7 +203,7 @@ def main(stop):
     stop.wait()
     print("stopping", flush=True)
     time.sleep(60)
-sys.exit(run_process('p', main, state))
+sys.exit(run_process('p', main))
 """,
     )
     assert process.stdout.readline() == "ready\n"
@@ -242,7 +240,7 @@ def test_a_thread_that_dies_takes_the_process_with_it(tmp_path):
 def main(stop):
     threading.Thread(target=lambda: 1 / 0, name="feed").start()
     stop.wait(30)
-sys.exit(run_process('p', main, state))
+sys.exit(run_process('p', main))
 """,
         )
     )
@@ -259,7 +257,7 @@ def test_a_thread_that_does_not_end_cannot_keep_the_process_half_alive(tmp_path)
             """
 def main(stop):
     threading.Thread(target=time.sleep, args=(60,), name="stuck").start()
-sys.exit(run_process('p', main, state))
+sys.exit(run_process('p', main))
 """,
         )
     )

@@ -34,6 +34,7 @@ class Post:
 def home(tmp_path, monkeypatch):
     """Settings and a seconds' hand that moves by hand."""
     monkeypatch.setattr(room, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     seconds = [0.0]
     monkeypatch.setattr(room, "monotonic_s", lambda: seconds[0])
     env = tmp_path / ".env"

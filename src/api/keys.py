@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from src.core.clock import Clock, SystemClock, utc_text
 from src.core.errors import SettingsError
-from src.settings import PROJECT_ROOT
+from src.settings import Settings
 
-KEYS_FILE: Final = PROJECT_ROOT / "state" / "api_keys.json"
+KEYS_FILE: Final = "api_keys.json"  # in STATE_DIR
 _TOKEN = re.compile(r"key_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 _SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1}  # 16 MB and some 40 ms for each guess
@@ -52,7 +52,7 @@ class KeyStore:
         clock: the machine's.
     """
 
-    def __init__(self, path: Path = KEYS_FILE, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._path = path
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -187,8 +187,8 @@ _USAGE = """Usage: ./scripts/api_key.sh create NAME [--control] | list | revoke 
 
 def main(arguments: list[str], store: KeyStore | None = None) -> int:
     """Do what ``scripts/api_key.sh`` is asked; return the exit code (2 for usage)."""
-    store = store or KeyStore()
     try:
+        store = store or KeyStore(Settings.load().state_dir / KEYS_FILE)
         match arguments:
             case ["create", name, *rest] if rest in ([], ["--control"]):
                 return _create(store, name, ("read", "control") if rest else ("read",))

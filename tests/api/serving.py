@@ -13,6 +13,7 @@ from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 
+from src.api.keys import KEYS_FILE
 from src.core.clock import SystemClock
 from src.database import TradingDatabase
 from tests.api.made import beat, template
@@ -21,14 +22,6 @@ from tests.paper_exchange.running import ROOT, wait_until
 from tests.suite.running import free_port
 
 CANARY = "canary7" * 8  # what must never be seen
-_WITH_KEYS = """
-import sys
-from functools import partial
-from pathlib import Path
-from src import mcp_server
-mcp_server.KeyStore = partial(mcp_server.KeyStore, Path(sys.argv[1]))
-sys.exit(mcp_server.run([]))
-"""
 
 
 @dataclass
@@ -77,6 +70,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
         "BOT_ID": "api-" + blake2s(str(folder).encode(), digest_size=6).hexdigest(),  # two runs at once are two bots
         "DATABASE_URL": f"sqlite:///{folder}/api.db",
         "LOG_DIR": str(folder / "logs"),
+        "STATE_DIR": str(folder / "state"),
         "LOG_LEVEL": "INFO",
         "MCP_HOST": "127.0.0.1",
         "MCP_PORT": "0",
@@ -95,25 +89,24 @@ def fill(folder: Path) -> None:
         beat(database, SystemClock().now_ms())
 
 
-def launch(folder: Path, port: int, own_keys: bool = False, **settings: str) -> subprocess.Popen[bytes]:
-    """Start the server's process with its words in ``server.log``; with ``own_keys`` its keys are the folder's."""
-    start = ["-c", _WITH_KEYS, str(keys_file(folder))] if own_keys else ["src/mcp_server.py"]
+def launch(folder: Path, port: int, **settings: str) -> subprocess.Popen[bytes]:
+    """Start the server's process with its words in ``server.log``."""
     with (folder / "server.log").open("ab") as log:
         own = environment(folder, MCP_PORT=str(port), **settings)
-        return subprocess.Popen([sys.executable, *start], cwd=ROOT, env=own, stdout=log, stderr=log)
+        return subprocess.Popen([sys.executable, "src/mcp_server.py"], cwd=ROOT, env=own, stdout=log, stderr=log)
 
 
 def keys_file(folder: Path) -> Path:
-    """Where a server with keys of its own has them."""
-    return folder / "keys" / "api_keys.json"
+    """Where the server has its keys."""
+    return folder / "state" / KEYS_FILE
 
 
 @contextmanager
-def running(folder: Path, own_keys: bool = False, **settings: str) -> Iterator[Server]:
+def running(folder: Path, **settings: str) -> Iterator[Server]:
     """A server that answers; ended by its process number."""
     fill(folder)
     port = free_port()
-    server = Server(launch(folder, port, own_keys, **settings), port, folder)
+    server = Server(launch(folder, port, **settings), port, folder)
     try:
         wait_until(lambda: server.process.poll() is not None or server.answers(), 60, 0.05)
         assert server.process.poll() is None, server.log

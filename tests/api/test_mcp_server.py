@@ -144,7 +144,7 @@ def test_an_address_that_others_reach_opens_to_keys_alone(tmp_path: Path) -> Non
         ):
             return await use_everything(client)
 
-    with running(tmp_path, own_keys=True, MCP_HOST="0.0.0.0") as server:
+    with running(tmp_path, MCP_HOST="0.0.0.0") as server:
         for path, method, sent in (("/mcp", "POST", body), (f"{ROOT}/signals", "GET", None), ("/metrics", "GET", None)):
             headers = kind if sent else {}
             status, answer, _ = server.ask(path, method, sent, **headers)
@@ -164,23 +164,19 @@ def test_people_hear_of_a_bot_that_falls_silent(tmp_path: Path) -> None:
     own = f"silent-{secrets.token_hex(4)}"
     settings = {"BOT_ID": own, "ALERT_URLS": f"file://{tmp_path}/told.txt", "PYTHONPATH": f"{PROJECT}:{tmp_path}"}
     told = tmp_path / "told.txt"
-    try:
-        with running(tmp_path, **settings) as server:
-            bot = subprocess.Popen([sys.executable, "-c", BOT, f"sqlite:///{tmp_path}/api.db"], cwd=PROJECT)
-            try:
-                wait_until(lambda: "fast-bot" in str(server.ask(f"{ROOT}/bot-status")[2]), 60, 0.1)
-                assert not told.exists()
-            finally:
-                bot.kill()
-                bot.wait(10)
-            wait_until(told.exists, 60, 0.1)
-            title = f"trading suite {own}: bot silent: main/fast-bot"
-            assert [line.split(" | ")[:2] for line in told.read_text().splitlines()] == [[title, "failure"]]
-            assert "silent for more than 5 s" in told.read_text()
-            assert server.stop(signal.SIGINT) == 0, server.log[-2000:]
-    finally:
-        for left in (PROJECT / "state").glob(f"*{own}*"):
-            left.unlink()
+    with running(tmp_path, **settings) as server:
+        bot = subprocess.Popen([sys.executable, "-c", BOT, f"sqlite:///{tmp_path}/api.db"], cwd=PROJECT)
+        try:
+            wait_until(lambda: "fast-bot" in str(server.ask(f"{ROOT}/bot-status")[2]), 60, 0.1)
+            assert not told.exists()
+        finally:
+            bot.kill()
+            bot.wait(10)
+        wait_until(told.exists, 60, 0.1)
+        title = f"trading suite {own}: bot silent: main/fast-bot"
+        assert [line.split(" | ")[:2] for line in told.read_text().splitlines()] == [[title, "failure"]]
+        assert "silent for more than 5 s" in told.read_text()
+        assert server.stop(signal.SIGINT) == 0, server.log[-2000:]
 
 
 def test_the_protocol_has_the_same_door(server: Server) -> None:
@@ -264,10 +260,7 @@ def test_a_taken_port_and_an_open_door_are_refused_with_a_reason(tmp_path: Path)
         for name in cases:
             (tmp_path / name).mkdir()
             fill(tmp_path / name)
-        started = {
-            name: launch(tmp_path / name, port, own_keys=True, **settings)
-            for name, (_, _, port, settings) in cases.items()
-        }
+        started = {name: launch(tmp_path / name, port, **settings) for name, (_, _, port, settings) in cases.items()}
         ended = {name: process.wait(120) for name, process in started.items()}
     for name, (code, words, _, _) in cases.items():
         log = (tmp_path / name / "server.log").read_text()

@@ -111,6 +111,7 @@ class Bot:
             "DATABASE_URL": f"sqlite:///{self.database}",
             "MODEL_PATH": str(self.folder / "model.pkl"),
             "LOG_DIR": str(self.folder / "logs"),
+            "STATE_DIR": str(self.folder / "state"),
             "CACHE_DIR": str(self.folder / "cache"),
             "PAPER_API_KEY": API_KEY,
             "PAPER_API_SECRET": API_SECRET,
