@@ -21,6 +21,7 @@ from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose,
 from src.core.portfolio import Position
 from src.core.risk import RiskLimits, position_quantity
 from src.rate_budget import RateBudget
+from src.service import take_no_words
 
 if TYPE_CHECKING:
     from src.settings import Settings
@@ -308,4 +309,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    take_no_words()
     sys.exit(main())

@@ -46,6 +46,7 @@ from src.schema import (
     training_episodes,
     training_runs,
 )
+from src.service import take_no_words
 
 EX_DATAERR, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 65, 73, 75, 78  # sysexits.h
 CHECK_PATIENCE_S = 5.0  # how long the self-check waits for a lock
@@ -268,4 +269,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    take_no_words()
     sys.exit(main())

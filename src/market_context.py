@@ -20,6 +20,7 @@ from src.core.market import MarketContext
 from src.database import TradingDatabase
 from src.exchange_day import Candles, ExchangeDay
 from src.gather import Gatherer
+from src.service import take_no_words
 from src.settings import Settings
 from src.web_fetch import WebFetcher
 
@@ -309,4 +310,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    take_no_words()
     sys.exit(main())

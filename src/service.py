@@ -5,6 +5,7 @@ write, 75 try again later (another one runs, a port or the database is taken), 7
 stop by a second signal.
 """
 
+import argparse
 import errno
 import fcntl
 import logging
@@ -78,6 +79,7 @@ def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoR
         name: of the process, as in ``bot_status`` and in the lock's file name.
         main: builds and runs it; may return an exit code.
     """
+    take_no_words()
     os.umask(0o077)
     stop = threading.Event()
     _bind_signals(stop)
@@ -92,6 +94,13 @@ def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoR
     code = PROGRAMMING_ERROR if crashes and code == OK else code
     notify_manager("STOPPING=1")
     _leave(code)
+
+
+def take_no_words() -> None:
+    """Say what the program is to ``--help``, and refuse any other word: it would be passed over in silence."""
+    program = sys.modules["__main__"]
+    told = (program.__doc__ or "").partition(": ")[2]
+    argparse.ArgumentParser(description=told, epilog="Settings: .env, explained in .env.example.").parse_args()
 
 
 def run_rounds(work: Callable[[], object], every_s: float, stop: threading.Event, clock: Clock | None = None) -> None:

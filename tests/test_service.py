@@ -263,3 +263,16 @@ sys.exit(run_process('p', main))
     )
     assert (code, "threads did not end: names=stuck" in output) == (0, True)
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("program", ["trading_bot", "chart_analysis_bot", "web_dashboard", "watcher", "database"])
+def test_a_program_without_words_tells_what_it_is_and_refuses_any_other_word(program):
+    command = [sys.executable, f"src/{program}.py"]
+    asked, refused = (
+        subprocess.run([*command, word], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        for word in ("--help", "--speed=60")
+    )
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert ".env.example" in asked.stdout
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "unrecognized arguments: --speed=60" in refused.stderr
