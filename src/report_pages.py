@@ -4,19 +4,23 @@ A page is read backwards in time along an index, from where the last one ended, 
 what the first does, and rows written meanwhile neither repeat nor vanish.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache, partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, tuple_, union_all
 
 from src.core.clock import instant_of, utc_text
-from src.schema import news_articles, orders, signals, trades
+from src.report_rows import Form
+from src.schema import market_context, news_articles, orders, signals, trades
 
 MOST_ROWS = 1_000
 MOST_COUNTED = 1_000
 MOST_VOTES = 6  # strength is a number of votes
 _USUAL_VOTES = 3  # an entry needs as many
+_KEPT = 64  # to compose a statement takes as long as to read twenty rows, and the same ones are asked for
 _SCOPE = ("bot_id", "mode", "world", "symbol")
 
 
@@ -119,7 +123,8 @@ def cursor_place(cursor: str) -> tuple[str, int]:
     return moment, int(number)
 
 
-def signal_queries(wanted: SignalFilter) -> list[Select[Any]]:
+@lru_cache(_KEPT)
+def signal_queries(wanted: SignalFilter) -> tuple[Select[Any], ...]:
     """Return queries whose rows together are the signals wanted.
 
     "At least 4 votes" is asked as "4" and "5" and "6": each alone is read from its index in the order of time,
@@ -128,18 +133,19 @@ def signal_queries(wanted: SignalFilter) -> list[Select[Any]]:
     rare = "acted" if wanted.acted else "signal_type" if wanted.signal_type in {"BUY", "SELL"} else ""
     equal = {"acted": wanted.acted, "signal_type": wanted.signal_type}
     if wanted.min_strength is None or wanted.min_strength <= 0:
-        return [_query(signals, rare, wanted.scope, equal, wanted.start, wanted.end)]
+        return (_query(signals, rare, wanted.scope, equal, wanted.start, wanted.end),)
     if wanted.acted or (rare and wanted.min_strength <= _USUAL_VOTES):  # most of those few have as many
         query = _query(signals, rare, wanted.scope, equal, wanted.start, wanted.end)
-        return [query.where(_tested(signals.c.strength) >= wanted.min_strength)]
+        return (query.where(_tested(signals.c.strength) >= wanted.min_strength),)
     strengths = range(wanted.min_strength, MOST_VOTES + 1)
-    return [
+    return tuple(
         _query(signals, "strength", wanted.scope, equal | {"strength": strength}, wanted.start, wanted.end)
         for strength in strengths
-    ]
+    )
 
 
-def trade_queries(wanted: TradeFilter) -> list[Select[Any]]:
+@lru_cache(_KEPT)
+def trade_queries(wanted: TradeFilter) -> tuple[Select[Any], ...]:
     """Return the query for the trades wanted."""
     rare = "status" if wanted.status == "open" else ""
     equal = {"status": wanted.status, "side": wanted.side}
@@ -148,26 +154,43 @@ def trade_queries(wanted: TradeFilter) -> list[Select[Any]]:
         query = query.where(trades.c.pnl >= wanted.min_pnl)
     if wanted.max_pnl is not None:
         query = query.where(trades.c.pnl <= wanted.max_pnl)
-    return [query]
+    return (query,)
 
 
-def order_queries(wanted: OrderFilter) -> list[Select[Any]]:
+@lru_cache(_KEPT)
+def order_queries(wanted: OrderFilter) -> tuple[Select[Any], ...]:
     """Return the query for the orders wanted."""
     rare = "finished" if wanted.finished is False else "status" if wanted.status else ""
     equal = {"finished": wanted.finished, "status": wanted.status, "purpose": wanted.purpose}
-    return [_query(orders, rare, wanted.scope, equal, wanted.start, wanted.end)]
+    return (_query(orders, rare, wanted.scope, equal, wanted.start, wanted.end),)
 
 
-def news_queries(wanted: NewsFilter) -> list[Select[Any]]:
+@lru_cache(_KEPT)
+def news_queries(wanted: NewsFilter) -> tuple[Select[Any], ...]:
     """Return the query for the articles wanted."""
     equal = {"source": wanted.source, "sentiment": wanted.sentiment, "world": wanted.world}
-    return [_query(news_articles, "", Scope(), equal, wanted.start, wanted.end)]
+    return (_query(news_articles, "", Scope(), equal, wanted.start, wanted.end),)
+
+
+@lru_cache(_KEPT)
+def context_queries(scope: Scope, since: str) -> tuple[Select[Any], ...]:
+    """Return the query for the looks at the wider market since an instant."""
+    table = market_context
+    return (select(table).where(*scope.conditions(table), table.c.timestamp >= since),)
 
 
 def read_page(
-    connection: Connection, table: Table, queries: list[Select[Any]], limit: int, cursor: str | None, offset: int
+    connection: Connection,
+    table: Table,
+    queries: tuple[Select[Any], ...],
+    limit: int,
+    cursor: str | None,
+    offset: int,
+    form: Form | None = None,
 ) -> tuple[tuple[dict[str, Any], ...], str | None]:
     """Return one page of the rows of all ``queries``, newest first, and the cursor of the next.
+
+    The rows are whole ones of the table, or what ``form`` makes of its columns.
 
     Raises:
         ValueError: limit or offset out of range, or a cursor that is none.
@@ -176,38 +199,53 @@ def read_page(
         raise ValueError(f"limit must lie in 1..{MOST_ROWS}, and offset not below 0")
     if not queries:
         return (), None
-    statement = page_statement(table, queries, limit + 1, cursor, offset)
-    result = connection.execute(statement)
+    columns = None if form is None else form.columns
+    result = connection.execute(page_statement(table, queries, limit + 1, cursor, offset, columns))
     names = tuple(result.keys())
-    rows = [dict(zip(names, row, strict=True)) for row in result]
-    following = cursor_of(rows[limit - 1]) if len(rows) > limit else None
-    return tuple(rows[:limit]), following
+    found = result.all()
+    make = partial(_named, names) if form is None else form.make
+    rows = tuple([make(row) for row in found[:limit]])
+    return rows, cursor_of(rows[-1]) if len(found) > limit else None
 
 
+def _named(names: tuple[str, ...], row: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(names, row, strict=True))
+
+
+@lru_cache(_KEPT)
 def page_statement(
-    table: Table, queries: list[Select[Any]], limit: int, cursor: str | None, offset: int
+    table: Table,
+    queries: tuple[Select[Any], ...],
+    limit: int,
+    cursor: str | None,
+    offset: int,
+    columns: tuple[ColumnElement[Any], ...] | None = None,
 ) -> Select[Any]:
-    """Return the statement that reads ``limit`` rows after ``cursor`` and ``offset``."""
+    """Return the statement that reads ``limit`` rows after ``cursor`` and ``offset``; ``columns`` None is all."""
     place = (table.c.timestamp, table.c.id)
+    wanted = tuple(table.c) if columns is None else columns
     if cursor is not None:
-        queries = [query.where(tuple_(*place) < cursor_place(cursor)) for query in queries]
+        queries = tuple(query.where(tuple_(*place) < cursor_place(cursor)) for query in queries)
     newest = [query.order_by(*(column.desc() for column in place)) for query in queries]
     if len(newest) == 1:
-        return newest[0].limit(limit).offset(offset)
+        return newest[0].with_only_columns(*wanted).limit(limit).offset(offset)
     parts = [select(query.with_only_columns(*place).limit(limit + offset).subquery()) for query in newest]
     merged = union_all(*parts).subquery()
     chosen = select(merged.c.id).order_by(merged.c.timestamp.desc(), merged.c.id.desc()).limit(limit).offset(offset)
-    whole = select(table).where(table.c.id.in_(chosen))
+    whole = select(*wanted).where(table.c.id.in_(chosen))
     return whole.order_by(*(column.desc() for column in place))
 
 
-def count_up_to(connection: Connection, table: Table, queries: list[Select[Any]], most: int) -> int:
+def count_up_to(connection: Connection, table: Table, queries: tuple[Select[Any], ...], most: int) -> int:
     """Return how many rows the queries have together, but stop counting at ``most``."""
-    if not queries:
-        return 0
+    return int(connection.execute(_count_statement(table, queries, most)).scalar_one()) if queries else 0
+
+
+@lru_cache(_KEPT)
+def _count_statement(table: Table, queries: tuple[Select[Any], ...], most: int) -> Select[Any]:
     some = [select(query.with_only_columns(table.c.id).limit(most).subquery()) for query in queries]
     together = union_all(*some).limit(most).subquery()
-    return int(connection.execute(select(func.count()).select_from(together)).scalar_one())
+    return select(func.count()).select_from(together)
 
 
 def _query(

@@ -4,13 +4,26 @@ Whole days come from the counters that the journal keeps with each row; only the
 counted row by row: a summary of a million signals takes the time of a few hundred rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, RowMapping, Table, case, func, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    RowMapping,
+    Select,
+    Table,
+    bindparam,
+    case,
+    func,
+    select,
+    type_coerce,
+)
 
 from src.core.clock import utc_day, utc_text
 from src.core.metrics import Ratio, TradeFigures, TradeSums, returns_of, sharpe, sortino, trade_figures
@@ -18,7 +31,12 @@ from src.report_pages import Scope, TradeFilter, count_up_to, trade_queries
 from src.schema import EVERY, account_balance, daily_performance, signals, trades
 
 _MOST_OPEN = 1_000_000
-_COUNTS = ("cycles", "buy_signals", "sell_signals", "hold_signals", "acted", "vetoed")
+_KEPT = 64  # statements: to compose one takes longer than to ask it
+_COUNTS = (
+    *("cycles", "buy_signals", "sell_signals", "hold_signals", "acted", "vetoed"),
+    *("strength_sum", "confidence_sum"),
+)
+_TRADES = ("trades", "wins", "losses", "won", "lost", "fees", "funding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +81,7 @@ class Performance:
 
 def count_signals(connection: Connection, scope: Scope, since_ms: int | None) -> SignalStats:
     """Return counts of all signals, or of those since an instant."""
-    counts = daily_counts(connection, scope, since_ms)
+    counts = sums_of_days(connection, scope, since_ms, _COUNTS)
     if since_ms is not None:
         first = _broken_day_counts(connection, scope, since_ms)
         counts = {name: value + first[name] for name, value in counts.items()}
@@ -82,7 +100,7 @@ def count_signals(connection: Connection, scope: Scope, since_ms: int | None) ->
 
 def sum_performance(connection: Connection, scope: Scope, since_ms: int | None) -> Performance:
     """Return what trades (by exit) and equity brought, in all or since an instant."""
-    sums = _trade_sums_of_days(connection, scope, since_ms)
+    sums = _trade_sums(sums_of_days(connection, scope, since_ms, _TRADES))
     if since_ms is not None:
         sums = sums + _broken_day_trades(connection, scope, since_ms)
     still_open = trade_queries(TradeFilter(scope=scope, status="open"))  # by the index of the few that are
@@ -151,42 +169,53 @@ def symbol_days(scope: Scope) -> list[ColumnElement[bool]]:
     return [*scope.conditions(daily_performance), daily_performance.c.symbol != EVERY]
 
 
-def _whole_days(since_ms: int | None) -> list[ColumnElement[bool]]:
-    """The days that lie after the one in which the period begins."""
-    return [] if since_ms is None else [daily_performance.c.day > utc_day(since_ms)]
-
-
-def _broken_day(table: Table, scope: Scope, since_ms: int) -> list[ColumnElement[bool]]:
+def _broken_day(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
     column = table.c.timestamp
-    return [*scope.conditions(table), column >= utc_text(since_ms), column < utc_day(since_ms) + "~"]
+    return [*scope.conditions(table), column >= bindparam("begin"), column < bindparam("end")]
 
 
-def daily_counts(connection: Connection, scope: Scope, since_ms: int | None) -> dict[str, Any]:
-    """Return the counters of signals summed over all days, or over those after the one of an instant."""
-    names = (*_COUNTS, "strength_sum", "confidence_sum")
-    sums = [func.coalesce(func.sum(daily_performance.c[name]), 0).label(name) for name in names]
-    query = select(*sums).where(*symbol_days(scope), *_whole_days(since_ms))
-    return dict(connection.execute(query).mappings().one())
+def _rest_of_day(since_ms: int) -> dict[str, str]:
+    """The rest of the day in which a period begins, as the statements ask for it."""
+    return {"begin": utc_text(since_ms), "end": utc_day(since_ms) + "~"}
+
+
+def sums_of_days(connection: Connection, scope: Scope, since_ms: int | None, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return these counters summed over all days, or over those after the one of an instant; 0 without days."""
+    after = {} if since_ms is None else {"after": utc_day(since_ms)}
+    return dict(connection.execute(_sums_of_days(scope, names, bool(after)), after).mappings().one())
+
+
+@lru_cache(_KEPT)
+def _sums_of_days(scope: Scope, names: tuple[str, ...], later: bool) -> Select[Any]:
+    column = daily_performance.c
+    sums = [func.coalesce(func.sum(column[name]), 0).label(name) for name in names]
+    query = select(*sums).where(*symbol_days(scope))
+    return query.where(column.day > bindparam("after")) if later else query
 
 
 def _broken_day_counts(connection: Connection, scope: Scope, since_ms: int) -> dict[str, Any]:
+    return dict(connection.execute(_signals_of_day(scope), _rest_of_day(since_ms)).mappings().one())
+
+
+@lru_cache(_KEPT)
+def _signals_of_day(scope: Scope) -> Select[Any]:
     column = signals.c
 
     def many(condition: ColumnElement[bool]) -> Any:
         return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
-    query = select(
+    sums: list[ColumnElement[Any]] = [
         func.count().label("cycles"),
         *(many(column.signal_type == each.upper()).label(f"{each}_signals") for each in ("buy", "sell", "hold")),
         many(column.acted).label("acted"),
         many(column.veto != "").label("vetoed"),
         func.coalesce(func.sum(column.strength), 0).label("strength_sum"),
         func.coalesce(func.sum(column.confidence), 0.0).label("confidence_sum"),
-    ).where(*_broken_day(signals, scope, since_ms))
-    return dict(connection.execute(query).mappings().one())
+    ]
+    return select(*sums).where(*_broken_day(signals, scope))
 
 
-def _trade_sums(row: RowMapping) -> TradeSums:
+def _trade_sums(row: Mapping[Any, Any]) -> TradeSums:
     return TradeSums(
         trades=int(row["trades"] or 0),
         wins=int(row["wins"] or 0),
@@ -198,16 +227,14 @@ def _trade_sums(row: RowMapping) -> TradeSums:
     )
 
 
-def _trade_sums_of_days(connection: Connection, scope: Scope, since_ms: int | None) -> TradeSums:
-    names = ("trades", "wins", "losses", "won", "lost", "fees", "funding")
-    sums = [func.sum(daily_performance.c[name]).label(name) for name in names]
-    query = select(*sums).where(*symbol_days(scope), *_whole_days(since_ms))
-    return _trade_sums(connection.execute(query).mappings().one())
-
-
 def _broken_day_trades(connection: Connection, scope: Scope, since_ms: int) -> TradeSums:
+    return _trade_sums(connection.execute(_trades_of_day(scope), _rest_of_day(since_ms)).mappings().one())
+
+
+@lru_cache(_KEPT)
+def _trades_of_day(scope: Scope) -> Select[Any]:
     pnl = trades.c.pnl
-    query = select(
+    sums: list[ColumnElement[Any]] = [
         func.count().label("trades"),
         func.sum(case((pnl > 0, 1), else_=0)).label("wins"),
         func.sum(case((pnl < 0, 1), else_=0)).label("losses"),
@@ -215,8 +242,8 @@ def _broken_day_trades(connection: Connection, scope: Scope, since_ms: int) -> T
         func.sum(case((pnl < 0, pnl), else_=Decimal(0))).label("lost"),
         func.sum(trades.c.fees).label("fees"),
         func.sum(trades.c.funding).label("funding"),
-    ).where(*_broken_day(trades, scope, since_ms), trades.c.status == "closed")
-    return _trade_sums(connection.execute(query).mappings().one())
+    ]
+    return select(*sums).where(*_broken_day(trades, scope), trades.c.status == "closed")
 
 
 def account_days(connection: Connection, scope: Scope, since_ms: int | None) -> Sequence[RowMapping]:

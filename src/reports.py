@@ -24,6 +24,7 @@ from src.report_pages import (
     Scope,
     SignalFilter,
     TradeFilter,
+    context_queries,
     count_up_to,
     news_queries,
     order_queries,
@@ -31,14 +32,15 @@ from src.report_pages import (
     signal_queries,
     trade_queries,
 )
+from src.report_rows import Form
 from src.report_sums import (
     Performance,
     SignalStats,
     account_days,
     clean,
     count_signals,
-    daily_counts,
     sum_performance,
+    sums_of_days,
     symbol_days,
 )
 from src.schema import (
@@ -101,22 +103,34 @@ class Reports:
             yield Reports(_Lent(connection))
 
     def signals(
-        self, wanted: SignalFilter = ALL_SIGNALS, *, limit: int = 100, cursor: str | None = None, offset: int = 0
+        self,
+        wanted: SignalFilter = ALL_SIGNALS,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        offset: int = 0,
+        form: Form | None = None,
     ) -> Page:
-        """Return a page of signals, newest first."""
+        """Return a page of signals, newest first: whole rows, or what ``form`` makes of them."""
         with self._database.read() as connection:
             queries = signal_queries(wanted)
-            rows, following = read_page(connection, signals, queries, limit, cursor, offset)
+            rows, following = read_page(connection, signals, queries, limit, cursor, offset, form)
             plain = wanted.min_strength is None and wanted.start is None and wanted.end is None
             if not plain:
                 return _counted(connection, signals, queries, rows, following)
             return Page(rows, following, _plain_total(connection, wanted))
 
     def trades(
-        self, wanted: TradeFilter = ALL_TRADES, *, limit: int = 100, cursor: str | None = None, offset: int = 0
+        self,
+        wanted: TradeFilter = ALL_TRADES,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        offset: int = 0,
+        form: Form | None = None,
     ) -> Page:
-        """Return a page of trades, newest first (by exit; open ones by entry)."""
-        return self._page(trades, trade_queries(wanted), limit, cursor, offset)
+        """Return a page of trades, newest first (by exit; open ones by entry): whole rows, or what ``form`` makes."""
+        return self._page(trades, trade_queries(wanted), limit, cursor, offset, form)
 
     def orders(
         self, wanted: OrderFilter = ALL_ORDERS, *, limit: int = 100, cursor: str | None = None, offset: int = 0
@@ -211,12 +225,18 @@ class Reports:
             return _rows(connection, _newest_first(query, table).limit(limit))
 
     def contexts(
-        self, scope: Scope, since_ms: int, *, limit: int = 100, cursor: str | None = None, offset: int = 0
+        self,
+        scope: Scope,
+        since_ms: int,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        offset: int = 0,
+        form: Form | None = None,
     ) -> Page:
-        """Return a page of the contexts since an instant, newest first."""
-        table = market_context
-        query = select(table).where(*scope.account.conditions(table), table.c.timestamp >= utc_text(since_ms))
-        return self._page(table, [query], limit, cursor, offset)
+        """Return a page of the contexts since an instant, newest first: whole rows, or what ``form`` makes of them."""
+        queries = context_queries(scope.account, utc_text(since_ms))
+        return self._page(market_context, queries, limit, cursor, offset, form)
 
     def chart_analysis(self, scope: Scope = EVERYBODY, only_good: bool = False) -> dict[str, Any] | None:
         """Return the newest look at a chart (with ``only_good``: the newest that succeeded), or None."""
@@ -297,9 +317,17 @@ class Reports:
             return str(error)
         return ""
 
-    def _page(self, table: Table, queries: list[Select[Any]], limit: int, cursor: str | None, offset: int) -> Page:
+    def _page(
+        self,
+        table: Table,
+        queries: tuple[Select[Any], ...],
+        limit: int,
+        cursor: str | None,
+        offset: int,
+        form: Form | None = None,
+    ) -> Page:
         with self._database.read() as connection:
-            rows, following = read_page(connection, table, queries, limit, cursor, offset)
+            rows, following = read_page(connection, table, queries, limit, cursor, offset, form)
             return _counted(connection, table, queries, rows, following)
 
     def _newest(self, table: Table, scope: Scope) -> dict[str, Any] | None:
@@ -356,7 +384,7 @@ def _same_owner(table: Table, row: dict[str, Any]) -> ColumnElement[bool]:
 def _counted(
     connection: Connection,
     table: Table,
-    queries: list[Select[Any]],
+    queries: tuple[Select[Any], ...],
     rows: tuple[dict[str, Any], ...],
     following: str | None,
 ) -> Page:
@@ -366,12 +394,14 @@ def _counted(
 
 def _plain_total(connection: Connection, wanted: SignalFilter) -> int:
     """How many signals there are in all, of a type, or with an order, from the days' counters."""
-    counts = daily_counts(connection, wanted.scope, None)
     if wanted.acted is not None and wanted.signal_type is not None:
         return count_up_to(connection, signals, signal_queries(wanted), MOST_COUNTED)
-    if wanted.acted is not None:
-        return int(counts["acted"] if wanted.acted else counts["cycles"] - counts["acted"])
-    return int(counts["cycles" if wanted.signal_type is None else f"{wanted.signal_type.lower()}_signals"])
+    if wanted.acted is False:
+        counts = sums_of_days(connection, wanted.scope, None, ("cycles", "acted"))
+        return int(counts["cycles"] - counts["acted"])
+    kind = "cycles" if wanted.signal_type is None else f"{wanted.signal_type.lower()}_signals"
+    name = "acted" if wanted.acted else kind
+    return int(sums_of_days(connection, wanted.scope, None, (name,))[name])
 
 
 def _ages(row: dict[str, Any], wall_ms: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 import io
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
@@ -194,7 +194,7 @@ def _links(page: Asked) -> str:
     return ", ".join(f'<{request.path}{"?" if query else ""}{urlencode(query)}>; rel="{name}"' for name, query in links)
 
 
-def _csv(rows: list[dict[str, Any]], operation: Operation) -> bytes:
+def _csv(rows: Iterable[dict[str, Any]], operation: Operation) -> bytes:
     """Return the rows as CSV, with the names of the table's columns even where there is no row."""
     names = list(operation.schema["items"]["properties"])
     out = io.StringIO()
@@ -207,6 +207,6 @@ def _csv(rows: list[dict[str, Any]], operation: Operation) -> bytes:
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return f"'{value}" if value.startswith(_FORMULA) else value
-    if isinstance(value, list | dict):
+    if isinstance(value, list | dict | orjson.Fragment):
         return orjson.dumps(value).decode()
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else value

@@ -88,7 +88,7 @@ class Tools:
         content: list[Any] = [types.TextContent(type="text", text=text)]
         if isinstance(answer, str):
             return types.CallToolResult(content=content, is_error=True)
-        return types.CallToolResult(content=content, structured_content=answer)
+        return types.CallToolResult(content=content, structured_content=orjson.loads(text))
 
     async def _list_resources(self, _: Context, __: Any) -> types.ListResourcesResult:
         found = [

@@ -134,15 +134,15 @@ def stats_json(stats: SignalStats) -> Json:
 
 
 def paged(source: Source, asked: Asked, shape: RowShape, read: Callable[..., Page]) -> Json:
-    """Return the rows of the page asked for and what there is to say of it; ``read`` takes limit, cursor, offset.
+    """Return the rows of the page asked for and what there is to say of it; ``read`` takes limit, cursor, offset, form.
 
     Raises:
         NothingThere: no page can have given this cursor.
     """
-    page = read(limit=asked["limit"], cursor=_cursor_of(asked), offset=asked["offset"])
-    steps = source.look().steps
+    form = shape.form(source.look().steps)
+    page = read(limit=asked["limit"], cursor=_cursor_of(asked), offset=asked["offset"], form=form)
     return {
-        "data": [shape.json(row, steps) for row in page.rows],
+        "data": page.rows,
         "page": {
             "limit": asked["limit"],
             "offset": asked["offset"],
