@@ -6,7 +6,7 @@ Events come twice, late or out of order; here each counts once and never turns t
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 
@@ -14,6 +14,8 @@ from src.binance_words import Json, conditional_of_event, decimal, fill_of_event
 from src.core.market import MarkPrice
 from src.core.orders import Fill, Order, OrderStatus
 from src.core.portfolio import Account, Direction, Position
+from src.core.ports import Income
+from src.transfer_book import TransferBook
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +57,20 @@ class AccountBook:
         quote_asset: the asset of the wallet balance.
         terms: leverage and margin type of a symbol, for positions that are new.
         late_ms: how much older than the last look over REST an event may be and still count.
+        transfers: the money that was paid in or out; one that knows of none by default.
+        edge_ms: how far our clock may be off the exchange's.
     """
 
-    def __init__(self, quote_asset: str, terms: Terms, late_ms: int = 5_000) -> None:
-        self._quote, self._terms, self._late_ms = quote_asset, terms, late_ms
+    def __init__(
+        self,
+        quote_asset: str,
+        terms: Terms,
+        late_ms: int = 5_000,
+        transfers: TransferBook | None = None,
+        edge_ms: int = 0,
+    ) -> None:
+        self._quote, self._terms, self._late_ms, self._edge_ms = quote_asset, terms, late_ms, edge_ms
+        self._transfers = transfers or TransferBook(quote_asset)
         self._lock = threading.Lock()
         self._money: _Money | None = None
         self._orders: OrderedDict[tuple[bool, str], Order] = OrderedDict()
@@ -76,14 +88,38 @@ class AccountBook:
         """Whether REST must be asked: for a new position's liquidation price, or since a look crossed with news."""
         return self._wants_look
 
-    def set_account(self, account: Account, told: int | None = None) -> bool:
+    def is_explained(self, account: Account) -> bool:
+        """Return whether the wallet of a look over REST is the one streamed; else money may have been paid."""
+        with self._lock:
+            return self._money is not None and self._money.wallet == account.wallet_balance
+
+    @property
+    def awaits_transfer(self) -> bool:
+        """Whether the stream told of a payment that the income history has not shown yet."""
+        with self._lock:
+            return self._transfers.waiting
+
+    def transfers_since_ms(self, now_ms: int) -> int:
+        """Return from when on the income history must be asked for what was paid in or out."""
+        with self._lock:
+            return self._transfers.since_ms(now_ms)
+
+    def confirm_transfers(self, income: Iterable[Income]) -> None:
+        """Book what the stream told of, under the ids of the income history."""
+        with self._lock:
+            self._transfers.confirm(income)
+
+    def set_account(self, account: Account, told: int | None = None, income: Sequence[Income] | None = None) -> bool:
         """Take over a look over REST; return whether wallet and positions were as the stream had told.
 
         ``told`` is what the property of that name was before the question. A change that was streamed since may be
-        missing in the answer, whatever its clock says: such a look is not taken over but wanted once more.
+        missing in the answer, whatever its clock says: such a look is not taken over but wanted once more. So is
+        one after which money was paid, by the ``income`` that was asked for because the wallet is another one.
         """
         with self._lock:
-            if told is not None and told != self._told:
+            sure_ms = account.as_of_ms - self._edge_ms
+            crossed = told is not None and told != self._told
+            if crossed or (income is not None and not self._transfers.learn(income, sure_ms)):
                 self._wants_look = True
                 return True
             known = self._money
@@ -104,12 +140,13 @@ class AccountBook:
                 return None
             positions = tuple(_valued(each, marks.get(each.symbol)) for each in money.positions.values())
             wallet, rest, as_of_ms = money.wallet, money.rest, money.as_of_ms
+            transferred = self._transfers.total
         unrealized = sum((each.unrealized_pnl for each in positions), start=Decimal(0))
         bound = sum((each.notional / each.leverage for each in positions), start=Decimal(0))
         was_bound = sum((each.notional / each.leverage for each in rest.positions), start=Decimal(0))
         change = (wallet - rest.wallet_balance) + (unrealized - rest.unrealized_pnl) - (bound - was_bound)
         available = max(Decimal(0), rest.available_balance + change).quantize(_SMALLEST, ROUND_DOWN)
-        return Account(wallet, available, unrealized, as_of_ms, positions)
+        return Account(wallet, available, unrealized, as_of_ms, positions, transferred)
 
     def open_orders(self) -> list[Order]:
         """Return the orders that are not over, as last told."""
@@ -172,6 +209,7 @@ class AccountBook:
             event_ms = int(event["E"])
             if money is None or event_ms < money.rest.as_of_ms - self._late_ms:
                 return  # the first look over REST will contain it, or the last one did
+            self._transfers.stream(event)  # also of an event that comes late: a newer balance contains it
             for row in event["a"].get("B", ()):
                 if row["a"] == self._quote and _advances(money, ("asset", row["a"]), event_ms):
                     money.wallet = decimal(row["wb"])

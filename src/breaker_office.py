@@ -87,13 +87,14 @@ class BreakerOffice:
         day = utc_day(self._now_ms())
         today: dict[str, Any] = next((row for row in self._reports.daily_equity(self._scope) if row["day"] == day), {})
         start, equity = today.get("start_balance"), today.get("end_equity")
+        base = start and start + today["transfers"]
         performance = self._reports.performance(self._scope)
         return {
             "bot": self._bot(),
             "losses": self._losses(),
             "drawdown_share": performance.present_drawdown_share,
             "day": {
-                "loss_share": None if not start or equity is None else float(loss_share(start, equity)),
+                "loss_share": None if not base or equity is None else float(loss_share(base, equity)),
                 "limit_hit": bool(today.get("limit_hit", False)),
             },
             "equity_usdt": _text(performance.equity),

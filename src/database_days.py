@@ -7,15 +7,21 @@ the caller's, so that a sum and what it counts are written together or not at al
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select, type_coerce
 
 from src.core.clock import Clock, utc_day, utc_text
+from src.core.portfolio import Account
 from src.database_engine import insert_or
 from src.records import Owner
-from src.schema import EVERY, account_balance, daily_performance
+from src.schema import EVERY, Money, account_balance, daily_performance
 
 _KEY = ("bot_id", "mode", "world", "symbol", "day")
 _COLUMN = daily_performance.c
+
+
+def earned_equity() -> ColumnElement[Decimal]:
+    """Return what a row of ``account_balance`` says of the equity without the money that was paid in or out."""
+    return type_coerce(account_balance.c.equity - func.coalesce(account_balance.c.transferred, 0), Money())
 
 
 class Days:
@@ -33,34 +39,49 @@ class Days:
         """Note that the account's loss limit was reached."""
         self._save(connection, EVERY, day, {"limit_hit": True}, {"limit_hit": True})
 
-    def note_equity(self, connection: Connection, day: str, equity: Decimal, drawdown: float) -> None:
-        """Note the newest equity, and the share by which it is below the highest until then."""
-        row = {"end_equity": equity, "high_equity": equity, "low_equity": equity, "drawdown_share": drawdown}
+    def note_equity(
+        self, connection: Connection, day: str, account: Account, transfers: Decimal, drawdown: float
+    ) -> None:
+        """Note the newest equity, what the day's transfers come to, and the share by which it is below the highest."""
+        equity, earned = account.equity, account.earned
+        row = {
+            "end_equity": equity,
+            "high_equity": equity,
+            "low_equity": equity,
+            "high_earned": earned,
+            "transfers": transfers,
+            "drawdown_share": drawdown,
+        }
         changes = {
             "end_equity": equity,
+            "transfers": transfers,
             "high_equity": case((_COLUMN.high_equity >= equity, _COLUMN.high_equity), else_=equity),
+            "high_earned": case((_COLUMN.high_earned >= earned, _COLUMN.high_earned), else_=earned),
             "low_equity": case((_COLUMN.low_equity <= equity, _COLUMN.low_equity), else_=equity),
             "drawdown_share": case((_COLUMN.drawdown_share >= drawdown, _COLUMN.drawdown_share), else_=drawdown),
         }
         self._save(connection, EVERY, day, row, changes)
 
     def start(self, connection: Connection, day: str, equity: Decimal) -> Decimal:
-        """Return the equity with which the day began, which is ``equity`` where none was noted before."""
+        """Return the equity with which the day began, which is ``equity`` where none was noted before.
+
+        What was paid in or out on the day itself is no part of it.
+        """
         kept = func.coalesce(_COLUMN.start_balance, equity)
         self._save(connection, EVERY, day, {"start_balance": equity}, {"start_balance": kept})
         own = self._owner.rows_of(daily_performance)
         query = select(_COLUMN.start_balance).where(own, _COLUMN.symbol == EVERY, _COLUMN.day == day)
         return Decimal(connection.execute(query).scalar_one())
 
-    def highest_equity(self, connection: Connection, since_ms: int = 0) -> Decimal | None:
-        """Return the highest equity noted since then: whole days from their rows, the first from single balances."""
+    def highest_earned(self, connection: Connection, since_ms: int = 0) -> Decimal | None:
+        """Return the highest equity without transfers since then: days by their rows, the first by single balances."""
         day = utc_day(since_ms)
-        balances = select(func.max(account_balance.c.equity)).where(
+        balances = select(func.max(earned_equity())).where(
             self._owner.rows_of(account_balance),
             account_balance.c.timestamp >= utc_text(since_ms),
             account_balance.c.timestamp < day + "~",
         )
-        days: Select[Any] = select(func.max(_COLUMN.high_equity)).where(
+        days: Select[Any] = select(func.max(func.coalesce(_COLUMN.high_earned, _COLUMN.high_equity))).where(
             self._owner.rows_of(daily_performance), _COLUMN.symbol == EVERY, _COLUMN.day > day
         )
         found = [connection.execute(query).scalar() for query in (balances, days)]

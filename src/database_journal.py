@@ -29,6 +29,7 @@ from src.core.clock import Clock, utc_day, utc_text
 from src.core.errors import StoreCorrupt, StoreUnavailable
 from src.core.orders import Order, OrderIntent, OrderStatus, Purpose
 from src.core.portfolio import Account, Trade
+from src.core.ports import Income
 from src.core.risk import loss_share
 from src.database import TradingDatabase, add_breaker_event
 from src.database_days import Days
@@ -36,6 +37,7 @@ from src.database_engine import insert_or
 from src.decision import Verdict
 from src.journal import TradeStart, Turn
 from src.journal_rows import (
+    known_transfers,
     last_exits,
     last_results,
     limit_days,
@@ -46,6 +48,8 @@ from src.journal_rows import (
     signal_row,
     trade_row,
     trade_sums,
+    transfer_row,
+    transfers_by_day,
     turn_counts,
     unfinished_intents,
     untraded_entries,
@@ -59,7 +63,9 @@ from src.schema import (
     positions,
     signals,
     trades,
+    transfers,
 )
+from src.transfer_book import KnownTransfers
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +109,9 @@ class DatabaseJournal:
             self._results = last_results(connection, self._owner.rows_of(trades), _RESULTS_KEPT)
             self._exits = last_exits(connection, self._owner.rows_of(orders))
             self._limit_days = limit_days(connection, self._owner.rows_of(daily_performance))
-            self._highest = self._days.highest_equity(connection) or Decimal(0)
+            self._highest = self._days.highest_earned(connection)
+            self._moved = transfers_by_day(connection, self._owner.rows_of(transfers))
+            self._known_transfers = known_transfers(connection, self._owner)
 
     def plan_order(self, intent: OrderIntent) -> None:
         """Write an intent; it is on disk when this returns.
@@ -246,8 +254,8 @@ class DatabaseJournal:
             if account.as_of_ms <= self._account_ms:
                 return
             self._account_ms = account.as_of_ms
-            self._highest = max(self._highest, account.equity)
-            drawdown = loss_share(self._highest, account.equity)
+            self._highest = account.earned if self._highest is None else max(self._highest, account.earned)
+            drawdown = loss_share(self._highest + account.transferred, account.equity)
             starts = {each.trade.symbol: each.trade for each in self._starts.values()}
         balance = self._owner.columns(EVERY) | {
             "timestamp": utc_text(account.as_of_ms),
@@ -255,7 +263,10 @@ class DatabaseJournal:
             "available_balance": account.available_balance,
             "unrealized_pnl": account.unrealized_pnl,
             "equity": account.equity,
+            "transferred": account.transferred,
         }
+        day = utc_day(account.as_of_ms)
+        moved = account.transferred - self._moved_before(day)
         held = [position_row(self._owner.columns, each, starts.get(each.symbol)) for each in account.positions]
 
         def save(connection: Connection) -> None:
@@ -263,26 +274,32 @@ class DatabaseJournal:
             connection.execute(delete(positions).where(self._owner.rows_of(positions)))
             if held:
                 connection.execute(insert(positions), held)
-            self._days.note_equity(connection, utc_day(account.as_of_ms), account.equity, float(drawdown))
+            self._days.note_equity(connection, day, account, moved, float(drawdown))
 
         self._later(save)
 
-    def day_start(self, day: str, equity: Decimal) -> Decimal:
-        """Return the equity with which the UTC day began; the first caller of the day sets it, for good.
+    def day_start(self, day: str, earned: Decimal) -> Decimal:
+        """Return ``Account.earned`` as the UTC day began with it; the first caller of the day sets it, for good.
+
+        The day's row keeps the equity: what was earned, and what had been paid in or out on the days before.
 
         Raises:
             StoreUnavailable: it could be neither read nor set.
         """
-        return self._database.write(lambda connection: self._days.start(connection, day, equity), _INTENT_PATIENCE_S)
+        before = self._moved_before(day)
+        start = self._database.write(
+            lambda connection: self._days.start(connection, day, earned + before), _INTENT_PATIENCE_S
+        )
+        return start - before
 
-    def peak_equity(self, equity: Decimal, since_ms: int) -> Decimal:
-        """Return the highest equity noted since then, ``equity`` included."""
+    def peak_equity(self, earned: Decimal, since_ms: int) -> Decimal:
+        """Return the highest ``Account.earned`` noted since then, ``earned`` included."""
         with self._lock:
             if self._peak is None or since_ms != self._peak_since_ms:
                 with self._database.read() as connection:
-                    self._peak = self._days.highest_equity(connection, since_ms)
+                    self._peak = self._days.highest_earned(connection, since_ms)
                 self._peak_since_ms = since_ms
-            self._peak = equity if self._peak is None else max(self._peak, equity)
+            self._peak = earned if self._peak is None else max(self._peak, earned)
             return self._peak
 
     def limit_hit(self, day: str, loss: Decimal) -> None:
@@ -295,9 +312,31 @@ class DatabaseJournal:
         """Return whether the day's loss limit was noted as reached, by this process or an earlier one."""
         return day in self._limit_days
 
-    def add_transfer(self, day: str, amount: Decimal) -> None:
-        """Note, behind, money that was paid in (above 0) or out: it is no profit of the day."""
-        self._later(lambda connection: self._days.add(connection, EVERY, day, {"transfers": amount}))
+    @property
+    def known_transfers(self) -> KnownTransfers:
+        """What was known of money paid in or out when this journal was opened."""
+        return self._known_transfers
+
+    def note_transfer(self, income: Income, told_ms: int | None, counted: bool) -> None:
+        """Note, behind, money that was paid in (above 0) or out: the same payment twice is one.
+
+        Args:
+            income: the payment with its id.
+            told_ms: when the bot first heard of it; None: now.
+            counted: False for what lay in the first balance of all.
+        """
+        noticed_ms = self._clock.now_ms() if told_ms is None else told_ms
+        if counted:
+            with self._lock:
+                day = utc_day(noticed_ms)
+                self._moved[day] = self._moved.get(day, Decimal(0)) + income.amount
+        row = transfer_row(self._owner.columns(EVERY), income, noticed_ms) | {"counted": counted}
+        self._later(lambda connection: connection.execute(_new_row(connection, transfers, row)))
+
+    def _moved_before(self, day: str) -> Decimal:
+        """Return what was paid in or out before that day."""
+        with self._lock:
+            return sum((amount for each, amount in self._moved.items() if each < day), Decimal(0))
 
     def breaker(self) -> BreakerState:
         """Return the circuit breaker's state; TRIPPED when it cannot be read."""

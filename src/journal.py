@@ -72,11 +72,11 @@ class Journal(Protocol):
     def record_account(self, account: Account) -> None:
         """Note balances and positions."""
 
-    def day_start(self, day: str, equity: Decimal) -> Decimal:
-        """Return the equity with which the UTC day began; the first caller of the day sets it."""
+    def day_start(self, day: str, earned: Decimal) -> Decimal:
+        """Return ``Account.earned`` as the UTC day began with it; the first caller of the day sets it."""
 
-    def peak_equity(self, equity: Decimal, since_ms: int) -> Decimal:
-        """Return the highest equity noted since then, ``equity`` included."""
+    def peak_equity(self, earned: Decimal, since_ms: int) -> Decimal:
+        """Return the highest ``Account.earned`` noted since then, ``earned`` included."""
 
     def limit_hit(self, day: str, loss: Decimal) -> None:
         """Note that the day's loss limit was reached."""
@@ -182,15 +182,15 @@ class MemoryJournal:
         """Keep the account."""
         self.accounts.append(account)
 
-    def day_start(self, day: str, equity: Decimal) -> Decimal:
-        """Return the first equity of ``day``."""
-        return self.days.setdefault(day, equity)
+    def day_start(self, day: str, earned: Decimal) -> Decimal:
+        """Return the first ``earned`` of ``day``."""
+        return self.days.setdefault(day, earned)
 
-    def peak_equity(self, equity: Decimal, since_ms: int) -> Decimal:
-        """Return the highest equity seen since the breaker was armed at ``since_ms``."""
+    def peak_equity(self, earned: Decimal, since_ms: int) -> Decimal:
+        """Return the highest ``earned`` seen since the breaker was armed at ``since_ms``."""
         if since_ms != self.peak_since_ms:
-            self.peak, self.peak_since_ms = equity, since_ms
-        self.peak = max(self.peak, equity)
+            self.peak, self.peak_since_ms = earned, since_ms
+        self.peak = max(self.peak, earned)
         return self.peak
 
     def limit_hit(self, day: str, loss: Decimal) -> None:

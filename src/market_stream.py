@@ -22,6 +22,7 @@ from src.core.market import INTERVAL_MS, Candle, MarkPrice
 from src.core.orders import Fill, Order
 from src.core.portfolio import Account
 from src.rest_errands import Errand, RestHands
+from src.transfer_book import TransferBook
 from src.user_stream import UserStream
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class MarketStream:
         history: how many closed candles are fetched at the start.
         reconcile_s: seconds of exchange time between two confirmations of the account over REST.
         callbacks: who is told at once.
+        transfers: the money that was paid in or out of the account.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class MarketStream:
         history: int = 1_000,
         reconcile_s: float = 600.0,
         callbacks: Callbacks | None = None,
+        transfers: TransferBook | None = None,
     ) -> None:
         self._exchange, self._symbols, self._interval = exchange, tuple(symbols), interval
         self._clock, self._history = exchange.clock, history
@@ -107,6 +110,7 @@ class MarketStream:
             self._told.on_fill,
             self._told.on_order,
             self._check_ready,
+            transfers,
         )
         self._malformed = 0
         self._errands = self._user.errands()

@@ -7,7 +7,7 @@ the exchange lists the stop among its open orders.
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -19,6 +19,7 @@ from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Pu
 from src.core.portfolio import Direction
 from src.core.ports import Exchange
 from src.journal import Journal
+from src.order_news import OrderNews
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,10 @@ class Unprotected(ExchangeError):
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What an order brought, summed over its fills: base quantity, mean price, quote money."""
+    """What an order brought, summed over its fills: base quantity, mean price, quote money.
+
+    ``owed`` are fees in other assets that are not in ``fees`` yet: to price them one must ask, and a stop comes first.
+    """
 
     client_id: str
     quantity: Decimal
@@ -43,6 +47,7 @@ class Execution:
     fees: Decimal
     realized_pnl: Decimal
     time_ms: int
+    owed: tuple[tuple[str, Decimal], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,26 @@ class Protection:
 
 
 class OrderDesk:
-    """Orders of one symbol for one bot. Called by one thread at a time."""
+    """Orders of one symbol for one bot. Called by one thread at a time.
 
-    def __init__(self, exchange: Exchange, journal: Journal, clock: Clock, bot_id: str, instrument: Instrument) -> None:
+    ``news`` is what the user stream tells of orders; without it the exchange is asked.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        journal: Journal,
+        clock: Clock,
+        bot_id: str,
+        instrument: Instrument,
+        news: OrderNews | None = None,
+    ) -> None:
         self._exchange = exchange
         self._journal = journal
         self._clock = clock
         self._bot_id = bot_id
         self._instrument = instrument
+        self._news = news
         self._never = threading.Event()
 
     @property
@@ -70,7 +87,7 @@ class OrderDesk:
         return self._instrument.symbol
 
     def enter(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> Execution:
-        """Open a position by a market order and return what was filled.
+        """Open a position by a market order and return what was filled; its fees in other assets are owed.
 
         Raises:
             OrderRefused, ExchangeUnavailable: certainly nothing was opened.
@@ -173,24 +190,40 @@ class OrderDesk:
 
     def execution(self, order_client_id: str, fills: list[Fill]) -> Execution:
         """Sum the fills of one order; raises ``ValueError`` for none. Fees in another asset at its mark price."""
+        return self._priced(self._summed(order_client_id, fills))
+
+    def price(self, owed: Iterable[tuple[str, Decimal]]) -> Decimal:
+        """Return fees in other assets in quote currency, at their mark prices."""
+        quote = self._instrument.quote_asset
+        worth = (fee * self._exchange.mark_price(f"{asset}{quote}").mark for asset, fee in owed)
+        return sum(worth, Decimal(0))
+
+    def settle_fees(self, execution: Execution) -> Execution:
+        """Return the execution with all fees in quote currency, and note them beside its order."""
+        priced = self._priced(execution)
+        self._journal.update_order(execution.client_id, OrderStatus.FILLED, None, priced.fees, "")
+        return priced
+
+    def _priced(self, execution: Execution) -> Execution:
+        if not execution.owed:
+            return execution
+        return replace(execution, fees=execution.fees + self.price(execution.owed), owed=())
+
+    def _summed(self, order_client_id: str, fills: list[Fill]) -> Execution:
         if not fills:
             raise ValueError("an execution needs at least one fill")
+        quote = self._instrument.quote_asset
         quantity = sum((fill.quantity for fill in fills), Decimal(0))
         value = sum((fill.price * fill.quantity for fill in fills), Decimal(0))
         return Execution(
             client_id=order_client_id,
             quantity=quantity,
             average_price=value / quantity,
-            fees=sum((self._quote_fee(fill) for fill in fills), Decimal(0)),
+            fees=sum((fill.fee for fill in fills if fill.fee_asset == quote), Decimal(0)),
             realized_pnl=sum((fill.realized_pnl for fill in fills), Decimal(0)),
             time_ms=max(fill.time_ms for fill in fills),
+            owed=tuple((fill.fee_asset, fill.fee) for fill in fills if fill.fee and fill.fee_asset != quote),
         )
-
-    def _quote_fee(self, fill: Fill) -> Decimal:
-        quote = self._instrument.quote_asset
-        if fill.fee == 0 or fill.fee_asset == quote:
-            return fill.fee
-        return fill.fee * self._exchange.mark_price(f"{fill.fee_asset}{quote}").mark
 
     def _market(
         self, purpose: Purpose, side: Side, quantity: Decimal, decided_ms: int, attempt: int, reason: str
@@ -234,11 +267,19 @@ class OrderDesk:
             self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
             raise
         with _still_unknown(intent):
-            return self._execution(intent, order)
+            return self._heard(intent, order) or self._execution(intent, order)
+
+    def _heard(self, intent: OrderIntent, order: Order) -> Execution | None:
+        """Return what the stream soon told of the order's fills; None: it did not, so the exchange must be asked."""
+        if self._news is None or (order.status.final and order.executed_quantity == 0):
+            return None
+        fills = self._news.fills(order, intent.quantity)
+        return None if fills is None else self._filled(intent, order, fills)
 
     def _look_up(self, intent: OrderIntent) -> Order:
         """Return the order if the exchange has it; to look is patient itself, and ``settle`` looks again later."""
-        order = self._exchange.find_order(intent)
+        told = None if self._news is None else self._news.order(intent.client_id)
+        order = told or self._exchange.find_order(intent)
         if order is None:
             raise OutcomeUnknown(f"the exchange does not know order {intent.client_id} yet", intent.client_id)
         log.info("order found: client_id=%s status=%s", intent.client_id, order.status)
@@ -259,7 +300,9 @@ class OrderDesk:
         raise OutcomeUnknown(f"the fills of order {intent.client_id} are not reported yet", intent.client_id)
 
     def _filled(self, intent: OrderIntent, order: Order, fills: list[Fill]) -> Execution:
-        execution = self.execution(intent.client_id, fills)
+        execution = self._summed(intent.client_id, fills)
+        if intent.purpose is not Purpose.ENTRY:  # behind an entry comes its stop, before any question
+            execution = self._priced(execution)
         settled = replace(
             order,
             status=OrderStatus.FILLED,

@@ -6,7 +6,7 @@ at the start, each turn and after each unknown outcome, and names what it cannot
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.core.clock import Clock
@@ -66,6 +66,7 @@ class PositionKeeper:
         self._exit_reason = ""
         self._retry_exit_ms = 0
         self._funding_due_ms: int | None = None  # the first after the entry; unknown: ask
+        self._owed: Execution | None = None
         self._leftovers = False
         self._guards_seen = True
         self._reconciled_ms: int | None = None
@@ -180,7 +181,8 @@ class PositionKeeper:
         if self._leftovers:
             self._desk.cancel_guards(self._guard_ids())
             self._leftovers = False
-        self._book.settle_funding()
+        self._settle_fees()
+        self._book.settle_late()
 
     @property
     def unsettled(self) -> bool:
@@ -236,7 +238,22 @@ class PositionKeeper:
     def _begin(self, direction: Direction, execution: Execution, decided_ms: int, attempt: int) -> None:
         trade = self._book.begun(direction, execution)
         self._fill_ms = max(self._fill_ms, execution.time_ms)
+        self._owed = execution if execution.owed else None
         self._guard(trade, decided_ms, attempt)
+        try:
+            self._settle_fees()
+        except ExchangeError as error:
+            log.warning("fees of an entry follow later: symbol=%s reason=%s", trade.symbol, error)
+
+    def _settle_fees(self) -> None:
+        """Price what an entry paid in another asset, and put it into the open trade."""
+        owed, start = self._owed, self._start
+        if owed is None or start is None:
+            return
+        fees = self._desk.settle_fees(owed).fees
+        self._owed = None
+        self._start = replace(start, trade=replace(start.trade, fees=fees))
+        self._journal.open_trade(self._start)
 
     def _guard(self, trade: Trade, decided_ms: int, attempt: int) -> None:
         """Place stop and target for the trade and note both; close it at once where no stop can stand."""
@@ -293,6 +310,7 @@ class PositionKeeper:
         guards = self._book.guards(trade, intent.decided_ms, 0)
         start = TradeStart(trade, guards.stop.client_id, guards.target.client_id)
         self._adopt(start)
+        self._owed = execution if execution.owed else None
         self._funding_due_ms = None
         self._journal.open_trade(start)
         self._closed_elsewhere()
@@ -320,10 +338,11 @@ class PositionKeeper:
 
     def _finish(self, trade: Trade, ending: Ending) -> None:
         due, now = self._funding_due_ms, self._clock.now_ms()
+        owed, self._owed = () if self._owed is None else self._owed.owed, None
         self._start, self._exits, self._exit_reason, self.early_stop = None, [], "", None
         self._fill_ms = max(self._fill_ms, *(each.time_ms for each in ending.exits))
         self._leftovers = True
-        self._book.close(trade, ending, funding_due=due is None or now >= due)
+        self._book.close(trade, ending, funding_due=due is None or now >= due, owed=owed)
         try:
             self._desk.cancel_guards()
             self._leftovers = False

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -57,7 +57,8 @@ class SignalStats:
 class Performance:
     """What trading brought in a period, for one account.
 
-    ``max_drawdown_share`` is the worst fall below the highest equity until then, as seen at every turn;
+    ``max_drawdown_share`` is the worst fall below the highest equity until then, as seen at every turn; the highest
+    moves with what is paid in or out, so that only trading makes a drawdown;
     ``equity_reason`` says why figures of equity are missing. Ratios and transfers count the day in which the period
     begins as a whole; everything else begins at its instant.
     """
@@ -77,6 +78,14 @@ class Performance:
         """Return the figures flat, as an answer holds them."""
         rest = {name: value for name, value in asdict(self).items() if name != "figures"}
         return asdict(self.figures) | rest
+
+
+class EquityPoint(NamedTuple):
+    """Equity at a moment (an instant, or a day's end), and what of it was paid in, less what was paid out."""
+
+    moment: str
+    equity: Decimal
+    transferred: Decimal
 
 
 def count_signals(connection: Connection, scope: Scope, since_ms: int | None) -> SignalStats:
@@ -138,25 +147,37 @@ def _begin(
     if not turns:
         return _start_of(period[0]), worst
     begin = utc_text(since_ms)
-    before = [equity for moment, equity in turns if moment <= begin]
-    start = before[-1] if before else float(_start_of(period[0]))
-    highest = max([start, *before, *(float(row["high_equity"]) for row in days if row["day"] < period[0]["day"])])
+    earlier = [row for row in days if row["day"] < period[0]["day"]]
+    paid = float(sum((row["transfers"] for row in earlier), Decimal(0)))
+    before = [(equity, moved) for moment, equity, moved in turns if moment <= begin]
+    start, moved = before[-1] if before else (float(_start_of(period[0])), paid)
+    highs = [*(worth - part for worth, part in before), *(float(_high_of(row)) for row in earlier)]
+    highest = max([start - moved, *highs])
     falls = [row["drawdown_share"] for row in period[1:]]
-    for equity in [start, *(equity for _, equity in turns[len(before) :])]:
-        highest = max(highest, equity)
-        falls.append(1 - equity / highest if highest > 0 else 0.0)
+    for equity, part in [(start, moved), *((worth, part) for _, worth, part in turns[len(before) :])]:
+        highest = max(highest, equity - part)
+        falls.append(1 - equity / (highest + part) if highest + part > 0 else 0.0)
     return clean(start), max(falls)
 
 
-def _equities_of_day(connection: Connection, scope: Scope, instant_ms: int) -> list[tuple[str, float]]:
-    """Instant and equity of each turn on the day of ``instant_ms``, in order; too many to make money of each."""
+def _high_of(day: RowMapping) -> Decimal:
+    """The day's highest equity without what was paid in or out."""
+    return Decimal(day["high_equity"] if day["high_earned"] is None else day["high_earned"])
+
+
+def _equities_of_day(connection: Connection, scope: Scope, instant_ms: int) -> list[tuple[str, float, float]]:
+    """Instant, equity and what of it was paid in, of each turn on that day; too many to make money of each."""
     column, day = account_balance.c, utc_day(instant_ms)
     query = (
-        select(column.timestamp, type_coerce(column.equity, Float))
+        select(
+            column.timestamp,
+            type_coerce(column.equity, Float),
+            type_coerce(func.coalesce(column.transferred, 0), Float),
+        )
         .where(*scope.account.conditions(account_balance), column.timestamp >= day, column.timestamp < day + "~")
         .order_by(column.timestamp, column.id)
     )
-    return [(moment, equity) for moment, equity in connection.execute(query)]
+    return [(moment, equity, moved) for moment, equity, moved in connection.execute(query)]
 
 
 def clean(total: Any) -> Decimal:
@@ -249,7 +270,7 @@ def _trades_of_day(scope: Scope) -> Select[Any]:
 def account_days(connection: Connection, scope: Scope, since_ms: int | None) -> Sequence[RowMapping]:
     """Return the days of the scope's accounts, oldest first."""
     column = daily_performance.c
-    names = ("day", "start_balance", "end_equity", "high_equity", "low_equity", "drawdown_share", "transfers")
+    names = ("day", "start_balance", "end_equity", "high_equity", "high_earned", "drawdown_share", "transfers")
     account = replace(scope, symbol=EVERY)
     query = (
         select(column.bot_id, column.mode, column.world, *(column[name] for name in names), column.limit_hit)
@@ -295,5 +316,5 @@ def _filled(days: list[RowMapping]) -> tuple[list[float], list[float]]:
 def _present_drawdown(days: list[RowMapping]) -> float | None:
     if not days:
         return None
-    highest = max(row["high_equity"] for row in days)
+    highest = max(_high_of(row) for row in days) + sum((row["transfers"] for row in days), Decimal(0))
     return float(1 - days[-1]["end_equity"] / highest) if highest > 0 else None

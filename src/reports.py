@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, func, or_, select, true
@@ -34,6 +35,7 @@ from src.report_pages import (
 )
 from src.report_rows import Form
 from src.report_sums import (
+    EquityPoint,
     Performance,
     SignalStats,
     account_days,
@@ -193,8 +195,8 @@ class Reports:
         with self._database.read() as connection:
             return [row | {"pnl": clean(row["pnl"])} for row in _rows(connection, query)]
 
-    def equity_curve(self, scope: Scope, since_ms: int, until_ms: int, most: int = 500) -> list[tuple[str, Decimal]]:
-        """Return instants and equities, oldest first, about ``most`` at most: each turn's within a week, else days'."""
+    def equity_curve(self, scope: Scope, since_ms: int, until_ms: int, most: int = 500) -> list[EquityPoint]:
+        """Return points, oldest first, about ``most`` at most: each turn's within a week, else days'."""
         with self._database.read() as connection:
             if until_ms - since_ms > _FINE_CURVE_MS:
                 points = _day_points(connection, scope.account, utc_day(since_ms))
@@ -338,30 +340,33 @@ class Reports:
             return _first(connection, query)
 
 
-def _day_points(connection: Connection, scope: Scope, first: str) -> list[tuple[str, Decimal]]:
-    """The equity at the end of each day on which it is known, oldest first."""
+def _day_points(connection: Connection, scope: Scope, first: str) -> list[EquityPoint]:
+    """The equity at the end of each day on which it is known, oldest first; transfers count from the first day on."""
     column = daily_performance.c
     query = (
-        select(column.day, column.end_equity)
+        select(column.day, column.end_equity, column.transfers)
         .where(*replace(scope, symbol=EVERY).conditions(daily_performance))
         .where(column.day >= first, column.end_equity.is_not(None))
         .order_by(column.day, column.bot_id)
     )
-    return [(row.day, row.end_equity) for row in connection.execute(query)]
+    rows = list(connection.execute(query))
+    moved = accumulate(row.transfers for row in rows)
+    return [EquityPoint(row.day, row.end_equity, total) for row, total in zip(rows, moved, strict=True)]
 
 
-def _balance_points(connection: Connection, scope: Scope, since: str, most: int) -> list[tuple[str, Decimal]]:
+def _balance_points(connection: Connection, scope: Scope, since: str, most: int) -> list[EquityPoint]:
     """About ``most`` equities, oldest first, the first and the last always; chosen by their ids in the database."""
     column = account_balance.c
     wanted = [*scope.conditions(account_balance), column.timestamp >= since]
     step = max(1, connection.execute(select(func.count()).where(*wanted)).scalar_one() // most)
-    some = select(column.timestamp, column.equity).where(*wanted).order_by(column.timestamp, column.id)
+    some = select(column.timestamp, column.equity, column.transferred).where(*wanted)
+    some = some.order_by(column.timestamp, column.id)
     if step > 1:
         oldest = select(column.id).where(*wanted).order_by(column.timestamp, column.id).limit(1)
         newest = select(column.id).where(*wanted).order_by(column.timestamp.desc(), column.id.desc()).limit(1)
         ends = (oldest.scalar_subquery(), newest.scalar_subquery())
         some = some.where(or_(column.id % step == 0, column.id.in_(ends)))
-    return [(row.timestamp, row.equity) for row in connection.execute(some)]
+    return [EquityPoint(row.timestamp, row.equity, row.transferred or Decimal(0)) for row in connection.execute(some)]
 
 
 def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:

@@ -58,18 +58,20 @@ class RiskDesk:
         self.pause_reason = ""
 
     def day_start(self, account: Account | None) -> Decimal | None:
-        """Return the equity with which the UTC day began; None while no account is known."""
+        """Return the equity that the UTC day's loss is measured from; None while no account is known.
+
+        It is the day's first, moved by what was paid in or out since: only trading can reach the limit.
+        """
         if account is None:
             return None
         day = utc_day(self._clock.now_ms())
         if day != self._day:
             try:
-                self._day_start = self._journal.day_start(day, account.equity)
+                self._day_start = self._journal.day_start(day, account.earned)
+                self._day = day
             except StoreUnavailable as error:
                 log.warning("day's start not stored yet: reason=%s", error)
-                return account.equity if self._day_start is None else self._day_start
-            self._day = day
-        return self._day_start
+        return account.equity if self._day_start is None else self._day_start + account.transferred
 
     def daily_loss_hit(self, account: Account) -> bool:
         """Return whether the loss since the day's start has reached the limit."""
@@ -107,7 +109,7 @@ class RiskDesk:
         """Write down the day's loss limit, once a day, when it closes a position."""
         new = reason == "daily_loss" and not self._journal.limit_was_hit(self._day)
         if new and seen.account is not None and self._day_start is not None:
-            self._journal.limit_hit(self._day, self._day_start - seen.account.equity)
+            self._journal.limit_hit(self._day, self._day_start - seen.account.earned)
 
     def look(self, account: Account | None, indicators: Indicators | None, candle: Candle | None) -> BreakerLook:
         """Judge the figures, trip the breaker where they ask for it, and return its state."""
@@ -148,12 +150,12 @@ class RiskDesk:
             self._losses = self._count_losses(since_ms)
             self._figures_are_old = False
             self._armed_ms = since_ms
-        peak = self._journal.peak_equity(account.equity, since_ms)
+        peak = self._journal.peak_equity(account.earned, since_ms)
         return RiskFigures(
             consecutive_losses=self._losses[0],
             loss_rate=self._losses[1],
             loss_rate_trades=self._losses[2],
-            drawdown_share=float(loss_share(peak, account.equity)),
+            drawdown_share=float(loss_share(peak + account.transferred, account.equity)),
             exchange_errors=self._recent_errors(now),
             stale_s=self._stale_s(now),
             volatility_ratio=self._volatility_ratio(indicators),

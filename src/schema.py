@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.indicators import Indicators
 
-REVISION = "0003"  # the newest file of migrations/versions; a test holds the two together
+REVISION = "0004"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
@@ -258,7 +258,25 @@ account_balance = Table(
     _money("available_balance", nullable=False),
     _money("unrealized_pnl", nullable=False),
     _money("equity", nullable=False),
+    _money("transferred"),  # what of it was paid in, less what was paid out; null: nobody looked
     *_newest_first("account_balance", "bot_id"),
+)
+
+# Money paid into or out of an account (symbol "*"), known by the exchange's own id. What the bot found at its very
+# first look lies in the balance it began with and is not counted.
+transfers = Table(
+    "transfers",
+    metadata,
+    _id(),
+    _instant(),  # at which the bot noticed it: its day's ``transfers`` count it
+    *_owner(),
+    Column("kind", String(40), nullable=False),
+    Column("transaction_id", String(40), nullable=False),
+    _money("amount", nullable=False),
+    Column("asset", String(16), nullable=False),
+    _instant("moved_at"),
+    Column("counted", Boolean, nullable=False),
+    UniqueConstraint("bot_id", "mode", "world", "kind", "transaction_id"),
 )
 
 # One row a day for the account (symbol "*": equity) and one for each symbol (running counts, kept in the same
@@ -274,6 +292,7 @@ daily_performance = Table(
     _money("end_equity"),
     _money("high_equity"),
     _money("low_equity"),
+    _money("high_earned"),  # the highest equity without the money paid in or out
     Column("drawdown_share", Float, nullable=False, server_default=text("0")),
     _money("transfers", nullable=False, start="0"),
     _flag("limit_hit"),

@@ -15,6 +15,8 @@ from src.order_desk import Execution, OrderDesk, Protection
 
 log = logging.getLogger(__name__)
 
+Fees = tuple[tuple[str, Decimal], ...]  # asset and amount
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -22,6 +24,15 @@ class Ending:
 
     exits: tuple[Execution, ...]
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsettled:
+    """A finished trade of which something must still be asked: its funding, fees of its entry in other assets."""
+
+    trade: Trade
+    funding_due: bool
+    owed: Fees
 
 
 class TradeBook:
@@ -35,7 +46,7 @@ class TradeBook:
         self._journal = journal
         self._limits = limits
         self._instrument = instrument
-        self._late: list[Trade] = []
+        self._late: list[_Unsettled] = []
 
     def begun(self, direction: Direction, execution: Execution) -> Trade:
         """Return the trade that an entry's execution opens, with its stop and target."""
@@ -77,15 +88,23 @@ class TradeBook:
             return None
         return Ending((self._desk.execution("", closing),), exit_reason or self._reason_of_end(trade))
 
-    def close(self, trade: Trade, ending: Ending, funding_due: bool) -> Trade:
-        """Write the finished trade and return it; funding that cannot be asked for now follows later."""
+    def close(self, trade: Trade, ending: Ending, funding_due: bool, owed: Fees = ()) -> Trade:
+        """Write the finished trade and return it; what cannot be asked for now follows later.
+
+        Args:
+            trade: as it was opened.
+            ending: how it ended.
+            funding_due: whether funding may have been paid meanwhile.
+            owed: fees of its entry in other assets, not priced yet.
+        """
         finished = _finished(trade, ending)
-        if funding_due:
+        if funding_due or owed:
+            open_end = _Unsettled(finished, funding_due, owed)
             try:
-                finished = replace(finished, funding=self._funding(finished))
+                finished = self._settled(open_end)
             except ExchangeUnavailable as error:
-                log.warning("funding of a trade follows later: symbol=%s reason=%s", trade.symbol, error)
-                self._late.append(finished)
+                log.warning("funding or fees of a trade follow later: symbol=%s reason=%s", trade.symbol, error)
+                self._late.append(open_end)
         self._journal.close_trade(finished)
         log.info(
             "trade closed: symbol=%s direction=%s reason=%s entry=%s exit=%s pnl=%s",
@@ -98,11 +117,17 @@ class TradeBook:
         )
         return finished
 
-    def settle_funding(self) -> None:
-        """Add the funding that could not be asked for when its trade was closed."""
+    def settle_late(self) -> None:
+        """Add the funding and fees that could not be asked for when their trade was closed."""
         while self._late:
-            self._journal.close_trade(replace(self._late[0], funding=self._funding(self._late[0])))
+            self._journal.close_trade(self._settled(self._late[0]))
             self._late.pop(0)
+
+    def _settled(self, late: "_Unsettled") -> Trade:
+        trade = late.trade
+        if late.funding_due:
+            trade = replace(trade, funding=self._funding(trade))
+        return replace(trade, fees=trade.fees + self._desk.price(late.owed)) if late.owed else trade
 
     def _funding(self, trade: Trade) -> Decimal:
         until_ms = trade.exit_ms or 0

@@ -27,6 +27,7 @@ from src.longer_trends import LongerTrends
 from src.market_context import MarketContextAnalyzer, build_analyzer, world_of
 from src.market_stream import Callbacks, MarketStream
 from src.order_desk import OrderDesk
+from src.order_news import OrderNews
 from src.position_keeper import PositionKeeper
 from src.records import Heartbeat, Owner
 from src.risk_desk import RiskDesk
@@ -35,6 +36,7 @@ from src.service import notify_manager, run_process
 from src.settings import Settings
 from src.slow_candles import History, SlowCandles, remembered_once
 from src.trader import Trader
+from src.transfer_book import TransferBook
 
 log = logging.getLogger("trading_bot")
 
@@ -241,13 +243,14 @@ def build_trader(
     context: Callable[[], MarketContext | None],
     stop: threading.Event,
     history: History,
+    news: OrderNews,
 ) -> Trader:
     """Return the trader of one pair, with leverage and margin type set at the exchange."""
     instrument = exchange.instrument(symbol)
     exchange.prepare(symbol, settings.leverage, settings.margin_type)
     limits = limits_under(rules, settings.risk_limits)
     slow = rules.candle_interval != _INTERVAL
-    desk = OrderDesk(exchange, journal, clock, settings.bot_id, instrument)
+    desk = OrderDesk(exchange, journal, clock, settings.bot_id, instrument, news)
     keeper = PositionKeeper(
         desk,
         exchange,
@@ -293,8 +296,15 @@ def main(stop: threading.Event) -> int:
     cautions = _key_cautions(settings, client)
     journal = DatabaseJournal(database, clock)
     watches: dict[str, GuardWatch] = {}
+    news = OrderNews(lambda: stream.health().user.connected)
     stream = MarketStream(
-        client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, _callbacks(watches)
+        client,
+        settings.pairs,
+        _INTERVAL,
+        settings.history_candles,
+        settings.reconcile_s,
+        _callbacks(watches, news),
+        TransferBook(client.quote_asset, journal.known_transfers, journal.note_transfer),
     )
     agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]), rules)
     history = remembered_once(client.candles)
@@ -305,7 +315,7 @@ def main(stop: threading.Event) -> int:
     risk = RiskDesk(journal, clock, settings.risk_limits, settings.breaker_limits, _CANDLE_MS)
     traders = [
         build_trader(
-            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history
+            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news
         )
         for pair in settings.pairs
     ]
@@ -360,8 +370,8 @@ def _key_cautions(settings: Settings, client: BinanceClient) -> tuple[str, ...]:
     return (caution,)
 
 
-def _callbacks(watches: dict[str, GuardWatch]) -> Callbacks:
-    """Let the stream wake each pair's watch on its mark price and on news about its guards."""
+def _callbacks(watches: dict[str, GuardWatch], news: OrderNews) -> Callbacks:
+    """Let the stream wake each pair's watch on its mark price and on news about its guards, and tell of orders."""
 
     def on_mark_price(mark: MarkPrice) -> None:
         watch = watches.get(mark.symbol)
@@ -369,11 +379,12 @@ def _callbacks(watches: dict[str, GuardWatch]) -> Callbacks:
             watch.on_mark_price(mark)
 
     def on_order(order: Order) -> None:
+        news.on_order(order)
         watch = watches.get(order.symbol)
         if watch is not None and order.kind.conditional and order.status.final:
             watch.nudge()
 
-    return Callbacks(on_mark_price=on_mark_price, on_order=on_order)
+    return Callbacks(on_mark_price=on_mark_price, on_order=on_order, on_fill=news.on_fill)
 
 
 if __name__ == "__main__":

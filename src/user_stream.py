@@ -14,7 +14,9 @@ from src.core.clock import monotonic_s
 from src.core.errors import OrderRefused
 from src.core.orders import Fill, Order
 from src.core.portfolio import Account
+from src.core.ports import Income
 from src.rest_errands import Errand, RestHands
+from src.transfer_book import TransferBook
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,9 @@ _KEEP_KEY_MS = 1_800_000
 _DEAF_AFTER_S = 2.0
 _CATCH_UP_MS = 60_000
 _LATE_WALL_MS = 5_000
+_EDGE_WALL_MS = 50  # how far our clock may be off the exchange's
+_INCOME_EVERY_MS = 3_600_000
+_ASK_AGAIN_S = (0.0, 2.0, 5.0, 15.0, 60.0, 600.0)  # for a payment that the history does not show yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,15 @@ class _OrdersSeen:
     asked_ms: int
     shown: list[Order]
     gone: list[Order]
+
+
+@dataclass(frozen=True, slots=True)
+class _AccountSeen:
+    """A look at the account: how much had been told before, and the income where it was asked for."""
+
+    told: int
+    account: Account
+    income: list[Income] | None
 
 
 class UserStream:
@@ -43,6 +57,7 @@ class UserStream:
         reconcile_ms: exchange time between two confirmations over REST.
         on_fill, on_order: told once for each fill and each step of an order.
         on_account: told after each confirmation.
+        transfers: the money that was paid in or out.
     """
 
     def __init__(
@@ -54,16 +69,21 @@ class UserStream:
         on_fill: Callable[[Fill], None],
         on_order: Callable[[Order], None],
         on_account: Callable[[], None],
+        transfers: TransferBook | None = None,
     ) -> None:
         self._exchange, self._hands, self._symbols = exchange, hands, symbols
         self._clock, self._reconcile_ms = exchange.clock, reconcile_ms
         self._on_fill, self._on_order, self._on_account = on_fill, on_order, on_account
-        late_ms = int(_LATE_WALL_MS * max(self._clock.speed, 1.0))
-        self.book = AccountBook(exchange.quote_asset, exchange.terms, late_ms)
+        speed = max(self._clock.speed, 1.0)
+        self.book = AccountBook(
+            exchange.quote_asset, exchange.terms, int(_LATE_WALL_MS * speed), transfers, int(_EDGE_WALL_MS * speed)
+        )
         self.socket = SupervisedSocket("user", self._address, self._on_frame, self._on_connected, self._clock, None)
         self.malformed = 0
         self._listen_key = ""
         self._key_kept_ms = self._account_ms = self._orders_ms = 0
+        self._income_ms: int | None = None  # when it was last asked for; unknown: ask
+        self._confirmed_s, self._confirm_tries = 0.0, 0
         self._catch_up_ms: int | None = None
         self._suspect_s: float | None = None
         self._event_s = 0.0
@@ -74,6 +94,7 @@ class UserStream:
             Errand("account", self._account_due, self._ask_account, self._use_account),
             Errand("orders", self._orders_due, self._ask_orders, self._use_orders),
             Errand("listen key", self._key_due, self._ask_key, self._use_key),
+            Errand("transfers", self._transfers_due, self._ask_transfers, self._use_transfers),
             Errand("missed fills", lambda: self._catch_up_ms is not None, self._ask_missed, self._use_missed),
         ]
 
@@ -110,6 +131,7 @@ class UserStream:
         if before.connects:
             lost_ms = max(before.last_frame_ms, self._account_ms)
             self._catch_up_ms = min(self._catch_up_ms or lost_ms, lost_ms) - _CATCH_UP_MS
+            self._income_ms = None
 
     def _tell(self, news: News) -> None:
         for fill in news.fills:
@@ -120,16 +142,38 @@ class UserStream:
     def _account_due(self) -> bool:
         return self.book.wants_look or self._clock.now_ms() - self._account_ms >= self._reconcile_ms
 
-    def _ask_account(self) -> tuple[int, Account]:
-        """Return how much had been told of the account before the question, and the answer."""
-        return self.book.told, self._exchange.account()
+    def _ask_account(self) -> _AccountSeen:
+        """Look at the account; ask for the income too where money may have been paid that nobody told of."""
+        told, account = self.book.told, self._exchange.account()
+        asked_ms = self._income_ms
+        due = asked_ms is None or account.as_of_ms - asked_ms >= _INCOME_EVERY_MS
+        if not due and self.book.is_explained(account):
+            return _AccountSeen(told, account, None)
+        return _AccountSeen(told, account, self._exchange.income(self.book.transfers_since_ms(account.as_of_ms)))
 
-    def _use_account(self, found: tuple[int, Account]) -> None:
-        told, account = found
-        before_ms, self._account_ms = self._account_ms, account.as_of_ms
-        if not self.book.set_account(account, told) and before_ms and self._suspect_s is None:
+    def _use_account(self, found: _AccountSeen) -> None:
+        before_ms, self._account_ms = self._account_ms, found.account.as_of_ms
+        if not self.book.set_account(found.account, found.told, found.income) and before_ms and self._suspect_s is None:
             self._suspect_s = monotonic_s()
+        if found.income is not None and not self.book.wants_look:
+            self._income_ms = found.account.as_of_ms
         self._on_account()
+
+    def _transfers_due(self) -> bool:
+        """Return whether a payment that was streamed is to be looked for in the income history."""
+        if not self.book.awaits_transfer:
+            self._confirm_tries = 0
+            return False
+        wait_s = _ASK_AGAIN_S[min(self._confirm_tries, len(_ASK_AGAIN_S) - 1)]
+        return monotonic_s() - self._confirmed_s >= wait_s
+
+    def _ask_transfers(self) -> list[Income]:
+        return self._exchange.income(self.book.transfers_since_ms(self._clock.now_ms()))
+
+    def _use_transfers(self, income: list[Income]) -> None:
+        self._confirmed_s = monotonic_s()
+        self._confirm_tries += 1
+        self.book.confirm_transfers(income)
 
     def _orders_due(self) -> bool:
         return self._clock.now_ms() - self._orders_ms >= self._reconcile_ms

@@ -11,6 +11,7 @@ from src.account_book import AccountBook
 from src.core.market import MarkPrice
 from src.core.orders import Order, OrderKind, OrderStatus, Side
 from src.core.portfolio import Account, Direction, Position
+from src.core.ports import Income
 from tests.test_binance_words import ALGO_FINISHED, TRADE_EVENT
 
 START = 1_789_837_000_000
@@ -32,6 +33,20 @@ def update(event_ms: int, wallet: str | None = None, amount: str | None = None, 
     held = {"s": "BTCUSDT", "pa": amount, "ep": entry, "up": "0", "mt": "cross", "iw": "0", "ps": "BOTH"}
     told = {"m": "ORDER", "B": balances, "P": [held] if amount is not None else []}
     return {"e": "ACCOUNT_UPDATE", "T": event_ms, "E": event_ms, "a": told}
+
+
+def paid(event_ms: int, wallet: str, amount: str, reason: str = "DEPOSIT") -> dict[str, Any]:
+    event = update(event_ms, wallet)
+    event["a"]["m"], event["a"]["B"][0]["bc"] = reason, amount
+    return event
+
+
+def income(amount: str, time_ms: int, number: int = 1) -> Income:
+    return Income("TRANSFER", "", Decimal(amount), "USDT", time_ms, str(number))
+
+
+def look(made: AccountBook, wallet: str, as_of_ms: int, *rows: Income) -> None:
+    made.set_account(Account(Decimal(wallet), Decimal(wallet), Decimal(0), as_of_ms), made.told, rows)
 
 
 def mark(price: str, time_ms: int = START + 10_000) -> dict[str, MarkPrice]:
@@ -195,3 +210,63 @@ def test_an_order_the_exchange_forgot_is_forgotten():
 def test_kinds_of_events_we_do_not_know_tell_nothing():
     news = book().apply({"e": "TRADE_LITE", "E": 1})
     assert (news.fills, news.orders) == ((), ())
+
+
+@pytest.mark.parametrize(("amount", "reason"), [("250", "DEPOSIT"), ("-250", "WITHDRAW")])
+def test_money_that_is_paid_changes_the_wallet_and_nothing_that_was_earned(amount, reason):
+    """Both change in one and the same account, so that no turn can take a payment for a gain or a loss."""
+    made = book()
+    made.apply(paid(START + 5, str(1000 + int(amount)), amount, reason))
+    account = known(made)
+    assert (account.wallet_balance, account.transferred, account.earned) == (1000 + int(amount), int(amount), 1000)
+    made.apply(update(START + 9, "900"))  # a loss, after it
+    assert known(made).earned == 900 - int(amount)
+    assert made.awaits_transfer
+    made.confirm_transfers([income(amount, START + 5)])
+    assert (made.awaits_transfer, known(made).transferred) == (False, int(amount))
+
+
+def test_a_payment_told_late_or_twice_counts_once():
+    made = book()
+    made.apply(update(START + 20, "1240"))  # its balance contains what is told after it
+    for _ in range(2):
+        made.apply(paid(START + 5, "1250", "250"))
+    assert (known(made).wallet_balance, known(made).transferred) == (1240, 250)
+
+
+def test_a_payment_that_only_the_history_tells_counts_with_the_look_that_contains_it():
+    made = book()
+    look(made, "1000", START + 1)
+    account = Account(Decimal(900), Decimal(900), Decimal(0), START + 60_000)
+    assert not made.is_explained(account)
+    look(made, "900", START + 60_000, income("-100", START + 30_000))
+    assert (known(made).wallet_balance, known(made).transferred) == (900, -100)
+    made.apply(paid(START + 30_000, "900", "-100", "WITHDRAW"))  # the stream wakes up
+    assert (known(made).transferred, made.awaits_transfer) == (-100, False)
+    look(made, "900", START + 90_000, income("-100", START + 30_000))
+    assert known(made).transferred == -100
+
+
+def test_a_look_is_wanted_again_when_money_was_paid_after_it():
+    """Whether the answer contains what was paid while it was asked for nobody can say."""
+    made = book()
+    look(made, "1000", START + 1)
+    look(made, "1000", START + 60_000, income("500", START + 60_001))
+    assert (made.wants_look, known(made).transferred) == (True, 0)
+    look(made, "1500", START + 61_000, income("500", START + 60_001))
+    assert (made.wants_look, known(made).transferred, known(made).earned) == (False, 500, 1000)
+
+
+def test_trading_bonuses_and_other_coins_are_no_payments_in():
+    made = book()
+    look(made, "1000", START + 1)
+    rows = [
+        Income("FUNDING_FEE", "BTCUSDT", Decimal(-1), "USDT", START + 5, "1"),
+        Income("COMMISSION_REBATE", "", Decimal(2), "USDT", START + 5, "2"),
+        Income("TRANSFER", "", Decimal(3), "BNB", START + 5, "3"),
+    ]
+    look(made, "1001", START + 60_000, *rows)
+    event = update(START + 60_005, "999")
+    event["a"]["m"], event["a"]["B"][0]["bc"] = "FUNDING_FEE", "-2"
+    made.apply(event)
+    assert (known(made).transferred, known(made).wallet_balance) == (0, 999)

@@ -14,6 +14,7 @@ from src.core.clock import ManualClock, utc_day, utc_text
 from src.core.market import Candle, Instrument, MarketContext, MarkPrice
 from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id
 from src.core.portfolio import Account, Direction, Position, Trade
+from src.core.ports import Income
 from src.database import TradingDatabase
 from src.database_journal import AlreadyPlanned, DatabaseJournal
 from src.decision import Decision, Gate, Observation, Verdict
@@ -30,6 +31,7 @@ from src.schema import (
     positions,
     signals,
     trades,
+    transfers,
 )
 from src.signals import Signal, SignalSide, Vote
 from tests.stores import STORES, new_store, same_store
@@ -180,8 +182,12 @@ def turn(now_ms: int = NOW, verdict: Verdict = Verdict.HOLD, veto: str | None = 
     return Turn(seen, Decision(verdict, "A sentence.", veto, gates, Decimal("0.012"), ""), "", 1.25)
 
 
-def account(as_of_ms: int, equity: str, *held: Position) -> Account:
-    return Account(Decimal(equity), Decimal(equity), Decimal(0), as_of_ms, held)
+def account(as_of_ms: int, equity: str, *held: Position, transferred: str = "0") -> Account:
+    return Account(Decimal(equity), Decimal(equity), Decimal(0), as_of_ms, held, Decimal(transferred))
+
+
+def payment(amount: str, number: int = 1, kind: str = "TRANSFER", time_ms: int = NOW) -> Income:
+    return Income(kind, "", Decimal(amount), "USDT", time_ms, str(number))
 
 
 def test_it_is_a_journal(start: Bot) -> None:
@@ -422,9 +428,56 @@ def test_the_highest_equity_counts_from_the_instant_asked_for(start: Bot) -> Non
 def test_the_limit_and_transfers_stand_in_the_day(database: TradingDatabase, start: Bot) -> None:
     journal = start()
     journal.limit_hit(DAY, Decimal(500))
-    journal.add_transfer(DAY, Decimal("-250.5"))
+    journal.note_transfer(payment("-250.5"), None, counted=True)
+    journal.record_account(account(NOW, "9749.5", transferred="-250.5"))
     day = day_row(database, "*")
     assert (day["limit_hit"], day["transfers"]) == (True, Decimal("-250.5"))
+
+
+def test_a_payment_is_noted_once_however_often_it_is_told(database: TradingDatabase, start: Bot) -> None:
+    start().note_transfer(payment("1000"), None, counted=True)
+    start().note_transfer(payment("1000"), None, counted=True)  # another process, which found it in the history again
+    start().note_transfer(payment("5", number=1, kind="WELCOME_BONUS"), None, counted=True)  # ids are of their kind
+    start().note_transfer(payment("7", number=2), None, counted=False)
+    database.flush()
+    assert [(row["amount"], row["counted"]) for row in rows(database, transfers)] == [(1000, True), (5, True), (7, False)]
+    known = start().known_transfers
+    assert known.ids == {("TRANSFER", "1"), ("WELCOME_BONUS", "1"), ("TRANSFER", "2")}
+    assert (known.total, known.looked_ms) == (Decimal(1005), None)
+
+
+def test_one_knows_after_a_restart_until_when_payments_were_looked_for(start: Bot) -> None:
+    journal = start()
+    journal.record_account(account(NOW, "10000"))
+    journal.record_account(account(NOW + 60_000, "10000"))
+    assert start().known_transfers.looked_ms == NOW + 60_000
+
+
+def test_the_days_start_moves_with_the_money_and_not_with_its_day(
+    database: TradingDatabase, clock: ManualClock, start: Bot
+) -> None:
+    """What is kept is the day's first equity; what is told is what was earned until then, over restarts and days."""
+    journal = start()
+    assert journal.day_start(DAY, Decimal(10_000)) == Decimal(10_000)
+    journal.note_transfer(payment("1000"), None, counted=True)
+    assert start().day_start(DAY, Decimal(9_990)) == Decimal(10_000)
+    clock.advance_to(NOW + 86_400_000)
+    again = start()  # 11,020 of equity, 1,000 of which were paid in the day before
+    assert again.day_start("2026-11-23", Decimal(10_020)) == Decimal(10_020)
+    again.note_transfer(payment("-2000", number=2), None, counted=True)
+    assert start().day_start("2026-11-23", Decimal(1)) == Decimal(10_020)
+    again.record_account(account(NOW + 86_400_000, "9000", transferred="-1000"))
+    days = {row["day"]: row for row in rows(database, daily_performance) if row["symbol"] == "*"}
+    assert days["2026-11-23"]["start_balance"] == Decimal(11_020)
+    assert days["2026-11-23"]["transfers"] == Decimal(-2_000)
+
+
+def test_a_withdrawal_is_no_drawdown_and_a_deposit_hides_none(database: TradingDatabase, start: Bot) -> None:
+    journal = start()
+    for minute, equity, moved in ((0, "10000", "0"), (1, "8000", "-2000"), (2, "7600", "-2000"), (3, "9600", "0")):
+        journal.record_account(account(NOW + minute, equity, transferred=moved))
+    assert day_row(database, "*")["drawdown_share"] == pytest.approx(0.05)
+    assert start().peak_equity(Decimal(9_600), NOW) == Decimal(10_000)
 
 
 def test_a_new_database_is_armed_and_a_trip_holds_at_once_and_after_a_restart(

@@ -16,6 +16,7 @@ from sqlalchemy import insert
 from src.core.clock import DAY_MS, ManualClock, utc_text
 from src.core.metrics import Result, daily_returns, sharpe, sum_trades, trade_figures
 from src.core.portfolio import Account
+from src.core.ports import Income
 from src.database import TradingDatabase
 from src.database_journal import DatabaseJournal
 from src.records import ApiUsage, ChartAnalysis, Heartbeat, Owner
@@ -310,12 +311,16 @@ def test_the_ratio_rests_on_daily_equity_and_a_missing_day_stood_still(
     chance = random.Random(3)
     equity, ends = Decimal(10_000), []
     journal.day_start("2026-11-22", equity)
+    paid_ms = NOON + 38 * DAY_MS
     for day in range(40):
         equity = round(equity * Decimal(1 + chance.gauss(0.001, 0.01)), 2)
+        if day == 38:
+            journal.note_transfer(Income("TRANSFER", "", Decimal(100), "USDT", paid_ms, "1"), paid_ms, counted=True)
+            equity += 100
         if day != 17:
-            journal.record_account(Account(equity, equity, Decimal(0), NOON + day * DAY_MS))
+            moved = Decimal(100 if day >= 38 else 0)
+            journal.record_account(Account(equity, equity, Decimal(0), NOON + day * DAY_MS, (), moved))
         ends.append(float(equity) if day != 17 else ends[-1])
-    journal.add_transfer("2026-12-30", Decimal(100))
     database.flush(60.0)
     told = reports.performance(PAPER)
     paid = [0.0] * 41
@@ -324,8 +329,8 @@ def test_the_ratio_rests_on_daily_equity_and_a_missing_day_stood_still(
     assert (told.sharpe.n, told.sharpe.value) == (40, pytest.approx(expected.value, rel=1e-9))
     assert (told.start_equity, told.equity, told.transfers) == (Decimal(10_000), equity, Decimal(100))
     highest, worst = 0.0, 0.0
-    for point in ends:
-        highest = max(highest, point)
+    for day, point in enumerate(ends):
+        highest = max(highest + paid[day + 1], point)
         worst = max(worst, 1 - point / highest)
     assert told.max_drawdown_share == pytest.approx(worst, rel=1e-9)
     assert told.present_drawdown_share == pytest.approx(1 - ends[-1] / highest, abs=1e-9)
@@ -335,22 +340,27 @@ def test_the_ratio_rests_on_daily_equity_and_a_missing_day_stood_still(
 def test_equity_of_a_period_begins_at_its_instant_and_not_with_the_day(
     database: TradingDatabase, journal: DatabaseJournal, reports: Reports
 ) -> None:
-    chance, equity = random.Random(5), Decimal(10_000)
-    points: list[tuple[int, float]] = []
+    chance, equity, moved = random.Random(5), Decimal(10_000), Decimal(0)
+    points: list[tuple[int, float, float]] = []
     journal.day_start("2026-11-22", equity)
-    for number in range(100):  # two days and a half, from noon, with a gap of hours
+    for number in range(100):  # two days and a half, from noon, with a gap of hours; money comes and goes
         if not 40 <= number < 50:
-            equity = round(equity * Decimal(1 + chance.gauss(0, 0.01)), 2)
-            journal.record_account(Account(equity, equity, Decimal(0), NOON + number * 2_400_000))
-            points.append((NOON + number * 2_400_000, float(equity)))
+            instant = NOON + number * 2_400_000
+            paid = Decimal({10: 3_000, 30: -2_500, 70: 1_000, 90: -4_000}.get(number, 0))
+            if paid:
+                journal.note_transfer(Income("TRANSFER", "", paid, "USDT", instant, str(number)), instant, counted=True)
+            moved += paid
+            equity = round(equity * Decimal(1 + chance.gauss(0, 0.01)), 2) + paid
+            journal.record_account(Account(equity, equity, Decimal(0), instant, (), moved))
+            points.append((instant, float(equity), float(moved)))
     database.flush(60.0)
     for since_ms in range(NOON + 1, NOON + 100 * 2_400_000, 7 * 1_000_003):
         told = reports.performance(PAPER, since_ms)
-        start = max(place for place, (instant_ms, _) in enumerate(points) if instant_ms <= since_ms)
-        highest, worst = max(each for _, each in points[: start + 1]), 0.0
-        for _, each in points[start:]:
-            highest = max(highest, each)
-            worst = max(worst, 1 - each / highest)
+        start = max(place for place, (instant_ms, _, _) in enumerate(points) if instant_ms <= since_ms)
+        highest, worst = max(each - part for _, each, part in points[: start + 1]), 0.0
+        for _, each, part in points[start:]:
+            highest = max(highest, each - part)
+            worst = max(worst, 1 - each / (highest + part))
         assert float(told.start_equity or 0) == pytest.approx(points[start][1], abs=1e-8)
         assert told.max_drawdown_share == pytest.approx(worst, abs=1e-9)
         assert told.present_drawdown_share is not None
@@ -466,7 +476,7 @@ def test_curves_and_daily_results_run_forward(
     assert (len(curve), curve[0][1], curve[-1][1]) == (101, Decimal(10_000), Decimal(11_199))
     assert curve == sorted(curve)
     long_curve = reports.equity_curve(PAPER, NOON - 30 * DAY_MS, NOON + DAY_MS)
-    assert long_curve == [("2026-11-22", Decimal(10_719)), ("2026-11-23", Decimal(11_199))]
+    assert long_curve == [("2026-11-22", Decimal(10_719), 0), ("2026-11-23", Decimal(11_199), 0)]
     assert reports.daily_pnl(PAPER) == [{"day": "2026-11-22", "pnl": Decimal("11.72"), "trades": 1}]
 
 

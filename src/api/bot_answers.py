@@ -206,7 +206,7 @@ def _curve(source: Source, scope: Scope, since_ms: int | None, now_ms: int) -> l
     if scope.bot_id is None and len(bot_ids(source)) > 1:
         return []
     points = source.reports.equity_curve(scope, since_ms or 0, now_ms, _MOST_POINTS)
-    return [{"at": at, "equity": number(equity)} for at, equity in points]
+    return [{"at": point.moment, "equity": number(point.equity)} for point in points]
 
 
 def _costs(source: Source, since_ms: int) -> list[dict[str, Any]]:

@@ -55,18 +55,27 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Balances and positions at ``as_of_ms``, in quote currency; equity is wallet plus unrealised PnL."""
+    """Balances and positions at ``as_of_ms``, in quote currency; equity is wallet plus unrealised PnL.
+
+    ``transferred`` is what of the wallet was paid in since the bot first looked, less what was paid out: no profit.
+    """
 
     wallet_balance: Decimal
     available_balance: Decimal
     unrealized_pnl: Decimal
     as_of_ms: int
     positions: tuple[Position, ...] = field(default=())
+    transferred: Decimal = Decimal(0)
 
     @property
     def equity(self) -> Decimal:
         """What the account is worth at the mark price."""
         return self.wallet_balance + self.unrealized_pnl
+
+    @property
+    def earned(self) -> Decimal:
+        """The equity without the money that was paid in or out: only trading changes it."""
+        return self.equity - self.transferred
 
     def position(self, symbol: str) -> Position | None:
         """Return the open position of ``symbol``, or None when flat."""

@@ -17,6 +17,7 @@ from src.core.market import INTERVAL_MS
 from src.dashboard.cells import MINUS, Row, Table, instant, number, price
 from src.dashboard.look import Look
 from src.indicators import EMPTY, ready, step
+from src.report_sums import EquityPoint
 from src.schema import candles, signals, trades
 
 SHOWN: Final = 500
@@ -213,24 +214,29 @@ def _told(look: Look, symbol: str, rows: Sequence[Mapping[str, Any]], rsi: Seque
 
 
 def _equity(look: Look, symbol: str) -> dict[str, Any]:
-    """Return equity, its fall below the highest until then, and what holding the contract would have made of it."""
+    """Return equity, its fall below the highest until then, and what holding the contract would have made of it.
+
+    Money paid in or out moves the highest with it, and lies beside what is held.
+    """
     points = look.reports.equity_curve(look.scope, look.since(_DAYS), look.now, _EQUITY_POINTS)
     if len(points) <= _WEEK:  # too few days for a line: every few turns of the week
         points = look.reports.equity_curve(look.scope, look.since(_WEEK), look.now, _EQUITY_POINTS)
     fine = [point for point in points if len(point[0]) > 10]
     if not fine:  # longer than a week: days; their end is midnight
-        points = [(f"{day}T23:59:59.999Z", equity) for day, equity in points]
-    by_second = {instant_of(moment) // 1000: (moment, equity) for moment, equity in points}
+        points = [point._replace(moment=f"{point.moment}T23:59:59.999Z") for point in points]
+    by_second = {instant_of(point.moment) // 1000: point for point in points}
+    first: EquityPoint | None = None
     first_price: float | None = None
-    start, highest = Decimal(0), Decimal(0)
+    earned = Decimal("-Infinity")
     found = []
-    for second, (moment, equity) in sorted(by_second.items()):
-        start, highest = start or equity, max(highest, equity)
-        seen = _price_at(look, symbol, moment)
+    for second, point in sorted(by_second.items()):
+        first, earned = first or point, max(earned, point.equity - point.transferred)
+        seen, highest = _price_at(look, symbol, point.moment), earned + point.transferred
         first_price = first_price or seen
-        hold = None if seen is None or not first_price else float(start) * seen / first_price
-        fall = 0.0 if not highest else float(equity / highest) - 1.0
-        found.append([second, float(equity), fall, hold])
+        paid = float(point.transferred - first.transferred)
+        hold = None if seen is None or not first_price else float(first.equity) * seen / first_price + paid
+        fall = 0.0 if not highest else float(point.equity / highest) - 1.0
+        found.append([second, float(point.equity), fall, hold])
     return {"points": found, "against": f"holding {symbol}" if symbol else ""}
 
 
