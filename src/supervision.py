@@ -2,16 +2,17 @@
 
 The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died,
 no PID file that it was stopped. While a start fails (which removes the PID file) ``NAME.wanted`` stands for the
-intention; ``stop`` takes it away.
+intention; ``stop`` takes it away. A script may take a minute: nobody waits for it; every look asks
+whether it has ended.
 """
 
 import logging
 import subprocess
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from src.health import Health, recorded_process
 
@@ -24,7 +25,18 @@ GOOD_AFTER_S: Final = 600.0
 _MANY: Final = 3
 _SCRIPT_TIMEOUT_S: Final = 240.0
 
-Manage = Callable[[str, str], int]
+
+class Errand(Protocol):
+    """A start script under way."""
+
+    def poll(self) -> int | None:
+        """Return its exit code, None while it runs."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+Manage = Callable[[str, str], Errand | None]
 Ask = Callable[[str, int], Health]
 
 
@@ -37,6 +49,9 @@ class Patient:
     well_since_s: float | None = None
     failures: int = 0
     rest_until_s: float = 0.0
+    verb: str = ""
+    errand: Errand | None = None
+    errand_since_s: float = 0.0
     restarts_s: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
     def rest_s(self) -> float:
@@ -50,19 +65,25 @@ class Supervisor:
     Args:
         names: of the services, in the order in which they are started.
         folder: where the PID files are.
-        manage: runs a start script with a verb and returns its exit code.
+        manage: begins a start script with a verb; None where there is none to begin.
         ask: returns the health of a service that runs as a PID.
+        needs: who is not started while another one is being started.
     """
 
-    def __init__(self, names: Sequence[str], folder: Path, manage: Manage, ask: Ask) -> None:
+    def __init__(
+        self, names: Sequence[str], folder: Path, manage: Manage, ask: Ask, needs: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._manage = manage
         self._ask = ask
+        self._needs = needs or {}
         self._patients = {name: Patient() for name in names}
 
     def look(self, now_s: float) -> None:
         """Look at every service once and start again what needs it."""
         for name, patient in self._patients.items():
+            if patient.errand is not None and not self._ended(name, patient, patient.errand, now_s):
+                continue
             found = recorded_process(self._folder / f"{name}.pid")
             if found is None and not self._wanted(name).exists():
                 self._patients[name] = Patient(restarts_s=patient.restarts_s)
@@ -98,39 +119,58 @@ class Supervisor:
         patient.ill_since_s = now_s if patient.ill_since_s is None else patient.ill_since_s
         if now_s - patient.ill_since_s >= HANGS_AFTER_S and now_s >= patient.rest_until_s:
             log.error("service hangs, restarting it: name=%s pid=%d reason=%s", name, pid, health.reason)
-            self._manage(name, "stop")
-            self._start(name, patient, now_s)
+            self._send(name, patient, "stop", now_s)
 
     def _revive(self, name: str, patient: Patient, now_s: float) -> None:
         """A service that is dead; seen twice, since a stop in order leaves the PID file for a moment."""
         patient.dead_looks += 1
         if patient.dead_looks < 2 or now_s < patient.rest_until_s:
             return
+        needed = self._patients.get(self._needs.get(name, ""))
+        if needed is not None and needed.errand is not None:
+            return
         log.error("service died, starting it again: name=%s failures=%d", name, patient.failures)
         self._start(name, patient, now_s)
 
     def _start(self, name: str, patient: Patient, now_s: float) -> None:
         patient.failures += 1
-        patient.rest_until_s = now_s + patient.rest_s()
         patient.restarts_s.append(now_s)
         patient.ill_since_s = patient.well_since_s = None
         self._wanted(name).touch(mode=0o600)
-        code = self._manage(name, "start")
+        self._send(name, patient, "start", now_s)
+
+    def _send(self, name: str, patient: Patient, verb: str, now_s: float) -> None:
+        patient.verb, patient.errand_since_s = verb, now_s
+        patient.rest_until_s = now_s + patient.rest_s()
+        patient.errand = self._manage(name, verb)
+
+    def _ended(self, name: str, patient: Patient, errand: Errand, now_s: float) -> bool:
+        """Whether the script has ended and its service can be looked at again; a stop is followed by a start."""
+        code = errand.poll()
+        if code is None and now_s - patient.errand_since_s < _SCRIPT_TIMEOUT_S:
+            return False
+        if code is None:
+            errand.kill()
+            log.error("start script took too long and was ended: name=%s verb=%s", name, patient.verb)
+        patient.errand = None
+        patient.rest_until_s = now_s + patient.rest_s()
+        if patient.verb == "stop":
+            self._start(name, patient, now_s)
+            return False
         if code != 0:
-            log.error("service did not start: name=%s exit_code=%d next_try_in_s=%.0f", name, code, patient.rest_s())
+            log.error("service did not start: name=%s exit_code=%s next_try_in_s=%.0f", name, code, patient.rest_s())
+        return True
 
 
 def script_manager(scripts: Path) -> Manage:
-    """Return what runs ``start_NAME.sh VERB``; its words go to our standard output, as the log does."""
+    """Return what begins ``start_NAME.sh VERB``; its words go to our standard output, as the log does."""
 
-    def manage(name: str, verb: str) -> int:
+    def manage(name: str, verb: str) -> Errand | None:
         command = [str(scripts / f"start_{name}.sh"), verb]
         try:
-            return subprocess.run(  # noqa: S603 - our own script, a name of our own list
-                command, stdin=subprocess.DEVNULL, timeout=_SCRIPT_TIMEOUT_S, check=False
-            ).returncode
-        except (OSError, subprocess.TimeoutExpired) as error:
-            log.error("start script failed: name=%s reason=%s", name, error)
-            return 1
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own script, of our own list
+        except OSError as error:
+            log.error("start script cannot be run: name=%s reason=%s", name, error)
+            return None
 
     return manage

@@ -167,6 +167,7 @@ def main(stop: threading.Event) -> None:
         PROJECT_ROOT / "logs",
         script_manager(PROJECT_ROOT / "scripts"),
         lambda name, pid: service_health(settings, name, pid),
+        {"rl_bot": "paper_exchange", "chart_bot": "paper_exchange"},
     )
     watcher = Watcher(settings, database, notifier, supervisor, clock)
     log.info("watching: services=%s", ",".join(SERVICES))

@@ -7,18 +7,31 @@ from pathlib import Path
 import pytest
 
 from src.health import Health, recorded_process
-from src.supervision import GOOD_AFTER_S, HANGS_AFTER_S, LONGEST_REST_S, Supervisor
+from src.supervision import GOOD_AFTER_S, HANGS_AFTER_S, LONGEST_REST_S, Supervisor, script_manager
 
 
 def began(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
+class Script:
+    """A start script that has ended with ``code``; None while it runs."""
+
+    def __init__(self, code):
+        self.code, self.killed = code, False
+
+    def poll(self):
+        return self.code
+
+    def kill(self):
+        self.killed = True
+
+
 class Ward:
     """A folder with one service's PID file, and what the supervisor did to the service."""
 
     def __init__(self, folder):
-        self.folder, self.calls, self.exit_code, self.well = folder, [], 0, True
+        self.folder, self.calls, self.exit_code, self.well, self.scripts = folder, [], 0, True, []
         self.supervisor = Supervisor(("rl_bot",), folder, self.manage, lambda name, pid: Health(self.well, "beat"))
         self.pid_file = folder / "rl_bot.pid"
 
@@ -29,7 +42,8 @@ class Ward:
                 self.runs()
             else:
                 self.pid_file.unlink(missing_ok=True)  # as the script does when a start fails
-        return self.exit_code
+        self.scripts.append(Script(self.exit_code))
+        return self.scripts[-1]
 
     def runs(self):
         self.pid_file.write_text(f"{os.getpid()} {began(os.getpid())}\n")
@@ -80,8 +94,9 @@ def test_a_start_that_fails_is_tried_again_with_doubling_rests(ward):
         if len(ward.calls) > before:
             instants.append(now_s)
     rests = [after - before for before, after in itertools.pairwise(instants)]
-    assert rests[:7] == [2, 4, 8, 16, 32, 64, 128]
-    assert max(rests) == LONGEST_REST_S
+    seen_after = 1  # the look that finds the script ended begins the rest
+    assert rests[:7] == [each + seen_after for each in (2, 4, 8, 16, 32, 64, 128)]
+    assert max(rests) == LONGEST_REST_S + seen_after
 
 
 def test_a_stop_by_hand_ends_the_trying(ward):
@@ -97,15 +112,57 @@ def test_one_that_hangs_is_stopped_and_started_after_three_minutes(ward):
     ward.runs()
     ward.well = False
     assert ward.look(0, HANGS_AFTER_S - 1) == []
-    assert ward.look(HANGS_AFTER_S) == ["stop", "start"]
+    assert ward.look(HANGS_AFTER_S) == ["stop"]
+    assert ward.look(HANGS_AFTER_S + 5) == ["stop", "start"]
     ward.well = True
-    ward.look(HANGS_AFTER_S + 5)
+    ward.look(HANGS_AFTER_S + 10)
     assert not (ward.folder / "rl_bot.wanted").exists()
 
 
 def test_three_deaths_in_ten_minutes_are_told_and_forgotten_later(ward):
     for now_s in (0, 100, 200):
         ward.dies()
-        ward.look(now_s, now_s + 1)
-    assert [name for name, _ in ward.supervisor.troubled(202)] == ["rl_bot"]
-    assert ward.supervisor.troubled(202 + GOOD_AFTER_S) == []
+        ward.look(now_s, now_s + 5, now_s + 10, now_s + 15)
+    assert [name for name, _ in ward.supervisor.troubled(215)] == ["rl_bot"]
+    assert ward.supervisor.troubled(215 + GOOD_AFTER_S) == []
+
+
+def test_nobody_waits_for_a_script_and_one_that_never_ends_is_ended(ward):
+    ward.exit_code = None
+    ward.dies()
+    assert ward.look(0, 5, 10, 200) == ["start"]
+    assert not ward.scripts[0].killed
+    ward.exit_code = 0
+    assert ward.look(245) == ["start"]
+    assert ward.scripts[0].killed
+    assert ward.look(250) == ["start", "start"]
+
+
+def test_a_bot_waits_while_its_exchange_is_being_started(tmp_path):
+    started = []
+
+    def manage(name, verb):
+        started.append((name, Script(None)))
+        return started[-1][1]
+
+    names = ("paper_exchange", "rl_bot", "web_dashboard")
+    supervisor = Supervisor(names, tmp_path, manage, lambda *_: Health(True, ""), {"rl_bot": "paper_exchange"})
+    for name in names:
+        (tmp_path / f"{name}.pid").write_text(f"{os.getpid()} 12345\n")
+    for now_s in (0, 5, 10):
+        supervisor.look(now_s)
+    assert [name for name, _ in started] == ["paper_exchange", "web_dashboard"]
+    started[0][1].code = 0
+    (tmp_path / "paper_exchange.pid").write_text(f"{os.getpid()} {began(os.getpid())}\n")
+    supervisor.look(15)
+    assert [name for name, _ in started] == ["paper_exchange", "web_dashboard", "rl_bot"]
+
+
+def test_the_real_scripts_are_begun_with_their_verb(tmp_path):
+    script = tmp_path / "start_rl_bot.sh"
+    script.write_text(f'#!/bin/sh\necho "$1" >"{tmp_path}/said"\nexit 3\n')
+    script.chmod(0o700)
+    errand = script_manager(tmp_path)("rl_bot", "start")
+    assert errand.wait(10) == 3
+    assert (tmp_path / "said").read_text() == "start\n"
+    assert script_manager(tmp_path)("chart_bot", "start") is None

@@ -111,10 +111,10 @@ start() {
     wait_until_ready "$main_from" "$error_from"
 }
 
-# Starts the command in a group of its own; the lock stays here. What cannot be written down is not left running.
+# Starts the command in a group of its own; the lock stays here, and the sheet of this start, soon out of date. What cannot be written down is not left running.
 launch() {
     { touch "$main_log" "$error_log" && chmod 600 "$main_log" "$error_log"; } || return 73
-    setsid bash -c 'exec 9>&-; exec "$@"' "$service" "${command[@]}" >>"$main_log" 2>>"$error_log" </dev/null &
+    setsid bash -c 'exec 9>&-; unset health_sheet; exec "$@"' "$service" "${command[@]}" >>"$main_log" 2>>"$error_log" </dev/null &
     pid=$!
     if ! { printf '%s %s\n' "$pid" "$(start_of "$pid")" >"$pid_file.new" && mv "$pid_file.new" "$pid_file"; }; then
         kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true

@@ -291,6 +291,14 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
     runs "$(recorded_pid)"
 }
 
+@test "a service does not inherit the sheet of the start that began it" {
+    export STAND_IN="echo sheet:\${health_sheet-none} >$BATS_TEST_TMPDIR/inherited; sleep 300"
+    health_sheet="$BATS_TEST_TMPDIR/sheet" "$x" start & # nobody writes that sheet: this start waits in vain
+    for _ in {1..50}; do [ -s "$BATS_TEST_TMPDIR/inherited" ] && break; sleep 0.1; done
+    kill "$!"
+    [ "$(cat "$BATS_TEST_TMPDIR/inherited")" = sheet:none ]
+}
+
 @test "the sheet of all services answers instead of a question of one's own" {
     export STAND_IN='sleep 300' HEALTH="echo asked >>$BATS_TEST_TMPDIR/asked"
     "$x" start

@@ -1,7 +1,9 @@
 """Everything at once, as a person runs it: two bots of two pairs each on one database, secrets that stay secret."""
 
 import json
+import os
 import re
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -154,6 +156,21 @@ def test_the_page_switches_between_the_bots(running):
         answer = running.one.get("DASHBOARD_PORT", f"/api/signals?limit=100&bot={bot}")
         assert answer["bot_id"] == bot
         assert set(re.findall(r'"symbol": "(\w+)"', json.dumps(answer))) == pairs
+
+
+def test_what_dies_after_restart_all_is_started_again_by_the_watcher_within_half_a_minute(running):
+    dead = running.one.pid("mcp_server")
+    os.kill(dead, signal.SIGKILL)
+    wait_until(lambda: pid_now(running.one, "mcp_server") not in (None, dead), 30, 0.2)
+    wait_until(lambda: running.one.run("start_mcp_server.sh", "status").returncode == 0, 30, 0.5)
+    watcher = (running.one.folder / "logs" / "watcher_main.log").read_text(encoding="utf-8")
+    assert "service died, starting it again: name=mcp_server" in watcher
+    assert "did not start" not in watcher and "is not ready" not in watcher
+
+
+def pid_now(clone: Clone, service: str) -> int | None:
+    """Return the number in a PID file, None while there is no file."""
+    return clone.pid(service) if (clone.folder / "logs" / f"{service}.pid").exists() else None
 
 
 def test_planted_secrets_appear_nowhere(running):
