@@ -57,14 +57,13 @@ def balance(look: Look) -> Card:
     row = look.reports.balance(look.scope)
     if row is None:
         return Card("balance", "Account balance", reason="No balance has been recorded yet.")
-    today = next(iter(look.reports.daily_equity(look.scope, instant_of(row["timestamp"]))), None)
     totals = look.reports.performance(look.scope)
     facts = [
         Fact("Equity", replace(amount(row["equity"]), title="wallet and unrealised PnL")),
         Fact("Wallet", amount(row["wallet_balance"])),
         Fact("Available", amount(row["available_balance"])),
         Fact("Unrealised PnL", result(row["unrealized_pnl"])),
-        *_today(row, today),
+        *_today(look, row),
         Fact("Total PnL, net", result(totals.figures.net_pnl)),
         Fact("Trades closed", count(totals.figures.trades)),
         Fact("Win rate", share(totals.figures.win_rate, 1, of="closed trades")),
@@ -94,13 +93,22 @@ def _and(cell: Cell, more: str) -> Cell:
     return replace(cell, text=f"{cell.text} {more}", tone="")
 
 
-def _today(row: Mapping[str, Any], today: Mapping[str, Any] | None) -> list[Fact]:
-    start = None if today is None else today["start_balance"]
-    if not start:
+def gained_today(look: Look, row: Mapping[str, Any]) -> tuple[Decimal | None, Mapping[str, Any]]:
+    """Return what trading brought since the UTC day of a balance began (None: unknown), and the row of that day.
+
+    Open positions count at their mark price; what was paid in or out is no result.
+    """
+    today = next(iter(look.reports.daily_equity(look.scope, instant_of(row["timestamp"]))), {})
+    start = today.get("start_balance")
+    return (row["equity"] - start - today["transfers"] if start else None), today
+
+
+def _today(look: Look, row: Mapping[str, Any]) -> list[Fact]:
+    change, today = gained_today(look, row)
+    if change is None:
         return [Fact("Today (UTC)", UNKNOWN)]
-    change = row["equity"] - start
-    limit = [Fact("Daily loss limit", word("REACHED", "bad"))] if today and today["limit_hit"] else []
-    shown = share(change / start, 2, True, True, "the day's starting equity")
+    limit = [Fact("Daily loss limit", word("REACHED", "bad"))] if today["limit_hit"] else []
+    shown = share(change / today["start_balance"], 2, True, True, "the day's starting equity")
     return [Fact("Today (UTC)", result(change)), Fact("Today, of starting equity", shown), *limit]
 
 

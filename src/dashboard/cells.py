@@ -23,7 +23,8 @@ class Cell:
     """One value on the screen.
 
     ``kind`` tells the page how to treat it: ``time`` is shown in the viewer's zone (``raw`` is the UTC instant),
-    ``age`` and ``since`` as the time gone since ``raw``, ``amount`` can be hidden, ``word`` is a badge.
+    ``age`` and ``since`` as the time gone since ``raw``, ``amount`` can be hidden, ``word`` is a badge, ``life`` the
+    badge of a row's own state, ``bot`` leads to the page of the bot that it names.
     ``tone`` is up, down, good, warn, bad or empty.
     """
 
@@ -38,10 +39,10 @@ UNKNOWN: Final = Cell(NOTHING, title="not known")
 
 
 def _slim(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in pairs if value != "" or name not in _LEFT_OUT}
+    return {name: value for name, value in pairs if value not in ("", None) or name not in _LEFT_OUT}
 
 
-_LEFT_OUT: Final = frozenset({"tone", "raw", "title"})
+_LEFT_OUT: Final = frozenset({"tone", "raw", "title", "life"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,25 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """What makes a row of several processes fresh, late, stale or down by itself: as the fields of ``Card``."""
+
+    source: str
+    as_of_ms: int | None
+    max_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """A table's row; ``details`` are shown when a person asks why. ``key`` tells rows apart between two refreshes."""
+    """A table's row; ``details`` are shown when a person asks why. ``key`` tells rows apart between two refreshes.
+
+    A row with a ``life`` has a state of its own, whatever its card's is.
+    """
 
     cells: tuple[Cell, ...]
     key: str = ""
     details: tuple[Fact, ...] = ()
+    life: Life | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,8 @@ class Table:
 
     ``minor`` columns give way where there is no room (each row's details hold them, too); a ``folded`` table is
     shown when a person asks for it. ``look`` is how rows stand where there is no room for columns: ``stack`` (label
-    over value), ``small`` (columns still), ``turns``, ``trades``, ``news`` (lines), ``risk`` (stacked everywhere).
+    over value), ``small`` (columns still), ``turns``, ``trades``, ``news``, ``fleet`` (lines), ``risk`` (stacked
+    everywhere).
     """
 
     caption: str

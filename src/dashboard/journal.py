@@ -44,8 +44,12 @@ def signals(look: Look) -> Card:
 
 def _decided(row: Mapping[str, Any]) -> Tile:
     veto = row["veto"] if row["veto"] and not row["acted"] else ""
-    shown = word("NOT DONE", "warn") if veto else _verdict(row)
-    return Tile("Last decision", shown, words(f"{row['symbol']}, veto: {veto}" if veto else row["symbol"]))
+    return Tile("Last decision", decided(row), words(f"{row['symbol']}, veto: {veto}" if veto else row["symbol"]))
+
+
+def decided(row: Mapping[str, Any]) -> Cell:
+    """Return what a turn came to in one badge: an action, HOLD, or NOT DONE where a veto stood against it."""
+    return word("NOT DONE", "warn") if row["veto"] and not row["acted"] else _verdict(row)
 
 
 def _signal_row(look: Look, row: Mapping[str, Any]) -> Row:
@@ -98,9 +102,14 @@ def turn_row(look: Look, row: Mapping[str, Any]) -> Row:
         _with(side_word(row["signal_type"]), f"{row['strength']} of 6"),
         _with(side_word(row["rl_action"]), f"{row['confidence']:.2f}"),
         _verdict(row),
-        words(row["outcome"] or row["reason"]),
+        reason(row),
     )
     return Row(cells, key=f"turn-{row['id']}", details=tuple(_details(look, row)))
+
+
+def reason(row: Mapping[str, Any]) -> Cell:
+    """Return in words what came of a turn, else why it was decided so."""
+    return words(row["outcome"] or row["reason"])
 
 
 def _with(badge: Cell, more: str) -> Cell:

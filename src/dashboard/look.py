@@ -5,7 +5,7 @@ heartbeat, written in both, ties the two together.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +54,15 @@ class Look:
             "bot": source_of("bot", "The trading bot", self.beat()),
             "charts": source_of("charts", "The chart bot", self.beat(CHARTS)),
         }
+
+    @property
+    def bots(self) -> tuple["Look", ...]:
+        """A look on behalf of each trading bot that ever reported to this database, each in its own mode and world."""
+        return tuple(
+            replace(self, bot_id=row["bot_id"], scope=Scope(row["bot_id"], row["mode"], row["world"]), kept={})
+            for row in self.beats
+            if row["process"] == TRADING
+        )
 
     @property
     def turned_ms(self) -> int | None:

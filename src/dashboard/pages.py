@@ -1,23 +1,26 @@
 """Floor 4, wings: the page itself, drawn once by the server so that it says something before any script runs."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import Blueprint, Response, current_app, render_template, request
 
 from src.core.clock import instant_of, utc_text
-from src.dashboard.cells import Card
+from src.dashboard.cells import NOTHING, Card
 from src.dashboard.desk import Desk, desk, session_words
-from src.dashboard.states import Source, age_words, state_of
+from src.dashboard.states import Source, State, age_words, state_of
 
 blueprint = Blueprint("pages", __name__)
 
 ZONES: Final = (
+    ("all", ("bots",)),
     ("wide", ("positions", "chart", "market", "trades")),
     ("side", ("balance", "signals", "performance", "status", "breaker", "reconciliation")),
     ("even", ("analysis", "context", "news", "training")),
     ("full", ("journal", "costs", "control")),
 )
-"""Where cards stand; on a phone one under the other in this order, below the tiles that say the most in a word."""
+"""Where cards stand; on a phone one under the other in this order. The tiles that say the most in a word stand below
+the first zone, which is about all bots, and above the others, which are about the one that was chosen."""
 TILES: Final = (
     ("status", 0, "Bot"),
     ("breaker", 0, "Circuit breaker"),
@@ -78,8 +81,32 @@ def _drawn(content: dict[str, Any], now_ms: int) -> list[dict[str, Any]]:
         state = state_of(Card(name, card["title"], card["base"], as_of_ms, card["max_age_s"]), source, now_ms)
         age = "" if as_of_ms is None else age_words((now_ms - as_of_ms) / 1000)
         moment = "" if as_of_ms is None else f"{utc_text(as_of_ms)[11:19]} UTC"
-        drawn.append(card | {"state": str(state), "age": age, "moment": moment})
+        tables = [
+            table | {"rows": [_alive(row, card["base"], sources, now_ms) for row in table["rows"]]}
+            for table in card["tables"]
+        ]
+        drawn.append(card | {"state": str(state), "age": age, "moment": moment, "tables": tables})
     return drawn
+
+
+def _alive(row: dict[str, Any], base: str, sources: Mapping[str, Source], now_ms: int) -> dict[str, Any]:
+    """Return a row with its own state, where it has one, and with the words for it (as ``draw.js`` does)."""
+    life = row.get("life")
+    if life is None:
+        return row
+    state = state_of(Card("", "", base, life["as_of_ms"], life["max_age_s"]), sources.get(life["source"]), now_ms)
+    cells = [_life_cell(cell, state) if cell["kind"] == "life" else cell for cell in row["cells"]]
+    return row | {"state": str(state), "cells": cells}
+
+
+def _life_cell(cell: dict[str, Any], state: State) -> dict[str, Any]:
+    if state == State.ERROR:
+        return cell | {"text": NOTHING}
+    said = cell["text"] if state == State.FRESH else state.upper()
+    if state == State.DOWN and cell["text"] != "RUNNING":
+        said = cell["text"]
+    tone = {State.FRESH: "good", State.LATE: "warn"}.get(state, "bad")
+    return cell | {"text": said, "tone": tone}
 
 
 def _alarm(content: dict[str, Any], now_ms: int) -> str:

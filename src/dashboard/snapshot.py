@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from src.core.clock import Clock
 from src.core.errors import StoreCorrupt, StoreUnavailable
-from src.dashboard import cards_account, cards_bot, cards_learning, cards_market, journal
+from src.dashboard import cards_account, cards_bot, cards_bots, cards_learning, cards_market, journal
 from src.dashboard.cells import Card
 from src.dashboard.control import control_card
-from src.dashboard.look import CHARTS, TRADING, Limits, Look
+from src.dashboard.look import TRADING, Limits, Look
 from src.dashboard.states import Source, State, state_of
 from src.report_pages import Scope
 from src.reports import Reports
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 Builder = Callable[[Look], Card]
 BUILDERS: Final[dict[str, Builder]] = {
+    "bots": cards_bots.bots,
     "status": cards_bot.status,
     "positions": cards_account.positions,
     "balance": cards_account.balance,
@@ -43,6 +44,7 @@ BUILDERS: Final[dict[str, Builder]] = {
     "control": control_card,
 }
 TITLES: Final = {
+    "bots": "All bots",
     "status": "Bot status",
     "positions": "Open positions",
     "balance": "Account balance",
@@ -104,7 +106,7 @@ class SnapshotDesk:
         try:
             with self._reports.at_one_instant() as reports:
                 look = self.look(reports, bot_id)
-                cards = {name: self._card(name, look) for name in BUILDERS}
+                cards = {name: self._card(name, look) for name in BUILDERS if name != "bots" or len(look.bots) > 1}
                 cards["journal"] = self._guarded("journal", look, lambda each: journal.journal(each, wanted))
                 frame = self._frame_of(look)
         except (StoreUnavailable, StoreCorrupt, *_DAMAGED) as error:
@@ -119,7 +121,7 @@ class SnapshotDesk:
         with self._reports.at_one_instant() as reports:
             look = self.look(reports, bot_id)
             card = self._card(name, look)
-            return card, state_of(card, look.sources.get(card.source), look.wall_ms)
+            return card, state_of(card, _sources(look).get(card.source), look.wall_ms)
 
     def _card(self, name: str, look: Look) -> Card:
         return self._guarded(name, look, BUILDERS[name])
@@ -154,7 +156,7 @@ class SnapshotDesk:
             "demo": look.scope.world in ("synthetic", "replay"),
             "live": look.scope.mode == "live",
             "pairs": sorted(look.details.get("cycle_ms") or {}) or list(self._settings.pairs),
-            "sources": {name: source.as_dict() for name, source in look.sources.items()},
+            "sources": {name: source.as_dict() for name, source in _sources(look).items()},
             "held": held,
             "time_zone": self._settings.time_zone,
             "database": "ok",
@@ -172,9 +174,11 @@ class SnapshotDesk:
         told = str(error) if isinstance(error, StoreUnavailable | StoreCorrupt) else "A row cannot be read."
         log.warning("snapshot without a database: reason=%r", error)
         reason = f"The database cannot be read: {told}" if not told.startswith("The database") else told
-        cards = {name: self._last_good((bot_id, name), _without_paths(reason)).as_dict() for name in TITLES}
         with self._lock:
             known = self._frame.get(bot_id)
+            several = (bot_id, "bots") in self._good
+        names = [name for name in TITLES if name != "bots" or several]
+        cards = {name: self._last_good((bot_id, name), _without_paths(reason)).as_dict() for name in names}
         frame = known or {
             "bot_id": bot_id,
             "bots": [],
@@ -195,21 +199,22 @@ def _without_paths(sentence: str) -> str:
     return " ".join(part.rpartition("/")[2] if "/" in part and len(part) > 1 else part for part in sentence.split(" "))
 
 
+def _sources(look: Look) -> dict[str, Source]:
+    """Return what brings this bot's data and, where there are several bots, each of them."""
+    return look.sources | (cards_bots.bot_sources(look) if len(look.bots) > 1 else {})
+
+
 def _bots(look: Look) -> list[dict[str, Any]]:
     """Return every trading bot in the database with its state, for the choice on top of the page."""
     found = []
-    for row in look.beats:
-        if row["process"] != TRADING:
-            continue
-        source = Look(look.reports, row["bot_id"], look.scope, look.beats, look.wall_ms, look.limits).sources["bot"]
-        scope = Scope(row["bot_id"], row["mode"], row["world"])
-        money = look.reports.balance(scope)
+    for each in look.bots:
+        source, money = each.sources["bot"], each.reports.balance(each.scope)
         found.append(
             {
-                "bot_id": row["bot_id"],
-                "mode": row["mode"],
-                "world": row["world"],
-                "phase": row["phase"],
+                "bot_id": each.bot_id,
+                "mode": each.scope.mode,
+                "world": each.scope.world,
+                "phase": source.phase,
                 "beat_ms": source.beat_ms,
                 "down_after_s": source.down_after_s,
                 "equity": None if money is None else str(money["equity"]),
@@ -218,4 +223,4 @@ def _bots(look: Look) -> list[dict[str, Any]]:
     return found
 
 
-__all__ = ["BUILDERS", "CHARTS", "TITLES", "SnapshotDesk"]
+__all__ = ["BUILDERS", "TITLES", "SnapshotDesk"]

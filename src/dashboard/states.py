@@ -15,7 +15,7 @@ from src.dashboard.cells import Card
 DOWN_AFTER_S: Final = 35.0
 """A process beats every ten seconds; silent for this long it is down, and the page says so within 45 s."""
 _LATE_FACTOR: Final = 3.0
-_ENDED: Final = frozenset({"stopped", "stopping"})
+ENDED: Final = frozenset({"stopped", "stopping"})
 
 
 class State(StrEnum):
@@ -44,7 +44,7 @@ class Source:
         """Return whether it was heard of once and is silent or stopped now."""
         if self.beat_ms is None:
             return False
-        return self.phase in _ENDED or now_ms - self.beat_ms > self.down_after_s * 1000
+        return self.phase in ENDED or now_ms - self.beat_ms > self.down_after_s * 1000
 
     def as_dict(self) -> dict[str, Any]:
         """Return the source as the page's script reads it."""

@@ -48,7 +48,8 @@
     stamp(section, is, card.as_of_ms, age);
     if (card.tiles.length || is === "unknown") for (const tile of tilesOf(card.name)) Dash.tile(tile, card, is, age);
     const live = is === "empty" || (card.base === "empty" && is !== "unknown");  // words that hold an age
-    const key = `${is} ${state.version}`;
+    const lives = card.name === "bots" ? card.tables.flatMap((table) => table.rows.map(Dash.rowState)) : [];
+    const key = `${is} ${state.version} ${lives}`;
     if (!live && state.drawn[card.name] === key) { countOn(section); return; }
     state.drawn[card.name] = key;
     let shown = card;
@@ -118,6 +119,7 @@
   function drawBots() {
     const bots = state.snapshot.bots, select = at("bot");
     at("bots").hidden = bots.length < 2;
+    at("card-bots").hidden = !state.snapshot.cards.bots;
     Dash.fill(select, bots.map((bot) => {
       const down = Dash.isDown(bot, Dash.now());
       return plan("option", { value: bot.bot_id }, `${bot.bot_id}, ${bot.mode}${bot.world === "live" ? "" : ` ${bot.world}`}${down ? ", DOWN" : ""}`);
@@ -255,6 +257,10 @@
     at("pause").addEventListener("click", () => { choose("paused", paused() ? "no" : "yes"); listen(); if (!paused()) Dash.ask(); Dash.draw(); });
     at("bot").addEventListener("change", (event) => { location.search = new URLSearchParams({ bot: event.target.value }).toString(); });
     at("older").addEventListener("click", showOlder);
+    at("card-bots").addEventListener("click", (event) => {  // the whole row leads where its name does; text can be marked
+      const row = event.target.closest("tr[data-key]");
+      if (row && !event.target.closest("a") && !String(getSelection())) row.querySelector("a").click();
+    });
     for (const button of document.querySelectorAll("[data-filter]")) {
       button.addEventListener("click", () => {
         state.filter = button.dataset.filter; state.older = []; state.cursor = null; state.etag = null;

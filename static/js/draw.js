@@ -84,6 +84,10 @@
     if (cell.kind === "time" && cell.raw) {
       return plan("time", { class: "cell", datetime: cell.raw, title: Dash.timeText(cell.raw, true) }, Dash.briefTime(cell.raw));
     }
+    if (cell.kind === "bot") {
+      const here = cell.raw === Dash.state.snapshot.bot_id;
+      return plan("a", { class: "cell kind-bot", href: `?${new URLSearchParams({ bot: cell.raw })}`, "aria-current": here ? "true" : null }, cell.text);
+    }
     let text = cell.text;
     if ((cell.kind === "age" || cell.kind === "since") && cell.raw) text = `${Dash.ageWords((Dash.now() - Date.parse(cell.raw)) / 1000)}${cell.kind === "age" ? " ago" : ""}`;
     const hide = cell.kind === "amount" && Dash.choice("hide") === "yes" && cell.raw;
@@ -123,8 +127,19 @@
       known.filter(([label]) => label !== "Mark").map(([label, price]) => plan("text", { x: x(price), y: 24, "text-anchor": "middle" }, label.toLowerCase())));
   }
 
+  // The badge of a row that has a state of its own, in the words of pages.py.
+  function alive(cell, is) {
+    if (is === "error") return { ...cell, text: "—" };
+    const ended = is === "down" && cell.text !== "RUNNING";
+    return { ...cell, text: is === "fresh" || ended ? cell.text : is.toUpperCase(), tone: { fresh: "good", late: "warn" }[is] || "bad" };
+  }
+
+  Dash.rowState = (row) => (row.life ? Dash.cardState({ base: Dash.state.snapshot.cards.bots.base, ...row.life }) : null);
+
   Dash.row = function (table, row) {
-    const cells = row.cells.map((cell, index) => {
+    const is = Dash.rowState(row);
+    const cells = row.cells.map((given, index) => {
+      const cell = given.kind === "life" ? alive(given, is) : given;
       const label = table.columns[index];
       const figure = looks(table, index);
       if (index === 0) return plan("th", { role: "rowheader", scope: "row", "data-label": label }, Dash.cell(cell), table.look === "risk" ? gauge(table, row) : null);
@@ -132,7 +147,7 @@
       const inner = last ? shut(`${table.caption} ${row.key}`, {}, plan("summary", {}, Dash.cell(cell)), () => Dash.facts(row.details)) : Dash.cell(cell);
       return plan("td", { role: "cell", "data-label": label, class: figure }, inner);
     });
-    return plan("tr", { role: "row", "data-key": row.key }, cells);
+    return plan("tr", { role: "row", "data-key": row.key, "data-state": is }, cells);
   };
 
   Dash.table = function (table) {

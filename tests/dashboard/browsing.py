@@ -74,9 +74,8 @@ class Watched:
 
 def states(page: Page) -> dict[str, str]:
     """Return each card's state as it is marked."""
-    return dict(
-        page.evaluate("[...document.querySelectorAll('.card')].map(e => [e.id.replace('card-', ''), e.dataset.state])")
-    )
+    shown = "[...document.querySelectorAll('.card:not([hidden])')]"
+    return dict(page.evaluate(f"{shown}.map(e => [e.id.replace('card-', ''), e.dataset.state])"))
 
 
 def violations(page: Page, contrast: bool = True) -> list[str]:

@@ -26,3 +26,10 @@ def full(tmp_path: Path, lived: Path) -> Iterator[Scene]:
         made.beat()
         made.beat(process="chart_analysis_bot")
         yield made
+
+
+@pytest.fixture
+def several(full: Scene) -> Scene:
+    """Lend the same with three more bots in the database, each in another state."""
+    full.others()
+    return full

@@ -90,7 +90,9 @@ def length(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3_600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3_600} h {whole % 3_600 // 60} min" if whole < 86_400 else f"{whole // 86_400} d"
+    if whole < 86_400:
+        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
 
 
 def moment(instant: str) -> datetime:
@@ -102,17 +104,26 @@ def moment(instant: str) -> datetime:
 
 
 class Book:
-    """The rows of a bot's database, read without the suite's own code."""
+    """The rows of one bot in a database, read without the suite's own code; ``main.TABLE`` has those of all bots."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, bot_id: str = "main") -> None:
+        self.path = path
+        self.bot_id = bot_id
+        self._own = ""
+        owned = "SELECT m.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE c.name = 'bot_id'"
+        views = (
+            f"CREATE TEMP VIEW {row['name']} AS SELECT * FROM main.{row['name']} WHERE bot_id IN ('{bot_id}', '*');"
+            for row in self.all(f"{owned} AND m.type = 'table'")
+        )
+        self._own = "".join(views)
         self.ticks = {name: each["tick"] for name, each in self._sizes().items()}
         self.steps = {name: each["step"] for name, each in self._sizes().items()}
 
     def all(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return the rows of a query, money as Decimal of what is written."""
-        with closing(sqlite3.connect(self._path)) as connection:
+        with closing(sqlite3.connect(self.path)) as connection:
             connection.row_factory = sqlite3.Row
+            connection.executescript(self._own)
             return [dict(row) for row in connection.execute(query, values)]
 
     def one(self, query: str, *values: Any) -> dict[str, Any]:
@@ -210,8 +221,9 @@ def _unrealised(book: Book) -> Expected:
 def _today(book: Book) -> tuple[Decimal, Decimal]:
     row = book.newest("account_balance")
     day = row["timestamp"][:10]
-    start = money(book.value("SELECT start_balance FROM daily_performance WHERE symbol = '*' AND day = ?", day))
-    return money(row["equity"]) - start, start
+    began = book.one("SELECT start_balance, transfers FROM daily_performance WHERE symbol = '*' AND day = ?", day)
+    start = money(began["start_balance"])
+    return money(row["equity"]) - start - money(began["transfers"]), start
 
 
 @rule(r"balance fact Today \(UTC\)")
@@ -228,6 +240,46 @@ def _today_tile(book: Book) -> Expected:
 def _today_share(book: Book) -> Expected:
     change, start = _today(book)
     return percent(change / start, 2, True, True)
+
+
+# --- all bots
+
+
+def _of(book: Book, bot_id: str) -> Book:
+    return book if bot_id == book.bot_id else Book(book.path, bot_id)
+
+
+@rule("bots stamp")
+def _of_bots(book: Book) -> Expected:
+    query = "SELECT MAX(cycle_finished) FROM main.bot_status WHERE process = 'trading_bot'"
+    return At(book.value(query))
+
+
+@rule(r"bots row bot-([\w-]+) cell Last turn")
+def _last_turn(book: Book, bot_id: str) -> Expected:
+    return Gone(_of(book, bot_id).beat["cycle_finished"], " ago")
+
+
+@rule(r"bots row bot-([\w-]+) cell Positions")
+def _open_and_guarded(book: Book, bot_id: str) -> Expected:
+    stops = [row["stop_price"] for row in _of(book, bot_id).all("SELECT stop_price FROM positions")]
+    bare = stops.count(None)
+    return f"{len(stops)} open, {f'{bare} WITHOUT STOP' if bare else 'with stop'}"
+
+
+@rule(r"bots row bot-([\w-]+) cell Equity, USDT")
+def _bot_equity(book: Book, bot_id: str) -> Expected:
+    return fixed(_of(book, bot_id).newest("account_balance")["equity"], 2)
+
+
+@rule(r"bots row bot-([\w-]+) cell Today, USDT")
+def _bot_today(book: Book, bot_id: str) -> Expected:
+    return gain(_today(_of(book, bot_id))[0], "")
+
+
+@rule(r"bots row bot-([\w-]+) cell Why")
+def _bot_reason(book: Book, bot_id: str) -> Expected:
+    return str(_of(book, bot_id).newest("signals")["reason"])
 
 
 # --- performance

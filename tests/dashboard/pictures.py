@@ -146,6 +146,11 @@ def main() -> None:
             picture(browser, made, "dashboard-phone", 390, 1500)
             made.clock.ahead_s = 200
             picture(browser, made, "dashboard-down", 1440, 900)
+            made.clock.ahead_s = 0
+            made.others()
+            tame = signals.update().where(signals.c.acted.is_(False)).values(reason=REASONS[1][-1])
+            made.database.write(lambda connection: connection.execute(tame))
+            picture(browser, made, "dashboard-bots", 1440, 480)
             browser.close()
 
 

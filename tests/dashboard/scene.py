@@ -34,6 +34,7 @@ from src.records import (
 from src.schema import (
     account_balance,
     candles,
+    circuit_breaker_events,
     daily_performance,
     market_context,
     orders,
@@ -242,8 +243,8 @@ class Scene:
         }  # fmt: skip
         self.database.write(lambda connection: days.add(connection, symbol, day, sums))
 
-    def turns(self, count: int, symbol: str = SYMBOL, acted_every: int = 7) -> None:
-        """Let the bot have seen 720 candles and taken ``count`` turns on the last of them."""
+    def see(self) -> None:
+        """Let 720 candles have been, up to now."""
         last_open = (self.now_ms - 5_000) // MINUTE_MS * MINUTE_MS - MINUTE_MS
         series = [
             candle._replace(open_ms=last_open - (SEEN - 1 - index) * MINUTE_MS)
@@ -254,9 +255,13 @@ class Scene:
             state, values = step(state, candle.high, candle.low, candle.close, candle.volume)
             seen.append(values)
         self.candles, self.indicators = series, seen
+
+    def turns(self, count: int, symbol: str = SYMBOL, acted_every: int = 7) -> None:
+        """Let the bot have seen 720 candles and taken ``count`` turns on the last of them."""
+        self.see()
         rows = [self.owner.columns(symbol) | {"interval": "1m", "timestamp": utc_text(each.open_ms)}
                 | {name: getattr(each, name) for name in ("open_ms", "open", "high", "low", "close", "volume")}
-                for each in series]  # fmt: skip
+                for each in self.candles]  # fmt: skip
         self.database.write(lambda connection: connection.execute(insert(candles), rows))
         turns = [self._turn(symbol, index, index % acted_every == 0) for index in range(SEEN - count, SEEN)]
         self.database.write(lambda connection: connection.execute(insert(signals), turns))
@@ -363,6 +368,13 @@ class Scene:
         )  # fmt: skip
         self.database.flush()
 
+    def breaker(self, status: str, trigger: str, reason: str) -> None:
+        """Let this bot's circuit breaker have come into a state five minutes ago."""
+        self.put(
+            circuit_breaker_events, "*", timestamp=self.at(300), status=status, trigger=trigger, actor="rule",
+            version=1, reason=reason, since_ms=self.now_ms - 300_000,
+        )  # fmt: skip
+
     def order(self, status: str = "NEW", purpose: str = "stop") -> None:
         """Let an order stand at the exchange."""
         self.put(
@@ -386,6 +398,36 @@ class Scene:
         self.news()
         self.training()
         self.usage()
+
+    @contextmanager
+    def speaking(self, bot_id: str, mode: str = "paper", world: str = "synthetic") -> Iterator[None]:
+        """Let all that happens meanwhile happen to another bot of the same database."""
+        own = self.owner
+        self.owner = self.database.owner = Owner(bot_id, mode, world)
+        try:
+            yield
+        finally:
+            self.owner = self.database.owner = own
+
+    def others(self) -> None:
+        """Let three more bots have lived beside a full scene: one without a stop, one late and tripped, one stopped."""
+        self.see()
+        with self.speaking("alts", "testnet", "testnet"):
+            self.beat()
+            self.breaker("ARMED", "born", "a new database")
+            self.balance(equity="5077.125")
+            self.day("5100.5", "5077.125")
+            self.position("ETHUSDT", "SHORT", stop_price=None)
+            self.position("SOLUSDT")
+            self.put(signals, **self._turn("ETHUSDT", SEEN - 1, True))
+        with self.speaking("night-owl"):
+            self.beat(cycle_finished=self.at(200))
+            self.balance(ago_s=200, equity="10100.25")
+            self.day("10090", "10100.25")
+            self.put(signals, **self._turn(SYMBOL, SEEN - 2, False))
+            self.breaker("TRIPPED", "losses", "4 losses in a row")
+        with self.speaking("retired"):
+            self.beat(ago_s=90_000, phase="stopped", cycle_finished=self.at(90_010), started_at=self.at(99_000))
 
 
 @contextmanager

@@ -73,6 +73,7 @@ def lived(made: Scene) -> None:
         ApiUsage(timestamp=made.at(50), process="chart_analysis_bot", service="openai", operation="chart", cached=True,
                  model="gpt-6-luna", input_tokens=0, output_tokens=0, cost_usd=Decimal("0.00005"))
     )  # fmt: skip
+    made.others()
     made.database.flush()
 
 
@@ -191,7 +192,7 @@ def test_the_api_says_the_same_numbers_as_the_database_that_the_page_was_held_ag
     book = walked.book
 
     def data(path: str) -> Any:
-        reply = rest.get(f"/api/v1/{path}")
+        reply = rest.get(f"/api/v1/{path}{'&' if '?' in path else '?'}bot_id={book.bot_id}")
         assert reply.status_code == 200, reply.get_data(as_text=True)
         return reply.get_json()["data"]
 

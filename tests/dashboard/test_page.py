@@ -28,6 +28,8 @@ from tests.dashboard.test_states import NOW, TABLE
 pytestmark = pytest.mark.long
 
 CARDS = (*TITLES, "chart")
+"""All cards there are; the one of all bots is shown where there are several."""
+ALONE = tuple(name for name in CARDS if name != "bots")
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
 LATE_S, STALE_S = 200.0, 20_000_000.0
 
@@ -67,9 +69,9 @@ def test_the_pages_own_clock_follows_the_same_rules_as_the_server(full, look):
         assert found == expected, (base, age_s, source)
 
 
-def test_every_card_is_fresh_when_everything_was_just_now(full, look):
+def test_every_card_is_fresh_when_everything_was_just_now(several, look):
     seen = look()
-    page = seen.open(full)
+    page = seen.open(several)
     seen.chart()
     assert set(states(page)) == set(CARDS)
     assert {name for name, state in states(page).items() if state != "fresh"} == set()
@@ -80,10 +82,10 @@ def test_every_card_is_unknown_and_shows_no_figure_before_anything_happened(tmp_
     with served(tmp_path) as made:
         page = look().open(made)
         until(page, "document.querySelector('#card-chart .reason').textContent !== ''")
-        assert set(states(page).values()) == {"unknown"}
+        assert set(states(page).items()) == {(name, "unknown") for name in ALONE}
         text = page.locator("#cards").inner_text()
         assert "No open positions" not in text and "0.00" not in text and "No trade" not in text
-        assert all(page.locator(f"#card-{name} .reason").first.inner_text() for name in TITLES)
+        assert all(page.locator(f"#card-{name} .reason").first.inner_text() for name in ALONE)
 
 
 def keep_beating(made: Scene) -> None:
@@ -93,7 +95,8 @@ def keep_beating(made: Scene) -> None:
 
 
 @pytest.mark.parametrize(("ahead_s", "expected"), [(LATE_S, "late"), (STALE_S, "stale")])
-def test_every_card_grows_old_while_the_bots_still_beat(full, look, ahead_s, expected):
+def test_every_card_grows_old_while_the_bots_still_beat(several, look, ahead_s, expected):
+    full = several
     own_rhythm = {"analysis": 1_500.0, "news": 1_500.0, "training": 4e6, "context": 600.0}
     full.clock.ahead_s = ahead_s
     keep_beating(full)
@@ -108,6 +111,7 @@ def test_every_card_grows_old_while_the_bots_still_beat(full, look, ahead_s, exp
     seen = look()
     page = seen.open(full)
     seen.chart()
+    assert set(states(page)) == set(CARDS)
     left_out = set(own_rhythm) if expected == "late" else set()
     wrong = {name: state for name, state in states(page).items() if state != expected and name not in left_out}
     fed_by_a_beat = {"costs"}  # as old as the last beat: silence makes it down, not old
@@ -139,7 +143,8 @@ def test_every_card_is_empty_when_there_is_really_nothing(tmp_path, look):
             assert "(checked" in page.locator(f"#card-{name} .reason").first.inner_text()
 
 
-def test_the_database_gone_makes_every_card_an_error_with_its_last_good_content(full, look):
+def test_the_database_gone_makes_every_card_an_error_with_its_last_good_content(several, look):
+    full = several
     seen = look()
     page = seen.open(full)
     seen.chart()
@@ -150,7 +155,8 @@ def test_the_database_gone_makes_every_card_an_error_with_its_last_good_content(
     page.click("#refresh")
     until(page, "document.querySelector('#card-balance').dataset.state === 'error'", 15.0)
     found = states(page)
-    assert {name for name, state in found.items() if state != "error"} <= {"chart"}
+    assert set(found) == set(CARDS) and {name for name, state in found.items() if state != "error"} <= {"chart"}
+    assert page.locator("#card-bots .kind-life").all_inner_texts() == ["—"] * 4
     assert "10,120.55" in page.locator("#card-balance").inner_text()
     assert "last good content" in page.locator("#card-balance .reason").inner_text()
     assert (
@@ -176,7 +182,9 @@ def test_a_failed_source_is_an_error_in_its_own_words(full, look):
 
 
 @pytest.mark.parametrize("name", [name for name in TITLES if name not in ("context", "analysis", "training")])
-def test_rows_that_cannot_be_read_spoil_their_card_and_no_other(full, name, monkeypatch):
+def test_rows_that_cannot_be_read_spoil_their_card_and_no_other(several, name, monkeypatch):
+    full = several
+
     def broken(*_arguments):
         raise ValueError("a row is damaged")
 
@@ -194,7 +202,8 @@ def test_rows_that_cannot_be_read_spoil_their_card_and_no_other(full, name, monk
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_a_silent_bot_is_down_in_words_and_a_reload_never_says_no_positions(full, look, width):
+def test_a_silent_bot_is_down_in_words_and_a_reload_never_says_no_positions(several, look, width):
+    full = several
     full.clock.ahead_s = 200
     page = look(width).open(full)
     for _ in range(2):
@@ -406,17 +415,80 @@ def test_the_countdown_counts_down_to_the_next_look(full, look):
     assert any("/api/dashboard" in url for url in seen.requests[before:])
 
 
-def test_several_bots_stand_on_one_page(full, look):
-    full.owner = type(full.owner)("second", "paper", "synthetic")
-    full.database.owner = full.owner
-    full.beat(ago_s=100)
-    full.balance(equity="5000")
-    page = look().open(full)
+def test_several_bots_stand_on_one_page(several, look):
+    page = look().open(several)
     options = page.locator("#bot option").all_inner_texts()
-    assert len(options) == 2 and "main" in options[0] and "DOWN" in options[1]
-    page.select_option("#bot", "second")
-    page.wait_for_url("**/?bot=second")
-    assert "5,000.00" in page.locator("#card-balance").inner_text()
+    assert len(options) == 4 and "main" in options[1] and "DOWN" in options[3]
+    page.select_option("#bot", "alts")
+    page.wait_for_url("**/?bot=alts")
+    assert "5,077.12" in page.locator("#card-balance").inner_text()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_all_bots_are_told_in_a_row_each_with_and_without_scripts(several, browser, scripts):
+    context = browser.new_context(java_script_enabled=scripts, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(several.address)
+    rows = page.locator("#card-bots tbody tr")
+    told = [rows.nth(number).inner_text() for number in range(4)]
+    assert [rows.nth(number).get_attribute("data-key") for number in range(4)] == [
+        "bot-alts", "bot-main", "bot-night-owl", "bot-retired"
+    ]  # fmt: skip
+    for words, expected in zip(told, (
+        ("RUNNING", "testnet", "2 open, 1 WITHOUT STOP", "5,077.12", "▼ −23.38", "ARMED", "ENTER LONG", "Opening a"),
+        ("RUNNING", "paper, synthetic", "1 open, with stop", "10,120.55", "▲ +120.55", "ARMED", "NOT DONE", "not"),
+        ("LATE", "flat", "10,100.25", "▲ +10.25", "TRIPPED", "NOT DONE", "not followed"),
+        ("STOPPED", "1 d 1 h", "—"),
+    ), strict=True):  # fmt: skip
+        assert [each for each in expected if each not in words] == [], words
+    assert page.locator("#card-bots a[aria-current]").all_inner_texts() == ["main"]
+    page.click("#card-bots a:text('alts')")
+    page.wait_for_url("**/?bot=alts")
+    assert page.locator("#card-bots a[aria-current]").all_inner_texts() == ["alts"]
+    assert "5,077.12" in page.locator("#card-balance").inner_text()
+    context.close()
+
+
+def test_a_click_anywhere_in_a_row_opens_its_bot(several, look):
+    page = look(390).open(several)
+    page.click("#card-bots [data-key=bot-night-owl] [data-label=Breaker]")
+    page.wait_for_url("**/?bot=night-owl")
+    until(page, "document.querySelector('#bot').value === 'night-owl'")
+
+
+def test_one_bot_that_falls_silent_is_down_among_bots_that_run_by_the_pages_own_clock_too(several, look):
+    seen = look(paused="yes")
+    page = seen.open(several)
+    assert page.locator("[data-key=bot-alts] .kind-life").inner_text() == "RUNNING"
+    with several.speaking("alts"):
+        several.beat(ago_s=50)
+    page.click("#refresh")
+    until(page, "document.querySelector('[data-key=bot-alts]').dataset.state === 'down'")
+    assert page.locator("[data-key=bot-alts] .kind-life").inner_text() == "DOWN"
+    assert page.locator("[data-key=bot-main] .kind-life").inner_text() == "RUNNING"
+    assert states(page)["bots"] == "fresh" and not page.locator("#alarm").is_visible()
+    page.evaluate("() => { Dash.state.heardAt -= 100000; Dash.state.heardWall -= 100000; Dash.draw(); }")
+    assert page.locator("[data-key=bot-main] .kind-life").inner_text() == "LATE"
+
+
+def test_hidden_amounts_are_hidden_in_the_row_of_every_bot(several, look):
+    told = look(hide="yes").open(several).locator("#card-bots").inner_text()
+    assert told.count("•••") == 6 and "2 open, 1 WITHOUT STOP" in told
+    assert not any(figure in told for figure in ("5,077", "23.38", "10,1", "10.25", "120.55"))
+
+
+def test_one_bot_alone_has_no_table_of_bots_until_another_comes(full, look):
+    seen = look()
+    page = seen.open(full)
+    assert "bots" not in page.evaluate("Dash.state.snapshot.cards")
+    assert not page.locator("#card-bots").is_visible() and not page.locator("#bots").is_visible()
+    glance = page.locator("#glance").bounding_box()
+    assert glance["y"] < 90
+    full.others()
+    page.click("#refresh")
+    until(page, "document.querySelectorAll('#card-bots tbody tr').length === 4")
+    assert page.locator("#card-bots").is_visible() and page.locator("#bots").is_visible()
+    assert page.locator("#glance").bounding_box()["y"] > glance["y"] + 100 and seen.said == []
 
 
 # --- control

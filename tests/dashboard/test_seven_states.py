@@ -87,6 +87,8 @@ class Staged:
         ages = {"late": 2.0, "stale": 4.0}
         gone_ms = round(ages.get(self.state, 0.0) * card["max_age_s"] * 1000) + 500
         made = copy.deepcopy(card) | {"as_of_ms": now_ms - gone_ms, "source": card["source"] or "bot"}
+        for row in (row for table in made.get("tables", []) for row in table["rows"] if "life" in row):
+            row["life"]["as_of_ms"] = now_ms - round(ages.get(self.state, 0.0) * row["life"]["max_age_s"] * 1000) - 500
         if self.state == "error":
             made |= {"base": "error", "reason": REASON}
         elif self.state in ("unknown", "empty"):
@@ -102,6 +104,7 @@ def stage(tmp_path_factory):
     with sync_playwright() as play, served(tmp_path_factory.mktemp("stage")) as made:
         browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
         made.full()
+        made.others()
         seen = Watched(browser, push="no")
         page = seen.open(made)
         seen.chart()
@@ -148,6 +151,9 @@ def test_every_card_shows_its_state_in_words_at_every_width_dark_and_light(stage
     assert set(shown) == {*TITLES, "chart"}
     for name, card in shown.items():
         must_show(name, card, state)
+    if state not in ("empty", "unknown"):
+        words = {"fresh": "RUNNING", "error": "—"}.get(state, state.upper())
+        assert page.locator("#card-bots .kind-life").all_inner_texts() == [words] * SAMPLE
     if state == "fresh":
         assert sum(card["toned"] for card in shown.values()) > 10
     alarm = page.locator("#alarm")

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from sqlalchemy import select
 from src.control_wishes import ACTIONS
 from src.core.errors import SettingsError
 from src.dashboard.app import create_app
+from src.dashboard.cells import Card
 from src.dashboard.desk import make_desk
 from src.dashboard.door import FREE_TRIES
+from src.dashboard.states import Source, state_of
 from src.notifier import Notifier
 from src.records import Owner
-from src.schema import control_requests, login_attempts, orders, positions, trades
+from src.schema import control_requests, daily_performance, login_attempts, orders, positions, trades
 from src.silence import SilenceReporter
 from tests.dashboard.scene import EVIL, KEY, PIN, SYMBOL, logged_in, scene, settings_for
 
@@ -446,6 +449,39 @@ def test_the_report_has_every_trade_of_the_period_and_its_sums(full, client):
         and "attachment" in table.headers["Content-Disposition"]
     )
     assert client.get("/api/report?from=2020-01-01&to=2020-02-01&format=csv").get_data(as_text=True).count("\n") == 1
+
+
+def test_what_was_paid_in_today_is_no_result_of_today(full):
+    def today():
+        card, _ = full.desk.snapshots.card("balance", "main")
+        return next(fact.cell.text for fact in card.facts if fact.label == "Today (UTC)")
+
+    assert today().startswith("▲ +120.55")
+    full.change(daily_performance, transfers=Decimal("500.25"))
+    assert today().startswith("▼ −379.70")
+
+
+def test_the_states_of_all_bots_are_each_their_own(full):
+    full.others()
+
+    def told():
+        card, state = full.desk.snapshots.card("bots", "main")
+        snapshot = full.desk.snapshots.snapshot("main")
+        now_ms = full.clock.now_ms()
+        sources = {name: Source(**source) for name, source in snapshot["sources"].items()}
+        lives = [row.life for row in card.tables[0].rows]
+        rows = [
+            str(state_of(Card("", "", "data", life.as_of_ms, life.max_age_s), sources[life.source], now_ms))
+            for life in lives
+        ]
+        return rows, str(state)
+
+    assert told() == (["fresh", "fresh", "late", "down"], "fresh")
+    with full.speaking("alts", "testnet", "testnet"):
+        full.beat(ago_s=60, cycle_finished=full.at(61))
+    assert told() == (["down", "fresh", "late", "down"], "fresh")
+    full.clock.ahead_s = 100
+    assert told() == (["down"] * 4, "down")
 
 
 def test_what_the_exchange_holds_and_the_journal_does_not_know_is_a_difference(full):
