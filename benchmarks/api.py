@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import insert
 
+from src.api.serving import THREADS
 from src.core.clock import SystemClock, utc_text
 from src.core.errors import StoreUnavailable
 from src.database import TradingDatabase
@@ -42,6 +43,7 @@ WRITES_A_SECOND = 10
 BUDGET_MS = 50.0
 MCP_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 SMALL = 60  # requests of a client, where an answer is long
+INSTRUMENTS = {symbol: {"tick": "0.10", "step": "0.001"} for symbol in SYMBOLS}  # as a bot tells them
 
 
 def queries() -> dict[str, list[str]]:
@@ -252,9 +254,8 @@ def beat(now_ms: int) -> Heartbeat:
     """Return a sign of life of a trading bot."""
     now = utc_text(now_ms)
     common: dict[str, Any] = {"phase": "waiting", "version": "0", "config_hash": "", "interval_s": 60.0}
-    return Heartbeat(
-        timestamp=now, beat_at=now, process="trading_bot", pid=1, started_at=now, cycle_finished=now, **common
-    )
+    common |= {"timestamp": now, "beat_at": now, "started_at": now, "cycle_finished": now}
+    return Heartbeat(process="trading_bot", pid=1, details={"instruments": INSTRUMENTS}, **common)
 
 
 def measure_bare(database: Path, requests: int) -> Line:
@@ -313,30 +314,19 @@ def bare(port: int) -> None:
 
 def under_uvicorn(port: int) -> None:
     """Serve the same application with ASGI outside and Flask inside."""
-    import contextlib
-
     import a2wsgi
     import uvicorn
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
 
-    from src.api.bridge import mcp_app
     from src.api.door import Door
-    from src.api.keys import KeyStore
+    from src.api.keys import KEYS_FILE, KeyStore
     from src.api.rest import build_app
     from src.api.source import Source
+    from src.settings import Settings
 
     url = os.environ["DATABASE_URL"]
     source = Source(TradingDatabase(url, OWNER, read_only=True), SystemClock(), lambda: TradingDatabase(url, OWNER))
-    rest = build_app(source, Door("127.0.0.1", (), KeyStore(), SystemClock()))
-    protocol = mcp_app(source)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> Any:
-        async with protocol.router.lifespan_context(protocol):
-            yield
-
-    app = Starlette(routes=[*protocol.routes, Mount("/", a2wsgi.WSGIMiddleware(rest, workers=6))], lifespan=lifespan)
+    keys = KeyStore(Settings.load().state_dir / KEYS_FILE)
+    app = a2wsgi.WSGIMiddleware(build_app(source, Door("127.0.0.1", (), keys, SystemClock())), workers=THREADS)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

@@ -5,7 +5,7 @@ import io
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import orjson
@@ -20,9 +20,9 @@ from src.api.docs_page import docs_page
 from src.api.door import Door
 from src.api.openapi import describe, finish
 from src.api.operations import BY_NAME, OPERATIONS, ROOT, Operation
-from src.api.source import Asked, Source
+from src.api.source import Asked, Caller, Source
 
-Wsgi = Callable[..., Any]
+Protocol = Callable[[Request, Caller], Response]
 
 _NO_COPIES: Final = "private, no-cache"  # a copy may be kept, but asked after each time
 _UNHEALTHY: Final = 503
@@ -77,7 +77,7 @@ class Rest:
 
 
 def build_app(
-    source: Source, door: Door, mcp: Wsgi | None = None, metrics: Callable[[], bytes] | None = None
+    source: Source, door: Door, mcp: Protocol | None = None, metrics: Callable[[], bytes] | None = None
 ) -> APIFlask:
     """Return the whole server as a WSGI application.
 
@@ -119,7 +119,7 @@ def _add(app: APIFlask, operation: Operation, view: Callable[..., Response]) -> 
     app.add_url_rule(ROOT + operation.path, operation.name, documented, methods=[operation.method])
 
 
-def _add_others(app: APIFlask, mcp: Wsgi | None, metrics: Callable[[], bytes] | None) -> None:
+def _add_others(app: APIFlask, mcp: Protocol | None, metrics: Callable[[], bytes] | None) -> None:
     @app.get(f"{ROOT}/docs")
     @app.doc(hide=True)
     def docs() -> Response:
@@ -137,8 +137,7 @@ def _add_others(app: APIFlask, mcp: Wsgi | None, metrics: Callable[[], bytes] | 
         @app.post("/mcp")
         @app.doc(hide=True)
         def model_context_protocol() -> Response:
-            environ = request.environ | {"api.caller": g.caller, "wsgi.input": io.BytesIO(request.get_data())}
-            return cast(Response, Response.from_app(mcp, environ, buffered=True))
+            return mcp(request, g.caller)
 
 
 def _refuse_stray(operation: Operation) -> None:

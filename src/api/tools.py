@@ -5,13 +5,14 @@ Nothing here can place an order: the deeds of the control scope stop entries, or
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
 from typing import Any, Final
 
 import anyio.to_thread
 import mcp_types as types
 import orjson
-from marshmallow import RAISE, ValidationError
+from marshmallow import RAISE, Schema, ValidationError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
@@ -28,6 +29,7 @@ log = logging.getLogger("src.api")
 
 Context = ServerRequestContext[Any]
 CallerOf = Callable[[Context], Caller]
+Run = Callable[..., Awaitable[Any]]
 
 INSTRUCTIONS: Final = (
     "What a trading suite for crypto futures has seen, decided and traded. Every answer says in `meta` of which mode "
@@ -50,12 +52,24 @@ _INVALID_PARAMS = -32602
 _NOT_FOUND = -32002
 
 
-class Tools:
-    """Answers the protocol's questions from one source; ``caller_of`` says who asks."""
+async def at_once(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what ``work`` returns; the event loop waits meanwhile."""
+    return work(*arguments)
 
-    def __init__(self, source: Source, caller_of: CallerOf) -> None:
+
+class Tools:
+    """Answers the protocol's questions from one source.
+
+    Args:
+        source: what is asked.
+        caller_of: says who asks.
+        run: how the database is asked: in a thread beside the event loop, or ``at_once`` where nobody else is in it.
+    """
+
+    def __init__(self, source: Source, caller_of: CallerOf, run: Run = anyio.to_thread.run_sync) -> None:
         self._source = source
         self._caller_of = caller_of
+        self._run = run
 
     def server(self) -> Server[Any]:
         """Return the protocol's server."""
@@ -81,7 +95,7 @@ class Tools:
         operation = next((each for each in _allowed(caller) if each.name == asked.name), None)
         if operation is None:
             raise MCPError(_INVALID_PARAMS, "There is no such tool, or this caller has not the scope for it.")
-        answer = await anyio.to_thread.run_sync(self._answer, operation, asked.arguments or {}, caller)
+        answer = await self._run(self._answer, operation, asked.arguments or {}, caller)
         refused = isinstance(answer, str)
         log.info("tool called: name=%s by=%s ok=%s", operation.name, caller.name, not refused)
         text = answer if isinstance(answer, str) else orjson.dumps(answer).decode()
@@ -109,7 +123,7 @@ class Tools:
         operation = RESOURCES.get(str(asked.uri))
         if operation is None:
             raise MCPError(_NOT_FOUND, "There is no such resource.")
-        answer = await anyio.to_thread.run_sync(self._answer, operation, {}, self._caller_of(context))
+        answer = await self._run(self._answer, operation, {}, self._caller_of(context))
         if isinstance(answer, str):
             raise MCPError(_NOT_FOUND, answer)
         text = orjson.dumps(answer).decode()
@@ -143,7 +157,7 @@ class Tools:
         """Return the answer, or the sentence that says why there is none."""
         try:
             few = {"limit": TOOL_ROWS} if operation.paged else {}
-            asked = operation.parameters().load(few | arguments, unknown=RAISE)
+            asked = _parser(operation).load(few | arguments, unknown=RAISE)
             return operation.body(self._source, asked, caller)
         except ValidationError as error:
             return flat(error.messages_dict)
@@ -152,6 +166,11 @@ class Tools:
         except (StoreUnavailable, StoreCorrupt) as error:
             log.warning("database away: tool=%s reason=%s", operation.name, error)
             return "The database cannot be read just now."
+
+
+@cache
+def _parser(operation: Operation) -> Schema:
+    return operation.parameters()
 
 
 def _allowed(caller: Caller) -> Iterable[Operation]:
