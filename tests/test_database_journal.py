@@ -440,7 +440,11 @@ def test_a_payment_is_noted_once_however_often_it_is_told(database: TradingDatab
     start().note_transfer(payment("5", number=1, kind="WELCOME_BONUS"), None, counted=True)  # ids are of their kind
     start().note_transfer(payment("7", number=2), None, counted=False)
     database.flush()
-    assert [(row["amount"], row["counted"]) for row in rows(database, transfers)] == [(1000, True), (5, True), (7, False)]
+    assert [(row["amount"], row["counted"]) for row in rows(database, transfers)] == [
+        (1000, True),
+        (5, True),
+        (7, False),
+    ]
     known = start().known_transfers
     assert known.ids == {("TRANSFER", "1"), ("WELCOME_BONUS", "1"), ("TRANSFER", "2")}
     assert (known.total, known.looked_ms) == (Decimal(1005), None)

@@ -153,3 +153,65 @@ def test_client_ids_are_a_function_of_bot_instant_and_purpose(world):
     assert first == again
     assert first.stop.client_id != first.target.client_id
     assert first.stop.purpose is Purpose.STOP
+
+
+QUESTIONS = {"order_fills", "find_order", "open_orders", "account", "mark_price", "fills", "income"}
+
+
+def deaf_to_questions(name: str) -> None:
+    if name in QUESTIONS:
+        raise ExchangeUnavailable("no answer")
+
+
+def test_what_the_stream_tells_of_a_fill_is_the_execution_that_the_exchange_would_tell(world):
+    asked = []
+    world.exchange.before = asked.append
+    execution = world.desk(world.streamed()).enter(Direction.LONG, Decimal("1.000"), world.clock.now_ms(), "test")
+    assert asked == ["send"]
+    order = world.inner.find_order(world.exchange.sent[0])
+    assert execution == world.desk().execution(execution.client_id, world.inner.order_fills(order))
+    assert list(world.journal.statuses.values()) == [OrderStatus.FILLED]
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_an_entry_and_its_guards_need_no_question_while_the_stream_tells(world, direction):
+    world.exchange.before = deaf_to_questions
+    desk = world.desk(world.streamed())
+    execution = desk.enter(direction, QUANTITY, world.clock.now_ms(), "test")
+    away = execution.average_price * (1 - direction.sign * Decimal("0.02"))
+    near = execution.average_price * (1 + direction.sign * Decimal("0.05"))
+    levels = [each.quantize(Decimal("0.1")) for each in (away, near)]
+    assert not desk.protect(
+        desk.protection(direction, *levels, world.clock.now_ms(), 0)
+    )  # they stand, but are not seen
+    assert [each.kind for each in world.inner.open_orders(SYMBOL)] == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
+
+
+def test_a_lost_answer_needs_no_question_where_the_stream_told_of_the_order(world):
+    world.exchange.before = deaf_to_questions
+    world.exchange.lose_answers = 1
+    execution = world.desk(world.streamed()).enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert execution.quantity == QUANTITY
+    assert len(world.venue.all_orders("bot", SYMBOL)) == 1
+
+
+def test_a_stream_that_tells_nothing_or_too_little_is_no_witness(world):
+    """Then the exchange is asked, as ever."""
+    asked = []
+    world.exchange.before = asked.append
+    news = world.streamed(patience_s=0.0, quantity=QUANTITY / 2)
+    desk = world.desk(news)
+    execution = desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert (execution.quantity, asked) == (QUANTITY, ["send", "order_fills"])
+
+
+def test_fees_in_another_coin_are_priced_after_the_entry_and_never_before_its_stop(world):
+    desk = world.desk(world.streamed(fee=Decimal("0.01"), fee_asset="BTC"))
+    asked = []
+    world.exchange.before = asked.append
+    execution = desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert (asked, execution.fees, execution.owed) == (["send"], 0, (("BTC", Decimal("0.01")),))
+    priced = desk.settle_fees(execution)
+    assert (priced.fees, priced.owed) == (Decimal("0.01") * world.feed.mark_price(SYMBOL).mark, ())
+    left = desk.close(Direction.LONG, QUANTITY, world.clock.now_ms() + 1, 0, "test")
+    assert (left.fees, left.owed) == (priced.fees, ())

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from src.core.errors import OutcomeUnknown
+from src.core.errors import ExchangeUnavailable, OutcomeUnknown
 from src.core.orders import OrderIntent, OrderKind, Purpose, Side
 from src.core.portfolio import Direction
 from tests.world import SYMBOL, Crash, LaggingJournal, World, path
@@ -274,3 +274,46 @@ def test_open_says_why_when_the_exchange_is_away():
     world.exchange.away = True
     assert "no route" in keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert OutcomeUnknown.__name__ not in keeper.halt_reason
+
+
+def test_fees_in_another_coin_reach_the_trade_when_they_can_be_priced():
+    world = World(path(*FLAT, *[30_000.0] * 8))
+    world.at(10)
+    keeper = world.keeper(world.desk(world.streamed(fee=Decimal("0.001"), fee_asset="BTC")))
+    keeper.mend(world.inner.account())
+
+    def no_prices(name):
+        if name == "mark_price":
+            raise ExchangeUnavailable("no answer")
+
+    world.exchange.before = no_prices
+    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    assert (len(world.stops()), keeper.trade.fees) == (1, 0)
+    world.exchange.before = lambda name: None
+    keeper.mend(world.inner.account())
+    worth = Decimal("0.001") * world.feed.mark_price(SYMBOL).mark
+    assert keeper.trade.fees == worth
+    [start] = world.journal.open_trades(SYMBOL)
+    assert start.trade == keeper.trade
+
+
+def test_fees_of_an_entry_that_could_not_be_priced_before_its_end_follow_later():
+    world = World(path(*FLAT, *[29_000.0] * 8))
+    world.at(10)
+    keeper = world.keeper(world.desk(world.streamed(fee=Decimal("0.001"), fee_asset="BTC")))
+    keeper.mend(world.inner.account())
+
+    def no_prices(name):
+        if name == "mark_price":
+            raise ExchangeUnavailable("no answer")
+
+    world.exchange.before = no_prices
+    keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    world.at(14)
+    with pytest.raises(ExchangeUnavailable):
+        keeper.mend(world.inner.account())
+    [hurried] = world.journal.closed
+    world.exchange.before = lambda name: None
+    keeper.mend(world.inner.account())
+    [trade] = world.journal.closed
+    assert trade.fees - hurried.fees == Decimal("0.001") * world.feed.mark_price(SYMBOL).mark

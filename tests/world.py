@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from src.backtest.venue_exchange import VenueExchange, VenueFeed
@@ -15,6 +15,7 @@ from src.core.orders import Order, OrderIntent
 from src.core.risk import RiskLimits
 from src.journal import MemoryJournal
 from src.order_desk import OrderDesk
+from src.order_news import OrderNews
 from src.paper_exchange.venue import Venue
 from src.position_keeper import PositionKeeper
 
@@ -192,9 +193,26 @@ class World:
         self.venue.advance(self.clock.now_ms())
         return self.clock.now_ms()
 
-    def desk(self) -> OrderDesk:
+    def desk(self, news: OrderNews | None = None) -> OrderDesk:
         """Return a new desk, as after a start of the process."""
-        return OrderDesk(self.exchange, self.journal, self.clock, "bot", self.inner.instrument(SYMBOL))
+        return OrderDesk(self.exchange, self.journal, self.clock, "bot", self.inner.instrument(SYMBOL), news)
+
+    def streamed(self, patience_s: float = 0.05, **changes: object) -> OrderNews:
+        """Return what a user stream tells of every regular order as it is sent; ``changes`` are made to each fill."""
+        news = OrderNews(patience_s=patience_s)
+
+        def tell(name: str) -> None:
+            sent = self.exchange.sent[-1] if name == "send" else None
+            if sent is None or sent.kind.conditional:
+                return
+            order = self.inner.find_order(sent)
+            assert order is not None
+            for fill in self.inner.order_fills(order):
+                news.on_fill(replace(fill, **changes))
+            news.on_order(order)
+
+        self.exchange.after = tell
+        return news
 
     def keeper(self, desk: OrderDesk | None = None) -> PositionKeeper:
         """Return a new keeper, as after a start of the process."""

@@ -100,6 +100,7 @@ def transfer(desk: Desk, ledger: Ledger, asset: str, amount: Decimal) -> int:
     if amount < 0 and -amount > there:
         raise VenueError(-2018, "Balance is insufficient.")
     number = book(desk, ledger, "TRANSFER", amount, asset=asset)
+    ledger.transferred += amount if asset == "USDT" else ZERO
     ledger.margin_called = False
     tell_account(desk, ledger, "DEPOSIT" if amount > 0 else "WITHDRAW", assets=(asset,), change=amount)
     return number

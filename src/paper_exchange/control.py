@@ -188,6 +188,7 @@ class Control:
     def _account(self, account: str) -> Any:
         venue, rules = self._exchange.venue, self._exchange.instruments
         return {
+            "transferred": str(venue.transferred(account)),
             "balances": [balance_row(row) for row in venue.account(account).balances],
             "positions": [risk_v2(row, rules[row.symbol]) for row in venue.positions(account) if row.amount],
             "orders": [order_row(order, rules[order.symbol]) for order in venue.open_orders(account)],

@@ -39,7 +39,8 @@ class Position:
 class Ledger:
     """One account: money, settings, positions, and everything that was ordered and done.
 
-    ``newest`` and ``newest_algo`` lead from a client id to the last order that carried it.
+    ``newest`` and ``newest_algo`` lead from a client id to the last order that carried it; ``transferred`` is the USDT
+    moved in, less what was moved out, since the account was opened.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Ledger:
     newest_algo: dict[str, int] = field(default_factory=dict)
     trades: list[VenueTrade] = field(default_factory=list)
     income: list[IncomeRow] = field(default_factory=list)
+    transferred: Decimal = ZERO
 
     def leverage_of(self, symbol: str) -> int:
         """Return the leverage set for the symbol."""

@@ -43,6 +43,7 @@ def _ledger(desk: Desk, ledger: Ledger) -> dict[str, Any]:
     return {
         "key": ledger.key,
         "wallet": {asset: str(amount) for asset, amount in ledger.wallet.items()},
+        "transferred": str(ledger.transferred),
         **{name: getattr(ledger, name) for name in _FLAGS if name not in ("leverage", "countdowns")},
         "leverage": dict(ledger.leverage),
         "countdowns": dict(ledger.countdowns),
@@ -70,6 +71,7 @@ def restore(desk: Desk, state: Mapping[str, Any]) -> None:
 
 def _as_ledger(state: Mapping[str, Any]) -> Ledger:
     ledger = Ledger(state["key"], {asset: Decimal(text) for asset, text in state["wallet"].items()})
+    ledger.transferred = Decimal(state.get("transferred", "0"))  # files of before this was counted have none
     for name in _FLAGS:
         setattr(ledger, name, state[name])
     ledger.isolated = set(state["isolated"])

@@ -133,6 +133,10 @@ class Venue:
         """Move ``amount`` of USDT or BNB in (or out, negative) and return the transaction's id; -4050 if short."""
         return account_settings.transfer(self._desk, self._ledger(account), asset, amount)
 
+    def transferred(self, account: str) -> Decimal:
+        """Return the USDT moved in, less what was moved out, since the account was opened."""
+        return self._ledger(account).transferred
+
     def account(self, account: str) -> AccountView:
         """Return balances, totals and all positions."""
         ledger = self._ledger(account)

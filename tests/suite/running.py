@@ -210,6 +210,18 @@ def booked(bot: Bot) -> Decimal:
     return Decimal(int(closed[0][0]) - int(opened[0][0])) / Decimal(100_000_000)
 
 
+def paid(bot: Bot) -> Decimal:
+    """Return what the journal says was paid in, less what was paid out, since the bot first looked."""
+    rows = bot.rows("SELECT COALESCE(SUM(ROUND(amount * 100000000)), 0) FROM transfers WHERE counted")
+    return Decimal(int(rows[0][0])) / Decimal(100_000_000)
+
+
+def transferred(exchange: PaperExchange) -> Decimal:
+    """Return the same by the exchange's own word, since the account was opened."""
+    account = next(iter(exchange.control("GET", "state")["accounts"].values()))
+    return Decimal(account["transferred"])
+
+
 def settled(exchange: PaperExchange, bot: Bot) -> bool:
     """Return whether the exchange's wallet equals the start plus what the journal booked, to the last digit."""
     return wallet(exchange) - Decimal(10_000) == booked(bot)

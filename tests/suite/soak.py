@@ -29,7 +29,17 @@ from src.database import TradingDatabase
 from src.records import Owner
 from tests.paper_exchange import running as paper
 from tests.paper_exchange.running import API_KEY, API_SECRET, ROOT, PaperExchange
-from tests.suite.running import BUSY, Bot, booked, duplicates, free_port, open_position, wallet
+from tests.suite.running import (
+    BUSY,
+    Bot,
+    booked,
+    duplicates,
+    free_port,
+    open_position,
+    paid,
+    transferred,
+    wallet,
+)
 from tests.suite.soak_cable import CableProcess
 from tests.suite.soak_faults import Faults
 from tests.suite.soak_meter import Meter
@@ -168,8 +178,9 @@ class Soak:
         elif open_position(self.exchange) != 0:
             self.counts.checks["S3 not judged: a position stayed open"] += 1
         else:
-            gap = wallet(self.exchange) - Decimal(10_000) - self.foreign_money - booked(self.bot)
-            self.expect(False, f"S3: wallet and journal differ by {gap}")
+            gap = wallet(self.exchange) - Decimal(10_000) - self.foreign_money - self._booked()
+            missing = transferred(self.exchange) - paid(self.bot)
+            self.expect(False, f"S3: wallet and journal differ by {gap}, payments by {missing}")
         twice = duplicates(self.exchange)
         self.expect(not twice, f"S2: sent twice: {twice}")
         self.counts.checks["S2: no order twice"] += 1
@@ -238,7 +249,12 @@ class Soak:
             print(f"VIOLATION after {time.monotonic() - self.began_s:.0f} s: {words}", file=sys.stderr, flush=True)
 
     def _settled(self) -> bool:
-        return wallet(self.exchange) - Decimal(10_000) - self.foreign_money == booked(self.bot)
+        known = transferred(self.exchange) == paid(self.bot)
+        return known and wallet(self.exchange) - Decimal(10_000) - self.foreign_money == self._booked()
+
+    def _booked(self) -> Decimal:
+        """Return what the journal has of trades and of money paid in or out."""
+        return booked(self.bot) + paid(self.bot)
 
     def _unknown_orders(self) -> set[str]:
         """Return own client ids (the bot's begin with a mark of their own) that the journal does not have."""

@@ -53,7 +53,7 @@ class Faults:
             "sockets closed": lambda: self._control("sockets", how="close", route=self._route()),
             "ban": self._ban,
             "breaker tripped by hand": self._trip_breaker,
-            "money comes in": self._transfer,
+            "money comes or goes": self._transfer,
             **{f"order: {kind}": self._unknown(kind, ORDER) for kind in _UNKNOWN},
             **{f"stop: {kind}": self._unknown(kind, ALGO) for kind in _UNKNOWN},
             "order throttled": lambda: self._passing("throttled", ORDER, times=2),
@@ -126,10 +126,8 @@ class Faults:
         self._control("clock", freeze=False)
 
     def _transfer(self) -> None:
-        """What comes in from outside is no profit: the books are judged without it."""
-        amount = self._dice.choice((50, -50, 100))
-        self._control("transfer", asset="USDT", amount=str(amount))
-        self._soak.foreign_money += amount
+        """What comes in or goes out is no profit: the journal must know it, and the day's loss limit leave it out."""
+        self._control("transfer", asset="USDT", amount=str(self._dice.choice((50, -50, 100, -400, 600))))
 
     def _cut(self, how: str) -> None:
         self._soak.cable.do(how)

@@ -21,6 +21,8 @@ GRACE_S = 0.5  # after a fault has ended the answers it delayed are still on the
 DAY_MS = 86_400_000
 SETTLED_MS = 600_000  # of the market: so long after a day's limit was passed the bot must have seen it
 
+NOBODY: dict[str, Any] = {"positions": [], "algo_orders": [], "balances": [], "transferred": "0"}
+
 
 @dataclass
 class Seen:
@@ -52,7 +54,7 @@ class Witness:
         self._fair_since_s: float | None = None
         self._held: set[str] = set()
         self._day = -1
-        self._day_equity = Decimal(0)
+        self._day_earned = Decimal(0)
         self._over_since_ms: int | None = None
         self._strain: dict[str, int] = {}
 
@@ -62,7 +64,7 @@ class Witness:
             self._judge_guards(set(), "exchange down", now_s)
             return
         self.seen.looks += 1
-        account = next(iter(state["accounts"].values()), {"positions": [], "algo_orders": [], "balances": []})
+        account = next(iter(state["accounts"].values()), NOBODY)
         positions = [row for row in account["positions"] if Decimal(row["positionAmt"]) != 0]
         held = {row["symbol"] for row in positions}
         stops = {row["symbol"] for row in account["algo_orders"] if row["orderType"] == "STOP_MARKET"}
@@ -90,18 +92,22 @@ class Witness:
             self.seen.longest_fair_s = max(self.seen.longest_fair_s, fair_s)
 
     def _judge_day(self, now_ms: int, account: dict[str, Any], positions: list[dict[str, Any]], entered: bool) -> None:
-        """S5: a day whose limit was passed while flat sees no further entry; the bot has a moment to notice."""
+        """S5: a day whose limit was passed while flat sees no further entry; the bot has a moment to notice.
+
+        What was paid in or out is neither loss nor gain: the day's first equity moves with it.
+        """
         wallet = sum((Decimal(row["balance"]) for row in account["balances"] if row["asset"] == "USDT"), Decimal(0))
         equity = wallet + sum((Decimal(row["unRealizedProfit"]) for row in positions), Decimal(0))
+        paid = Decimal(account["transferred"])
         if now_ms // DAY_MS != self._day:
-            self._day, self._day_equity, self._over_since_ms = now_ms // DAY_MS, equity, None
+            self._day, self._day_earned, self._over_since_ms = now_ms // DAY_MS, equity - paid, None
             self.seen.days += 1
         notional = sum((abs(Decimal(row["notional"])) for row in positions), Decimal(0))
         if equity > 0:
             self.seen.largest_notional_share = max(self.seen.largest_notional_share, float(notional / equity))
         if entered and self._over_since_ms is not None and now_ms - self._over_since_ms > SETTLED_MS:
             self.seen.entries_over_limit += 1
-        over = self._loss_limit and equity < self._day_equity * (1 - self._loss_limit * Decimal("1.05"))
+        over = self._loss_limit and equity < (self._day_earned + paid) * (1 - self._loss_limit * Decimal("1.05"))
         if over and not positions and self._over_since_ms is None:
             self._over_since_ms = now_ms
             self.seen.days_over_limit += 1

@@ -13,7 +13,7 @@ NO_STRAIN = {"weight_1m": 0, "orders_10s": 0, "orders_1m": 0, "exceeded": 0, "ba
 
 
 def state(
-    *, held: str = "0", stop: bool = True, wallet: str = "10000", now_ms: int = 0, **strain: int
+    *, held: str = "0", stop: bool = True, wallet: str = "10000", paid: str = "0", now_ms: int = 0, **strain: int
 ) -> dict[str, Any]:
     """The exchange as its control port shows it."""
     position = {"symbol": "BTCUSDT", "positionAmt": held, "unRealizedProfit": "0", "notional": "500"}
@@ -22,6 +22,7 @@ def state(
         "limits": NO_STRAIN | strain,
         "accounts": {
             "key": {
+                "transferred": paid,
                 "balances": [{"asset": "USDT", "balance": wallet}],
                 "positions": [position],
                 "algo_orders": [{"symbol": "BTCUSDT", "orderType": "STOP_MARKET"}] if stop else [],
@@ -65,6 +66,14 @@ def test_an_exchange_that_does_not_answer_is_an_obstruction():
     assert witness.seen.looks == 1
     witness.look(state(held="0.01", stop=False), 10.1)
     assert witness.seen.longest_fair_s == 0.0
+
+
+def test_money_paid_in_or_out_is_neither_gain_nor_loss_of_the_day():
+    witness = fair_witness(0.05)
+    witness.look(state(wallet="9000", paid="-1000", now_ms=1_000), 1.0)
+    assert witness.seen.days_over_limit == 0
+    witness.look(state(wallet="10400", paid="1000", now_ms=2_000), 2.0)  # 600 lost of 11,000
+    assert witness.seen.days_over_limit == 1
 
 
 def test_an_entry_after_the_days_loss_limit_is_seen_and_the_next_day_is_free():
