@@ -12,6 +12,7 @@ from src.core.clock import utc_text
 
 MINUS: Final = "\N{MINUS SIGN}"
 NOTHING: Final = "\N{EM DASH}"
+HIDDEN: Final = "\N{BULLET}" * 3
 _LEAST_DECIMALS: Final = 2
 _MOST_DECIMALS: Final = 8
 
@@ -36,6 +37,11 @@ class Cell:
 
 
 UNKNOWN: Final = Cell(NOTHING, title="not known")
+
+
+def veiled(cell: Cell) -> Cell:
+    """Return the cell as somebody sees it who hides amounts (``draw.js`` does the same)."""
+    return Cell(HIDDEN, cell.kind, cell.tone) if cell.kind == "amount" and cell.raw else cell
 
 
 def _slim(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

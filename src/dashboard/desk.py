@@ -75,6 +75,11 @@ def cookie_name() -> str:
     return f"__Host-{COOKIE}" if request.is_secure else COOKIE
 
 
+def amounts_hidden() -> bool:
+    """Return whether this browser hides amounts: the page's script keeps the choice in a cookie for us, too."""
+    return request.cookies.get("dash-hide") == "yes"
+
+
 def make_desk(settings: Settings, clock: Clock, database: TradingDatabase) -> Desk:
     """Return the desk of one database."""
     reports = Reports(database)

@@ -6,8 +6,8 @@ from typing import Any, Final
 from flask import Blueprint, Response, current_app, render_template, request
 
 from src.core.clock import instant_of, utc_text
-from src.dashboard.cells import NOTHING, Card
-from src.dashboard.desk import Desk, desk, session_words
+from src.dashboard.cells import HIDDEN, NOTHING, Card
+from src.dashboard.desk import Desk, amounts_hidden, desk, session_words
 from src.dashboard.states import Source, State, age_words, state_of
 
 blueprint = Blueprint("pages", __name__)
@@ -60,6 +60,8 @@ def _page(here: Desk) -> str:
         zones=ZONES,
         tiles=TILES,
         alarm=_alarm(content, now_ms),
+        hidden=amounts_hidden(),
+        dots=HIDDEN,
         shelf=current_app.extensions["shelf"],
         locked=hidden,
         session=current_app.json.dumps(session_words(here)),
@@ -120,6 +122,14 @@ def _alarm(content: dict[str, Any], now_ms: int) -> str:
         return ""
     gone = age_words((now_ms - bot.beat_ms) / 1000)
     held = content["held"]
+    if held and amounts_hidden():
+        held = [_without_amounts(each) for each in held]
     if held:
         return f"DOWN. The bot has not reported for {gone}. May be open at the exchange: {'; '.join(held)}."
     return f"DOWN. The bot has not reported for {gone}. Whether positions are open is not known now."
+
+
+def _without_amounts(held: str) -> str:
+    """Say who may be open (``LONG 0.1 BTCUSDT from 62052.8``) to somebody who shall not see how much."""
+    side, _, symbol, *_ = held.split(" ")
+    return f"{side} {symbol}"

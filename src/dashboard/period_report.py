@@ -4,15 +4,15 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
 from src.core.clock import DAY_MS, instant_of, utc_text
-from src.dashboard.cells import Cell, Row, Table, amount, count, instant, price, quantity, result, share, words
-from src.dashboard.desk import desk
+from src.dashboard.cells import Cell, Row, Table, amount, count, instant, price, quantity, result, share, veiled, words
+from src.dashboard.desk import amounts_hidden, desk
 from src.dashboard.look import Look
 from src.report_pages import TradeFilter
 
@@ -21,6 +21,7 @@ blueprint = Blueprint("period_report", __name__)
 _PAGE: Final = 1_000
 _MOST_TRADES: Final = 50_000
 _SHOWN: Final = 500
+_AMOUNTS: Final = frozenset({"quantity", "gross_pnl", "fees", "funding", "pnl"})
 _COLUMNS: Final = (
     "id", "symbol", "side", "entry_time", "exit_time", "entry_price", "exit_price", "quantity", "leverage",
     "gross_pnl", "fees", "funding", "pnl", "pnl_percent", "exit_reason", "bot_id", "mode", "world",
@@ -48,19 +49,22 @@ class _Sum:
 
 @blueprint.get("/api/report")
 def report() -> Response | str:
-    """Return the closed trades between two UTC days (both included): ``from``, ``to``, ``format`` html or csv."""
+    """Return the closed trades between two UTC days (both included): ``from``, ``to``, ``format`` html or csv.
+
+    Who hides amounts on the page gets none here either: dots to look at and to print, and a table without them.
+    """
     first, last = _day("from"), _day("to")
     if last < first:
         abort(400, "from must not be later than to.")
     kind = request.args.get("format", "html")
     if kind not in ("html", "csv"):
         abort(400, "format must be html or csv.")
-    here = desk()
+    here, hidden = desk(), amounts_hidden()
     with here.reports.at_one_instant() as reports:
         look = here.snapshots.look(reports, request.args.get("bot", "")[:64] or None)
         rows = list(_closed(look, first, last + DAY_MS))
         if kind == "csv":
-            return _as_csv(rows, f"trades_{utc_text(first)[:10]}_{utc_text(last)[:10]}.csv")
+            return _as_csv(rows, f"trades_{utc_text(first)[:10]}_{utc_text(last)[:10]}", hidden)
         days = f"{utc_text(first)[:10]} to {utc_text(last)[:10]}"
         usage = look.reports.api_costs(first, last + DAY_MS)
         return render_template(
@@ -70,7 +74,8 @@ def report() -> Response | str:
             mode=look.scope.mode,
             world=look.scope.world,
             made=utc_text(look.wall_ms),
-            tables=_tables(look, rows, usage),
+            tables=[_veiled(table) if hidden else table for table in _tables(look, rows, usage)],
+            hidden=hidden,
             more=max(0, len(rows) - _SHOWN),
             shelf=current_app.extensions["shelf"],
         )
@@ -98,15 +103,25 @@ def _closed(look: Look, since_ms: int, until_ms: int) -> Iterator[dict[str, Any]
             return
 
 
-def _as_csv(rows: Sequence[Mapping[str, Any]], name: str) -> Response:
-    """Return the trades as the database has them; a text that a spreadsheet would run is made harmless."""
+def _veiled(table: Table) -> Table:
+    rows = (replace(row, cells=tuple(veiled(cell) for cell in row.cells)) for row in table.rows)
+    return replace(table, rows=tuple(rows))
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]], name: str, hidden: bool) -> Response:
+    """Return the trades as the database has them; a text that a spreadsheet would run is made harmless.
+
+    Without amounts the columns are missing, and the file's name says so: an empty field would look like no fee.
+    """
+    columns = [column for column in _COLUMNS if not (hidden and column in _AMOUNTS)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow(columns)
     for row in rows:
-        writer.writerow([_harmless(row[column]) for column in _COLUMNS])
+        writer.writerow([_harmless(row[column]) for column in columns])
     answer = Response(text.getvalue(), content_type="text/csv; charset=utf-8")
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    whole = f"{name}_without_amounts" if hidden else name
+    answer.headers["Content-Disposition"] = f'attachment; filename="{whole}.csv"'
     return answer
 
 

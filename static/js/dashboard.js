@@ -238,6 +238,10 @@
     for (const name of ["theme", "colours", "zone"]) at(name).value = Dash.choice(name);
     for (const name of ["hide", "push"]) at(name).checked = Dash.choice(name) === "yes";
     at("pause").setAttribute("aria-pressed", String(paused()));
+    // What the server draws obeys, too: the first sight of this page, and the period's report.
+    const hides = Dash.choice("hide") === "yes";
+    document.cookie = `dash-hide=yes; path=/; samesite=lax; max-age=${hides ? 31536000 : 0}`;
+    if (at("csv")) at("csv").textContent = `Trades as CSV${hides ? ", without amounts" : ""}`;
   }
 
   // A nudge from the server only says that something changed; the page then asks as it always does.

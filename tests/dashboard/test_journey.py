@@ -223,3 +223,66 @@ def test_the_period_report_is_opened_from_the_page_and_fits_every_screen(tmp_pat
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert violations(page) == []
         browser.close()
+
+
+AMOUNTS = ("67.00", "60.48", "12.50", "8.25", "5.04", "0.100", "0.0123")
+"""What the trades of the scene brought, cost and weighed, and what a model was paid."""
+
+
+def test_the_period_report_hides_amounts_where_the_page_does_also_on_paper_and_in_the_file(tmp_path):
+    with served(tmp_path) as made, sync_playwright() as play:
+        made.full()
+        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_context(accept_downloads=True).new_page()
+
+        def reported() -> tuple[str, str, list[str]]:
+            """What the report shows on the screen and on paper, and its file, behind the page's own buttons."""
+            page.goto(made.address)
+            page.fill("input[name=from]", "2026-01-01")
+            page.fill("input[name=to]", made.at(0)[:10])
+            with page.expect_download() as loading:
+                page.locator("button[value=csv]").click()
+            file = loading.value
+            page.locator("button[value=html]").click()
+            page.wait_for_url("**/api/report?*")
+            screen = page.locator("#report").inner_text()
+            page.emulate_media(media="print")
+            paper = page.content()
+            page.emulate_media(media="screen")
+            lines = Path(file.path()).read_text(encoding="utf-8").splitlines()
+            return screen, paper, [file.suggested_filename, page.title(), *lines]
+
+        screen, paper, lines = reported()
+        assert all(figure in screen for figure in AMOUNTS) and "•••" not in paper
+        assert ",quantity,leverage,gross_pnl,fees,funding,pnl,pnl_percent," in lines[2] and "without" not in lines[0]
+        page.goto(made.address)
+        page.click(".menu summary")
+        page.check("#hide")
+        assert page.locator("#csv").inner_text() == "Trades as CSV, without amounts"
+        screen, paper, lines = reported()
+        assert [figure for figure in AMOUNTS if figure in screen or figure in paper] == []
+        assert "Amounts are hidden" in screen and "62,917.1" in screen and "•••" in screen
+        assert lines[0].endswith("_without_amounts.csv") and len(lines) == 15
+        assert ",exit_price,leverage,pnl_percent,exit_reason," in lines[2]
+        page.goto(made.address)
+        page.click(".menu summary")
+        page.uncheck("#hide")
+        screen, _, lines = reported()
+        assert "+67.00" in screen and ",pnl," in lines[2]
+        browser.close()
+
+
+def test_hidden_amounts_are_not_even_drawn_by_the_server(tmp_path):
+    with served(tmp_path) as made, sync_playwright() as play:
+        made.full()
+        made.clock.ahead_s = 200
+        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+        context = browser.new_context(java_script_enabled=False)
+        context.add_cookies([{"name": "dash-hide", "value": "yes", "url": made.address}])
+        page = context.new_page()
+        page.goto(made.address)
+        body = page.locator("#cards").inner_html() + page.locator("#alarm").inner_html()
+        for figure in ("10,120.55", "10120.55", "10,100.25", "20.30", "12.50", "125.84", "0.1 BTCUSDT"):
+            assert figure not in body, figure
+        assert "•••" in body and "LONG BTCUSDT" in body and "63,120.1" in body
+        browser.close()
