@@ -82,7 +82,8 @@
 
   Dash.cell = function (cell) {
     if (cell.kind === "time" && cell.raw) {
-      return plan("time", { class: "cell", datetime: cell.raw, title: Dash.timeText(cell.raw, true) }, Dash.briefTime(cell.raw));
+      const parts = Dash.briefTime(cell.raw).split(" ").map((part) => plan("span", {}, part));
+      return plan("time", { class: "cell", datetime: cell.raw, title: Dash.timeText(cell.raw, true) }, parts.flatMap((part, at) => (at ? [" ", part] : [part])));
     }
     if (cell.kind === "bot") {
       const here = cell.raw === Dash.state.snapshot.bot_id;

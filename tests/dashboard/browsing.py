@@ -16,6 +16,15 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 WIDTHS = (320, 390, 768, 1440)
+OUTSIDE = """() => [...document.querySelectorAll('.card, .tile')].flatMap(card => {
+  const edge = card.getBoundingClientRect();
+  return [...card.querySelectorAll('*')].filter(each => {
+    if (each.closest('.drawing, .unseen, thead, svg')) return false;
+    const box = each.getBoundingClientRect();
+    return box.width > 0 && (box.right > edge.right + 0.5 || box.left < edge.left - 0.5);
+  }).map(each => `${card.id || card.dataset.of}: ${each.className} ${each.textContent.slice(0, 40)}`);
+})"""
+"""What is drawn outside of its card."""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 

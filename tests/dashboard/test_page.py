@@ -21,7 +21,7 @@ from src.schema import (
     trades,
     training_runs,
 )
-from tests.dashboard.browsing import FLAGS, Watched, chromium, states, until, violations
+from tests.dashboard.browsing import FLAGS, OUTSIDE, WIDTHS, Watched, chromium, states, until, violations
 from tests.dashboard.scene import EVIL, PIN, SYMBOL, Scene, served
 from tests.dashboard.test_states import NOW, TABLE
 
@@ -123,6 +123,16 @@ def test_every_card_grows_old_while_the_bots_still_beat(several, look, ahead_s, 
                 " getComputedStyle(document.querySelector('.facts dt')).color]"
             )
             assert colours[0] == colours[1], selector
+
+
+def test_a_market_of_past_days_fits_every_width(full, look):
+    full.clock.ahead_s = STALE_S  # each instant is told with its day, which is wider
+    keep_beating(full)
+    page = look().open(full)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
+        assert page.evaluate(OUTSIDE) == [], width
 
 
 def test_costs_grow_late_and_stale_with_the_beat_of_their_bot(full):

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Route, sync_playwright
 
 from src.dashboard.snapshot import TITLES
 from src.dashboard.states import State
-from tests.dashboard.browsing import FLAGS, WIDTHS, Watched, chromium, until, violations
+from tests.dashboard.browsing import FLAGS, OUTSIDE, WIDTHS, Watched, chromium, until, violations
 from tests.dashboard.scene import served
 
 pytestmark = pytest.mark.long
@@ -41,15 +41,6 @@ CARDS_SEEN = """() => Object.fromEntries([...document.querySelectorAll('.card')]
     coloured: [...body.querySelectorAll('.tone-up, .tone-down')].filter(each => colour(each) !== soft).length,
   }];
 }))"""
-
-OUTSIDE = """() => [...document.querySelectorAll('.card, .tile')].flatMap(card => {
-  const edge = card.getBoundingClientRect();
-  return [...card.querySelectorAll('*')].filter(each => {
-    if (each.closest('.drawing, .unseen, thead, svg')) return false;
-    const box = each.getBoundingClientRect();
-    return box.width > 0 && (box.right > edge.right + 0.5 || box.left < edge.left - 0.5);
-  }).map(each => `${card.id || card.dataset.of}: ${each.className} ${each.textContent.slice(0, 40)}`);
-})"""
 
 
 class Staged:
