@@ -63,3 +63,8 @@ def money_of(kept: float) -> Decimal:
     found = _MONEY.process_result_value(kept, _SQLITE)
     assert found is not None
     return found
+
+
+def clean(total: Any) -> Decimal:
+    """Return a sum without the dust that adding doubles leaves behind (8 decimals)."""
+    return round(Decimal(total or 0), 8).normalize() + 0

@@ -4,31 +4,20 @@ Whole days come from the counters that the journal keeps with each row; only the
 counted row by row: a summary of a million signals takes the time of a few hundred rows.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date, timedelta
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Float,
-    RowMapping,
-    Select,
-    Table,
-    bindparam,
-    case,
-    func,
-    select,
-    type_coerce,
-)
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, case, func, select
 
 from src.core.clock import utc_day, utc_text
-from src.core.metrics import Ratio, TradeFigures, TradeSums, returns_of, sharpe, sortino, trade_figures
+from src.core.metrics import Ratio, TradeFigures, TradeSums, trade_figures
+from src.report_equity import begin_of, known_days, paid_in, present_drawdown, ratios
 from src.report_pages import Scope, TradeFilter, count_up_to, trade_queries
-from src.schema import EVERY, account_balance, daily_performance, signals, trades
+from src.report_rows import clean, money_of
+from src.schema import EVERY, daily_performance, signals, trades
 
 _MOST_OPEN = 1_000_000
 _KEPT = 64  # statements: to compose one takes longer than to ask it
@@ -80,14 +69,6 @@ class Performance:
         return asdict(self.figures) | rest
 
 
-class EquityPoint(NamedTuple):
-    """Equity at a moment (an instant, or a day's end), and what of it was paid in, less what was paid out."""
-
-    moment: str
-    equity: Decimal
-    transferred: Decimal
-
-
 def count_signals(connection: Connection, scope: Scope, since_ms: int | None) -> SignalStats:
     """Return counts of all signals, or of those since an instant."""
     counts = sums_of_days(connection, scope, since_ms, _COUNTS)
@@ -113,76 +94,22 @@ def sum_performance(connection: Connection, scope: Scope, since_ms: int | None) 
     if since_ms is not None:
         sums = sums + _broken_day_trades(connection, scope, since_ms)
     still_open = trade_queries(TradeFilter(scope=scope, status="open"))  # by the index of the few that are
-    days, reason = _known_days(connection, scope)
-    period = [row for row in days if since_ms is None or row["day"] >= utc_day(since_ms)]
-    returns = returns_of(*_filled(period)) if _solvent(period) else []
-    start, worst = _begin(connection, scope, since_ms, days, period)
+    days, reason = known_days(connection, scope)
+    period = tuple(day for day in days if since_ms is None or day.day >= utc_day(since_ms))
+    start, worst = begin_of(connection, scope, since_ms, days, period)
+    yearly = ratios(period)
     return Performance(
         figures=trade_figures(sums),
         open_trades=count_up_to(connection, trades, still_open, _MOST_OPEN),
-        equity=days[-1]["end_equity"] if days else None,
+        equity=money_of(days[-1].end) if days else None,
         start_equity=start,
-        transfers=clean(sum((row["transfers"] for row in period), Decimal(0))),
-        sharpe=sharpe(returns),
-        sortino=sortino(returns),
+        transfers=clean(paid_in(period)),
+        sharpe=yearly.sharpe,
+        sortino=yearly.sortino,
         max_drawdown_share=worst,
-        present_drawdown_share=_present_drawdown(days),
+        present_drawdown_share=present_drawdown(days),
         equity_reason=reason,
     )
-
-
-def _begin(
-    connection: Connection, scope: Scope, since_ms: int | None, days: list[RowMapping], period: list[RowMapping]
-) -> tuple[Decimal | None, float | None]:
-    """The equity at the instant where the period begins, and its worst drawdown; None where nothing is known.
-
-    Of the first, broken day only what followed that instant counts, as far as its turns are still kept.
-    """
-    if not period:  # since then no turn was made: the equity stands where it stood
-        return (days[-1]["end_equity"] if days else None), _present_drawdown(days)
-    worst = max(row["drawdown_share"] for row in period)
-    if since_ms is None or period[0]["day"] != utc_day(since_ms):
-        return _start_of(period[0]), worst
-    turns = _equities_of_day(connection, scope, since_ms)
-    if not turns:
-        return _start_of(period[0]), worst
-    begin = utc_text(since_ms)
-    earlier = [row for row in days if row["day"] < period[0]["day"]]
-    paid = float(sum((row["transfers"] for row in earlier), Decimal(0)))
-    before = [(equity, moved) for moment, equity, moved in turns if moment <= begin]
-    start, moved = before[-1] if before else (float(_start_of(period[0])), paid)
-    highs = [*(worth - part for worth, part in before), *(float(_high_of(row)) for row in earlier)]
-    highest = max([start - moved, *highs])
-    falls = [row["drawdown_share"] for row in period[1:]]
-    for equity, part in [(start, moved), *((worth, part) for _, worth, part in turns[len(before) :])]:
-        highest = max(highest, equity - part)
-        falls.append(1 - equity / (highest + part) if highest + part > 0 else 0.0)
-    return clean(start), max(falls)
-
-
-def _high_of(day: RowMapping) -> Decimal:
-    """The day's highest equity without what was paid in or out."""
-    return Decimal(day["high_equity"] if day["high_earned"] is None else day["high_earned"])
-
-
-def _equities_of_day(connection: Connection, scope: Scope, instant_ms: int) -> list[tuple[str, float, float]]:
-    """Instant, equity and what of it was paid in, of each turn on that day; too many to make money of each."""
-    column, day = account_balance.c, utc_day(instant_ms)
-    query = (
-        select(
-            column.timestamp,
-            type_coerce(column.equity, Float),
-            type_coerce(func.coalesce(column.transferred, 0), Float),
-        )
-        .where(*scope.account.conditions(account_balance), column.timestamp >= day, column.timestamp < day + "~")
-        .order_by(column.timestamp, column.id)
-    )
-    return [(moment, equity, moved) for moment, equity, moved in connection.execute(query)]
-
-
-def clean(total: Any) -> Decimal:
-    """Return a sum without the dust that adding doubles leaves behind (8 decimals)."""
-    return round(Decimal(total or 0), 8).normalize() + 0
 
 
 def symbol_days(scope: Scope) -> list[ColumnElement[bool]]:
@@ -265,56 +192,3 @@ def _trades_of_day(scope: Scope) -> Select[Any]:
         func.sum(trades.c.funding).label("funding"),
     ]
     return select(*sums).where(*_broken_day(trades, scope), trades.c.status == "closed")
-
-
-def account_days(connection: Connection, scope: Scope, since_ms: int | None) -> Sequence[RowMapping]:
-    """Return the days of the scope's accounts, oldest first."""
-    column = daily_performance.c
-    names = ("day", "start_balance", "end_equity", "high_equity", "high_earned", "drawdown_share", "transfers")
-    account = replace(scope, symbol=EVERY)
-    query = (
-        select(column.bot_id, column.mode, column.world, *(column[name] for name in names), column.limit_hit)
-        .where(*account.conditions(daily_performance))
-        .order_by(column.day, column.bot_id)
-    )
-    if since_ms is not None:
-        query = query.where(column.day >= utc_day(since_ms))
-    return connection.execute(query).mappings().all()
-
-
-def _known_days(connection: Connection, scope: Scope) -> tuple[list[RowMapping], str]:
-    """The days on which the account's equity is known, or why there are none to be told."""
-    if scope.symbol is not None:
-        return [], "equity is the account's, not one symbol's"
-    days = [row for row in account_days(connection, scope, None) if row["end_equity"] is not None]
-    if len({(row["bot_id"], row["mode"], row["world"]) for row in days}) > 1:
-        return [], "several accounts: name one bot, mode and world"
-    return days, "" if days else "no balance is recorded yet"
-
-
-def _start_of(day: RowMapping) -> Decimal:
-    return Decimal(day["end_equity"] if day["start_balance"] is None else day["start_balance"])
-
-
-def _solvent(days: list[RowMapping]) -> bool:
-    return bool(days) and _start_of(days[0]) > 0 and all(row["end_equity"] > 0 for row in days)
-
-
-def _filled(days: list[RowMapping]) -> tuple[list[float], list[float]]:
-    """The first day's start, then equity and transfers of every day; without a bot the equity stood still."""
-    equity, transfers = [float(_start_of(days[0]))], [0.0]
-    due = date.fromisoformat(days[0]["day"])
-    for row in days:
-        day = date.fromisoformat(row["day"])
-        missing = (day - due).days
-        equity += [equity[-1]] * missing + [float(row["end_equity"])]
-        transfers += [0.0] * missing + [float(row["transfers"])]
-        due = day + timedelta(days=1)
-    return equity, transfers
-
-
-def _present_drawdown(days: list[RowMapping]) -> float | None:
-    if not days:
-        return None
-    highest = max(_high_of(row) for row in days) + sum((row["transfers"] for row in days), Decimal(0))
-    return float(1 - days[-1]["end_equity"] / highest) if highest > 0 else None

@@ -7,16 +7,15 @@ of a few hundred rows. Money is ``Decimal``, instants are UTC text, and what is 
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select
 
 from src.circuit_breaker_state import BreakerState, from_events
 from src.core.clock import DAY_MS, instant_of, utc_day, utc_text
 from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.report_equity import EquityPoint, account_days, curve_of_days, curve_of_turns
 from src.report_pages import (
     MOST_COUNTED,
     NewsFilter,
@@ -33,30 +32,32 @@ from src.report_pages import (
     signal_queries,
     trade_queries,
 )
-from src.report_rows import Form
+from src.report_questions import (
+    BEATS,
+    COSTS,
+    LAST_EVENT,
+    newest,
+    newest_first,
+    newest_good_chart,
+    positions_of,
+    results_of_days,
+)
+from src.report_rows import Form, clean
 from src.report_sums import (
-    EquityPoint,
     Performance,
     SignalStats,
-    account_days,
-    clean,
     count_signals,
     sum_performance,
     sums_of_days,
-    symbol_days,
 )
 from src.schema import (
-    EVERY,
     account_balance,
-    api_usage,
     bot_status,
     chart_analyses,
     circuit_breaker_events,
-    daily_performance,
     market_context,
     news_articles,
     orders,
-    positions,
     signals,
     trades,
     training_episodes,
@@ -181,50 +182,41 @@ class Reports:
         with self._database.read() as connection:
             return [dict(row) for row in account_days(connection, scope, since_ms)]
 
-    def daily_pnl(self, scope: Scope = EVERYBODY, since_ms: int | None = None) -> list[dict[str, Any]]:
-        """Return day, net result and number of closed trades of each day with trades, oldest first."""
-        day, column = daily_performance.c.day, daily_performance.c
-        query = (
-            select(day, func.sum(column.realized_pnl).label("pnl"), func.sum(column.trades).label("trades"))
-            .where(*symbol_days(scope), column.trades > 0)
-            .group_by(day)
-            .order_by(day)
-        )
-        if since_ms is not None:
-            query = query.where(day >= utc_day(since_ms))
+    def daily_pnl(
+        self, scope: Scope = EVERYBODY, since_ms: int | None = None, most: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return day, net result and number of closed trades of each (or the last ``most``) with trades, in order."""
+        since = "" if since_ms is None else utc_day(since_ms)
         with self._database.read() as connection:
-            return [row | {"pnl": clean(row["pnl"])} for row in _rows(connection, query)]
+            rows = _rows(connection, results_of_days(scope, most), since=since)
+        return [row | {"pnl": clean(row["pnl"])} for row in reversed(rows)]
 
     def equity_curve(self, scope: Scope, since_ms: int, until_ms: int, most: int = 500) -> list[EquityPoint]:
         """Return points, oldest first, about ``most`` at most: each turn's within a week, else days'."""
         with self._database.read() as connection:
             if until_ms - since_ms > _FINE_CURVE_MS:
-                points = _day_points(connection, scope.account, utc_day(since_ms))
-            else:
-                points = _balance_points(connection, scope.account, utc_text(since_ms), most)
-        step = max(1, len(points) // most)
-        return points[:-1:step] + points[-1:]
+                return curve_of_days(connection, scope, utc_day(since_ms), most)
+            return curve_of_turns(connection, scope, utc_text(since_ms), most)
 
     def balance(self, scope: Scope = EVERYBODY) -> dict[str, Any] | None:
         """Return the newest balances, or None before the first."""
-        return self._newest(account_balance, scope.account)
+        return self._first(newest(account_balance, scope.account))
 
     def open_positions(self, scope: Scope = EVERYBODY) -> list[dict[str, Any]]:
         """Return the positions as the exchange last had them, foreign ones among them (``own`` false)."""
-        query = select(positions).where(*scope.conditions(positions)).order_by(positions.c.symbol)
         with self._database.read() as connection:
-            return _rows(connection, query)
+            return _rows(connection, positions_of(scope))
 
     def market_context(self, scope: Scope = EVERYBODY) -> dict[str, Any] | None:
         """Return the newest context, or None before the first."""
-        return self._newest(market_context, scope.account)
+        return self._first(newest(market_context, scope.account))
 
     def context_history(self, scope: Scope, since_ms: int, limit: int = 500) -> list[dict[str, Any]]:
         """Return the contexts since an instant, newest first."""
         table = market_context
         query = select(table).where(*scope.account.conditions(table), table.c.timestamp >= utc_text(since_ms))
         with self._database.read() as connection:
-            return _rows(connection, _newest_first(query, table).limit(limit))
+            return _rows(connection, newest_first(query, table).limit(limit))
 
     def contexts(
         self,
@@ -242,9 +234,7 @@ class Reports:
 
     def chart_analysis(self, scope: Scope = EVERYBODY, only_good: bool = False) -> dict[str, Any] | None:
         """Return the newest look at a chart (with ``only_good``: the newest that succeeded), or None."""
-        query = select(chart_analyses).where(*scope.conditions(chart_analyses))
-        query = query.where(chart_analyses.c.status == "ok") if only_good else query
-        return self._first(_newest_first(query, chart_analyses))
+        return self._first(newest_good_chart(scope) if only_good else newest(chart_analyses, scope))
 
     def bot_status(self, wall_ms: int) -> list[dict[str, Any]]:
         """Return the last sign of life of every process with ages, ``wall_ms`` being the machine's time.
@@ -252,16 +242,13 @@ class Reports:
         ``age_s`` is in seconds of the machine; ``cycle_age_s``, ``market_age_s`` and ``private_age_s`` are in
         seconds of the exchange, None before the first. ``overdue`` is true after two missed cycles.
         """
-        query = select(bot_status).order_by(bot_status.c.bot_id, bot_status.c.process)
         with self._database.read() as connection:
-            return [row | _ages(row, wall_ms) for row in _rows(connection, query)]
+            return [row | _ages(row, wall_ms) for row in _rows(connection, BEATS)]
 
     def breaker(self, bot_id: str, now_ms: int) -> BreakerState:
         """Return the state of a bot's circuit breaker; TRIPPED where there is none."""
-        column = circuit_breaker_events.c
-        query = select(circuit_breaker_events).where(column.bot_id.in_((bot_id, EVERY)))
         with self._database.read() as connection:
-            return from_events(_rows(connection, query.order_by(column.version.desc()).limit(1)), now_ms)
+            return from_events(_rows(connection, LAST_EVENT, bot_id=bot_id), now_ms)
 
     def breaker_history(self, limit: int = 50) -> list[dict[str, Any]]:
         """Return the last events of all circuit breakers, newest first."""
@@ -274,30 +261,15 @@ class Reports:
 
         ``until_ms`` leaves out what came then or later.
         """
-        column = api_usage.c
-        query = (
-            select(
-                column.service,
-                column.model,
-                func.count().label("calls"),
-                func.sum(case((column.cached, 1), else_=0)).label("cached"),
-                func.sum(case((column.outcome == "ok", 0), else_=1)).label("failed"),
-                func.sum(column.input_tokens).label("input_tokens"),
-                func.sum(column.output_tokens).label("output_tokens"),
-                func.sum(column.cost_usd).label("cost_usd"),
-            )
-            .where(column.timestamp >= utc_text(since_ms))
-            .where(true() if until_ms is None else column.timestamp < utc_text(until_ms))
-            .group_by(column.service, column.model)
-            .order_by(column.service, column.model)
-        )
+        until = "~" if until_ms is None else utc_text(until_ms)
         with self._database.read() as connection:
-            return [row | {"cost_usd": clean(row["cost_usd"])} for row in _rows(connection, query)]
+            rows = _rows(connection, COSTS, since=utc_text(since_ms), until=until)
+        return [row | {"cost_usd": clean(row["cost_usd"])} for row in rows]
 
     def training_runs(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the last training runs, newest first."""
         with self._database.read() as connection:
-            return _rows(connection, _newest_first(select(training_runs), training_runs).limit(limit))
+            return _rows(connection, newest_first(select(training_runs), training_runs).limit(limit))
 
     def training_episodes(self, run_id: int) -> list[dict[str, Any]]:
         """Return the episodes of a run in order."""
@@ -332,54 +304,18 @@ class Reports:
             rows, following = read_page(connection, table, queries, limit, cursor, offset, form)
             return _counted(connection, table, queries, rows, following)
 
-    def _newest(self, table: Table, scope: Scope) -> dict[str, Any] | None:
-        return self._first(_newest_first(select(table).where(*scope.conditions(table)), table))
-
     def _first(self, query: Select[Any]) -> dict[str, Any] | None:
         with self._database.read() as connection:
             return _first(connection, query)
 
 
-def _day_points(connection: Connection, scope: Scope, first: str) -> list[EquityPoint]:
-    """The equity at the end of each day on which it is known, oldest first; transfers count from the first day on."""
-    column = daily_performance.c
-    query = (
-        select(column.day, column.end_equity, column.transfers)
-        .where(*replace(scope, symbol=EVERY).conditions(daily_performance))
-        .where(column.day >= first, column.end_equity.is_not(None))
-        .order_by(column.day, column.bot_id)
-    )
-    rows = list(connection.execute(query))
-    moved = accumulate(row.transfers for row in rows)
-    return [EquityPoint(row.day, row.end_equity, total) for row, total in zip(rows, moved, strict=True)]
-
-
-def _balance_points(connection: Connection, scope: Scope, since: str, most: int) -> list[EquityPoint]:
-    """About ``most`` equities, oldest first, the first and the last always; chosen by their ids in the database."""
-    column = account_balance.c
-    wanted = [*scope.conditions(account_balance), column.timestamp >= since]
-    step = max(1, connection.execute(select(func.count()).where(*wanted)).scalar_one() // most)
-    some = select(column.timestamp, column.equity, column.transferred).where(*wanted)
-    some = some.order_by(column.timestamp, column.id)
-    if step > 1:
-        oldest = select(column.id).where(*wanted).order_by(column.timestamp, column.id).limit(1)
-        newest = select(column.id).where(*wanted).order_by(column.timestamp.desc(), column.id.desc()).limit(1)
-        ends = (oldest.scalar_subquery(), newest.scalar_subquery())
-        some = some.where(or_(column.id % step == 0, column.id.in_(ends)))
-    return [EquityPoint(row.timestamp, row.equity, row.transferred or Decimal(0)) for row in connection.execute(some)]
-
-
-def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(query).mappings()]
+def _rows(connection: Connection, query: Select[Any], **asked: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(query, asked).mappings()]
 
 
 def _first(connection: Connection, query: Select[Any]) -> dict[str, Any] | None:
-    row = connection.execute(query.limit(1)).mappings().first()
+    row = connection.execute(query).mappings().first()
     return None if row is None else dict(row)
-
-
-def _newest_first(query: Select[Any], table: Table) -> Select[Any]:
-    return query.order_by(table.c.timestamp.desc(), table.c.id.desc())
 
 
 def _same_owner(table: Table, row: dict[str, Any]) -> ColumnElement[bool]:

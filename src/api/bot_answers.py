@@ -197,7 +197,7 @@ def _process(row: Json) -> Json:
 
 
 def _days(source: Source, scope: Scope, since_ms: int | None) -> list[Json]:
-    days = source.reports.daily_pnl(scope, since_ms)[-_MOST_DAYS:]
+    days = source.reports.daily_pnl(scope, since_ms, _MOST_DAYS)
     return [{"day": row["day"], "pnl": number(row["pnl"]), "trades": int(row["trades"])} for row in days]
 
 

@@ -60,6 +60,7 @@ _TOLD = {
     "own": "Whether this bot opened it; false is exposure of somebody else's doing.",
     "unknown": "What could not be learned, and why; never shown as a number.",
     "sources": "Where each figure comes from.",
+    "transferred": "What of the equity was paid in, less what was paid out. Null: nobody looked.",
 }
 
 

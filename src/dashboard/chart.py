@@ -17,7 +17,7 @@ from src.core.market import INTERVAL_MS
 from src.dashboard.cells import MINUS, Row, Table, instant, number, price
 from src.dashboard.look import Look
 from src.indicators import EMPTY, ready, step
-from src.report_sums import EquityPoint
+from src.report_equity import EquityPoint
 from src.schema import candles, signals, trades
 
 SHOWN: Final = 500
