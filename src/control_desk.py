@@ -93,7 +93,7 @@ class ControlDesk:
     def restore(self) -> None:
         """Take up again what a person decided before the restart: a pause, a rule set; settle what was cut off.
 
-        A rule set chosen by hand gives way when the settings were changed since.
+        A rule set chosen by hand gives way when the settings were changed since, or when it cannot be followed now.
         """
         paused = wishes.last_done(self._database, self._bot_id, ("pause", "resume"))
         if paused is not None and paused["action"] == "pause":
@@ -101,7 +101,7 @@ class ControlDesk:
             log.warning("entries stay paused: reason=%s", self._risk.pause_reason)
         chosen = wishes.last_done(self._database, self._bot_id, ("rules",))
         if chosen is not None and chosen["state_before"].endswith(f"RULES={self._rules.configured}"):
-            self._follow(chosen["target"])
+            self._follow_again(chosen["target"])
         for row in wishes.pending(self._database, self._bot_id):
             if row["status"] == TAKEN:
                 words = "The bot was stopped while it did this: look at positions and orders."
@@ -200,6 +200,12 @@ class ControlDesk:
         return Answer(
             DONE, f"The rules are {name} from the next turn on.", f"{before}; RULES={self._rules.configured}", name
         )
+
+    def _follow_again(self, name: str) -> None:
+        try:
+            self._follow(name)
+        except SettingsError as error:
+            log.warning("rules chosen by hand are left: rules=%s stays=%s reason=%s", name, self._rules.current, error)
 
     def _follow(self, name: str) -> None:
         rules, limits = self._rules.read(name)

@@ -67,12 +67,20 @@ def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[
     """Return another named set and the limits of risk under it, for a bot that is running.
 
     Raises:
-        SettingsError: there is no such set, or it looks at other candles: agent and history would have to be others.
+        SettingsError: there is no such set, or it looks at other candles, or only one of both sells short: agent and
+            history would have to be others.
     """
     rules = read_rules(named(settings, name))
     looked_at = (rules.candle_interval, *rules.trend_intervals)
     if looked_at != (present.candle_interval, *present.trend_intervals):
         reason = f"{name} looks at {', '.join(looked_at)} candles: write RULES={name} into .env and restart the bot."
+        raise SettingsError((reason,))
+    if rules.allow_short != present.allow_short:
+        own, asked = ("with" if each.allow_short else "without" for each in (present, rules))
+        reason = (
+            f"{name} trades {asked} short positions, the agent learnt {own}: write RULES={name} into .env, stop the "
+            "bot, run python3 retrain_rl_model.py --force, and start it."
+        )
         raise SettingsError((reason,))
     return rules, limits_under(rules, settings.risk_limits)
 

@@ -101,6 +101,15 @@ def test_a_running_bot_takes_only_sets_that_look_at_the_same_candles_and_trends(
             other_rules(settings, other, "own")
 
 
+def test_a_running_bot_takes_no_set_whose_shorts_its_agent_never_learnt(load, own_set):
+    """Under it the agent would go on buying alone, or be told to sell what it may not."""
+    message = r"own trades with short positions, the agent learnt without: .* retrain_rl_model\.py --force"
+    with pytest.raises(SettingsError, match=message):
+        other_rules(load(RULES="own"), replace(OWN, allow_short=False), "own")
+    rules, _ = other_rules(load(RULES="own", ALLOW_SHORT="false"), replace(OWN, allow_short=False), "own")
+    assert not rules.allow_short
+
+
 def test_the_bot_says_at_its_start_what_the_settings_change(load):
     said = []
 

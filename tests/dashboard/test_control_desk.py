@@ -57,7 +57,7 @@ def database(tmp_path):
     made.close()
 
 
-def desk_of(database, hand, configured="safety_first"):
+def desk_of(database, hand, configured="safety_first", read=read):
     clock = SystemClock()
     risk = RiskDesk(DatabaseJournal(database, clock), clock, RiskLimits(), BreakerLimits(), 60_000)
     return ControlDesk(database, clock, risk, [hand], RuleBook(read, configured, configured)), risk
@@ -168,6 +168,22 @@ def test_other_rules_hold_over_a_restart_until_the_settings_change(database):
     second, _ = desk_of(database, other, configured="trend_pays")
     second.restore()
     assert other.rules == []
+
+
+def test_rules_that_can_be_followed_no_more_leave_the_bot_with_those_of_its_settings(database, caplog):
+    """A set that was rewritten meanwhile must not keep the bot from starting and watching its position."""
+    desk, _ = desk_of(database, Hand())
+    wish(database, "rules", "trend_pays", "rules-0000000000-1")
+    desk.carry_out()
+
+    def refuse(_name):
+        raise SettingsError(("trend_pays trades with short positions, the agent learnt without.",))
+
+    hand = Hand()
+    again, _ = desk_of(database, hand, read=refuse)
+    again.restore()
+    assert (hand.rules, again.rules) == ([], "safety_first")
+    assert "the agent learnt without" in caplog.text
 
 
 def test_what_the_bot_does_not_know_is_refused(database):

@@ -1,4 +1,4 @@
-"""Money paid in or out of the account: no gain, no loss, booked once, whatever the bot was doing at that moment (S5)."""
+"""Money paid in or out of the account: no gain, no loss, booked once, whatever the bot was doing just then (S5)."""
 
 import json
 from decimal import Decimal
