@@ -22,7 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from src.core.clock import monotonic_s
 from src.core.errors import StoreCorrupt, StoreUnavailable
-from src.database_connections import BUSY_MS, StoreLocked, failure_of, is_memory, open_engines
+from src.database_connections import BUSY_MS, StoreLocked, failure_of, is_memory, open_engines, version_seen_by
 from src.schema import REVISION
 
 log = logging.getLogger(__name__)
@@ -173,8 +173,7 @@ class Store:
         with self._versions, self._translated():
             if self._versioned is None:  # SQLite counts for each connection: it must always be the same one
                 self._versioned = self._read_engine.connect()
-            with self._versioned.begin():
-                return str(self._versioned.exec_driver_sql("PRAGMA data_version").scalar_one())
+            return version_seen_by(self._versioned)
 
     def migrate(self) -> None:
         """Bring the tables to this version's shape; several processes may call it at once.
