@@ -27,6 +27,8 @@ TAPE_MS = 48 * 3_600_000
 USUAL_FUNDING_CAP = Decimal("0.02")
 # Open interest is not modelled; it is told as this part of the last day's volume.
 OPEN_INTEREST_SHARE = 0.6
+# Four days of one contract; more are answered beside the event loop.
+FEW_SETTLEMENTS = 12
 
 
 def ping(exchange: Exchange, call: Call) -> Json:
@@ -178,27 +180,35 @@ def funding_rates(exchange: Exchange, call: Call) -> list[Json]:
     limit = call.limit(100, 1000)
     start_ms, end_ms = call.window()
     until_ms = min(end_ms or exchange.venue.now_ms, exchange.venue.now_ms)
-    rows = [row for contract in contracts for row in _settlements(exchange, contract, start_ms, until_ms, limit)]
-    rows.sort(key=lambda row: (row["fundingTime"], row["symbol"]))
-    return rows[:limit] if start_ms is not None else rows[-limit:]
+    due = sorted(each for contract in contracts for each in _settlements(exchange, contract, start_ms, until_ms, limit))
+    # Cut first, then priced in the order of time: a synthetic market makes each day once, for all contracts.
+    wanted = due[:limit] if start_ms is not None else due[-limit:]
+    return [_settlement(exchange, symbol, settle_ms) for settle_ms, symbol in wanted]
 
 
-def _settlements(exchange: Exchange, contract: Contract, start_ms: int | None, until_ms: int, limit: int) -> list[Json]:
+def many_settlements(parameters: Mapping[str, str]) -> bool:
+    """Return whether so many settlements are asked for that their days' prices may have to be made first."""
+    return _number(parameters, 100) > FEW_SETTLEMENTS
+
+
+def _settlements(
+    exchange: Exchange, contract: Contract, start_ms: int | None, until_ms: int, limit: int
+) -> list[tuple[int, str]]:
+    """Return instant and symbol of a contract's settlements: the first ``limit`` from a start, else the last."""
     every = contract.funding_ms
     last = until_ms // every
     first_known = -(-(exchange.market.first_ms + MINUTE_MS) // every)
     first = last - limit + 1 if start_ms is None else -(-start_ms // every)
     first = max(first, first_known)
-    numbers = range(first, min(last, first + limit - 1) + 1)
-    return [_settlement(exchange, contract, number * every) for number in numbers]
+    return [(number * every, contract.symbol) for number in range(first, min(last, first + limit - 1) + 1)]
 
 
-def _settlement(exchange: Exchange, contract: Contract, settle_ms: int) -> Json:
+def _settlement(exchange: Exchange, symbol: str, settle_ms: int) -> Json:
     return {
-        "symbol": contract.symbol,
+        "symbol": symbol,
         "fundingTime": settle_ms,
-        "fundingRate": fixed(exchange.quotes.funding_rate(contract.symbol, settle_ms), 8),
-        "markPrice": fixed(exchange.quotes.mark_price(contract.symbol, settle_ms), 8),
+        "fundingRate": fixed(exchange.quotes.funding_rate(symbol, settle_ms), 8),
+        "markPrice": fixed(exchange.quotes.mark_price(symbol, settle_ms), 8),
         "rateType": "Regular",
     }
 
@@ -244,7 +254,7 @@ ENDPOINTS = (
     Endpoint("GET", "/fapi/v2/ticker/price", _NONE, per_symbol(1, 2), ticker_price),
     Endpoint("GET", "/fapi/v1/ticker/bookTicker", _NONE, per_symbol(2, 5), book_ticker),
     Endpoint("GET", "/fapi/v1/ticker/24hr", _NONE, per_symbol(1, 40), ticker_24hr),
-    Endpoint("GET", "/fapi/v1/fundingRate", _NONE, 0, funding_rates, funding_pool=True),
+    Endpoint("GET", "/fapi/v1/fundingRate", _NONE, 0, funding_rates, funding_pool=True, long=many_settlements),
     Endpoint("GET", "/fapi/v1/fundingInfo", _NONE, 0, funding_info, funding_pool=True),
     Endpoint("GET", "/fapi/v1/openInterest", _NONE, 1, open_interest),
 )
