@@ -13,7 +13,9 @@ import pytest
 from src.core.errors import OutcomeUnknown, RateLimited
 from src.core.market import Candle, MarkPrice
 from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id
+from src.core.ports import Income
 from src.market_stream import Callbacks, MarketStream
+from src.transfer_book import KnownTransfers, TransferBook
 from tests.paper_world import PaperServer, paper_server
 
 pytestmark = pytest.mark.long
@@ -347,3 +349,46 @@ def test_our_requests_never_reach_the_exchanges_limit(server):
     assert refused
     order = client.place_market_order(SYMBOL, "BUY", SIZE)  # exits and their checks still pass
     assert order.status is OrderStatus.FILLED
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_money_paid_in_or_out_is_never_seen_as_earned_or_lost(server, deaf):
+    """Told by the stream, or found by a look while the stream is deaf: wallet and payments change as one."""
+    earned: set[Decimal] = set()
+
+    def known(stream: MarketStream, total: int) -> bool:
+        account = stream.account()
+        assert account is not None
+        earned.add(account.earned)
+        return account.transferred == total
+
+    with running_stream(server, reconcile_s=1.0) as stream:
+        if deaf:
+            server.control("POST", "faults", kind="silence", paths=["private"], for_s=60)
+        for amount, total in ((-2_000, -2_000), (500, -1_500), (500, -1_000)):
+            server.control("POST", "transfer", asset="USDT", amount=str(amount))
+            until(lambda total=total: known(stream, total), 20)
+        assert stream.account().wallet_balance == Decimal(9_000)
+    assert earned == {Decimal(10_000)}
+
+
+def test_each_payment_is_booked_once_under_the_exchange_s_id_over_two_starts(server):
+    booked: dict[tuple[str, str], Decimal] = {}
+    looked_ms = server.now_ms()
+
+    def keep(income: Income, _told_ms: int | None, counted: bool) -> None:
+        assert counted and (income.kind, income.transaction_id) not in booked
+        booked[income.kind, income.transaction_id] = income.amount
+
+    for start in range(3):
+        known = KnownTransfers(frozenset(booked), sum(booked.values(), Decimal(0)), looked_ms)
+        stream = MarketStream(server.client(), [SYMBOL], transfers=TransferBook("USDT", known, keep))
+        stream.start()
+        assert stream.wait_until_ready(15)
+        assert len(booked) == 2 * start
+        server.control("POST", "transfer", asset="USDT", amount="100")
+        until(lambda start=start: len(booked) == 2 * start + 1)
+        assert stream.account().transferred == sum(booked.values())
+        stream.stop()
+        server.control("POST", "transfer", asset="USDT", amount="-30")  # nobody is there
+    assert sorted(booked.values()) == [-30, -30, 100, 100, 100]
