@@ -2,6 +2,8 @@
 
 A model file that cannot be trusted is left as it is and means HOLD: a mute agent takes its place. A file that
 somebody else put in place of ours (a promoted model) is taken over at the next turn and never overwritten.
+On paper a model made for other rules steps aside (``NAME_4h.pkl``) and comes back with its rules: nothing is lost by
+trying another set. With money such a model is refused.
 """
 
 import hashlib
@@ -19,6 +21,7 @@ from src.core.market import INTERVAL_MS, Candle
 from src.decision_rules import DecisionRules
 from src.indicators import EMPTY, step
 from src.longer_trends import taught_trends
+from src.rl_file import move_model
 from src.rl_model import Action, QLearningAgent, Recommendation, Training, encode
 from src.rl_state import REGIMES, in_context
 from src.settings import Settings
@@ -80,6 +83,8 @@ class AgentKeeper:
             pairs: what is traded; a first training looks at all of them.
             now_ms: stamped into the file.
         """
+        if self._paper:
+            self._change_places()
         if self._path.exists():
             return self._load()
         if not self._paper:
@@ -119,6 +124,25 @@ class AgentKeeper:
             log.error("model not saved, the old file stands: reason=%s", error)
             return
         self._stamp = _stamp(self._path)
+
+    def _change_places(self) -> None:
+        """Let a good model of other rules step aside, for the one that these rules had, if they had one."""
+        own = self._aside(self.agent)
+        try:
+            if self._path.exists():
+                present = QLearningAgent.load(self._path)
+                if not present.misfit(self._rules):
+                    return
+                move_model(self._path, self._aside(present))
+                log.info("model of other rules put aside: file=%s", self._aside(present).name)
+            if own.exists():
+                QLearningAgent.load(own)
+                move_model(own, self._path)
+        except (ModelRefused, OSError) as error:
+            log.warning("model left where it is: reason=%s", error)
+
+    def _aside(self, agent: QLearningAgent) -> Path:
+        return self._path.with_name(f"{self._path.stem}_{agent.made_for}{self._path.suffix}")
 
     def _load(self) -> str:
         self._stamp = _stamp(self._path)

@@ -53,6 +53,20 @@ def write_model(path: Path, arrays: Arrays, about: dict[str, Any]) -> str:
     return digest
 
 
+def move_model(path: Path, target: Path) -> None:
+    """Give a model another name, its hash with it; whatever stood there is replaced.
+
+    Whatever instant the machine dies at, the model has one of the two names and fits the hash beside it.
+
+    Raises:
+        OSError: missing, or the folder cannot be written.
+    """
+    _replace(_hash_path(target), _line_of(path, target.name).encode() + _line_of_old(target).encode())
+    path.replace(target)
+    _replace(_hash_path(target), _line_of(target, target.name).encode())
+    _hash_path(path).unlink(missing_ok=True)
+
+
 def read_model(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """Return arrays and description of the file at ``path``.
 
@@ -135,9 +149,13 @@ def _hash_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
+def _line_of(path: Path, name: str) -> str:
+    return f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n"
+
+
 def _line_of_old(path: Path) -> str:
     try:
-        return f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        return _line_of(path, path.name)
     except FileNotFoundError:
         return ""
 

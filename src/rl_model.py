@@ -157,6 +157,11 @@ class QLearningAgent:
         return ""
 
     @property
+    def made_for(self) -> str:
+        """What rules it can advise under, as part of a file's name: 4h, 1m-5m-15m (trends), 1m-short."""
+        return "-".join((self.candle_interval, *self.trend_intervals, *(("short",) if self.allow_short else ())))
+
+    @property
     def lowest(self) -> int:
         """The lowest position there is: -1 where shorts are allowed, else 0."""
         return -1 if self.allow_short else 0

@@ -77,9 +77,10 @@ def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[
         raise SettingsError((reason,))
     if rules.allow_short != present.allow_short:
         own, asked = ("with" if each.allow_short else "without" for each in (present, rules))
+        retrain = "" if settings.mode == "paper" else "run python3 retrain_rl_model.py --force, "  # paper teaches anew
         reason = (
             f"{name} trades {asked} short positions, the agent learnt {own}: write RULES={name} into .env, stop the "
-            "bot, run python3 retrain_rl_model.py --force, and start it."
+            f"bot, {retrain}and start it."
         )
         raise SettingsError((reason,))
     return rules, limits_under(rules, settings.risk_limits)

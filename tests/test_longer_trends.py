@@ -150,10 +150,46 @@ def test_the_bot_trains_keeps_and_loads_a_model_that_sees_the_trends(settings):
 )
 def test_a_model_made_with_another_state_is_refused_and_entries_halt(settings, rules, words):
     QLearningAgent.for_rules(RULES, 0.0006).save(settings.model_path, 1)
-    keeper = AgentKeeper(settings, CostRates(), rules)
+    with_money = settings.model_copy(update={"trading_mode": "testnet"})
+    keeper = AgentKeeper(with_money, CostRates(), rules)
     said = keeper.load_or_train(history_until(0), ["BTCUSDT"], 0)
     assert words in said and "retrain_rl_model.py --force" in said
     assert keeper.agent.refusal == keeper.refusal != ""
+
+
+def test_on_paper_a_model_of_other_rules_steps_aside_and_comes_back_with_them(settings, tmp_path):
+    end_ms = int(PAST.open_ms[-1]) + 60_000
+
+    def begin(rules):
+        keeper = AgentKeeper(settings, CostRates(), rules)
+        return keeper, keeper.load_or_train(history_until(end_ms), ["BTCUSDT"], end_ms)
+
+    first, said = begin(RULES)
+    assert "Trained" in said
+    other, said = begin(DecisionRules(allow_short=True))
+    assert "Trained" in said and other.refusal == ""
+    assert {each.name for each in tmp_path.glob("*.pkl")} == {"model.pkl", "model_1m-5m-15m.pkl"}
+    again, said = begin(RULES)
+    assert "Loaded" in said and again.agent.trend_intervals == TRENDS
+    np.testing.assert_array_equal(again.agent.value, first.agent.value)
+    assert {each.name for each in tmp_path.glob("*.pkl")} == {"model.pkl", "model_1m-short.pkl"}
+    assert {each.name for each in tmp_path.glob("*.sha256")} == {"model.pkl.sha256", "model_1m-short.pkl.sha256"}
+
+    kept = tmp_path / "model_1m-short.pkl"
+    kept.write_bytes(kept.read_bytes()[:-9])
+    _, said = begin(DecisionRules(allow_short=True))
+    assert "Trained" in said, "a damaged model was taken for a good one"
+    assert kept.exists()
+
+
+def test_a_damaged_model_stays_where_it_is_also_on_paper(settings, tmp_path):
+    QLearningAgent.for_rules(RULES, 0.0006).save(settings.model_path, 1)
+    damaged = settings.model_path.read_bytes()[:-9]
+    settings.model_path.write_bytes(damaged)
+    keeper = AgentKeeper(settings, CostRates(), DecisionRules())
+    assert "refused" in keeper.load_or_train(history_until(0), ["BTCUSDT"], 0)
+    assert settings.model_path.read_bytes() == damaged
+    assert [each.name for each in tmp_path.glob("*.pkl")] == ["model.pkl"]
 
 
 def test_the_bot_hands_its_trader_the_trends_that_the_rules_ask_for(settings, monkeypatch):

@@ -1,5 +1,6 @@
 """Whose figures hold: the set's own, but for those that the settings name, and then it is said everywhere."""
 
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -103,9 +104,11 @@ def test_a_running_bot_takes_only_sets_that_look_at_the_same_candles_and_trends(
 
 def test_a_running_bot_takes_no_set_whose_shorts_its_agent_never_learnt(load, own_set):
     """Under it the agent would go on buying alone, or be told to sell what it may not."""
-    message = r"own trades with short positions, the agent learnt without: .* retrain_rl_model\.py --force"
-    with pytest.raises(SettingsError, match=message):
-        other_rules(load(RULES="own"), replace(OWN, allow_short=False), "own")
+    reason = "own trades with short positions, the agent learnt without: write RULES=own into .env, stop the bot, "
+    for mode, what_to_do in (("paper", "and start it"), ("testnet", "run python3 retrain_rl_model.py --force, and")):
+        with pytest.raises(SettingsError, match=re.escape(reason + what_to_do)):
+            settings = load(RULES="own").model_copy(update={"trading_mode": mode})
+            other_rules(settings, replace(OWN, allow_short=False), "own")
     rules, _ = other_rules(load(RULES="own", ALLOW_SHORT="false"), replace(OWN, allow_short=False), "own")
     assert not rules.allow_short
 
