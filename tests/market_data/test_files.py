@@ -17,6 +17,7 @@ from src.market_data.columns import Candles, CandleView
 from src.market_data.files import read_candles, read_funding, symbol_of
 from src.market_data.quality import examine
 from src.market_data.store import MarketStore
+from src.paper_exchange.markets import candle_files
 from tests.candles import START_MS, random_candles
 from tests.shared_data import shared_file
 
@@ -56,6 +57,26 @@ def test_freqtrade_feather(tmp_path):
     feather.write_feather(pa.table({"date": times, **columns}), path)
     assert same(read_candles(path))
     assert symbol_of(path) == "BTCUSDT"
+
+
+@pytest.mark.parametrize("factor", [1, 1_000, 1_000_000])
+def test_instants_are_known_in_milliseconds_microseconds_and_nanoseconds(tmp_path, factor):
+    told = [each._replace(open_ms=each.open_ms * factor) for each in GOOD]
+    assert same(read_candles(write(tmp_path / "BTCUSDT-1m.csv", csv_of(told))))
+
+
+@pytest.mark.parametrize(
+    "fault", ["unsorted", "duplicated", "impossible", "negative volume", "column twice", "seconds"]
+)
+def test_the_paper_exchange_and_the_store_refuse_a_file_in_the_same_words(tmp_path, fault):
+    path = tmp_path / "BTCUSDT-1m.csv"
+    path.write_bytes(BAD[f"{fault}.csv"])
+    said = []
+    for read in (read_candles, candle_files.read_candles):
+        with pytest.raises(DataRefused) as refusal:
+            read(path)
+        said.append(str(refusal.value))
+    assert said[0] == said[1] and path.name in said[0]
 
 
 def test_the_real_files_of_funding_and_candles():
