@@ -29,7 +29,6 @@ from src.core.clock import Clock, utc_day, utc_text
 from src.core.errors import StoreCorrupt, StoreUnavailable
 from src.core.orders import Order, OrderIntent, OrderStatus, Purpose
 from src.core.portfolio import Account, Trade
-from src.core.ports import Income
 from src.core.risk import loss_share
 from src.database import TradingDatabase, add_breaker_event
 from src.database_days import Days
@@ -37,7 +36,6 @@ from src.database_engine import insert_or
 from src.decision import Verdict
 from src.journal import TradeStart, Turn
 from src.journal_rows import (
-    known_transfers,
     last_exits,
     last_results,
     limit_days,
@@ -48,8 +46,6 @@ from src.journal_rows import (
     signal_row,
     trade_row,
     trade_sums,
-    transfer_row,
-    transfers_by_day,
     turn_counts,
     unfinished_intents,
     untraded_entries,
@@ -63,9 +59,8 @@ from src.schema import (
     positions,
     signals,
     trades,
-    transfers,
 )
-from src.transfer_book import KnownTransfers
+from src.transfer_journal import TransferJournal
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +105,7 @@ class DatabaseJournal:
             self._exits = last_exits(connection, self._owner.rows_of(orders))
             self._limit_days = limit_days(connection, self._owner.rows_of(daily_performance))
             self._highest = self._days.highest_earned(connection)
-            self._moved = transfers_by_day(connection, self._owner.rows_of(transfers))
-            self._known_transfers = known_transfers(connection, self._owner)
+            self.transfers = TransferJournal(database, clock, connection)
 
     def plan_order(self, intent: OrderIntent) -> None:
         """Write an intent; it is on disk when this returns.
@@ -266,7 +260,7 @@ class DatabaseJournal:
             "transferred": account.transferred,
         }
         day = utc_day(account.as_of_ms)
-        moved = account.transferred - self._moved_before(day)
+        moved = account.transferred - self.transfers.before(day)
         held = [position_row(self._owner.columns, each, starts.get(each.symbol)) for each in account.positions]
 
         def save(connection: Connection) -> None:
@@ -286,7 +280,7 @@ class DatabaseJournal:
         Raises:
             StoreUnavailable: it could be neither read nor set.
         """
-        before = self._moved_before(day)
+        before = self.transfers.before(day)
         start = self._database.write(
             lambda connection: self._days.start(connection, day, earned + before), _INTENT_PATIENCE_S
         )
@@ -311,32 +305,6 @@ class DatabaseJournal:
     def limit_was_hit(self, day: str) -> bool:
         """Return whether the day's loss limit was noted as reached, by this process or an earlier one."""
         return day in self._limit_days
-
-    @property
-    def known_transfers(self) -> KnownTransfers:
-        """What was known of money paid in or out when this journal was opened."""
-        return self._known_transfers
-
-    def note_transfer(self, income: Income, told_ms: int | None, counted: bool) -> None:
-        """Note, behind, money that was paid in (above 0) or out: the same payment twice is one.
-
-        Args:
-            income: the payment with its id.
-            told_ms: when the bot first heard of it; None: now.
-            counted: False for what lay in the first balance of all.
-        """
-        noticed_ms = self._clock.now_ms() if told_ms is None else told_ms
-        if counted:
-            with self._lock:
-                day = utc_day(noticed_ms)
-                self._moved[day] = self._moved.get(day, Decimal(0)) + income.amount
-        row = transfer_row(self._owner.columns(EVERY), income, noticed_ms) | {"counted": counted}
-        self._later(lambda connection: connection.execute(_new_row(connection, transfers, row)))
-
-    def _moved_before(self, day: str) -> Decimal:
-        """Return what was paid in or out before that day."""
-        with self._lock:
-            return sum((amount for each, amount in self._moved.items() if each < day), Decimal(0))
 
     def breaker(self) -> BreakerState:
         """Return the circuit breaker's state; TRIPPED when it cannot be read."""

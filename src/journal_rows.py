@@ -11,12 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Row, RowMapping, and_, func, s
 from src.core.clock import instant_of, utc_text
 from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side
 from src.core.portfolio import Direction, Position, Trade
-from src.core.ports import Income
 from src.journal import TradeStart, Turn
-from src.records import Owner
 from src.rl_model import Recommendation
-from src.schema import EVERY, account_balance, daily_performance, orders, trades, transfers
-from src.transfer_book import KnownTransfers
+from src.schema import EVERY, daily_performance, orders, trades
 
 Owned = Callable[[str], dict[str, Any]]  # the owner's columns and the symbol's, for any row
 
@@ -57,18 +54,6 @@ def trade_row(owned: Owned, trade: Trade) -> dict[str, Any]:
         "target_price": trade.target_price,
         "entry_client_id": trade.entry_client_id,
         "exit_client_id": trade.exit_client_id,
-    }
-
-
-def transfer_row(owned: dict[str, Any], income: Income, now_ms: int) -> dict[str, Any]:
-    """Return the row of money that was paid in or out, noticed at ``now_ms``."""
-    return owned | {
-        "timestamp": utc_text(now_ms),
-        "kind": income.kind,
-        "transaction_id": income.transaction_id,
-        "amount": income.amount,
-        "asset": income.asset,
-        "moved_at": utc_text(income.time_ms),
     }
 
 
@@ -260,27 +245,3 @@ def limit_days(connection: Connection, own: ColumnElement[bool]) -> set[str]:
         .limit(7)
     )
     return set(connection.execute(query).scalars())
-
-
-def known_transfers(connection: Connection, owner: Owner) -> KnownTransfers:
-    """Return which payments are noted, what those that count come to, and when somebody last looked for them."""
-    own = owner.rows_of(transfers)
-    ids = select(transfers.c.kind, transfers.c.transaction_id).where(own)
-    total = select(func.sum(transfers.c.amount)).where(own, transfers.c.counted.is_(True))
-    seen = select(func.max(account_balance.c.timestamp)).where(
-        owner.rows_of(account_balance), account_balance.c.transferred.is_not(None)
-    )
-    looked = connection.execute(seen).scalar()
-    return KnownTransfers(
-        frozenset((row.kind, row.transaction_id) for row in connection.execute(ids)),
-        connection.execute(total).scalar() or Decimal(0),
-        None if looked is None else instant_of(looked),
-    )
-
-
-def transfers_by_day(connection: Connection, own: ColumnElement[bool]) -> dict[str, Decimal]:
-    """Return what the payments that count came to, by the day on which they were noticed."""
-    day = func.substr(transfers.c.timestamp, 1, 10)
-    query = select(day.label("day"), func.sum(transfers.c.amount).label("amount"))
-    rows = connection.execute(query.where(own, transfers.c.counted.is_(True)).group_by(day))
-    return {row.day: row.amount for row in rows}

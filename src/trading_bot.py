@@ -243,7 +243,7 @@ def build_trader(
     context: Callable[[], MarketContext | None],
     stop: threading.Event,
     history: History,
-    news: OrderNews,
+    news: OrderNews | None = None,
 ) -> Trader:
     """Return the trader of one pair, with leverage and margin type set at the exchange."""
     instrument = exchange.instrument(symbol)
@@ -297,15 +297,7 @@ def main(stop: threading.Event) -> int:
     journal = DatabaseJournal(database, clock)
     watches: dict[str, GuardWatch] = {}
     news = OrderNews(lambda: stream.health().user.connected)
-    stream = MarketStream(
-        client,
-        settings.pairs,
-        _INTERVAL,
-        settings.history_candles,
-        settings.reconcile_s,
-        _callbacks(watches, news),
-        TransferBook(client.quote_asset, journal.known_transfers, journal.note_transfer),
-    )
+    stream = _stream(settings, client, _callbacks(watches, news), journal)
     agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]), rules)
     history = remembered_once(client.candles)
     console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
@@ -333,6 +325,14 @@ def main(stop: threading.Event) -> int:
         settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
     )
     return bot.run()
+
+
+def _stream(settings: Settings, client: BinanceClient, callbacks: Callbacks, journal: DatabaseJournal) -> MarketStream:
+    """Return the stream of all pairs, not yet started, with what the journal knows of money paid in or out."""
+    transfers = TransferBook(client.quote_asset, journal.transfers.known, journal.transfers.note)
+    return MarketStream(
+        client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, callbacks, transfers
+    )
 
 
 def _end_calls_at(stop: threading.Event, client: BinanceClient) -> None:

@@ -428,24 +428,24 @@ def test_the_highest_equity_counts_from_the_instant_asked_for(start: Bot) -> Non
 def test_the_limit_and_transfers_stand_in_the_day(database: TradingDatabase, start: Bot) -> None:
     journal = start()
     journal.limit_hit(DAY, Decimal(500))
-    journal.note_transfer(payment("-250.5"), None, counted=True)
+    journal.transfers.note(payment("-250.5"), None, counted=True)
     journal.record_account(account(NOW, "9749.5", transferred="-250.5"))
     day = day_row(database, "*")
     assert (day["limit_hit"], day["transfers"]) == (True, Decimal("-250.5"))
 
 
 def test_a_payment_is_noted_once_however_often_it_is_told(database: TradingDatabase, start: Bot) -> None:
-    start().note_transfer(payment("1000"), None, counted=True)
-    start().note_transfer(payment("1000"), None, counted=True)  # another process, which found it in the history again
-    start().note_transfer(payment("5", number=1, kind="WELCOME_BONUS"), None, counted=True)  # ids are of their kind
-    start().note_transfer(payment("7", number=2), None, counted=False)
+    start().transfers.note(payment("1000"), None, counted=True)
+    start().transfers.note(payment("1000"), None, counted=True)  # another process, which found it in the history again
+    start().transfers.note(payment("5", number=1, kind="WELCOME_BONUS"), None, counted=True)  # ids are of their kind
+    start().transfers.note(payment("7", number=2), None, counted=False)
     database.flush()
     assert [(row["amount"], row["counted"]) for row in rows(database, transfers)] == [
         (1000, True),
         (5, True),
         (7, False),
     ]
-    known = start().known_transfers
+    known = start().transfers.known
     assert known.ids == {("TRANSFER", "1"), ("WELCOME_BONUS", "1"), ("TRANSFER", "2")}
     assert (known.total, known.looked_ms) == (Decimal(1005), None)
 
@@ -454,7 +454,7 @@ def test_one_knows_after_a_restart_until_when_payments_were_looked_for(start: Bo
     journal = start()
     journal.record_account(account(NOW, "10000"))
     journal.record_account(account(NOW + 60_000, "10000"))
-    assert start().known_transfers.looked_ms == NOW + 60_000
+    assert start().transfers.known.looked_ms == NOW + 60_000
 
 
 def test_the_days_start_moves_with_the_money_and_not_with_its_day(
@@ -463,12 +463,12 @@ def test_the_days_start_moves_with_the_money_and_not_with_its_day(
     """What is kept is the day's first equity; what is told is what was earned until then, over restarts and days."""
     journal = start()
     assert journal.day_start(DAY, Decimal(10_000)) == Decimal(10_000)
-    journal.note_transfer(payment("1000"), None, counted=True)
+    journal.transfers.note(payment("1000"), None, counted=True)
     assert start().day_start(DAY, Decimal(9_990)) == Decimal(10_000)
     clock.advance_to(NOW + 86_400_000)
     again = start()  # 11,020 of equity, 1,000 of which were paid in the day before
     assert again.day_start("2026-11-23", Decimal(10_020)) == Decimal(10_020)
-    again.note_transfer(payment("-2000", number=2), None, counted=True)
+    again.transfers.note(payment("-2000", number=2), None, counted=True)
     assert start().day_start("2026-11-23", Decimal(1)) == Decimal(10_020)
     again.record_account(account(NOW + 86_400_000, "9000", transferred="-1000"))
     days = {row["day"]: row for row in rows(database, daily_performance) if row["symbol"] == "*"}

@@ -315,7 +315,7 @@ def test_the_ratio_rests_on_daily_equity_and_a_missing_day_stood_still(
     for day in range(40):
         equity = round(equity * Decimal(1 + chance.gauss(0.001, 0.01)), 2)
         if day == 38:
-            journal.note_transfer(Income("TRANSFER", "", Decimal(100), "USDT", paid_ms, "1"), paid_ms, counted=True)
+            journal.transfers.note(Income("TRANSFER", "", Decimal(100), "USDT", paid_ms, "1"), paid_ms, counted=True)
             equity += 100
         if day != 17:
             moved = Decimal(100 if day >= 38 else 0)
@@ -348,7 +348,9 @@ def test_equity_of_a_period_begins_at_its_instant_and_not_with_the_day(
             instant = NOON + number * 2_400_000
             paid = Decimal({10: 3_000, 30: -2_500, 70: 1_000, 90: -4_000}.get(number, 0))
             if paid:
-                journal.note_transfer(Income("TRANSFER", "", paid, "USDT", instant, str(number)), instant, counted=True)
+                journal.transfers.note(
+                    Income("TRANSFER", "", paid, "USDT", instant, str(number)), instant, counted=True
+                )
             moved += paid
             equity = round(equity * Decimal(1 + chance.gauss(0, 0.01)), 2) + paid
             journal.record_account(Account(equity, equity, Decimal(0), instant, (), moved))
