@@ -20,6 +20,7 @@ from src.transfer_book import TransferBook
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000
+_LOOKS_AGAIN = 3  # a second, in which the income history catches up with a withdrawal that nobody told of
 _SMALLEST = Decimal("0.00000001")  # what the exchange rounds to
 _STAGES = {
     OrderStatus.PLANNED: 0,
@@ -77,6 +78,7 @@ class AccountBook:
         self._fills: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._wants_look = False
         self._told = 0
+        self._doubts = 0
 
     @property
     def told(self) -> int:
@@ -114,14 +116,14 @@ class AccountBook:
 
         ``told`` is what the property of that name was before the question. A change that was streamed since may be
         missing in the answer, whatever its clock says: such a look is not taken over but wanted once more. So is
-        one after which money was paid, by the ``income`` that was asked for because the wallet is another one.
+        one after which money was paid, by the ``income`` that was asked for because the wallet is another one, and,
+        a few times, one with less money for which the income has no reason: a withdrawal must not look like a loss.
         """
         with self._lock:
-            sure_ms = account.as_of_ms - self._edge_ms
-            crossed = told is not None and told != self._told
-            if crossed or (income is not None and not self._transfers.learn(income, sure_ms)):
+            if (told is not None and told != self._told) or not self._is_explained_by(income, account):
                 self._wants_look = True
                 return True
+            self._doubts = 0
             known = self._money
             positions = {(each.symbol, each.position_side): each for each in account.positions}
             seen = known.seen_ms if known is not None else {}
@@ -131,6 +133,17 @@ class AccountBook:
                 account.wallet_balance,
                 _sizes(positions),
             )
+
+    def _is_explained_by(self, income: Sequence[Income] | None, account: Account) -> bool:
+        if income is None:
+            return True
+        before = self._transfers.total
+        if not self._transfers.learn(income, account.as_of_ms - self._edge_ms):
+            return False
+        poorer = self._money is not None and account.wallet_balance < self._money.wallet
+        doubtful = poorer and self._transfers.total == before and self._doubts < _LOOKS_AGAIN
+        self._doubts += doubtful
+        return not doubtful
 
     def account(self, marks: dict[str, MarkPrice]) -> Account | None:
         """Return the account, positions valued at ``marks``; None before the first look over REST."""
