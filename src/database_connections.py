@@ -52,7 +52,7 @@ def open_engines(url: URL, read_only: bool) -> tuple[Engine, Engine]:
         return writer, writer
     path = Path(url.database or "")
     # without a file in the address SQLAlchemy would take its pool for memory, which shares connections
-    options |= {"poolclass": QueuePool, "pool_size": 8, "pool_timeout": BUSY_MS / 1000}
+    options |= {"poolclass": QueuePool, "pool_size": 8, "pool_timeout": BUSY_MS / 1000, "pool_use_lifo": True}
     reader = create_engine("sqlite://", **options, creator=partial(_connect, _read_only_address(path)))
     event.listen(reader, "begin", _begin_to_read)
     if read_only:

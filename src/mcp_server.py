@@ -19,7 +19,7 @@ from src.api.guesses import GuessReporter
 from src.api.keys import KEYS_FILE, KeyStore
 from src.api.metrics import Metrics
 from src.api.rest import build_app
-from src.api.serving import WebServer
+from src.api.serving import WebServer, pass_over_what_is_loaded
 from src.api.source import Caller, Source
 from src.core.clock import SystemClock
 from src.core.errors import SettingsError
@@ -53,6 +53,7 @@ def main(stop: threading.Event) -> None:
         server = WebServer(build_app(source, door, mcp, Metrics(source).text), settings.mcp_host, settings.mcp_port)
         log.info("server listens: host=%s port=%s world=%r", settings.mcp_host, server.port, source.label())
         eyes = _open_eyes([silence.look, guesses.look], stop)
+        pass_over_what_is_loaded()
         notify_manager("READY=1")
         server.serve(stop)
         mcp.close()

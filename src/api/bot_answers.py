@@ -25,6 +25,7 @@ from src.circuit_breaker_state import BreakerState
 from src.core.clock import DAY_MS, utc_text
 from src.health import heartbeat_health
 from src.report_pages import Scope
+from src.reports import Reports
 from src.schema import account_balance, bot_status, positions
 
 _BEAT = RowShape(bot_status, leave_out=["id", "bot_id", "mode", "world", "symbol"])
@@ -111,27 +112,29 @@ def bot_status_answer(source: Source, asked: Asked, _: Caller) -> Json:
 
 
 def summary(source: Source, asked: Asked, _: Caller) -> Json:
-    """Return counts, performance, days, equity curve, costs, context and breakers together."""
+    """Return counts, performance, days, equity curve, costs, context and breakers together, all of one instant."""
     hours, now_ms = asked.get("hours"), source.now_ms()
     since_ms = source.since_ms(hours)
     scope = source.scope(asked.get("bot_id"), asked.get("symbol"))
-    context = source.reports.market_context(scope)
-    breakers = [
-        {"bot_id": bot_id, "circuit_breaker": breaker_json(source.reports.breaker(bot_id, now_ms))}
-        for bot_id in bot_ids(source)
-        if scope.bot_id in (None, bot_id)
-    ]
-    data = {
-        "hours": hours,
-        "signals": stats_json(source.reports.signal_stats(scope, since_ms)),
-        "performance": performance_json(source.reports.performance(scope, since_ms)),
-        "days": _days(source, scope, since_ms),
-        "equity": _curve(source, scope, since_ms, now_ms),
-        "open_positions": len(source.reports.open_positions(scope)),
-        "costs": _costs(source, now_ms - 30 * DAY_MS if since_ms is None else since_ms),
-        "market_context": None if context is None else CONTEXT.json(context, {}),
-        "circuit_breakers": breakers,
-    }
+    bots = bot_ids(source)
+    is_one = scope.bot_id is not None or len(bots) == 1  # several together: their sum is nobody's equity
+    with source.reports.at_one_instant() as reports:
+        context = reports.market_context(scope)
+        data = {
+            "hours": hours,
+            "signals": stats_json(reports.signal_stats(scope, since_ms)),
+            "performance": performance_json(reports.performance(scope, since_ms)),
+            "days": _days(reports, scope, since_ms),
+            "equity": _curve(reports, scope, since_ms, now_ms) if is_one else [],
+            "open_positions": len(reports.open_positions(scope)),
+            "costs": _costs(reports, now_ms - 30 * DAY_MS if since_ms is None else since_ms),
+            "market_context": None if context is None else CONTEXT.json(context, {}),
+            "circuit_breakers": [
+                {"bot_id": bot_id, "circuit_breaker": breaker_json(reports.breaker(bot_id, now_ms))}
+                for bot_id in bots
+                if scope.bot_id in (None, bot_id)
+            ],
+        }
     return {"data": data}
 
 
@@ -196,21 +199,18 @@ def _process(row: Json) -> Json:
     return _BEAT.json(row, {}) | told | ages
 
 
-def _days(source: Source, scope: Scope, since_ms: int | None) -> list[Json]:
-    days = source.reports.daily_pnl(scope, since_ms, _MOST_DAYS)
+def _days(reports: Reports, scope: Scope, since_ms: int | None) -> list[Json]:
+    days = reports.daily_pnl(scope, since_ms, _MOST_DAYS)
     return [{"day": row["day"], "pnl": number(row["pnl"]), "trades": int(row["trades"])} for row in days]
 
 
-def _curve(source: Source, scope: Scope, since_ms: int | None, now_ms: int) -> list[Json]:
-    """One account's curve; where several bots trade, none, since their sum is nobody's equity."""
-    if scope.bot_id is None and len(bot_ids(source)) > 1:
-        return []
-    points = source.reports.equity_curve(scope, since_ms or 0, now_ms, _MOST_POINTS)
+def _curve(reports: Reports, scope: Scope, since_ms: int | None, now_ms: int) -> list[Json]:
+    points = reports.equity_curve(scope, since_ms or 0, now_ms, _MOST_POINTS)
     return [{"at": point.moment, "equity": number(point.equity)} for point in points]
 
 
-def _costs(source: Source, since_ms: int) -> list[dict[str, Any]]:
-    rows = source.reports.api_costs(since_ms)
+def _costs(reports: Reports, since_ms: int) -> list[dict[str, Any]]:
+    rows = reports.api_costs(since_ms)
     counts = ("calls", "cached", "failed", "input_tokens", "output_tokens")
     return [
         {"service": row["service"], "model": row["model"]}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Request, Response
 
+from src.api.serving import pass_over_what_is_loaded
 from src.api.source import Caller, Source
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class McpBridge:
             with self._lock:  # one at a time, since the first also loads the library
                 found = self._own.speaker = _Speaker(self._source)
                 self._all.append(found)
+                pass_over_what_is_loaded()
         return found
 
 

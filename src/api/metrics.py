@@ -1,5 +1,6 @@
 """Floor 4, wings: what Prometheus reads: the bots' state from the database, and this server's own calls."""
 
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,12 @@ from src.api.shapes import Json
 from src.api.source import Source
 from src.core.clock import DAY_MS, instant_of
 from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.reports import Reports
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
+
+Moment = tuple[str, int]
 
 _BOT = ["bot_id"]
 _LOOP = ["bot_id", "process"]
@@ -22,9 +26,28 @@ class Metrics:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._turn = threading.Lock()
+        self._kept: tuple[Moment, bytes] | None = None
 
     def text(self) -> bytes:
-        """Return the metrics in the text form 0.0.4."""
+        """Return the metrics in the text form 0.0.4; the same within a second in which nothing was written."""
+        with self._turn:  # who asks meanwhile gets the same
+            moment = self._moment()
+            if moment is not None and self._kept is not None and self._kept[0] == moment:
+                return self._kept[1]
+            text = self._text()
+            self._kept = None if moment is None else (moment, text)
+            return text
+
+    def _moment(self) -> Moment | None:
+        """The present second of the present state; None where the database cannot name it."""
+        try:
+            version = self._source.version()
+        except (StoreUnavailable, StoreCorrupt):
+            return None
+        return (version, self._source.wall.now_ms() // 1_000) if version else None
+
+    def _text(self) -> bytes:
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
@@ -35,7 +58,8 @@ class Metrics:
         """Yield what is known now; where the database cannot be read, only that (``suite_up`` 0)."""
         yield _gauge("suite_build", "The server's version.", ["version"], [([VERSION], 1)])
         try:
-            families = [*self._loops(), *self._bots()]
+            with self._source.reports.at_one_instant() as reports:
+                families = [*self._loops(), *self._bots(reports)]
         except (StoreUnavailable, StoreCorrupt):
             yield _gauge("suite_up", "Whether the database can be read.", [], [([], 0)])
             return
@@ -63,8 +87,8 @@ class Metrics:
         ]
         yield _gauge("bot_cycle_duration_seconds", "How long the last turn took.", [*_LOOP, "symbol"], turns)
 
-    def _bots(self) -> Iterator["Metric"]:
-        reports, now_ms = self._source.reports, self._source.now_ms()
+    def _bots(self, reports: Reports) -> Iterator["Metric"]:
+        now_ms = self._source.now_ms()
         bots = [(bot_id, self._source.scope(bot_id)) for bot_id in bot_ids(self._source)]
         stats = [(bot_id, reports.signal_stats(scope)) for bot_id, scope in bots]
         kinds = ("buy", "sell", "hold", "acted", "vetoed")
@@ -84,32 +108,31 @@ class Metrics:
         yield _gauge("bot_drawdown_share", "Below the highest equity.", _BOT, falls)
         tripped = [([b], reports.breaker(b, now_ms).tripped) for b, _ in bots]
         yield _gauge("bot_circuit_breaker_tripped", "1 stops entries.", _BOT, tripped)
-        yield from self._positions([row for _, scope in bots for row in reports.open_positions(scope)])
-        yield from self._costs(now_ms)
+        yield from _positions([row for _, scope in bots for row in reports.open_positions(scope)])
+        yield from _costs(reports.api_costs(now_ms - 30 * DAY_MS))
 
-    def _positions(self, rows: list[Json]) -> Iterator["Metric"]:
-        names = [*_BOT, "symbol", "side"]
-        told = [([row["bot_id"], row["symbol"], row["side"]], row) for row in rows]
-        worth = [(each, row["quantity"] * row["mark_price"]) for each, row in told]
-        yield _gauge("bot_position_notional", "Open positions at the mark price.", names, worth)
-        naked = [(each, row["own"] and row["stop_price"] is None) for each, row in told]
-        yield _gauge("bot_position_without_stop", "1 is an own position without a stop.", names, naked)
-        near = [
-            (each, abs(1 - row["liquidation_price"] / row["mark_price"]))
-            for each, row in told
-            if row["liquidation_price"] and row["mark_price"]
-        ]
-        yield _gauge("bot_liquidation_distance_share", "From mark price to liquidation.", names, near)
 
-    def _costs(self, now_ms: int) -> Iterator["Metric"]:
-        rows = self._source.reports.api_costs(now_ms - 30 * DAY_MS)
-        names = ["service", "model"]
-        told = [([row["service"], row["model"]], row) for row in rows]
-        yield _gauge(
-            "suite_service_calls_30d", "Calls to limited services.", names, [(n, row["calls"]) for n, row in told]
-        )
-        yield _gauge("suite_service_failures_30d", "Of them failed.", names, [(n, row["failed"]) for n, row in told])
-        yield _gauge("suite_service_cost_usd_30d", "What they cost.", names, [(n, row["cost_usd"]) for n, row in told])
+def _positions(rows: list[Json]) -> Iterator["Metric"]:
+    names = [*_BOT, "symbol", "side"]
+    told = [([row["bot_id"], row["symbol"], row["side"]], row) for row in rows]
+    worth = [(each, row["quantity"] * row["mark_price"]) for each, row in told]
+    yield _gauge("bot_position_notional", "Open positions at the mark price.", names, worth)
+    naked = [(each, row["own"] and row["stop_price"] is None) for each, row in told]
+    yield _gauge("bot_position_without_stop", "1 is an own position without a stop.", names, naked)
+    near = [
+        (each, abs(1 - row["liquidation_price"] / row["mark_price"]))
+        for each, row in told
+        if row["liquidation_price"] and row["mark_price"]
+    ]
+    yield _gauge("bot_liquidation_distance_share", "From mark price to liquidation.", names, near)
+
+
+def _costs(rows: list[Json]) -> Iterator["Metric"]:
+    names = ["service", "model"]
+    told = [([row["service"], row["model"]], row) for row in rows]
+    yield _gauge("suite_service_calls_30d", "Calls to limited services.", names, [(n, row["calls"]) for n, row in told])
+    yield _gauge("suite_service_failures_30d", "Of them failed.", names, [(n, row["failed"]) for n, row in told])
+    yield _gauge("suite_service_cost_usd_30d", "What they cost.", names, [(n, row["cost_usd"]) for n, row in told])
 
 
 def _gauge(name: str, told: str, labels: list[str], samples: list[tuple[list[str], Any]]) -> "Metric":
