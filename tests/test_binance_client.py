@@ -16,6 +16,7 @@ import pytest
 import requests
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from src import binance_wire
 from src.binance_client import BinanceClient, addresses_of, budget_file, check_report
 from src.binance_errors import translated
 from src.binance_wire import LIVE, TESTNET, Addresses, BinanceWire, Credentials
@@ -452,12 +453,15 @@ def test_a_process_that_ends_waits_for_no_answer_and_asks_nothing_afterwards(exc
     assert exchange.asked("POST", "/fapi/v1/order") == []
 
 
-def test_a_hanging_order_ends_as_unknown_within_its_time(exchange, client):
+def test_a_hanging_order_ends_as_unknown_within_its_time(exchange, client, monkeypatch):
+    assert binance_wire._READ_S == 5.0
+    monkeypatch.setattr(binance_wire, "_READ_S", 0.5)
     exchange.script("POST", ORDER, Answer(HANG))
     began = time.monotonic()
     with pytest.raises(OutcomeUnknown):
         client.send(intent())
-    assert 4.5 < time.monotonic() - began < 7
+    assert 0.4 < time.monotonic() - began < 4.5
+    assert len(exchange.asked("POST", ORDER)) == 1
 
 
 # Addresses, permissions, self-check

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradingDatabase
         yield database
 
 
+@cache
+def numbered_rows() -> list[tuple[int, dict[str, Any]]]:
+    """Return the signals of a filled store with their numbers."""
+    return [(number + 1, signal_row(number // 2)) for number in range(ROWS)]
+
+
 kinds = st.sampled_from((None, "BUY", "SELL", "HOLD"))
 instants = st.none() | st.integers(0, ROWS // 2).map(lambda number: utc_text(NOON + number * 60_000))
 
@@ -138,10 +145,9 @@ def test_pages_together_are_what_the_filter_asks_for(
     filled: TradingDatabase, kind: Any, strength: Any, acted: Any, start: Any, end: Any, limit: int
 ) -> None:
     wanted = SignalFilter(scope=PAPER, signal_type=kind, min_strength=strength, acted=acted, start=start, end=end)
-    rows = [(number + 1, signal_row(number // 2)) for number in range(ROWS)]
     expected = [
         number
-        for number, row in rows
+        for number, row in numbered_rows()
         if (kind is None or row["signal_type"] == kind)
         and (strength is None or row["strength"] >= strength)
         and (acted is None or row["acted"] == acted)

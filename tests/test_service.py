@@ -255,6 +255,8 @@ def test_a_thread_that_does_not_end_cannot_keep_the_process_half_alive(tmp_path)
         start(
             tmp_path,
             """
+import src.service
+src.service._THREADS_GRACE_S = 0.3
 def main(stop):
     threading.Thread(target=time.sleep, args=(60,), name="stuck").start()
 sys.exit(run_process('p', main))
@@ -268,11 +270,12 @@ sys.exit(run_process('p', main))
 @pytest.mark.parametrize("program", ["trading_bot", "chart_analysis_bot", "web_dashboard", "watcher", "database"])
 def test_a_program_without_words_tells_what_it_is_and_refuses_any_other_word(program):
     command = [sys.executable, f"src/{program}.py"]
-    asked, refused = (
-        subprocess.run([*command, word], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-        for word in ("--help", "--speed=60")
-    )
-    assert (asked.returncode, asked.stderr) == (0, "")
-    assert ".env.example" in asked.stdout
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "unrecognized arguments: --speed=60" in refused.stderr
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    words = ("--help", "--speed=60")
+    asked, refused = (subprocess.Popen([*command, word], cwd=ROOT, text=True, **pipes) for word in words)  # at once
+    told, complaint = asked.communicate(timeout=60)
+    assert (asked.returncode, complaint) == (0, "")
+    assert ".env.example" in told
+    told, complaint = refused.communicate(timeout=60)
+    assert (refused.returncode, told) == (2, "")
+    assert "unrecognized arguments: --speed=60" in complaint

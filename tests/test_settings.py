@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -280,7 +280,15 @@ def test_a_missing_file_is_an_empty_one(tmp_path):
     assert Settings.load(tmp_path / "none").leverage == 10
 
 
+@settings(max_examples=40)  # each loads all settings anew
 @given(st.integers(-1000, 1000), st.decimals(-1, 2, places=3))
+@example(0, Decimal("0.02"))
+@example(1, Decimal("0.999"))
+@example(1, Decimal(1))
+@example(125, Decimal("0.001"))
+@example(125, Decimal("0.02"))
+@example(126, Decimal("0.02"))
+@example(10, Decimal(0))
 def test_what_loads_obeys_the_limits_of_risk(leverage, stop):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEVERAGE", str(leverage))
