@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, Cast, Column, ColumnElement, Float, Text, type_coerce
+from sqlalchemy import JSON, Cast, Column, ColumnElement, Text, type_coerce
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import NullType
 
 from src.schema import Money
 
@@ -51,14 +52,14 @@ def _json_of_others(element: JsonText, compiler: SQLCompiler, **rest: Any) -> st
 def as_kept(column: Column[Any]) -> ColumnElement[Any]:
     """Return the column, under its name, so that its values come as the database keeps them.
 
-    JSON comes as text, money as float (or int, where SQLite keeps a whole number); all else as ever.
+    JSON comes as text, money as float or int from SQLite, as ``Decimal`` from PostgreSQL; all else as ever.
     """
     if isinstance(column.type, JSON):
         return JsonText(column, Text).label(column.name)
-    return type_coerce(column, Float).label(column.name) if isinstance(column.type, Money) else column
+    return type_coerce(column, NullType()).label(column.name) if isinstance(column.type, Money) else column
 
 
-def money_of(kept: float) -> Decimal:
+def money_of(kept: float | Decimal) -> Decimal:
     """Return the money that lies in the database as ``kept``; the same that a query for money returns."""
     found = _MONEY.process_result_value(kept, _SQLITE)
     assert found is not None

@@ -156,7 +156,7 @@ def _of_kept(convert: Convert, is_money: bool) -> Convert:
 
     def converted(value: Any, steps: Steps) -> float:
         scale = scale_of(steps)
-        if scale and _is_on(scale, value):
+        if scale and not isinstance(value, Decimal) and _is_on(scale, value):
             return float(value)
         return float(convert(money_of(value) if is_money else value, steps))
 
