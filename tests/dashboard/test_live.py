@@ -27,13 +27,13 @@ pytestmark = pytest.mark.long
 
 ENDS = ("killed", "stopped", "hung")
 HANGING = """
-import sys, threading
+import os, sys, threading
 from pathlib import Path
 import src.trading_bot as bot
 from src.service import run_process
 take = bot.Trader.run_trading_cycle
 def turn(self):
-    if Path(sys.argv[1]).exists():
+    if Path(os.environ["HANG"]).exists():
         threading.Event().wait()
     return take(self)
 bot.Trader.run_trading_cycle = turn
@@ -76,8 +76,8 @@ def sibling(first: Bot, name: str) -> Bot:
 def start_hanging(bot: Bot) -> None:
     with (bot.folder / "bot.log").open("ab") as log:
         bot.process = subprocess.Popen(
-            [sys.executable, "-c", HANGING, str(bot.folder / "hang")],
-            cwd=ROOT, env=bot.environment() | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
+            [sys.executable, "-c", HANGING], cwd=ROOT, stdout=log, stderr=log,
+            env=bot.environment() | {"PYTHONPATH": str(ROOT), "HANG": str(bot.folder / "hang")},
         )  # fmt: skip
 
 

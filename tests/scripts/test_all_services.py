@@ -152,6 +152,9 @@ def test_the_page_switches_between_the_bots(running):
         snapshot = running.one.get("DASHBOARD_PORT", f"/api/dashboard?bot={bot}")
         assert snapshot["bot_id"] == bot
         assert {each["bot_id"] for each in snapshot["bots"]} == set(PAIRS)  # what the page offers to switch to
+        rows = snapshot["cards"]["bots"]["tables"][0]["rows"]
+        assert [row["key"] for row in rows] == [f"bot-{each}" for each in sorted(PAIRS)]
+        assert all(row["cells"][1]["text"] == "RUNNING" and row["cells"][5]["raw"] for row in rows)  # and an equity
     for bot, pairs in PAIRS.items():
         answer = running.one.get("DASHBOARD_PORT", f"/api/signals?limit=100&bot={bot}")
         assert answer["bot_id"] == bot
