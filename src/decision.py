@@ -61,7 +61,8 @@ class Observation:
     """All that a decision may know at ``now_ms``. ``None`` is unknown.
 
     ``halt_reason`` says why entries are halted ("" when they are not), ``day_start_equity`` is the equity at the
-    start of the UTC day, ``candle`` the last closed one.
+    start of the UTC day, ``candle`` the last closed one, ``own`` whether this bot opened the position. A position that
+    it did not open is left alone, and nothing is opened beside it.
     """
 
     symbol: str
@@ -81,6 +82,7 @@ class Observation:
     position_opened_ms: int | None
     stopping: bool
     instrument: Instrument
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def action_sign(action: Action) -> int:
 def decide(observation: Observation, rules: DecisionRules, limits: RiskLimits) -> Decision:
     """Return what to do in this turn; the same observation always gives the same decision."""
     t = thresholds(rules, limits)
-    if observation.position is None:
+    if observation.position is None or not observation.own:
         return _decide_flat(observation, rules, limits, t)
     return _decide_held(observation, observation.position, rules, limits, t)
 
@@ -201,9 +203,11 @@ def _safety_gates(
 ) -> tuple[Gate, ...]:
     reason = seen.breaker_reason.rstrip(".")
     breaker = f"the circuit breaker is TRIPPED: {reason}" if seen.breaker_tripped else "ARMED"
+    foreign = "" if seen.position is None else "the exchange holds a position that this bot did not open"
+    halted = seen.halt_reason or foreign
     return (
         Gate("breaker", not seen.breaker_tripped, breaker),
-        Gate("halt", not seen.halt_reason, f"entries are halted: {seen.halt_reason}" if seen.halt_reason else "none"),
+        Gate("halt", not halted, f"entries are halted: {halted}" if halted else "none"),
         Gate("stopping", not seen.stopping, "the bot is stopping" if seen.stopping else "the bot goes on"),
         _age_gate("candle", seen.now_ms, seen.candle.open_ms if seen.candle else None, rules.max_candle_age_ms),
         _age_gate("mark", seen.now_ms, seen.mark.time_ms if seen.mark else None, rules.max_mark_age_ms),
@@ -282,6 +286,8 @@ def _quantity(equity: Decimal, price: Decimal, limits: RiskLimits, instrument: I
 
 def _waiting(seen: Observation, rules: DecisionRules, veto: Gate | None) -> str:
     signal = seen.signal
+    if seen.position is not None:
+        return f"Leaving the {seen.position.direction} position alone, which this bot did not open."
     if veto is not None:
         return f"The {signal.side} signal of strength {signal.strength} is not followed: {veto.detail}."
     if signal.side is SignalSide.SELL and signal.strength >= rules.min_signal_strength:

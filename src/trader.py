@@ -299,7 +299,8 @@ class Trader:
         position = self._at_mark(self._keeper.position(account), mark)
         now = self._clock.now_ms()
         state = self.prepare_rl_state(indicators, context, self._trends(candles))
-        sign = 0 if position is None else position.direction.sign
+        own = self._keeper.trade is not None
+        sign = position.direction.sign if own and position is not None else 0
         candle = candles[-1] if candles else None
         breaker = self._risk.look(account, risk_indicators, candle)
         return Observation(
@@ -320,6 +321,7 @@ class Trader:
             position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
             stopping=self._stopping(),
             instrument=self._instrument,
+            own=own,
         )
 
     def _look(

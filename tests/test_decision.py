@@ -83,6 +83,18 @@ def failed(decision: Decision) -> list[str]:
     return [gate.name for gate in decision.gates if not gate.passed]
 
 
+@pytest.mark.parametrize("market", [READY_TO_BUY, READY_TO_SELL, QUIET])
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_foreign_position_is_neither_closed_nor_joined_whatever_the_market_says(market, direction):
+    rules = replace(RULES, allow_short=True)
+    for price in ("20000", "30000", "40000"):  # far over the stop, the target and the day's limit
+        held = position(direction)
+        seen = replace(market, position=held, account=account(held), mark=mark(price), own=False)
+        decision = decide(seen, rules, LIMITS)
+        assert decision.verdict is Verdict.HOLD and "halt" in failed(decision)
+        assert "which this bot did not open" in decision.reason
+
+
 def test_enters_long_when_everything_agrees():
     decision = decide(READY_TO_BUY, RULES, LIMITS)
     assert decision.verdict is Verdict.ENTER_LONG

@@ -7,6 +7,7 @@ import pytest
 
 from src.circuit_breaker_state import BreakerLimits, BreakerStatus, born
 from src.core.clock import utc_day
+from src.core.orders import OrderIntent, OrderKind, Purpose, Side
 from src.core.portfolio import Direction
 from src.decision import DecisionRules, Verdict
 from src.risk_desk import RiskDesk
@@ -90,6 +91,29 @@ def test_an_entry_is_guarded_and_the_turn_says_that_it_acted():
     enter(world, trader, agent, 300)
     assert len(world.stops()) == 1
     assert "acted" in world.journal.outcomes.values()
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_a_position_that_the_bot_did_not_open_is_left_alone_and_the_turn_says_so(seen_before):
+    world = World(walk(800))
+    trader, agent = trader_of(world)
+    foreign = OrderIntent("by-hand", SYMBOL, Side.BUY, OrderKind.MARKET, Purpose.ENTRY, Decimal("0.010"), 0)
+    if seen_before:  # else it comes about between two looks at the account
+        world.at(300)
+        world.inner.send(foreign)
+        trader.run_trading_cycle()
+    for minute in range(301, 340):
+        world.at(minute)
+        agent.advice = advise(Action.SELL if minute % 2 else Action.BUY, 0.9)
+        if minute == 320 and not seen_before:
+            world.inner.send(foreign)
+        turn = trader.run_trading_cycle()
+        if turn.observation.position is not None:
+            assert turn.decision.verdict is Verdict.HOLD
+            assert turn.decision.reason == "Leaving the LONG position alone, which this bot did not open."
+            assert not next(gate for gate in turn.decision.gates if gate.name == "halt").passed
+    assert turn.observation.position is not None and not turn.observation.own
+    assert world.inner.account().position(SYMBOL).quantity == Decimal("0.010")
 
 
 def test_old_candles_let_nobody_in_but_everybody_out():

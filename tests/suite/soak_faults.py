@@ -14,6 +14,7 @@ from src.health import heartbeat_health, web_health
 from tests.paper_exchange import running as paper
 from tests.paper_exchange.wire import Wire
 from tests.suite.running import open_position, wallet
+from tests.suite.soak_witness import STRANGER
 
 if TYPE_CHECKING:
     from tests.suite.soak import Soak
@@ -84,7 +85,7 @@ class Faults:
             "bot: SIGTERM while everything hangs": self._restart_hanging_bot,
             "bot: wrong setting": self._start_wrongly,
             "bot: model file damaged": self._damage_model,
-            "bot: stranger's position": self._open_a_strangers_position,
+            STRANGER: self._open_a_strangers_position,
             "exchange: kill -9": self._kill_exchange,
             **{f"{name}: kill -9": lambda name=name: self._kill_other(name) for name in self._soak.others.names},
         }
@@ -262,7 +263,7 @@ class Faults:
         soak.bot.start()
 
     def _open_a_strangers_position(self) -> None:
-        """S13: exposure that the bot did not open is noticed within a cycle, shown, and stops entries."""
+        """S13: exposure that the bot did not open is noticed within a cycle, shown, left alone, and stops entries."""
         soak = self._soak
         self._stop_bot("SIGTERM")
         if open_position(soak.exchange) != 0:
@@ -277,12 +278,12 @@ class Faults:
         soak.bot.start()
         soak.until(lambda: soak.cycles() >= began + 4 or not soak.bot.alive, 60.0)
         shown = bool(soak.until(lambda: "did not open" in soak.detail("differences"), 10.0))
-        entered = soak.rows_since(began, "decision LIKE 'ENTER%'")
+        acted = soak.rows_since(began, "decision <> 'HOLD'")
         stranger.order(side="SELL", quantity="0.010", reduceOnly="true")
         soak.until(lambda: open_position(soak.exchange) == 0, 10.0)
         soak.foreign_money += wallet(soak.exchange) - before
-        soak.expect(shown and entered == 0, f"S13: a stranger's position: shown {shown}, entries {entered}")
-        soak.counts.checks["S13: stranger's position shown, no entry"] += shown and entered == 0
+        soak.expect(shown and acted == 0, f"S13: a stranger's position: shown {shown}, turns that acted {acted}")
+        soak.counts.checks["S13: stranger's position shown, no entry"] += shown and acted == 0
 
     def _trip_breaker(self) -> None:
         """S6: tripped by a person, it lets no entry pass; the soak resets it as a person would."""

@@ -43,6 +43,9 @@ class Seen:
     largest_notional_share: float = 0.0
 
 
+STRANGER = "bot: stranger's position"  # the fault in which somebody else enters
+
+
 class Witness:
     """Judges one look after the other; ``loss_limit`` is the share of a day's first equity that ends the day."""
 
@@ -105,7 +108,8 @@ class Witness:
         notional = sum((abs(Decimal(row["notional"])) for row in positions), Decimal(0))
         if equity > 0:
             self.seen.largest_notional_share = max(self.seen.largest_notional_share, float(notional / equity))
-        if entered and self._over_since_ms is not None and now_ms - self._over_since_ms > SETTLED_MS:
+        own = self.obstruction != STRANGER
+        if entered and own and self._over_since_ms is not None and now_ms - self._over_since_ms > SETTLED_MS:
             self.seen.entries_over_limit += 1
         over = self._loss_limit and equity < (self._day_earned + paid) * (1 - self._loss_limit * Decimal("1.05"))
         if over and not positions and self._over_since_ms is None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.suite.soak_meter import Meter, Sample
 from tests.suite.soak_page import BEGIN, END, PAGE, written
-from tests.suite.soak_witness import DAY_MS, GRACE_S, SETTLED_MS, Witness
+from tests.suite.soak_witness import DAY_MS, GRACE_S, SETTLED_MS, STRANGER, Witness
 
 NO_STRAIN = {"weight_1m": 0, "orders_10s": 0, "orders_1m": 0, "exceeded": 0, "banned": 0}
 
@@ -87,6 +87,14 @@ def test_an_entry_after_the_days_loss_limit_is_seen_and_the_next_day_is_free():
     witness.look(state(wallet="9400", now_ms=DAY_MS), 5.0)
     witness.look(state(wallet="9400", now_ms=DAY_MS + SETTLED_MS * 2, held="0.01"), 6.0)
     assert (witness.seen.days, witness.seen.entries_over_limit) == (2, 1)
+
+
+def test_a_strangers_entry_is_not_laid_at_the_bots_door():
+    witness = fair_witness(0.05)
+    witness.look(state(wallet="9400", now_ms=1_000), 1.0)
+    witness.obstruction = STRANGER
+    witness.look(state(wallet="9400", now_ms=SETTLED_MS + 2_000, held="0.01"), 2.0)
+    assert (witness.seen.days_over_limit, witness.seen.entries_over_limit) == (1, 0)
 
 
 def test_refusals_are_summed_over_an_exchange_that_began_anew():
