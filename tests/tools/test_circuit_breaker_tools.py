@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from src.core.clock import utc_text
+from src.core.clock import ManualClock, utc_day, utc_text
 from src.core.errors import StoreUnavailable
+from src.core.portfolio import Account
+from src.core.ports import Income
+from src.database_journal import DatabaseJournal
 from src.schema import circuit_breaker_events, trades
 from src.tools import circuit_breaker_tools as room
 from src.tools.base import ToolFailure
@@ -164,6 +167,20 @@ def test_the_figures_stand_beside_the_settings_own_limits_and_unknown_is_null(de
     assert figures["day"]["loss_share"] is None
     assert figures["drawdown_share"] is None
     assert figures["bot"] == {"id": "main", "label": "paper, synthetic", "well": False, "condition": "no heartbeat yet"}
+
+
+def test_money_paid_out_is_no_loss_of_the_day_and_no_drawdown(desk):
+    office, database = desk
+    clock = ManualClock(NOW)
+    journal = DatabaseJournal(database, clock)
+    journal.day_start(utc_day(NOW), Decimal(10_000))
+    journal.record_account(Account(Decimal(10_000), Decimal(10_000), Decimal(0), NOW))
+    journal.transfers.note(Income("TRANSFER", "", Decimal(-4_000), "USDT", NOW + 1, "1"), None, counted=True)
+    journal.record_account(Account(Decimal(5_700), Decimal(5_700), Decimal(0), NOW + 1_000, (), Decimal(-4_000)))
+    database.flush()
+    figures = asked(office, "get_risk_metrics")
+    assert figures["day"]["loss_share"] == pytest.approx(0.05)
+    assert figures["drawdown_share"] == pytest.approx(0.05)
 
 
 def test_results_are_never_cached():
