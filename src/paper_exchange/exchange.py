@@ -23,6 +23,7 @@ from src.paper_exchange.markets import Market, OpenedMarket
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.pace import Anchor, Pace
 from src.paper_exchange.path import MINUTE_MS
+from src.paper_exchange.shown_books import ShownBooks
 from src.paper_exchange.store import DiskFull, Store
 from src.paper_exchange.tape import Tick, ticks_of
 from src.paper_exchange.venue import Venue
@@ -56,6 +57,7 @@ class Exchange:
         }
         self.limits = Limits()
         self.faults = Faults()
+        self.shown = ShownBooks()
         self.listen_keys = ListenKeys()
         self.on_events: list[EventSink] = []
         self.on_expired_key: list[KeySink] = []

@@ -193,7 +193,10 @@ class BookTickerFeed:
 
 
 class DepthFeed:
-    """The book: the whole of a few levels, or what changed in ``DIFF_LEVELS`` of them."""
+    """The book: the whole of a few levels, or what changed in ``DIFF_LEVELS`` of them.
+
+    Differences also correct what GET depth has shown meanwhile: deeper levels, and those of an instant between frames.
+    """
 
     def __init__(self, exchange: Exchange, contract: Contract, levels: int, every_ms: int) -> None:
         self._exchange = exchange
@@ -201,6 +204,7 @@ class DepthFeed:
         self._levels = levels
         self._cadence = Cadence(every_ms)
         self._update_id = 0
+        self._shown = 0
         self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
 
     def frames(self, now_ms: int) -> list[Frame]:
@@ -210,6 +214,8 @@ class DepthFeed:
         book = self._exchange.venue.book(self._rules.symbol, self._levels or DIFF_LEVELS)
         bids, asks = book_levels(book, self._rules)
         fresh = ({row[0]: row[1] for row in bids}, {row[0]: row[1] for row in asks})
+        if not self._levels:
+            self._distrust(fresh)
         if fresh == self._sides:
             return []
         if not self._levels:
@@ -230,6 +236,14 @@ class DepthFeed:
                 "st": 1,
             }
         ]
+
+
+    def _distrust(self, fresh: tuple[dict[str, str], dict[str, str]]) -> None:
+        """Let levels that were shown otherwise than they are now count as changed."""
+        for shown in self._exchange.shown.since(self._shown, self._rules.symbol):
+            for side, rows, now in zip(self._sides, shown, fresh, strict=True):
+                side.update({price: "" for price, size in rows if now.get(price) != size})
+        self._shown = self._exchange.shown.count
 
 
 def _changes(old: dict[str, str], new: dict[str, str]) -> list[list[str]]:

@@ -52,7 +52,9 @@ def depth(exchange: Exchange, call: Call) -> Json:
     limit = call.limit(500, 1000)
     if limit not in DEPTH_LIMITS:
         raise VenueError(-4021, f"{limit} is not valid depth limit")
-    return depth_reply(exchange.venue.book(contract.symbol, limit), contract.rules)
+    reply = depth_reply(exchange.venue.book(contract.symbol, limit), contract.rules)
+    exchange.shown.note(contract.symbol, reply["bids"], reply["asks"])
+    return reply
 
 
 def depth_weight(parameters: Mapping[str, str]) -> int:
