@@ -173,8 +173,9 @@ def test_other_rules_hold_over_a_restart_until_the_settings_change(database):
 def test_rules_that_can_be_followed_no_more_leave_the_bot_with_those_of_its_settings(database, caplog):
     """A set that was rewritten meanwhile must not keep the bot from starting and watching its position."""
     desk, _ = desk_of(database, Hand())
-    wish(database, "rules", "trend_pays", "rules-0000000000-1")
+    done = wish(database, "rules", "trend_pays", "rules-0000000000-1")
     desk.carry_out()
+    assert answer(database, done)[0] == "done"
 
     def refuse(_name):
         raise SettingsError(("trend_pays trades with short positions, the agent learnt without.",))
