@@ -459,6 +459,19 @@ def test_all_bots_are_told_in_a_row_each_with_and_without_scripts(several, brows
     context.close()
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_longest_names_and_the_largest_sums_of_bots_fit(several, look, width):
+    with several.speaking("n" * 32, "testnet", "testnet"):
+        several.beat()
+        several.balance(equity="123456789.12")
+        several.day("23456789.12", "123456789.12")
+    page = look(width).open(several)
+    until(page, "document.querySelectorAll('#card-bots tbody tr').length === 5")
+    assert "123,456,789.12" in page.locator("#card-bots").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(OUTSIDE) == []
+
+
 def test_a_click_anywhere_in_a_row_opens_its_bot(several, look):
     page = look(390).open(several)
     page.click("#card-bots [data-key=bot-night-owl] [data-label=Breaker]")
