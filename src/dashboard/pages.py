@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, current_app, render_template, request
 
-from src.core.clock import instant_of, utc_text
+from src.core.clock import DAY_MS, instant_of, utc_text
 from src.dashboard.cells import HIDDEN, NOTHING, Card
 from src.dashboard.desk import Desk, amounts_hidden, desk, session_words
-from src.dashboard.states import Source, State, age_words, state_of
+from src.dashboard.states import ENDED, Source, State, age_words, state_of
 
 blueprint = Blueprint("pages", __name__)
 
@@ -117,6 +117,21 @@ def _alarm(content: dict[str, Any], now_ms: int) -> str:
         return ""
     if content["database"] != "ok":
         return str(content["database"])
+    others = [each for each in content["bots"] if each["bot_id"] != content["bot_id"]]
+    said = [_own_alarm(content, now_ms), *(_other_alarm(each, now_ms) for each in others)]
+    return " ".join(filter(None, said))
+
+
+def _other_alarm(bot: dict[str, Any], now_ms: int) -> str:
+    """Say that another bot fell silent which nobody stopped; after a day its row alone tells of it."""
+    source = Source("bot", bot["bot_id"], bot["beat_ms"], bot["phase"], bot["down_after_s"])
+    if source.beat_ms is None or source.phase in ENDED or not source.is_down(now_ms):
+        return ""
+    gone_ms = now_ms - source.beat_ms
+    return "" if gone_ms >= DAY_MS else f"DOWN: bot {bot['bot_id']} has not reported for {age_words(gone_ms / 1000)}."
+
+
+def _own_alarm(content: dict[str, Any], now_ms: int) -> str:
     bot = Source(**content["sources"]["bot"])
     if bot.beat_ms is None or not bot.is_down(now_ms):
         return ""

@@ -87,6 +87,12 @@
     return `${side} ${symbol}`;
   }
 
+  // Another bot than the page's, which nobody stopped; after a day its row alone tells of it.
+  function fellSilent(bot) {
+    const gone = Dash.now() - bot.beat_ms;
+    return bot.bot_id !== state.snapshot.bot_id && !["stopped", "stopping"].includes(bot.phase) && gone < 86400000 && Dash.isDown(bot, Dash.now());
+  }
+
   function drawAlarm() {
     const said = [], snapshot = state.snapshot, bot = snapshot.sources.bot;
     const held = snapshot.held === null ? "Whether positions are open is not known." : snapshot.held.length
@@ -101,6 +107,9 @@
       const word = ["stopped", "stopping"].includes(bot.phase) ? `The bot was stopped ${gone} ago.` : `The bot has not reported for ${gone}.`;
       said.push(`DOWN. ${word}`, `${held} Seen ${gone} ago.`,
         "What to do: ./scripts/status_all.sh says what runs, ./scripts/start_rl_bot.sh start starts it again; before its first decision it compares itself with the exchange.");
+    }
+    if (!silent() && snapshot.database === "ok") for (const each of snapshot.bots.filter(fellSilent)) {
+      said.push(`DOWN: bot ${each.bot_id} has not reported for ${Dash.ageWords((Dash.now() - each.beat_ms) / 1000)}.`);
     }
     const alarm = at("alarm"), down = said.length > 0;
     alarm.hidden = !down;

@@ -1,5 +1,6 @@
 """The page in a real browser: how cards come into their states, reading, keyboard only, control, figures."""
 
+import re
 import shutil
 from base64 import b64decode
 from pathlib import Path
@@ -489,7 +490,15 @@ def test_one_bot_that_falls_silent_is_down_among_bots_that_run_by_the_pages_own_
     until(page, "document.querySelector('[data-key=bot-alts]').dataset.state === 'down'")
     assert page.locator("[data-key=bot-alts] .kind-life").inner_text() == "DOWN"
     assert page.locator("[data-key=bot-main] .kind-life").inner_text() == "RUNNING"
-    assert states(page)["bots"] == "fresh" and not page.locator("#alarm").is_visible()
+    assert states(page)["bots"] == "fresh"
+    words = r"DOWN: bot alts has not reported for (50|5\d) s\."
+    assert re.fullmatch(words, page.locator("#alarm").inner_text()), "a retired bot, or one that is late, is no alarm"
+    assert page.title().startswith("(!) DOWN")
+    context = page.context.browser.new_context(java_script_enabled=False)
+    bare = context.new_page()
+    bare.goto(several.address)
+    assert re.fullmatch(words, bare.locator("#alarm").inner_text())
+    context.close()
     page.evaluate("() => { Dash.state.heardAt -= 100000; Dash.state.heardWall -= 100000; Dash.draw(); }")
     assert page.locator("[data-key=bot-main] .kind-life").inner_text() == "LATE"
 
