@@ -63,12 +63,28 @@ def test_rules_on_longer_candles_start_turn_every_minute_and_show_those_candles(
         assert model.candle_interval == "4h"
 
 
-def test_a_model_of_other_candles_is_refused_in_words_and_stops_entries(tmp_path):
+def test_on_paper_a_model_of_other_candles_is_put_aside_and_another_is_trained(tmp_path):
     place = made(tmp_path)
     QLearningAgent(candle_interval="1m").save(place / "model.pkl", 1)
+    kept = (place / "model.pkl").read_bytes()
     with suite(place, speed=60.0, RULES="patient_trend") as (_exchange, bot):
+        bot.start()
+        bot.wait_for_cycles(2, 60)
+        assert "model of other rules put aside: file=model_1m.pkl" in bot.log and "refused" not in bot.log
+        (gates,) = bot.rows("SELECT gates FROM signals ORDER BY id LIMIT 1")[0]
+        assert {gate["name"]: gate["passed"] for gate in json.loads(gates)}["halt"]
+        assert bot.stop() == 0
+    assert (place / "model_1m.pkl").read_bytes() == kept
+    assert QLearningAgent.load(place / "model.pkl").candle_interval == "4h"
+
+
+def test_a_damaged_model_is_refused_in_words_and_stops_entries(tmp_path):
+    place = made(tmp_path)
+    QLearningAgent().save(place / "model.pkl", 1)
+    (place / "model.pkl").write_bytes((place / "model.pkl").read_bytes()[:-9])
+    with suite(place, speed=60.0) as (_exchange, bot):
         bot.start()
         wait_until(lambda: bool(bot.rows("SELECT id FROM signals")) or not bot.alive, 60, 0.05)
         (gates,) = bot.rows("SELECT gates FROM signals ORDER BY id LIMIT 1")[0]
-        assert "trained on 1m candles" in gates and "trained on 1m candles" in bot.log
+        assert "does not match the hash" in gates and "does not match the hash" in bot.log
         assert bot.stop() == 0
