@@ -39,6 +39,8 @@ def turn(self):
 bot.Trader.run_trading_cycle = turn
 sys.exit(run_process("trading_bot", bot.main))
 """
+OWN = "DOWN. The bot"
+"""How the alarm of a page begins that is about its own bot, not about another."""
 
 
 def free_port() -> int:
@@ -115,7 +117,7 @@ def _watch_them_end(browser, address: str, bots: dict[str, Bot]) -> None:
     seen_s: dict[str, float] = {}
     while len(seen_s) < len(pages) and time.monotonic() - began_s < 60:
         for name, page in pages.items():
-            if name not in seen_s and "DOWN" in page.locator("#alarm").inner_text():
+            if name not in seen_s and OWN in page.locator("#alarm").inner_text():
                 seen_s[name] = time.monotonic() - began_s
         pages["hung"].wait_for_timeout(250)
     print("seconds until DOWN:", {name: round(each, 1) for name, each in seen_s.items()})
@@ -124,12 +126,13 @@ def _watch_them_end(browser, address: str, bots: dict[str, Bot]) -> None:
         page.reload(wait_until="commit")
         for _ in ("as the server drew it", "as the scripts draw it"):
             page.wait_for_selector("footer", state="attached")
-            assert "DOWN" in page.locator("#alarm").inner_text()
+            assert OWN in page.locator("#alarm").inner_text()
             assert "No open positions" not in page.locator("body").inner_text()
             until(page, "document.querySelector('#countdown').textContent !== ''")
     os.kill(bots["stopped"].process.pid, signal.SIGCONT)
     back = pages["stopped"]
-    wait_until(lambda: back.click("#refresh") or not back.locator("#alarm").is_visible(), 20.0, 0.5)
+    wait_until(lambda: back.click("#refresh") or OWN not in back.locator("#alarm").inner_text(), 20.0, 0.5)
+    assert back.locator("#alarm").inner_text().count("DOWN: bot") == 2, "of the two others every page tells, too"
 
 
 def _besiege(address: str) -> None:
