@@ -179,10 +179,11 @@ class Person:
 
 def test_twenty_hands_on_close_send_one_order_and_a_pause_holds(tmp_path):
     busy = BUSY | {"ALLOW_SHORT": "true", "MIN_CONFIDENCE": "0"}
-    with suite(tmp_path, speed=6.0, **busy) as (exchange, bot), dashboard(bot) as (address, web):
+    soon_enters = "2026-11-20T12:06:00"  # at 12:09, and again at 12:31
+    with suite(tmp_path, speed=6.0, start_at=soon_enters, **busy) as (exchange, bot), dashboard(bot) as (address, web):
         bot.start()
         person = Person(address)
-        wait_until(lambda: bot.rows("SELECT id FROM trades WHERE status = 'open'"), 120, 0.1)
+        wait_until(lambda: bot.rows("SELECT id FROM trades WHERE status = 'open'"), 300, 0.1)
         person.log_in()
         trade, symbol = bot.rows("SELECT id, symbol FROM trades WHERE status = 'open'")[0]
 
