@@ -20,7 +20,6 @@ from src.core.errors import StoreUnavailable
 from src.core.market import Candle
 from src.core.portfolio import Account
 from src.core.risk import RiskLimits, loss_share
-from src.decision import Observation
 from src.indicators import Indicators
 from src.journal import Journal
 
@@ -105,11 +104,19 @@ class RiskDesk:
         """Count the results of trades anew at the next look."""
         self._figures_are_old = True
 
-    def note_exit(self, reason: str, seen: Observation) -> None:
+    def note_exit(self, reason: str, account: Account | None) -> None:
         """Write down the day's loss limit, once a day, when it closes a position."""
-        new = reason == "daily_loss" and not self._journal.limit_was_hit(self._day)
-        if new and seen.account is not None and self._day_start is not None:
-            self._journal.limit_hit(self._day, self._day_start - seen.account.earned)
+        if reason == "daily_loss" and account is not None:
+            self._note_limit(account)
+
+    def note_flat(self, account: Account | None) -> None:
+        """Write down the day's loss limit, once a day, where an exit for another reason has reached it."""
+        if account is not None and self.daily_loss_hit(account):
+            self._note_limit(account)
+
+    def _note_limit(self, account: Account) -> None:
+        if self._day_start is not None and not self._journal.limit_was_hit(self._day):
+            self._journal.limit_hit(self._day, self._day_start - account.earned)
 
     def look(self, account: Account | None, indicators: Indicators | None, candle: Candle | None) -> BreakerLook:
         """Judge the figures, trip the breaker where they ask for it, and return its state."""

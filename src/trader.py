@@ -303,6 +303,8 @@ class Trader:
         sign = position.direction.sign if own and position is not None else 0
         candle = candles[-1] if candles else None
         breaker = self._risk.look(account, risk_indicators, candle)
+        if position is None:
+            self._risk.note_flat(account)
         return Observation(
             symbol=self.symbol,
             now_ms=now,
@@ -345,7 +347,7 @@ class Trader:
         if decision.verdict is Verdict.CLOSE:
             if self._keeper.exit_under_way:
                 return "an exit is under way"
-            self._risk.note_exit(decision.exit_reason, seen)
+            self._risk.note_exit(decision.exit_reason, seen.account)
             return "" if self.execute_sell(price, decision.exit_reason) else "the position is not closed yet"
         if decision.verdict is Verdict.ENTER_LONG:
             return self.execute_buy(price, decision.quantity, decision.reason)

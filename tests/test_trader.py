@@ -182,6 +182,25 @@ def test_the_daily_loss_limit_closes_and_lets_nobody_in_until_midnight():
     assert len(world.journal.limits_hit) == 1
 
 
+def test_a_loss_limit_that_another_exit_has_reached_is_written_down_and_holds():
+    world = World(path(*[30_000.0] * 310, *[29_900.0] * 60))
+    world.limits = replace(world.limits, max_daily_loss_share=Decimal("0.00005"), position_share=Decimal("0.2"))
+    trader, agent = trader_of(world)
+    world.at(300)
+    trader.run_trading_cycle()
+    assert trader.execute_buy(Decimal(30_000), Decimal("0.010"), "test") == ""
+    world.at(312)
+    assert trader.close_by_hand() == "" and world.journal.limits_hit == {}
+    world.at(313)
+    turn = trader.run_trading_cycle()
+    day = utc_day(world.clock.now_ms())
+    assert list(world.journal.limits_hit) == [day] and world.journal.limits_hit[day] > 0
+    assert not next(gate for gate in turn.decision.gates if gate.name == "halt").passed
+    world.at(330)
+    trader.run_trading_cycle()
+    assert len(world.journal.limits_hit) == 1
+
+
 def test_a_loss_limit_once_reached_holds_for_the_day_even_if_equity_comes_back():
     world = World(walk(800))
     trader, agent = trader_of(world)
