@@ -185,7 +185,7 @@ def test_the_daily_loss_limit_closes_and_lets_nobody_in_until_midnight():
 def test_a_loss_limit_that_another_exit_has_reached_is_written_down_and_holds():
     world = World(path(*[30_000.0] * 310, *[29_900.0] * 60))
     world.limits = replace(world.limits, max_daily_loss_share=Decimal("0.00005"), position_share=Decimal("0.2"))
-    trader, agent = trader_of(world)
+    trader, _ = trader_of(world)
     world.at(300)
     trader.run_trading_cycle()
     assert trader.execute_buy(Decimal(30_000), Decimal("0.010"), "test") == ""
