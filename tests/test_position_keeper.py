@@ -276,16 +276,16 @@ def test_open_says_why_when_the_exchange_is_away():
     assert OutcomeUnknown.__name__ not in keeper.halt_reason
 
 
+def no_prices(name):
+    if name == "mark_price":
+        raise ExchangeUnavailable("no answer")
+
+
 def test_fees_in_another_coin_reach_the_trade_when_they_can_be_priced():
     world = World(path(*FLAT, *[30_000.0] * 8))
     world.at(10)
     keeper = world.keeper(world.desk(world.streamed(fee=Decimal("0.001"), fee_asset="BTC")))
     keeper.mend(world.inner.account())
-
-    def no_prices(name):
-        if name == "mark_price":
-            raise ExchangeUnavailable("no answer")
-
     world.exchange.before = no_prices
     assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     assert (len(world.stops()), keeper.trade.fees) == (1, 0)
@@ -302,11 +302,6 @@ def test_fees_of_an_entry_that_could_not_be_priced_before_its_end_follow_later()
     world.at(10)
     keeper = world.keeper(world.desk(world.streamed(fee=Decimal("0.001"), fee_asset="BTC")))
     keeper.mend(world.inner.account())
-
-    def no_prices(name):
-        if name == "mark_price":
-            raise ExchangeUnavailable("no answer")
-
     world.exchange.before = no_prices
     keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(14)

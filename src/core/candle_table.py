@@ -106,7 +106,7 @@ def _unpacked(name: str, file: IO[bytes]) -> Iterator[Iterator[bytes]]:
                 raise DataRefused(f"{name} must hold one CSV file, it holds {len(names)}.")
             with archive.open(names[0]) as packed:
                 yield iter(packed)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # last: locked, unknown packing
         raise DataRefused(f"{name} is a damaged zip: {first_sentence(error)}.") from error
 
 
