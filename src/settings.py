@@ -105,13 +105,13 @@ class Settings(SettingFields):
 
     @property
     def exchange_key(self) -> SecretStr:
-        """The account's key in the present mode."""
-        return self.paper_api_key if self.mode == "paper" else self.binance_api_key
+        """The account's key in the present mode; on the paper exchange the first, others are other clients'."""
+        return _first(self.paper_api_key) if self.mode == "paper" else self.binance_api_key
 
     @property
     def exchange_secret(self) -> SecretStr:
-        """The account's secret in the present mode."""
-        return self.paper_api_secret if self.mode == "paper" else self.binance_secret_key
+        """The account's secret in the present mode; it belongs to ``exchange_key``."""
+        return _first(self.paper_api_secret) if self.mode == "paper" else self.binance_secret_key
 
     @property
     def paper_url(self) -> str:
@@ -209,6 +209,11 @@ def export(values: Mapping[str, str]) -> None:
 def is_example(secret: SecretStr) -> bool:
     """Return whether a secret is one that stands in a document for everybody to read."""
     return secret.get_secret_value().strip().lower() in EXAMPLE_VALUES
+
+
+def _first(listed: SecretStr) -> SecretStr:
+    """The first of several texts with commas between them."""
+    return SecretStr(listed.get_secret_value().partition(",")[0].strip())
 
 
 def _mode_problems(settings: Settings) -> list[str]:

@@ -20,6 +20,7 @@ from src.core.errors import DataRefused
 from src.paper_exchange.config import PaperConfig
 from src.paper_exchange.exchange import Exchange
 from src.paper_exchange.markets import open_market
+from src.paper_exchange.move import move_price
 from src.paper_exchange.port_owner import port_owner
 from src.paper_exchange.server import Server
 from src.paper_exchange.signing import key_ring
@@ -48,6 +49,7 @@ _HELP = {
     "PAPER_START": "UTC instant at which a replay begins",
     "PAPER_STATE": "file that holds all accounts",
 }
+_EPILOG = "move SYMBOL PERCENT: moves a price of the running exchange, as in: move BTCUSDT -3%%"
 
 
 class _SettingsRefused(Exception):
@@ -60,7 +62,9 @@ def read_config(arguments: list[str], environment: Mapping[str, str]) -> PaperCo
     Secrets (PAPER_API_KEY, PAPER_API_SECRET, PAPER_CONTROL_TOKEN) come from the environment only: arguments can be
     read by everybody on the machine.
     """
-    parser = argparse.ArgumentParser(prog="python3 -m src.paper_exchange", description="A stand-in for Binance.")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m src.paper_exchange", description="A stand-in for Binance.", epilog=_EPILOG
+    )
     for name, default in _DEFAULTS.items():
         option = "--" + name.removeprefix("PAPER_").lower()
         parser.add_argument(option, default=environment.get(name) or default, help=f"{_HELP[name]} ({name})")
@@ -141,7 +145,12 @@ async def _until_asked(server: Server, asked: asyncio.Event) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one paper exchange and return its exit code: 0, 1 trouble, 65 damaged state, 78 wrong settings."""
+    """Run one paper exchange and return its exit code: 0, 1 trouble, 65 damaged state, 78 wrong settings.
+
+    ``move SYMBOL PERCENT`` instead moves a price of the one that runs already.
+    """
+    if arguments[:1] == ["move"]:
+        return move_price(arguments[1:], _environment())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = read_config(arguments, _environment())

@@ -6,7 +6,7 @@ from src.paper_exchange import margin
 from src.paper_exchange.desk import Desk, Ledger
 from src.paper_exchange.events import ConfigUpdate
 from src.paper_exchange.ledger import book, tell_account
-from src.paper_exchange.model import ZERO, SymbolConfig, VenueError, money8
+from src.paper_exchange.model import ZERO, MarginChange, SymbolConfig, VenueError, money8
 
 
 def set_leverage(desk: Desk, ledger: Ledger, symbol: str, leverage: int) -> SymbolConfig:
@@ -88,6 +88,7 @@ def change_position_margin(
     held.isolated_wallet += amount if add else -amount
     held.updated_ms = desk.now_ms
     ledger.margin_called = False
+    ledger.margin_changes.append(MarginChange(symbol, position_side, 1 if add else 2, amount, desk.now_ms))
     tell_account(desk, ledger, "MARGIN_TRANSFER", [held])
 
 

@@ -6,7 +6,16 @@ from decimal import Decimal
 
 from src.paper_exchange.contracts import Contract
 from src.paper_exchange.events import Event
-from src.paper_exchange.model import ZERO, AlgoOrder, IncomeRow, VenueError, VenueOrder, VenueTrade
+from src.paper_exchange.model import (
+    ZERO,
+    AlgoOrder,
+    IncomeRow,
+    MarginChange,
+    OrderAmendment,
+    VenueError,
+    VenueOrder,
+    VenueTrade,
+)
 from src.paper_exchange.path import MINUTE_MS
 from src.paper_exchange.quotes import Quotes
 
@@ -62,6 +71,8 @@ class Ledger:
     newest_algo: dict[str, int] = field(default_factory=dict)
     trades: list[VenueTrade] = field(default_factory=list)
     income: list[IncomeRow] = field(default_factory=list)
+    amendments: list[OrderAmendment] = field(default_factory=list)
+    margin_changes: list[MarginChange] = field(default_factory=list)
     transferred: Decimal = ZERO
 
     def leverage_of(self, symbol: str) -> int:

@@ -21,8 +21,10 @@ from src.paper_exchange.tape import Tick, first_trade_id
 KLINE_EVERY_MS = 250
 TAPE_EVERY_MS = 100
 TICKER_EVERY_MS = 1_000
+# A book in which nothing moves is told again so often: clients take silence for a broken connection.
+REPEAT_EVERY_MS = 1_000
 DIFF_LEVELS = 100
-_DEPTH = re.compile(r"depth(?P<levels>5|10|20)?@((?P<every>100|250|500)ms)?")
+_DEPTH = re.compile(r"depth(?P<levels>5|10|20)?@((?P<every>0|100|250|500)ms)?")
 _PUBLIC = re.compile(r"(bookTicker|trade|rpiDepth|depth\d*)(@|$)")
 
 Frame = Json | list[Json]
@@ -158,24 +160,25 @@ class TapeFeed:
 
 
 class BookTickerFeed:
-    """Best bid and ask whenever they move, of one contract or of all."""
+    """Best bid and ask whenever they move, and once a second while they do not, of one contract or of all."""
 
     def __init__(self, exchange: Exchange, contracts: list[Contract]) -> None:
         self._exchange = exchange
         self._contracts = contracts
-        self._last: dict[str, object] = {}
+        self._last: dict[str, tuple[object, int]] = {}
 
     def frames(self, now_ms: int) -> list[Frame]:
-        """Return one frame for each contract whose best prices moved."""
+        """Return one frame for each contract whose best prices moved, or were told a second ago."""
         frames = (self._frame(contract.rules) for contract in self._contracts)
         return [frame for frame in frames if frame]
 
     def _frame(self, rules: Instrument) -> Json | None:
         book = self._exchange.venue.book(rules.symbol, 5)
         best = (book.bids[0], book.asks[0])
-        if self._last.get(rules.symbol) == best:
+        before, told_ms = self._last.get(rules.symbol, (None, 0))
+        if before == best and book.time_ms < told_ms + REPEAT_EVERY_MS:
             return None
-        self._last[rules.symbol] = best
+        self._last[rules.symbol] = (best, book.time_ms)
         bids, asks = book_levels(book, rules)
         return {
             "e": "bookTicker",
@@ -196,6 +199,7 @@ class DepthFeed:
     """The book: the whole of a few levels, or what changed in ``DIFF_LEVELS`` of them.
 
     Differences also correct what GET depth has shown meanwhile: deeper levels, and those of an instant between frames.
+    While nothing changes, the best level of each side is told again once a second.
     """
 
     def __init__(self, exchange: Exchange, contract: Contract, levels: int, every_ms: int) -> None:
@@ -204,11 +208,12 @@ class DepthFeed:
         self._levels = levels
         self._cadence = Cadence(every_ms)
         self._update_id = 0
+        self._told_ms = 0
         self._shown = 0
         self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
 
     def frames(self, now_ms: int) -> list[Frame]:
-        """Return an update when it is due and something moved."""
+        """Return an update when it is due and something moved, or was told a second ago."""
         if not self._cadence.due(now_ms):
             return []
         book = self._exchange.venue.book(self._rules.symbol, self._levels or DIFF_LEVELS)
@@ -216,11 +221,15 @@ class DepthFeed:
         fresh = ({row[0]: row[1] for row in bids}, {row[0]: row[1] for row in asks})
         if not self._levels:
             self._distrust(fresh)
-        if fresh == self._sides:
+        still = fresh == self._sides
+        if still and book.time_ms < self._told_ms + REPEAT_EVERY_MS:
             return []
-        if not self._levels:
+        if not self._levels and still:
+            bids, asks = bids[:1], asks[:1]
+        elif not self._levels:
             bids, asks = (_changes(old, new) for old, new in zip(self._sides, fresh, strict=True))
         before, self._update_id, self._sides = self._update_id, book.update_id, fresh
+        self._told_ms = book.time_ms
         return [
             {
                 "e": "depthUpdate",
@@ -236,7 +245,6 @@ class DepthFeed:
                 "st": 1,
             }
         ]
-
 
     def _distrust(self, fresh: tuple[dict[str, str], dict[str, str]]) -> None:
         """Let levels that were shown otherwise than they are now count as changed."""
@@ -345,7 +353,7 @@ def _feed_of_all(exchange: Exchange, kind: str, option: str) -> Feed | None:
 def _feed_of_one(exchange: Exchange, contract: Contract, kind: str, option: str) -> Feed | None:
     depth = _DEPTH.fullmatch(f"{kind}@{option}")
     if depth:
-        return DepthFeed(exchange, contract, int(depth["levels"] or 0), int(depth["every"] or 250))
+        return DepthFeed(exchange, contract, int(depth["levels"] or 0), max(1, int(depth["every"] or 250)))
     if kind == "markPrice" and option in ("", "1s"):
         return MarkFeed(exchange, [contract], 1_000 if option else 3_000, array=False)
     makers: dict[str, Callable[[], Feed]] = {

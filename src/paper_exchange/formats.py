@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from src.core.market import Instrument
-from src.paper_exchange.model import AlgoOrder, IncomeRow, VenueOrder, VenueTrade, money8
+from src.paper_exchange.model import AlgoOrder, IncomeRow, OrderAmendment, VenueOrder, VenueTrade, money8
 
 Json = dict[str, Any]
 
@@ -75,6 +75,24 @@ def order_reply(order: VenueOrder, instrument: Instrument) -> Json:
 def amended_reply(order: VenueOrder, instrument: Instrument) -> Json:
     """Return what PUT order answers."""
     return {**order_reply(order, instrument), "pair": order.symbol, "modifyId": order.amendments}
+
+
+def amendment_row(row: OrderAmendment, instrument: Instrument) -> Json:
+    """Return one element of orderAmendment."""
+    price, quantity = instrument.price_precision, instrument.quantity_precision
+    return {
+        "amendmentId": row.number,
+        "symbol": row.symbol,
+        "pair": row.symbol,
+        "orderId": row.order_id,
+        "clientOrderId": row.client_id,
+        "time": row.time_ms,
+        "amendment": {
+            "price": {"before": fixed(row.price_before, price), "after": fixed(row.price_after, price)},
+            "origQty": {"before": fixed(row.quantity_before, quantity), "after": fixed(row.quantity_after, quantity)},
+            "count": row.count,
+        },
+    }
 
 
 def order_row(order: VenueOrder, instrument: Instrument) -> Json:

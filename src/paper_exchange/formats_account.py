@@ -2,7 +2,7 @@
 
 from src.core.market import Instrument
 from src.paper_exchange.formats import Json, amount, fixed, pointed, trimmed
-from src.paper_exchange.model import AccountView, BalanceView, PositionView, SymbolConfig
+from src.paper_exchange.model import AccountView, BalanceView, MarginChange, PositionView, SymbolConfig
 
 # What an account may do here. Withdrawal belongs to the web wallet, which a paper exchange does not have.
 _RIGHTS = {"canTrade": True, "canDeposit": True, "canWithdraw": True}
@@ -180,6 +180,19 @@ def balance_row(balance: BalanceView) -> Json:
         "maxWithdrawAmount": fixed(balance.max_withdraw, 8),
         "marginAvailable": True,
         "updateTime": balance.updated_ms,
+    }
+
+
+def margin_change(row: MarginChange, asset: str) -> Json:
+    """Return one element of positionMargin/history."""
+    return {
+        "symbol": row.symbol,
+        "type": row.kind,
+        "deltaType": "USER_ADJUST",
+        "amount": fixed(row.amount, 8),
+        "asset": asset,
+        "time": row.time_ms,
+        "positionSide": row.position_side,
     }
 
 

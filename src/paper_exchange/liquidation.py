@@ -8,6 +8,9 @@ from src.paper_exchange.events import MarginCall, MarginCallRow
 from src.paper_exchange.ledger import book, keep, tell_account, tell_order
 from src.paper_exchange.model import ZERO, VenueOrder, money8
 
+CALCULATED = "CALCULATED"
+"""The execution type of whatever a liquidation does, also where it meets the book."""
+
 
 def is_due(desk: Desk, ledger: Ledger) -> bool:
     """Return whether ``watch`` would do something at this second."""
@@ -81,7 +84,7 @@ def _drop_orders(desk: Desk, ledger: Ledger, symbol: str) -> None:
 def _close(desk: Desk, ledger: Ledger, held: Position) -> Decimal:
     """Take the whole position to the market and return the notional closed.
 
-    What the depth within the contract's bound does not take, the insurance fund takes at the bound (CALCULATED).
+    What the depth within the contract's bound does not take, the insurance fund takes at the bound.
     """
     side = "SELL" if held.amount > 0 else "BUY"
     contract = desk.contracts[held.symbol]
@@ -92,12 +95,12 @@ def _close(desk: Desk, ledger: Ledger, held: Position) -> Decimal:
     keep(ledger, order)
     fresh = True
     for price, quantity in matching.portions(desk, ledger, order, bound):
-        order = matching.take(desk, ledger, order, price, quantity, maker=False, fresh=fresh)
+        order = matching.take(desk, ledger, order, price, quantity, maker=False, fresh=fresh, execution=CALCULATED)
         fresh = False
     if fresh:
         tell_order(desk, ledger, order, "NEW")
     if order.is_open:
-        order = matching.take(desk, ledger, order, bound, order.remaining, maker=False, execution="CALCULATED")
+        order = matching.take(desk, ledger, order, bound, order.remaining, maker=False, execution=CALCULATED)
     return order.cum_quote
 
 

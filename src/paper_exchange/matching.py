@@ -1,5 +1,6 @@
 """Floor 3, paper exchange: the life of regular orders: placed, matched with the depth, amended, cancelled, expired."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -8,7 +9,7 @@ from src.paper_exchange.contracts import Contract
 from src.paper_exchange.desk import Desk, Ledger
 from src.paper_exchange.events import AlgoUpdate
 from src.paper_exchange.ledger import fill, keep, tell_order
-from src.paper_exchange.model import ZERO, AlgoOrder, OrderRequest, VenueError, VenueOrder
+from src.paper_exchange.model import ZERO, AlgoOrder, OrderAmendment, OrderRequest, Refusal, VenueError, VenueOrder
 
 Level = tuple[Decimal, Decimal]
 
@@ -16,6 +17,14 @@ Level = tuple[Decimal, Decimal]
 def place(desk: Desk, ledger: Ledger, request: OrderRequest) -> VenueOrder:
     """Check and place an order, match it, and return it as it stands after that."""
     return enter(desk, ledger, checked(desk, ledger, request))
+
+
+def attempted(act: Callable[[], VenueOrder]) -> VenueOrder | Refusal:
+    """Return what the act gives, or why it was refused."""
+    try:
+        return act()
+    except VenueError as error:
+        return Refusal(error.code, error.msg)
 
 
 def checked(desk: Desk, ledger: Ledger, request: OrderRequest, source: AlgoOrder | None = None) -> VenueOrder:
@@ -278,10 +287,29 @@ def amend(desk: Desk, ledger: Ledger, order: VenueOrder, side: str, quantity: De
     changed = replace(order, quantity=quantity, price=price, amendments=order.amendments + 1, updated_ms=desk.now_ms)
     _check_amended(desk, ledger, order, changed, closing)
     keep(ledger, changed)
+    _note_amendment(desk, ledger, order, changed)
     tell_order(desk, ledger, changed, "AMENDMENT")
     for level, part in portions(desk, ledger, changed, price):
         changed = take(desk, ledger, changed, level, part, maker=False)
     return _without_purpose(desk, ledger, changed)
+
+
+def _note_amendment(desk: Desk, ledger: Ledger, before: VenueOrder, after: VenueOrder) -> None:
+    number = ledger.amendments[-1].number + 1 if ledger.amendments else 1
+    ledger.amendments.append(
+        OrderAmendment(
+            number=number,
+            order_id=after.order_id,
+            client_id=after.client_id,
+            symbol=after.symbol,
+            time_ms=desk.now_ms,
+            price_before=before.price,
+            price_after=after.price,
+            quantity_before=before.quantity,
+            quantity_after=after.quantity,
+            count=after.amendments,
+        )
+    )
 
 
 def _check_amended(desk: Desk, ledger: Ledger, order: VenueOrder, changed: VenueOrder, closing: bool) -> None:

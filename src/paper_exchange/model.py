@@ -200,6 +200,41 @@ class IncomeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderAmendment:
+    """One change of an open order; ``count`` says how often this order has been changed, this time included."""
+
+    number: int
+    order_id: int
+    client_id: str
+    symbol: str
+    time_ms: int
+    price_before: Decimal
+    price_after: Decimal
+    quantity_before: Decimal
+    quantity_after: Decimal
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarginChange:
+    """Money moved by its owner into (``kind`` 1) or out of (2) an isolated position."""
+
+    symbol: str
+    position_side: str
+    kind: int
+    amount: Decimal
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an account's owner has changed, oldest first."""
+
+    amendments: tuple[OrderAmendment, ...]
+    margins: tuple[MarginChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """One refused element of a batch, beside the orders that were accepted."""
 

@@ -10,13 +10,14 @@ from src.paper_exchange.formats_account import (
     account_v3,
     balance_row,
     is_busy,
+    margin_change,
     risk_v2,
     risk_v3,
     symbol_config,
 )
 from src.paper_exchange.limits import ORDERS_1M_LIMIT, ORDERS_10S_LIMIT
 from src.paper_exchange.model import VenueError
-from src.paper_exchange.rest_call import Call, Endpoint, Security
+from src.paper_exchange.rest_call import Call, Endpoint, Security, per_symbol
 from src.paper_exchange.signing import mandatory
 
 SUCCESS = {"code": 200, "msg": "success"}
@@ -169,6 +170,39 @@ def set_position_margin(exchange: Exchange, call: Call) -> Json:
     return {"amount": shown, "code": 200, "msg": "Successfully modify position margin.", "type": kind}
 
 
+def position_margin_history(exchange: Exchange, call: Call) -> list[Json]:
+    """GET /fapi/v1/positionMargin/history: newest first."""
+    contract = call.contract(exchange.contracts)
+    kind, limit = call.whole("type", 0), call.limit(500, 500)
+    start_ms, end_ms = call.window()
+    rows = [
+        row
+        for row in reversed(exchange.venue.changes(call.account).margins)
+        if row.symbol == contract.symbol
+        and kind in (0, row.kind)
+        and (start_ms or 0) <= row.time_ms <= (end_ms or call.now_ms)
+    ]
+    return [margin_change(row, contract.rules.quote_asset) for row in rows[:limit]]
+
+
+def adl_quantile(exchange: Exchange, call: Call) -> list[Json]:
+    """GET /fapi/v1/adlQuantile: of the symbols with a position."""
+    account = exchange.venue.account(call.account)
+    symbol = call.symbol_or_all(exchange.contracts)
+    held = [row for row in account.positions if row.amount and symbol in ("", row.symbol)]
+    found: dict[str, Json] = {}
+    for row in held:
+        ranks = found.setdefault(row.symbol, {"LONG": 0, "SHORT": 0, "HEDGE": 0} if account.dual_side else {})
+        ranks[row.position_side] = row.adl
+    return [{"symbol": name, "adlQuantile": ranks} for name, ranks in found.items()]
+
+
+def trading_status(exchange: Exchange, call: Call) -> Json:
+    """GET /fapi/v1/apiTradingStatus: no account is judged by its ratios here, so no symbol has indicators."""
+    call.contract_or_none(exchange.contracts)
+    return {"indicators": {}, "updateTime": call.now_ms}
+
+
 def rate_limit_order(exchange: Exchange, call: Call) -> list[Json]:
     """GET /fapi/v1/rateLimit/order."""
     return ORDER_LIMITS
@@ -220,11 +254,6 @@ def _coin(name: str) -> Json:
     }
 
 
-def margin_pairs(exchange: Exchange, call: Call) -> list[Json]:
-    """GET /sapi/v1/margin/allPairs: there is no margin trading here."""
-    return []
-
-
 def create_listen_key(exchange: Exchange, call: Call) -> Json:
     """POST /fapi/v1/listenKey: a living one is given again, with a new hour."""
     return {"listenKey": exchange.listen_keys.create(call.account, call.now_ms)}
@@ -262,10 +291,12 @@ ENDPOINTS = (
     Endpoint("POST", "/fapi/v1/leverage", _TRADE, 1, set_leverage),
     Endpoint("POST", "/fapi/v1/marginType", _TRADE, 1, set_margin_type),
     Endpoint("POST", "/fapi/v1/positionMargin", _TRADE, 1, set_position_margin),
+    Endpoint("GET", "/fapi/v1/positionMargin/history", _USER, 1, position_margin_history),
+    Endpoint("GET", "/fapi/v1/adlQuantile", _USER, 5, adl_quantile),
+    Endpoint("GET", "/fapi/v1/apiTradingStatus", _USER, per_symbol(1, 10), trading_status),
     Endpoint("GET", "/fapi/v1/rateLimit/order", _USER, 1, rate_limit_order),
     Endpoint("GET", "/sapi/v1/account/apiRestrictions", _USER, 1, api_restrictions),
     Endpoint("GET", "/sapi/v1/capital/config/getall", _USER, 1, capital_config),
-    Endpoint("GET", "/sapi/v1/margin/allPairs", _KEY, 1, margin_pairs),
     Endpoint("POST", "/fapi/v1/listenKey", _KEY, 1, create_listen_key),
     Endpoint("PUT", "/fapi/v1/listenKey", _KEY, 1, keep_listen_key),
     Endpoint("DELETE", "/fapi/v1/listenKey", _KEY, 1, close_listen_key),

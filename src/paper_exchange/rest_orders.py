@@ -10,6 +10,7 @@ from src.paper_exchange.exchange import Exchange
 from src.paper_exchange.formats import (
     Json,
     amended_reply,
+    amendment_row,
     history_row,
     income_row,
     order_reply,
@@ -87,7 +88,7 @@ def test_order(exchange: Exchange, call: Call) -> Json:
 
 
 def amend_order(exchange: Exchange, call: Call) -> Json:
-    """PUT /fapi/v1/order."""
+    """PUT /fapi/v1/order and ``order.modify``."""
     quantity, price = call.decimal("quantity"), call.decimal("price")
     symbol, side = call.text("symbol"), call.text("side")
     if quantity is None or price is None:
@@ -139,6 +140,19 @@ def place_batch(exchange: Exchange, call: Call) -> list[Json]:
     """POST /fapi/v1/batchOrders: an order or a refusal for each element."""
     elements = [_element(row, call) for row in _listed(call, "batchOrders", MAX_PLACED)]
     return [_placed_element(exchange, element) for element in elements]
+
+
+def amend_batch(exchange: Exchange, call: Call) -> list[Json]:
+    """PUT /fapi/v1/batchOrders: an order or a refusal for each element."""
+    elements = [_element(row, call) for row in _listed(call, "batchOrders", MAX_PLACED)]
+    return [_amended_element(exchange, element) for element in elements]
+
+
+def _amended_element(exchange: Exchange, call: Call) -> Json:
+    try:
+        return amend_order(exchange, call)
+    except VenueError as refusal:
+        return {"code": refusal.code, "msg": refusal.msg}
 
 
 def cancel_batch(exchange: Exchange, call: Call) -> list[Json]:
@@ -243,6 +257,22 @@ def income(exchange: Exchange, call: Call) -> list[Json]:
     return [income_row(row) for row in rows]
 
 
+def amendments(exchange: Exchange, call: Call) -> list[Json]:
+    """GET /fapi/v1/orderAmendment: newest first, of one order or of all of a symbol."""
+    contract = call.contract(exchange.contracts)
+    order_id, client_id = call.whole("orderId", 0), call.text("origClientOrderId", "")
+    start_ms, end_ms = call.window()
+    rows = [
+        row
+        for row in reversed(exchange.venue.changes(call.account).amendments)
+        if row.symbol == contract.symbol
+        and order_id in (0, row.order_id)
+        and client_id in ("", row.client_id)
+        and (start_ms or 0) <= row.time_ms <= (end_ms or call.now_ms)
+    ]
+    return [amendment_row(row, contract.rules) for row in rows[: call.limit(50, 100)]]
+
+
 def force_orders(exchange: Exchange, call: Call) -> list[Json]:
     """GET /fapi/v1/forceOrders."""
     if call.text("autoCloseType", "LIQUIDATION") == "ADL":
@@ -259,12 +289,14 @@ ENDPOINTS = (
     Endpoint("GET", "/fapi/v1/order", _USER, 1, get_order),
     Endpoint("DELETE", "/fapi/v1/order", _TRADE, 1, cancel_order),
     Endpoint("POST", "/fapi/v1/batchOrders", _TRADE, 5, place_batch, (5, 1)),
+    Endpoint("PUT", "/fapi/v1/batchOrders", _TRADE, 5, amend_batch, (5, 1)),
     Endpoint("DELETE", "/fapi/v1/batchOrders", _TRADE, 1, cancel_batch),
     Endpoint("DELETE", "/fapi/v1/allOpenOrders", _TRADE, 1, cancel_all),
     Endpoint("POST", "/fapi/v1/countdownCancelAll", _TRADE, 10, countdown_cancel_all),
     Endpoint("GET", "/fapi/v1/openOrder", _USER, 1, get_open_order),
     Endpoint("GET", "/fapi/v1/openOrders", _USER, per_symbol(1, 40), open_orders),
     Endpoint("GET", "/fapi/v1/allOrders", _USER, 5, all_orders),
+    Endpoint("GET", "/fapi/v1/orderAmendment", _USER, 1, amendments),
     Endpoint("GET", "/fapi/v1/userTrades", _USER, 5, user_trades),
     Endpoint("GET", "/fapi/v1/income", _USER, 30, income),
     Endpoint("GET", "/fapi/v1/forceOrders", _USER, per_symbol(20, 50), force_orders),

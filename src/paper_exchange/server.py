@@ -10,28 +10,19 @@ import orjson
 from aiohttp import web
 
 from src.core.clock import utc_text
-from src.paper_exchange import rest_account, rest_algo, rest_charts, rest_context, rest_market, rest_orders
 from src.paper_exchange.control import Control
 from src.paper_exchange.exchange import SAVE_EVERY_S, Exchange
 from src.paper_exchange.faults import ANSWERS, REQUEST_KINDS, Fault
+from src.paper_exchange.gateway import ENDPOINTS, Gateway, Usage
 from src.paper_exchange.model import VenueError
-from src.paper_exchange.rest_call import Call, Endpoint, Security
+from src.paper_exchange.rest_call import Endpoint, Security
 from src.paper_exchange.signing import check_age, check_signature, mandatory, merged_parameters
 from src.paper_exchange.streams import Hub
+from src.paper_exchange.websocket_api import WEBSOCKET_API_PATH, WebSocketApi
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 0.02
-ENDPOINTS: dict[str, Endpoint] = {
-    endpoint.name: endpoint
-    for room in (rest_market, rest_charts, rest_account, rest_orders, rest_algo, rest_context)
-    for endpoint in room.ENDPOINTS
-}
-_CHANGING = frozenset(
-    endpoint.name
-    for endpoint in ENDPOINTS.values()
-    if endpoint.method != "GET" and endpoint.path != "/fapi/v1/order/test"
-)
 _JSON = "application/json"
 
 
@@ -42,11 +33,9 @@ class Server:
         self._exchange = exchange
         self._hub = Hub(exchange)
         self._control = Control(exchange, self._hub)
-        self._side = ThreadPoolExecutor(max_workers=1, thread_name_prefix="charts")
+        self._gateway = Gateway(exchange)
+        self._websocket_api = WebSocketApi(exchange, self._gateway)
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
-        repeated = exchange.repeat(self._repeat)
-        if repeated:
-            log.info("journal carried out again: commands=%d", repeated)
 
     def application(self) -> web.Application:
         """Return what aiohttp serves; every path leads to one door."""
@@ -76,11 +65,14 @@ class Server:
     async def end(self) -> None:
         """Say goodbye to all sockets."""
         await self._hub.close_all()
-        self._side.shutdown(wait=False, cancel_futures=True)
+        await self._websocket_api.close_all()
+        self._gateway.close()
         self._disk.shutdown(wait=True)
 
     async def _enter(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
+            if request.path.rstrip("/") == WEBSOCKET_API_PATH:
+                return await self._websocket_api.accept(request)
             return await self._hub.accept(request)
         if request.path.startswith("/control/"):
             return await self._control.answer(request)
@@ -119,23 +111,18 @@ class Server:
     async def _answer(
         self, request: web.Request, endpoint: Endpoint, parameters: Mapping[str, str], query: str, body: str
     ) -> web.Response:
-        exchange, address, headers = self._exchange, request.remote or "", dict[str, str]()
-        now = exchange.tick()
+        usage = Usage()
         try:
-            if endpoint.funding_pool:
-                exchange.limits.charge_funding(address, now)
-            else:
-                weight = endpoint.weight_of(parameters)
-                headers["X-MBX-USED-WEIGHT-1M"] = str(exchange.limits.charge(address, weight, now))
-            account = self._account(request, endpoint, parameters, query, body)
-            if endpoint.orders != (0, 0):
-                count = exchange.limits.charge_orders(account, *endpoint.orders, now)
-                headers["X-MBX-ORDER-COUNT-10S"] = str(count.ten_seconds)
-                headers["X-MBX-ORDER-COUNT-1M"] = str(count.minute)
-            found = await self._perform(endpoint, Call(parameters, account, now))
+            found = await self._gateway.answer(
+                endpoint,
+                parameters,
+                request.remote or "",
+                identify=lambda: self._account(request, endpoint, parameters, query, body),
+                usage=usage,
+            )
         except VenueError as refusal:
-            return _error(refusal.code, refusal.msg, refusal.http_status, headers)
-        return _reply(found, 200, headers)
+            return _error(refusal.code, refusal.msg, refusal.http_status, _headers(usage))
+        return _reply(found, 200, _headers(usage))
 
     def _account(
         self, request: web.Request, endpoint: Endpoint, parameters: Mapping[str, str], query: str, body: str
@@ -152,31 +139,15 @@ class Server:
             check_signature(parameters, query, body, secret)
         return key or ""
 
-    async def _perform(self, endpoint: Endpoint, call: Call) -> Any:
-        """Carry out the request; what changes something is on the disk before it happens."""
-        exchange = self._exchange
-        if endpoint.long is not None and endpoint.long(call.parameters):
-            return await asyncio.get_running_loop().run_in_executor(self._side, endpoint.handler, exchange, call)
-        if endpoint.name not in _CHANGING:
-            return endpoint.handler(exchange, call)
-        exchange.remember(call.account, endpoint.name, _kept(call.parameters))
-        try:
-            return endpoint.handler(exchange, call)
-        finally:
-            exchange.publish()
 
-    def _repeat(self, name: str, account: str, parameters: dict[str, str]) -> None:
-        """Carry out a command of the journal; one that was refused then is refused now."""
-        endpoint = ENDPOINTS[name]
-        try:
-            endpoint.handler(self._exchange, Call(parameters, account, self._exchange.venue.now_ms))
-        except VenueError as refusal:
-            log.debug("refused again: endpoint=%s code=%d", name, refusal.code)
-
-
-def _kept(parameters: Mapping[str, str]) -> dict[str, str]:
-    """What the journal keeps of a request: everything but its signature."""
-    return {name: value for name, value in parameters.items() if name != "signature"}
+def _headers(usage: Usage) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if usage.weight_1m is not None:
+        headers["X-MBX-USED-WEIGHT-1M"] = str(usage.weight_1m)
+    if usage.orders is not None:
+        headers["X-MBX-ORDER-COUNT-10S"] = str(usage.orders.ten_seconds)
+        headers["X-MBX-ORDER-COUNT-1M"] = str(usage.orders.minute)
+    return headers
 
 
 def _exempt(fault: Fault, parameters: Mapping[str, str]) -> bool:

@@ -5,9 +5,11 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from src.paper_exchange.model import VenueError
+from src.paper_exchange.public_keys import PEM_MARK, is_public_key, is_signed, read_public_key
 
 KEY_LENGTH = 64
 # The pair that is accepted where no pair is configured; both words are filled up with zeros.
@@ -22,7 +24,7 @@ _KEY_FORM = re.compile(rf"[A-Za-z0-9]{{{KEY_LENGTH}}}")
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The API keys that the exchange knows, each with its secret."""
+    """The API keys that the exchange knows, each with its HMAC secret or its RSA or Ed25519 public key (PEM text)."""
 
     secrets: Mapping[str, str] = field(repr=False)
 
@@ -43,8 +45,11 @@ class KeyRing:
 def key_ring(keys: str, secrets: str) -> KeyRing:
     """Return the ring of two comma-separated lists that belong together; empty lists give the well-known pair.
 
+    A secret ``pem:FILE`` names a file with the RSA or Ed25519 public key that belongs to the API key.
+
     Raises:
-        ValueError: the lists differ in length, a key is no 64 letters and digits, or a key comes twice.
+        ValueError: the lists differ in length, a key is no 64 letters and digits, a key comes twice, or a file does
+            not hold such a public key.
     """
     key_list = [word.strip() for word in keys.split(",") if word.strip()]
     secret_list = [word.strip() for word in secrets.split(",") if word.strip()]
@@ -56,7 +61,13 @@ def key_ring(keys: str, secrets: str) -> KeyRing:
         raise ValueError("an API key is listed twice")
     if not all(_KEY_FORM.fullmatch(key) for key in key_list):
         raise ValueError(f"an API key must be {KEY_LENGTH} letters and digits")
-    return KeyRing(dict(zip(key_list, secret_list, strict=True)))
+    return KeyRing(dict(zip(key_list, map(_secret, secret_list), strict=True)))
+
+
+def _secret(text: str) -> str:
+    if not text.startswith(PEM_MARK):
+        return text
+    return read_public_key(Path(text.removeprefix(PEM_MARK)).expanduser())
 
 
 def merged_parameters(query: str, body: str) -> dict[str, str]:
@@ -66,13 +77,29 @@ def merged_parameters(query: str, body: str) -> dict[str, str]:
     return parameters
 
 
+def check_text_signature(payload: str, given: str, secret: str) -> None:
+    """Check a signature over ``payload``: hex for an HMAC secret, base64 for a public key; -1022 for a wrong one."""
+    if is_public_key(secret):
+        right = is_signed(secret, payload, given)
+    else:
+        wanted = hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+        right = hmac.compare_digest(given.lower().encode(), wanted.encode())
+    if not right:
+        raise VenueError(-1022, "Signature for this request is not valid.")
+
+
 def signature_of(secret: str, query: str, body: str = "") -> str:
     """Return the HMAC-SHA256 (hex) of the raw query and the raw body, joined without ``&`` as Binance does.
 
     A ``signature`` parameter inside them is left out, wherever it stands.
     """
-    payload = _unsigned(query) + _unsigned(body)
+    payload = signed_text(query, body)
     return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+
+
+def signed_text(query: str, body: str = "") -> str:
+    """Return what a signature of a request is made over: the raw query and the raw body, without the signature."""
+    return _unsigned(query) + _unsigned(body)
 
 
 def _unsigned(raw: str) -> str:
@@ -88,8 +115,7 @@ def check_signature(parameters: Mapping[str, str], query: str, body: str, secret
     given = parameters.get("signature")
     if not given:
         raise mandatory("signature")
-    if not hmac.compare_digest(given.lower().encode(), signature_of(secret, query, body).encode()):
-        raise VenueError(-1022, "Signature for this request is not valid.")
+    check_text_signature(signed_text(query, body), given, secret)
 
 
 def check_age(parameters: Mapping[str, str], now_ms: float, speed: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from src.paper_exchange.desk import Desk, Ledger, Position
 from src.paper_exchange.ledger import keep
-from src.paper_exchange.model import AlgoOrder, IncomeRow, VenueOrder, VenueTrade
+from src.paper_exchange.model import AlgoOrder, IncomeRow, MarginChange, OrderAmendment, VenueOrder, VenueTrade
 from src.paper_exchange.queries import DAY_MS, KEPT_DAYS, is_kept
 
 VERSION = 1
@@ -23,7 +23,8 @@ def _columns(kind: Any) -> tuple[tuple[str, bool], ...]:
 
 
 _COLUMNS: dict[type, tuple[tuple[str, bool], ...]] = {
-    kind: _columns(kind) for kind in (Position, VenueOrder, AlgoOrder, VenueTrade, IncomeRow)
+    kind: _columns(kind)
+    for kind in (Position, VenueOrder, AlgoOrder, VenueTrade, IncomeRow, OrderAmendment, MarginChange)
 }
 
 
@@ -53,6 +54,8 @@ def _ledger(desk: Desk, ledger: Ledger) -> dict[str, Any]:
         "algos": [_row(order) for order in ledger.algos.values() if is_kept(order, desk.now_ms)],
         "trades": [_row(trade) for trade in ledger.trades if trade.time_ms >= oldest],
         "income": [_row(row) for row in ledger.income if row.time_ms >= oldest],
+        "amendments": [_row(row) for row in ledger.amendments if row.time_ms >= oldest],
+        "margin_changes": [_row(row) for row in ledger.margin_changes if row.time_ms >= oldest],
     }
 
 
@@ -83,6 +86,8 @@ def _as_ledger(state: Mapping[str, Any]) -> Ledger:
         keep(ledger, _as(AlgoOrder, order))
     ledger.trades = [_as(VenueTrade, row) for row in state["trades"]]
     ledger.income = [_as(IncomeRow, row) for row in state["income"]]
+    ledger.amendments = [_as(OrderAmendment, row) for row in state.get("amendments", [])]  # older files have none
+    ledger.margin_changes = [_as(MarginChange, row) for row in state.get("margin_changes", [])]
     return ledger
 
 

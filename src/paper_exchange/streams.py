@@ -30,15 +30,17 @@ MAX_BEHIND = 20_000
 
 @dataclass(eq=False, slots=True)
 class Listener:
-    """One open socket: its route, what it subscribed to, and the frames that wait for it."""
+    """One open socket: its route, what it subscribed to, and the frames that wait for it.
+
+    ``keys`` leads from each listen key of the private route to the account that owns it, "" for nobody's.
+    """
 
     socket: web.WebSocketResponse
     route: str
     wrapped: bool
     opened_ms: int
     transport: asyncio.Transport | None
-    listen_key: str = ""
-    account: str = ""
+    keys: dict[str, str] = field(default_factory=dict)
     kinds: frozenset[str] = frozenset()
     streams: dict[str, None] = field(default_factory=dict)
     waiting: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
@@ -53,6 +55,15 @@ class Listener:
             self.waiting.put_nowait(None)
             return
         self.waiting.put_nowait(b'{"stream":"%b","data":%b}' % (stream.encode(), raw) if self.wrapped else raw)
+
+    @property
+    def account(self) -> str:
+        """The account whose events come here, the first of several, "" for none."""
+        return next(iter(self.keys.values()), "")
+
+    def key_of(self, account: str) -> str | None:
+        """Return the listen key by which the account's events come here, None when they do not."""
+        return next((key for key, owner in self.keys.items() if owner == account), None)
 
     def flows(self, stream: str) -> bool:
         """Return whether a stream flows on this socket's route."""
@@ -98,10 +109,9 @@ class Hub:
             return web.Response(status=499)
         listener = Listener(socket, route, wrapped, now, request.transport)
         if route == "private":
-            self._identify(listener, streams, request.query_string)
+            streams = self._listen_keys(listener, streams, request.query_string)
         self._listeners[listener] = None
-        if route != "private":
-            self._subscribe(listener, streams)
+        self._subscribe(listener, streams)
         writer = asyncio.create_task(self._write(listener))
         try:
             await self._read(listener)
@@ -138,14 +148,19 @@ class Hub:
                 one.transport.abort()
         return len(chosen)
 
-    def _identify(self, listener: Listener, names: list[str], query: str) -> None:
-        """A key that nobody owns is taken without a word, and nothing ever flows."""
+    def _listen_keys(self, listener: Listener, names: list[str], query: str) -> list[str]:
+        """Return the listen keys in the address, and note which kinds of events it asks for."""
         fields = parse_qs(query)
-        listener.listen_key = names[0] if names else fields.get("listenKey", [""])[0]
         listener.kinds = frozenset("/".join(fields.get("events", [])).split("/")) - {""}
-        listener.account = self._exchange.listen_keys.owner(listener.listen_key) or ""
+        asked = [key for text in fields.get("streams", []) for key in text.split("/")]
+        return [key for key in (*names, *asked, *fields.get("listenKey", [])) if key]
 
     def _subscribe(self, listener: Listener, streams: list[str]) -> None:
+        """Let streams flow; on the private route they are listen keys, of which a stranger's stays silent."""
+        if listener.route == "private":
+            listener.streams.update(dict.fromkeys(streams))
+            listener.keys.update({key: self._exchange.listen_keys.owner(key) or "" for key in streams})
+            return
         for stream in streams:
             listener.streams[stream] = None
             if not listener.flows(stream):
@@ -158,6 +173,7 @@ class Hub:
     def _unsubscribe(self, listener: Listener, streams: list[str]) -> None:
         for stream in streams:
             listener.streams.pop(stream, None)
+            listener.keys.pop(stream, None)
             source = self._sources.get(stream)
             if source is not None:
                 source.listeners.pop(listener, None)
@@ -189,19 +205,23 @@ class Hub:
             return
         late = faults.take(frozenset(("late",)), "private")
         copies = 2 if faults.take(frozenset(("duplicate",)), "private") else 1
-        chosen = [one for one in self._listeners if one.account == account and (not one.kinds or kind in one.kinds)]
-        for one in chosen * copies:
+        chosen = [
+            (one, key)
+            for one in self._listeners
+            if (key := one.key_of(account)) is not None and (not one.kinds or kind in one.kinds)
+        ]
+        for one, key in chosen * copies:
             if late:
-                asyncio.get_running_loop().call_later(late[0].delay_ms / 1000, one.send, one.listen_key, raw)
+                asyncio.get_running_loop().call_later(late[0].delay_ms / 1000, one.send, key, raw)
             else:
-                one.send(one.listen_key, raw)
+                one.send(key, raw)
 
     def _tell_expired(self, key: ListenKey) -> None:
         raw = orjson.dumps(key_expired_frame(key.key, self._exchange.venue.now_ms))
         self._tell_account(key.account, "listenKeyExpired", raw)
         for one in self._listeners:
-            if one.listen_key == key.key:
-                one.account = ""
+            if key.key in one.keys:
+                one.keys[key.key] = ""
 
     def _look_after(self, now_ms: int) -> None:
         """Ping every three minutes; end those that are too old, too quiet, or whose key was closed."""

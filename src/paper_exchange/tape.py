@@ -1,15 +1,17 @@
 """Floor 3, paper exchange: trades of the market, made from each minute's candle and always the same.
 
-A minute has at most sixty aggregated trades, on whole seconds and at its close. Their prices lie on the minute's
-path, their quantities add up to its volume. Ids are functions of the minute, so they grow with time and leave gaps.
+A minute has at most sixty aggregated trades: at its open, its two extremes and its close, and between them at odd
+milliseconds. A taker who buys pays the best ask, one who sells gets the best bid, a tick beside the minute's path;
+never beyond what the minute has reached by then, so that candles made of trades equal the exchange's own. Quantities
+add up to the minute's volume. Ids are functions of the minute, so they grow with time and leave gaps.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
-from hashlib import blake2b
+from hashlib import blake2b, shake_128
 
 from src.core.market import Instrument, money
-from src.paper_exchange.path import CLOSE_MS, FIRST_EXTREME_MS, MINUTE_MS, SECOND_EXTREME_MS
+from src.paper_exchange.path import CLOSE_MS, FIRST_EXTREME_MS, MINUTE_MS, SECOND_EXTREME_MS, range_on
 from src.paper_exchange.quotes import Minute
 
 TICKS = 60
@@ -52,13 +54,14 @@ def ticks_of(minute: Minute, instrument: Instrument) -> list[Tick]:
     count = min(TICKS, trades, steps)
     if not minute.real or count == 0:
         return []
-    noise = blake2b(f"{instrument.symbol}|{minute.open_ms}".encode(), digest_size=TICKS).digest()
+    seed = f"{instrument.symbol}|{minute.open_ms}".encode()
+    noise = blake2b(seed, digest_size=TICKS).digest()
     sizes = _shared(steps, noise[:count])
     sell_steps = steps - int(money(candle.taker_buy_volume) / instrument.step_size)
     base, first_id = minute.open_ms // MINUTE_MS * TICKS, first_trade_id(minute.open_ms)
     ticks: list[Tick] = []
     seen = sold_steps = 0
-    for number, (offset, size) in enumerate(zip(_offsets(count), sizes, strict=True)):
+    for number, (offset, size) in enumerate(zip(_offsets(count, seed), sizes, strict=True)):
         seen += size
         sold = 2 * (sell_steps * seen // steps - sold_steps) >= size  # keeps the sellers' share as the minute goes on
         sold_steps += size if sold else 0
@@ -67,7 +70,7 @@ def ticks_of(minute: Minute, instrument: Instrument) -> list[Tick]:
                 base + number,
                 first_id + number * trades // count,
                 first_id + (number + 1) * trades // count - 1,
-                instrument.price_near(money(minute.price(minute.open_ms + offset))),
+                _price(minute, offset, sold, instrument),
                 size * instrument.step_size,
                 minute.open_ms + offset,
                 sold,
@@ -76,12 +79,23 @@ def ticks_of(minute: Minute, instrument: Instrument) -> list[Tick]:
     return ticks
 
 
-def _offsets(count: int) -> list[int]:
-    """Evenly spread whole seconds that include open, both extremes and close as far as there are trades for them."""
+def _price(minute: Minute, offset: int, sold: bool, instrument: Instrument) -> Decimal:
+    """Best bid or ask at that instant, inside what the minute has reached; the path itself at its corners."""
+    at = instrument.price_near(money(minute.price(minute.open_ms + offset)))
+    if offset in (0, FIRST_EXTREME_MS, SECOND_EXTREME_MS, CLOSE_MS):
+        return at
+    low, high = (instrument.price_near(money(edge)) for edge in range_on(minute.path, 0, offset))
+    return max(low, at - instrument.tick_size) if sold else min(high, at + instrument.tick_size)
+
+
+def _offsets(count: int, seed: bytes) -> list[int]:
+    """Open, both extremes and close as far as there are trades for them, and instants spread between them by chance."""
     needed = [0, CLOSE_MS, FIRST_EXTREME_MS, SECOND_EXTREME_MS][:count]
     others = [second * 1_000 for second in range(1, TICKS - 1) if second * 1_000 not in needed]
     wanted = count - len(needed)
-    spread = [others[place * len(others) // wanted] for place in range(wanted)]
+    noise = shake_128(seed).digest(2 * wanted)
+    late = (int.from_bytes(noise[2 * place : 2 * place + 2]) % 1_000 for place in range(wanted))
+    spread = [others[place * len(others) // wanted] + part for place, part in enumerate(late)]
     return sorted(needed + spread)
 
 

@@ -1,6 +1,6 @@
 """Floor 3, paper exchange: the venue, the whole machine without I/O, as its callers see it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import islice
@@ -17,13 +17,13 @@ from src.paper_exchange.model import (
     AlgoOrder,
     AlgoRequest,
     Book,
+    Changes,
     IncomeRow,
     OrderRequest,
     PositionView,
     Premium,
     Refusal,
     SymbolConfig,
-    VenueError,
     VenueOrder,
     VenueTrade,
 )
@@ -250,7 +250,7 @@ class Venue:
 
     def place_batch(self, account: str, requests: Sequence[OrderRequest]) -> list[VenueOrder | Refusal]:
         """Place each and return an order or a refusal for each."""
-        return [_attempt(partial(self.place_order, account, each)) for each in requests]
+        return [matching.attempted(partial(self.place_order, account, each)) for each in requests]
 
     def amend_order(
         self,
@@ -277,8 +277,8 @@ class Venue:
         self, account: str, symbol: str, order_ids: Sequence[int] = (), client_ids: Sequence[str] = ()
     ) -> list[VenueOrder | Refusal]:
         """Cancel each and return an order or a refusal for each."""
-        wanted = [(number, "") for number in order_ids] + [(0, name) for name in client_ids]
-        return [_attempt(partial(self.cancel_order, account, symbol, *each)) for each in wanted]
+        wanted = (*((number, "") for number in order_ids), *((0, name) for name in client_ids))
+        return [matching.attempted(partial(self.cancel_order, account, symbol, *each)) for each in wanted]
 
     def cancel_all(self, account: str, symbol: str) -> int:
         """Cancel the symbol's open regular orders and return how many."""
@@ -339,6 +339,11 @@ class Venue:
         """Return the liquidation orders, newest first."""
         return queries.force_orders(self._ledger(account), symbol, limit)
 
+    def changes(self, account: str) -> Changes:
+        """Return the owner's changes of orders and of isolated margins."""
+        ledger = self._ledger(account)
+        return Changes(tuple(ledger.amendments), tuple(ledger.margin_changes))
+
     # conditional orders
     def place_algo(self, account: str, request: AlgoRequest) -> AlgoOrder:
         """Place a conditional order; no margin is checked before its trigger."""
@@ -387,11 +392,3 @@ class Venue:
 
     def _symbols(self, symbol: str) -> tuple[str, ...]:
         return (self._listed(symbol),) if symbol else tuple(self._desk.contracts)
-
-
-def _attempt(act: Callable[[], VenueOrder]) -> VenueOrder | Refusal:
-    """What the act gives, or why it was refused."""
-    try:
-        return act()
-    except VenueError as error:
-        return Refusal(error.code, error.msg)

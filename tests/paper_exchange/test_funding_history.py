@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from src.paper_exchange.contracts import CONTRACTS
+from src.paper_exchange.gateway import ENDPOINTS
 from src.paper_exchange.markets.synthetic import SyntheticMarket
 from src.paper_exchange.quotes import Quotes
 from src.paper_exchange.rest_call import Call
 from src.paper_exchange.rest_market import FEW_SETTLEMENTS, funding_rates
-from src.paper_exchange.server import ENDPOINTS
 
 NOW = 1_795_360_668_168
 START = 1_795_000_000_000

@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from src.core.market import Candle
+from src.core.market import Candle, money
 from src.paper_exchange.charts import Charts, Span
 from src.paper_exchange.contracts import CONTRACTS
 from src.paper_exchange.markets import open_market
+from src.paper_exchange.path import range_on
 from src.paper_exchange.quotes import Quotes
 from src.paper_exchange.rest_context import classification
 from src.paper_exchange.tape import TICKS, minute_of_tick, ticks_of
@@ -123,6 +124,31 @@ def test_the_tape_of_a_minute_adds_up_to_its_candle(charts, market, symbol):
         bought = sum(float(tick.quantity) for tick in ticks if not tick.buyer_is_maker)
         largest = max(float(tick.quantity) for tick in ticks)
         assert bought == pytest.approx(candle.taker_buy_volume, abs=largest)
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "XRPUSDT"])
+def test_takers_pay_the_spread_at_odd_instants_and_never_leave_the_candle(charts, market, symbol):
+    _, quotes = charts
+    rules = CONTRACTS[symbol].rules
+    beside = odd = seen = 0
+    for candle in market.candles(symbol, NOW - 30 * MINUTE_MS, NOW - MINUTE_MS):
+        minute = quotes.minute(symbol, candle.open_ms)
+        ticks = ticks_of(minute, rules)
+        for tick in ticks:
+            middle = rules.price_near(money(minute.price(tick.time_ms)))
+            reached = range_on(minute.path, 0, tick.time_ms - candle.open_ms)
+            low, high = (rules.price_near(money(edge)) for edge in reached)
+            assert low <= tick.price <= high
+            allowed = (-rules.tick_size, 0) if tick.buyer_is_maker else (0, rules.tick_size)
+            assert tick.price - middle in allowed
+            beside += tick.price != middle
+            odd += tick.time_ms % 1_000 != 0
+        prices = [float(tick.price) for tick in ticks]
+        assert [prices[0], max(prices), min(prices), prices[-1]] == [*candle[1:5]]
+        assert [tick.time_ms for tick in ticks] == sorted({tick.time_ms for tick in ticks})
+        seen += len(ticks)
+    assert odd > 0.8 * seen
+    assert beside > 0.25 * seen
 
 
 @pytest.mark.parametrize(

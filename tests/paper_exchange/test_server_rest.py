@@ -1,10 +1,11 @@
 """The REST door: who may enter, what it counts, what is refused, what every endpoint answers."""
 
+import json
 import re
 
 import pytest
 
-from src.paper_exchange.server import ENDPOINTS
+from src.paper_exchange.gateway import ENDPOINTS
 from tests.paper_exchange.running import running
 from tests.paper_exchange.wire import Wire
 
@@ -32,6 +33,9 @@ PUBLIC = {
     "/fapi/v1/markPriceKlines": "symbol=BTCUSDT&interval=5m&limit=3",
     "/fapi/v1/premiumIndexKlines": "symbol=BTCUSDT&interval=1h&limit=3",
     "/fapi/v1/indexPriceKlines": "pair=BTCUSDT&interval=1m&limit=3",
+    "/futures/data/takerlongshortRatio": "symbol=BTCUSDT&period=5m",
+    "/futures/data/basis": "pair=BTCUSDT&contractType=PERPETUAL&period=1h&limit=3",
+    "/futures/data/delivery-price": "pair=BTCUSDT",
     "/fapi/v1/continuousKlines": "pair=BTCUSDT&contractType=PERPETUAL&interval=1m&limit=3",
 }
 READS = [endpoint for endpoint in ENDPOINTS.values() if endpoint.method == "GET"]
@@ -266,3 +270,79 @@ def test_the_same_listen_key_comes_back_until_it_is_closed(wire):
     assert wire.plain("PUT", "/fapi/v1/listenKey", body="a=1").body["listenKey"] == key
     assert wire.plain("DELETE", "/fapi/v1/listenKey").body == {}
     assert wire.plain("PUT", "/fapi/v1/listenKey", body="a=1").code == -1125
+
+
+def resting(wire, **parameters):
+    """Place a LIMIT order that waits, and return its number and price."""
+    price = f"{wire.last() * 0.97:.1f}"
+    usual = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.010", "price": price}
+    return wire.order(**{**usual, **parameters}).body["orderId"], price
+
+
+def test_a_batch_is_amended_element_by_element_and_every_change_is_kept(wire):
+    (first, price), (second, _) = resting(wire), resting(wire)
+    lower = f"{float(price) * 0.99:.1f}"
+    rows = [
+        {"symbol": "BTCUSDT", "side": "BUY", "orderId": first, "quantity": "0.012", "price": lower},
+        {"symbol": "BTCUSDT", "side": "BUY", "orderId": 1, "quantity": "0.012", "price": lower},
+        {"symbol": "BTCUSDT", "side": "BUY", "orderId": second, "quantity": "0.010", "price": price},
+    ]
+    good, absent, same = wire.signed("PUT", "/fapi/v1/batchOrders", batchOrders=json.dumps(rows)).body
+    assert (good["origQty"], good["price"], absent["code"], same["code"]) == ("0.012", f"{lower}0", -2013, -5027)
+    wire.signed("PUT", "/fapi/v1/order", **{**rows[0], "quantity": "0.013"})
+    newest, oldest = wire.signed("GET", "/fapi/v1/orderAmendment", symbol="BTCUSDT", orderId=first).body
+    assert oldest["amendment"]["origQty"] == {"before": "0.010", "after": "0.012"}
+    assert oldest["amendment"]["price"] == {"before": f"{price}0", "after": f"{lower}0"}
+    assert (oldest["amendment"]["count"], newest["amendment"]["count"]) == (1, 2)
+    assert newest["amendmentId"] > oldest["amendmentId"]
+    assert wire.signed("GET", "/fapi/v1/orderAmendment", symbol="BTCUSDT", orderId=second).body == []
+    wire.signed("DELETE", "/fapi/v1/allOpenOrders", symbol="BTCUSDT")
+
+
+def test_margin_moved_into_and_out_of_a_position_is_kept(wire):
+    symbol = {"symbol": "SOLUSDT"}
+    wire.signed("POST", "/fapi/v1/marginType", **symbol, marginType="ISOLATED")
+    wire.order(**symbol, quantity="1")
+    for kind, amount in ((1, "12.5"), (2, "2.5")):
+        assert wire.signed("POST", "/fapi/v1/positionMargin", **symbol, amount=amount, type=kind).status == 200
+    out, into = wire.signed("GET", "/fapi/v1/positionMargin/history", **symbol).body
+    assert (out["type"], out["amount"], into["type"], into["amount"]) == (2, "2.50000000", 1, "12.50000000")
+    assert (into["deltaType"], into["asset"], into["positionSide"]) == ("USER_ADJUST", "USDT", "BOTH")
+    assert wire.signed("GET", "/fapi/v1/positionMargin/history", **symbol, type=1).body == [into]
+    [quantile] = wire.signed("GET", "/fapi/v1/adlQuantile", **symbol).body
+    assert quantile["symbol"] == "SOLUSDT"
+    assert set(quantile["adlQuantile"]) == {"BOTH"}
+    wire.order(**symbol, side="SELL", quantity="1", reduceOnly="true")
+    assert wire.signed("GET", "/fapi/v1/adlQuantile", **symbol).body == []
+
+
+def test_other_markets_are_empty_and_the_system_is_well(wire):
+    for path in ("/api/v3/exchangeInfo", "/dapi/v1/exchangeInfo"):
+        assert wire.plain("GET", path).body["symbols"] == []
+    for path in ("/sapi/v1/margin/allPairs", "/sapi/v1/margin/isolated/allPairs"):
+        assert wire.plain("GET", path).body == []
+    assert wire.plain("GET", "/sapi/v1/system/status").body == {"status": 0, "msg": "normal"}
+    assert wire.signed("GET", "/fapi/v1/apiTradingStatus").body["indicators"] == {}
+
+
+def test_taker_volumes_and_basis_follow_from_the_candles(wire):
+    rows = wire.plain("GET", "/futures/data/takerlongshortRatio", "symbol=BTCUSDT&period=5m&limit=4").body
+    candles = wire.plain("GET", "/fapi/v1/klines", "symbol=BTCUSDT&interval=5m&limit=6").body
+    known = {candle[0]: candle for candle in candles}
+    assert len(rows) == 4
+    for row in rows:
+        candle = known[row["timestamp"]]
+        assert float(row["buyVol"]) == pytest.approx(float(candle[9]))
+        assert float(row["buyVol"]) + float(row["sellVol"]) == pytest.approx(float(candle[5]))
+    query = "pair=BTCUSDT&contractType=PERPETUAL&period=5m&limit=2"
+    for row in wire.plain("GET", "/futures/data/basis", query).body:
+        assert float(row["futuresPrice"]) == float(known[row["timestamp"] - 300_000][4])
+        assert float(row["basis"]) == pytest.approx(float(row["futuresPrice"]) - float(row["indexPrice"]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "path", ["openInterestHist", "topLongShortPositionRatio", "topLongShortAccountRatio", "globalLongShortAccountRatio"]
+)
+def test_what_this_market_cannot_know_is_absent(wire, path):
+    answer = wire.plain("GET", f"/futures/data/{path}", "symbol=BTCUSDT&period=5m")
+    assert (answer.status, answer.code) == (404, -5000)

@@ -1,6 +1,7 @@
 """The sockets: routes and their silence, subscriptions, candles, listen keys, the end of a day."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -169,6 +170,7 @@ def test_no_closed_candle_is_lost_when_time_jumps(exchange):
         ("/public/ws/btcusdt@trade", "trade"),
         ("/public/ws/btcusdt@depth5@100ms", "depthUpdate"),
         ("/public/ws/btcusdt@depth", "depthUpdate"),
+        ("/public/ws/btcusdt@depth@0ms", "depthUpdate"),
         ("/public/ws/!bookTicker", "bookTicker"),
     ],
 )
@@ -216,9 +218,14 @@ def test_a_listen_key_lives_an_hour_of_market_time(exchange):
 
 @pytest.mark.parametrize(
     "form",
-    ["/private/ws/{key}", "/private/stream?listenKey={key}", "/private/ws?listenKey={key}&events=ACCOUNT_UPDATE"],
+    [
+        "/private/ws/{key}",
+        "/private/stream?listenKey={key}",
+        "/private/stream?streams={key}",
+        "/private/ws?listenKey={key}&events=ACCOUNT_UPDATE",
+    ],
 )
-def test_the_private_route_in_its_three_forms(exchange, form):
+def test_the_private_route_in_its_forms(exchange, form):
     wire = Wire(exchange)
     key = wire.plain("POST", "/fapi/v1/listenKey", body="a=1").body["listenKey"]
 
@@ -233,6 +240,70 @@ def test_the_private_route_in_its_three_forms(exchange, form):
     body = frame.get("data", frame)
     assert ("stream" in frame) == ("stream?" in form)
     assert body["e"] == ("ACCOUNT_UPDATE" if "events" in form else "TRADE_LITE")
+
+
+@pytest.mark.parametrize("form", ["ws", "stream"])
+def test_a_listen_key_can_be_subscribed_to_and_left(exchange, form):
+    wire = Wire(exchange)
+    key = wire.plain("POST", "/fapi/v1/listenKey", body="a=1").body["listenKey"]
+
+    async def run():
+        async with connect(f"{exchange.socket_address}/private/{form}") as socket:
+            await socket.send(json.dumps({"method": "SUBSCRIBE", "params": [key], "id": 1}))
+            acknowledged = json.loads(await socket.recv())
+            assert (await asyncio.to_thread(wire.order)).status == 200
+            async with asyncio.timeout(5):
+                told = [json.loads(await socket.recv()) for _ in range(4)]
+                await socket.send(json.dumps({"method": "UNSUBSCRIBE", "params": [key], "id": 2}))
+                while "id" not in (left := json.loads(await socket.recv())):
+                    pass
+            assert (await asyncio.to_thread(wire.order, side="SELL", reduceOnly="true")).status == 200
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await socket.recv()
+            return acknowledged, told, left
+
+    acknowledged, told, left = asyncio.run(run())
+    assert (acknowledged, left) == ({"result": None, "id": 1}, {"result": None, "id": 2})
+    if form == "stream":
+        assert {row["stream"] for row in told} == {key}
+        told = [row["data"] for row in told]
+    kinds = ["TRADE_LITE", "ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE"]
+    assert [row["e"] for row in told] == kinds
+
+
+def test_a_listen_key_of_nobody_is_acknowledged_and_silent(exchange):
+    say = [{"method": "SUBSCRIBE", "params": ["x" * 64], "id": 1}]
+    assert listen(exchange, "/private/ws", never, say, within_s=0.7) == [{"result": None, "id": 1}]
+
+
+FLAT_FROM_MS = 1_700_000_040_000
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    """A recording in which nothing moves."""
+    folder = tmp_path_factory.mktemp("flat")
+    rows = [
+        f"{open_ms},60000.0,60000.0,60000.0,60000.0,5.000,{open_ms + 59_999},300000.0,60,2.500,150000.0,0"
+        for open_ms in range(FLAT_FROM_MS, FLAT_FROM_MS + 600 * MINUTE_MS, MINUTE_MS)
+    ]
+    file = folder / "BTCUSDT-1m-2023-11.csv"
+    file.write_text("\n".join(rows) + "\n")
+    with running(folder / "state.json", market=f"replay:{file}", speed=1.0) as started:
+        yield started
+
+
+@pytest.mark.parametrize("stream", ["btcusdt@bookTicker", "btcusdt@depth@100ms", "btcusdt@depth5@100ms"])
+def test_the_book_goes_on_speaking_where_nothing_moves(flat, stream):
+    found = listen(flat, f"/public/ws/{stream}", at_least(4), within_s=6.0)
+    assert len(found) == 4
+    instants, numbers = [row["E"] for row in found], [row["u"] for row in found]
+    assert all(0 < later - earlier < 1_500 for earlier, later in itertools.pairwise(instants))
+    assert numbers == sorted(set(numbers))
+    if stream != "btcusdt@bookTicker":
+        assert all(later["pu"] == earlier["u"] for earlier, later in itertools.pairwise(found))
+        assert {(row["b"][0][0], row["a"][0][0]) for row in found[1:]} == {("59999.90", "60000.10")}
 
 
 def test_a_socket_ends_after_a_day_of_market_time(exchange):

@@ -8,10 +8,10 @@ import pytest
 
 from src.paper_exchange.config import PaperConfig
 from src.paper_exchange.exchange import Exchange, start_of
+from src.paper_exchange.gateway import ENDPOINTS
 from src.paper_exchange.markets import open_market
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.rest_call import Call
-from src.paper_exchange.server import ENDPOINTS
 from src.paper_exchange.signing import WELL_KNOWN_KEY, key_ring
 from src.paper_exchange.store import StateCorrupt, StateTaken, Store
 
