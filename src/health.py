@@ -130,16 +130,22 @@ def health_within(settings: Settings, name: str, pid: int, patience_s: float) ->
 def recorded_process(pid_file: Path) -> tuple[int, bool] | None:
     """Return the PID that a start script wrote and whether that very process runs; None where nothing is meant to.
 
-    A number is used again by the system: the process must have begun at the recorded instant, too.
+    A number is used again by the system: the process must have begun at the instant recorded beside it, too.
     """
     try:
-        words = pid_file.read_text(encoding="ascii").split()
-        pid, instant = int(words[0]), words[1]
+        pid_text, *instants = pid_file.read_text(encoding="ascii").split()
+        pid, instant = int(pid_text), instants[0] if instants else _start_of(pid_file)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, IndexError):
         return 0, False
     return pid, begun(pid) == instant
+
+
+def _start_of(pid_file: Path) -> str:
+    """When the process of a PID file began, as the start script wrote it down; empty where it did not."""
+    file = pid_file.with_suffix(".start")
+    return file.read_text(encoding="ascii").strip() if file.exists() else ""
 
 
 def begun(pid: int) -> str | None:

@@ -33,7 +33,7 @@ from src.core.errors import (
 )
 from src.database_connections import StoreUnwritable
 from src.logs import configure_logs, printable
-from src.settings import Settings, service_manager_socket
+from src.settings import Settings, service_manager_socket, service_pid_file
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoR
     take_no_words()
     os.umask(0o077)
     stop = threading.Event()
-    _bind_signals(stop)
+    asked = _bind_signals(stop)
     crashes = _watch_threads(stop)
     try:
         settings = Settings.load()
@@ -93,6 +93,8 @@ def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoR
         code = _explain(error)
     code = PROGRAMMING_ERROR if crashes and code == OK else code
     notify_manager("STOPPING=1")
+    if asked and code == OK:
+        _note_stop()
     _leave(code)
 
 
@@ -165,19 +167,31 @@ def notify_manager(state: str) -> None:
         log.warning("service manager not reached: reason=%s", error)
 
 
-def _bind_signals(stop: threading.Event) -> None:
-    """Let the first signal set ``stop`` and the second end the process.
+def _note_stop() -> None:
+    """Turn this process's PID file into ``NAME.stopped``: asked by a signal, it ended in order, and is left ended."""
+    pid_file = service_pid_file()
+    if pid_file is None:
+        return
+    try:
+        if pid_file.read_text(encoding="ascii").split()[:1] == [str(os.getpid())]:
+            pid_file.rename(pid_file.with_suffix(".stopped"))
+    except (OSError, UnicodeDecodeError) as error:  # the watcher will take the stop for a death, and start it again
+        log.warning("this stop could not be noted: reason=%s", error)
+
+
+def _bind_signals(stop: threading.Event) -> list[int]:
+    """Let the first signal set ``stop`` and the second end the process; return the list in which they are kept.
 
     The handler only writes to a pipe: were it to set the event itself, it could wait for a lock that the thread it
     interrupted is holding.
     """
     heard, spoken = os.pipe()
     os.set_blocking(spoken, False)
-    signals_seen = [0]
+    seen: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        signals_seen[0] += 1
-        if signals_seen[0] > 1:
+        seen.append(number)
+        if len(seen) > 1:
             os._exit(128 + number)  # no clean-up that could hang: the next start reconciles
         os.write(spoken, b".")
 
@@ -188,6 +202,7 @@ def _bind_signals(stop: threading.Event) -> None:
     threading.Thread(target=listen, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    return seen
 
 
 def _watch_threads(stop: threading.Event) -> list[BaseException]:

@@ -201,6 +201,12 @@ def service_manager_socket() -> str:
     return os.environ.get("NOTIFY_SOCKET", "")
 
 
+def service_pid_file() -> Path | None:
+    """Return the PID file that a start script keeps for this process; None where no script started it."""
+    name = os.environ.get("SERVICE_PID_FILE", "")
+    return Path(name) if name else None
+
+
 def export(values: Mapping[str, str]) -> None:
     """Put switches into the environment, for libraries that can be told in no other way; before they are imported."""
     os.environ.update(values)

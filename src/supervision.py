@@ -1,7 +1,8 @@
 """Floor 3, shell: starts again what died or hangs, with longer and longer rests, and never what a person stopped.
 
-The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died,
-no PID file that it was stopped. While a start fails (which removes the PID file) ``NAME.wanted`` stands for the
+The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died
+(``kill -9``, a crash), no PID file that it was stopped. A service that ended in order because a signal asked it to
+(``kill``, ``pkill``) leaves ``NAME.stopped`` instead of its PID file: it is left stopped, and told. While a start fails (which removes the PID file) ``NAME.wanted`` stands for the
 intention; ``stop`` takes it away. A script may take a minute: nobody waits for it; every look asks
 whether it has ended.
 """
@@ -84,6 +85,7 @@ class Supervisor:
         for name, patient in self._patients.items():
             if patient.errand is not None and not self._ended(name, patient, patient.errand, now_s):
                 continue
+            self._note_stop(name)
             found = recorded_process(self._folder / f"{name}.pid")
             if found is None and not self._wanted(name).exists():
                 self._patients[name] = Patient(restarts_s=patient.restarts_s)
@@ -100,6 +102,19 @@ class Supervisor:
             if count >= _MANY:
                 told.append((name, f"{name} was started again {count} times within ten minutes: see its error log."))
         return told
+
+    def _note_stop(self, name: str) -> None:
+        """Say once that a service was asked to end by a signal, and no longer try to start it."""
+        note = self._folder / f"{name}.stopped"
+        if not note.exists():
+            return
+        log.warning(
+            "service was asked to stop by a signal and is left stopped: name=%s start_again=./scripts/start_%s.sh start",
+            name,
+            name,
+        )
+        self._wanted(name).unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
 
     def _wanted(self, name: str) -> Path:
         return self._folder / f"{name}.wanted"

@@ -177,6 +177,35 @@ def test_a_signal_stops_in_order_and_the_end_is_0(tmp_path, number):
     assert (code, "stopped in order" in output) == (0, True)
 
 
+PATIENT = "def main(stop):\n    ready()\n    stop.wait(30)\n    {}\nsys.exit(run_process('p', main))"
+
+
+@pytest.mark.parametrize(
+    ("number", "end", "left"),
+    [
+        (signal.SIGTERM, "return 0", "p.stopped"),
+        (signal.SIGTERM, "raise RuntimeError", "p.pid"),
+        (signal.SIGKILL, "return 0", "p.pid"),
+    ],
+)
+def test_only_an_end_that_was_asked_for_and_in_order_turns_the_pid_file_into_a_note(tmp_path, number, end, left):
+    process = start(tmp_path, PATIENT.format(end), SERVICE_PID_FILE=str(tmp_path / "p.pid"))
+    (tmp_path / "p.pid").write_text(f"{process.pid}\n")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    ended(process)
+    assert [path.name for path in tmp_path.glob("p.[ps]*")] == [left]
+
+
+def test_a_child_does_not_take_its_parents_end_for_its_own(tmp_path):
+    process = start(tmp_path, PATIENT.format("return 0"), SERVICE_PID_FILE=str(tmp_path / "p.pid"))
+    (tmp_path / "p.pid").write_text("1\n")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    ended(process)
+    assert (tmp_path / "p.pid").read_text() == "1\n"
+
+
 def test_a_signal_is_heard_while_the_event_is_being_used(tmp_path):
     process = start(
         tmp_path,

@@ -166,3 +166,20 @@ def test_the_real_scripts_are_begun_with_their_verb(tmp_path):
     assert errand.wait(10) == 3
     assert (tmp_path / "said").read_text() == "start\n"
     assert script_manager(tmp_path)("chart_bot", "start") is None
+
+
+def test_what_was_asked_to_stop_by_a_signal_is_left_stopped_and_told_once(ward, caplog):
+    (ward.folder / "rl_bot.stopped").write_text(f"{os.getpid()}\n")
+    (ward.folder / "rl_bot.wanted").touch()
+    assert ward.look(0, 5, 10) == []
+    assert caplog.text.count("left stopped: name=rl_bot start_again=./scripts/start_rl_bot.sh start") == 1
+    assert list(ward.folder.iterdir()) == []
+
+
+def test_the_pid_file_holds_the_number_alone_and_the_start_stands_beside_it(ward):
+    ward.pid_file.write_text(f"{os.getpid()}\n")
+    assert recorded_process(ward.pid_file) == (os.getpid(), False)
+    ward.pid_file.with_suffix(".start").write_text(f"{began(os.getpid())}\n")
+    assert recorded_process(ward.pid_file) == (os.getpid(), True)
+    ward.pid_file.with_suffix(".start").write_text("12345\n")
+    assert recorded_process(ward.pid_file) == (os.getpid(), False)

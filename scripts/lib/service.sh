@@ -56,13 +56,17 @@ start_of() {
     fi
 }
 
-# Sets `pid` to the process of the PID file if it still is the one that was started.
+# Sets `pid` to the process of the PID file if it still is the one that was started. The PID file holds the number
+# alone, as `kill $(cat ...)` wants it; when the process began stands beside it (in the file itself before 0.2).
 is_alive() {
-    local began
+    local began=''
     pid=''
     [[ -s $pid_file ]] && read -r pid began <"$pid_file" && [[ $pid =~ ^[0-9]+$ ]] || return 1
+    if [[ -z $began && -r $start_file ]]; then read -r began <"$start_file"; fi
     [[ "$(start_of "$pid")" == "$began" && -n $began ]]
 }
+
+forget_process() { rm -f "$pid_file" "$start_file" "$stopped_file"; }
 
 group_is_alive() {
     local stat fields=()
@@ -97,7 +101,7 @@ start() {
         good "$short is already running (PID: $pid)"
         return 0
     fi
-    rm -f "$pid_file"
+    forget_process
     if declare -F prepare >/dev/null; then prepare || return; fi
     echo "🚀 Starting $title..."
     local holder
@@ -114,11 +118,11 @@ start() {
 # Starts the command in a group of its own; the lock stays here, and the sheet of this start, soon out of date. What cannot be written down is not left running.
 launch() {
     { touch "$main_log" "$error_log" && chmod 600 "$main_log" "$error_log"; } || return 73
-    setsid bash -c 'exec 9>&-; unset health_sheet; exec "$@"' "$service" "${command[@]}" >>"$main_log" 2>>"$error_log" </dev/null &
+    setsid env SERVICE_PID_FILE="$pid_file" bash -c 'exec 9>&-; unset health_sheet; exec "$@"' "$service" "${command[@]}" >>"$main_log" 2>>"$error_log" </dev/null &
     pid=$!
-    if ! { printf '%s %s\n' "$pid" "$(start_of "$pid")" >"$pid_file.new" && mv "$pid_file.new" "$pid_file"; }; then
+    if ! { start_of "$pid" >"$start_file" && printf '%s\n' "$pid" >"$pid_file.new" && mv "$pid_file.new" "$pid_file"; }; then
         kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
-        rm -f "$pid_file.new"
+        rm -f "$pid_file.new" "$start_file"
         bad "$short was not started: its PID file cannot be written. Is the disk full? (df -h \"$log_dir\")"
         return 73
     fi
@@ -161,7 +165,7 @@ wait_until_ready() {
         fi
     done
     wait "$pid" 2>/dev/null || code=$?
-    rm -f "$pid_file"
+    forget_process
     bad "$short failed to start (exit code $code)"
     last_lines "$1" "$2"
     ((code == 78)) && return 78
@@ -181,11 +185,11 @@ stop() {
     rm -f "$log_dir/$service.wanted"  # the watcher's note that it tries to start it again
     if ! is_alive; then
         if [[ -e $pid_file ]]; then
-            rm -f "$pid_file"
             note "$short was not running (stale PID file removed)"
         else
             note "$short is not running"
         fi
+        forget_process
         return 0
     fi
     local leader="$pid" deadline=$((SECONDS + stop_timeout_s))
@@ -204,7 +208,7 @@ stop() {
         bad "$short (PID: $leader) cannot be stopped"
         return 1
     fi
-    rm -f "$pid_file"
+    forget_process
     good "$short stopped"
 }
 
@@ -342,6 +346,8 @@ service_main() {
     log_dir="${log_dir:-$root/logs}"
     mkdir -p "$log_dir" || exit 73
     pid_file="$log_dir/$service.pid"
+    start_file="$log_dir/$service.start"     # when that process began
+    stopped_file="$log_dir/$service.stopped" # left by a process that was asked to end by a signal, and did
     main_log="${main_log:-$log_dir/${service}_main.log}"
     error_log="${error_log:-$log_dir/${service}_error.log}"
     local verb="${1-}"

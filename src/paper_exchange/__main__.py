@@ -160,6 +160,7 @@ def main(arguments: list[str]) -> int:
             code = asyncio.run(serve(exchange))
             exchange.save()
             market.close()
+            _note_stop(code)
             return code
     except (_SettingsRefused, DataRefused) as error:
         return _refuse(error, EXIT_CONFIG)
@@ -167,6 +168,14 @@ def main(arguments: list[str]) -> int:
         return _refuse(error, EXIT_STATE)
     except (StateTaken, OSError) as error:
         return _refuse(error, EXIT_TROUBLE)
+
+
+def _note_stop(code: int) -> None:
+    """Tell the scripts that started this process that its end was asked for: ``NAME.pid`` becomes ``NAME.stopped``."""
+    pid_file = Path(os.environ.get("SERVICE_PID_FILE") or os.devnull)
+    with contextlib.suppress(OSError):
+        if code == 0 and pid_file.read_text(encoding="ascii").strip() == str(os.getpid()):
+            pid_file.rename(pid_file.with_suffix(".stopped"))
 
 
 def _refuse(error: Exception, code: int) -> int:

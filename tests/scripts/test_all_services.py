@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -169,6 +170,19 @@ def test_what_dies_after_restart_all_is_started_again_by_the_watcher_within_half
     watcher = (running.one.folder / "logs" / "watcher_main.log").read_text(encoding="utf-8")
     assert "service died, starting it again: name=mcp_server" in watcher
     assert "did not start" not in watcher and "is not ready" not in watcher
+
+
+def test_what_was_asked_to_end_by_kill_is_left_stopped_and_told(running):
+    """What the user's document types: ``pkill -f`` and ``kill $(cat ...)`` send SIGTERM, and mean it."""
+    pid_file = running.one.folder / "logs" / "chart_bot.pid"
+    subprocess.run(["bash", "-c", f'kill $(cat "{pid_file}")'], check=True, timeout=10)
+    log = running.one.folder / "logs" / "watcher_main.log"
+    told = "left stopped: name=chart_bot start_again=./scripts/start_chart_bot.sh start"
+    wait_until(lambda: told in log.read_text(encoding="utf-8"), 30, 0.2)
+    time.sleep(12)  # two more looks of the watcher
+    assert running.one.run("start_chart_bot.sh", "status").returncode == 3
+    assert "started: name=chart_bot" not in log.read_text(encoding="utf-8")
+    assert running.one.run("start_chart_bot.sh", "start").returncode == 0
 
 
 def pid_now(clone: Clone, service: str) -> int | None:
