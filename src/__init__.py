@@ -1,5 +1,1 @@
-"""An AI trading suite for Binance USDⓈ-M futures; docs/architecture.md shows the floors."""
-
-from src.own_python import use_project_python
-
-use_project_python()
+"""The trading suite: one package for each domain; the modules beside them are the names that users call."""

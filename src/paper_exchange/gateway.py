@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: admits a request and carries it out, whether it came by REST or over a socket."""
+"""Admits a request and carries it out, whether it came by REST or over a socket."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from src.paper_exchange import (
     rest_orders,
     rest_other_markets,
 )
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.limits import OrderCount
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.rest_call import Call, Endpoint
@@ -56,7 +56,7 @@ class Usage:
 class Gateway:
     """Counts, identifies and performs requests for one exchange."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: PaperExchange) -> None:
         self._exchange = exchange
         self._side = ThreadPoolExecutor(max_workers=1, thread_name_prefix="charts")
         repeated = exchange.repeat(self._repeat)

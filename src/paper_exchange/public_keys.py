@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: RSA and Ed25519 keys, of which the exchange holds the public half only."""
+"""RSA and Ed25519 keys, of which the exchange holds the public half only."""
 
 import base64
 import binascii

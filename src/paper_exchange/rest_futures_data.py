@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the statistics under /futures/data that follow from this market's own candles.
+"""The statistics under /futures/data that follow from this market's own candles.
 
 Told: what takers bought and sold, the basis, and deliveries (none). Not told, and 404: open interest of the past and
 the three ratios of long to short accounts, because this market has no other accounts of which they could be true.
@@ -6,11 +6,11 @@ the three ratios of long to short accounts, because this market has no other acc
 
 from collections.abc import Callable
 
-from src.core.clock import DAY_MS
-from src.core.market import Candle
-from src.paper_exchange.charts import Span
+from src.domain.clock import DAY_MS
+from src.domain.market import Candle
+from src.paper_exchange.charts import KlineRange
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json, decimals_of, fixed
 from src.paper_exchange.formats_market import price_text
 from src.paper_exchange.markets.klines import bar_end_ms
@@ -24,7 +24,7 @@ KEPT_MS = 30 * DAY_MS
 Row = Callable[[Candle, int], Json]
 
 
-def _span(exchange: Exchange, call: Call) -> tuple[str, Span]:
+def _span(exchange: PaperExchange, call: Call) -> tuple[str, KlineRange]:
     period = call.text("period")
     if period not in PERIODS:
         raise VenueError(-1130, "Data sent for parameter 'period' is not valid.")
@@ -32,19 +32,19 @@ def _span(exchange: Exchange, call: Call) -> tuple[str, Span]:
     oldest_ms = exchange.venue.now_ms - KEPT_MS
     if start_ms is not None and start_ms < oldest_ms:
         raise VenueError(-1130, "Data sent for parameter 'startTime' is not valid.")
-    return period, Span(start_ms, end_ms, call.limit(DEFAULT_LIMIT, MAX_LIMIT))
+    return period, KlineRange(start_ms, end_ms, call.limit(DEFAULT_LIMIT, MAX_LIMIT))
 
 
-def _closed(exchange: Exchange, contract: Contract, period: str, span: Span) -> list[Candle]:
+def _closed(exchange: PaperExchange, contract: Contract, period: str, span: KlineRange) -> list[Candle]:
     """The bars of the span that are over: statistics are told of whole periods."""
     now = exchange.venue.now_ms
-    wanted = Span(span.start_ms, span.end_ms, span.limit + 1)
+    wanted = KlineRange(span.start_ms, span.end_ms, span.limit + 1)
     bars = exchange.charts.bars(contract.symbol, period, wanted)
     closed = [bar for bar in bars if bar_end_ms(period, bar.open_ms) <= now and bar.open_ms >= now - KEPT_MS]
     return closed[: span.limit] if span.start_ms is not None else closed[-span.limit :]
 
 
-def taker_volumes(exchange: Exchange, call: Call) -> list[Json]:
+def taker_volumes(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /futures/data/takerlongshortRatio: what takers bought and sold in each period."""
     contract = call.contract(exchange.contracts)
     period, span = _span(exchange, call)
@@ -62,7 +62,7 @@ def _taker_row(bar: Candle, decimals: int) -> Json:
     }
 
 
-def basis(exchange: Exchange, call: Call) -> list[Json]:
+def basis(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /futures/data/basis: last price less index price at the end of each period."""
     contract = call.contract(exchange.contracts, "pair")
     if call.text("contractType") != "PERPETUAL":
@@ -72,7 +72,7 @@ def basis(exchange: Exchange, call: Call) -> list[Json]:
     return [_basis_row(exchange, contract, bar, bar_end_ms(period, bar.open_ms)) for bar in rows]
 
 
-def _basis_row(exchange: Exchange, contract: Contract, bar: Candle, end_ms: int) -> Json:
+def _basis_row(exchange: PaperExchange, contract: Contract, bar: Candle, end_ms: int) -> Json:
     index = exchange.quotes.mark(contract.symbol, end_ms - 1)
     difference = bar.close - index
     return {
@@ -87,7 +87,7 @@ def _basis_row(exchange: Exchange, contract: Contract, bar: Candle, end_ms: int)
     }
 
 
-def deliveries(exchange: Exchange, call: Call) -> list[Json]:
+def deliveries(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /futures/data/delivery-price: perpetual contracts are never delivered."""
     call.contract(exchange.contracts, "pair")
     return []

@@ -1,11 +1,11 @@
-"""Floor 3, paper exchange: what clients ask of Binance's other markets at their start: all of them are empty here."""
+"""What clients ask of Binance's other markets at their start: all of them are empty here."""
 
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json
 from src.paper_exchange.rest_call import Call, Endpoint, Security
 
 
-def spot_exchange_info(exchange: Exchange, call: Call) -> Json:
+def spot_exchange_info(exchange: PaperExchange, call: Call) -> Json:
     """GET /api/v3/exchangeInfo: no symbol is traded on the spot market here."""
     return {
         "timezone": "UTC",
@@ -16,7 +16,7 @@ def spot_exchange_info(exchange: Exchange, call: Call) -> Json:
     }
 
 
-def coin_exchange_info(exchange: Exchange, call: Call) -> Json:
+def coin_exchange_info(exchange: PaperExchange, call: Call) -> Json:
     """GET /dapi/v1/exchangeInfo: no coin-margined contract is traded here."""
     return {
         "timezone": "UTC",
@@ -27,17 +27,17 @@ def coin_exchange_info(exchange: Exchange, call: Call) -> Json:
     }
 
 
-def no_pairs(exchange: Exchange, call: Call) -> list[Json]:
+def no_pairs(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /sapi/v1/margin/allPairs and isolated/allPairs: there is no margin trading here."""
     return []
 
 
-def no_brackets(exchange: Exchange, call: Call) -> list[Json]:
+def no_brackets(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /dapi/v2/leverageBracket: no coin-margined contract, no bracket."""
     return []
 
 
-def system_status(exchange: Exchange, call: Call) -> Json:
+def system_status(exchange: PaperExchange, call: Call) -> Json:
     """GET /sapi/v1/system/status: 0 is normal, and whoever gets this answer is served."""
     return {"status": 0, "msg": "normal"}
 

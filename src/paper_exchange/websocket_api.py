@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the WebSocket API: sessions, and the REST endpoints' answers in its envelope."""
+"""The WebSocket API: sessions, and the REST endpoints' answers in its envelope."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.faults import ANSWERS, REQUEST_KINDS, Fault
 from src.paper_exchange.gateway import ENDPOINTS, Gateway, Usage
 from src.paper_exchange.limits import ORDERS_1M_LIMIT, ORDERS_10S_LIMIT, WEIGHT_LIMIT
@@ -76,7 +76,7 @@ class Request:
 class WebSocketApi:
     """Answers the requests of all connections to ``/ws-fapi/v1``."""
 
-    def __init__(self, exchange: Exchange, gateway: Gateway) -> None:
+    def __init__(self, exchange: PaperExchange, gateway: Gateway) -> None:
         self._exchange = exchange
         self._gateway = gateway
         self._sessions: dict[Session, None] = {}
