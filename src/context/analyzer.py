@@ -1,4 +1,4 @@
-"""What the market around the traded pair is doing, put together from several sources.
+"""The market context of the traded pair, assembled from several sources.
 
 Every figure names its source; one that is missing is None with the reason and never stops a turn. In a synthetic or
 replayed market all figures come from that market: the outside sources speak of another world and are not handed in.
@@ -7,6 +7,7 @@ replayed market all figures come from that market: the outside sources speak of 
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Final, Protocol
 
@@ -22,6 +23,7 @@ from src.runtime.http_fetch import WebFetcher
 from src.runtime.parallel_fetch import ParallelFetcher
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
+from src.storage.rows import Owner
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +50,12 @@ class ContextStore(Protocol):
 class MarketContextAnalyzer:
     """Puts the context together, at most once in ``cache_s``, and never takes longer than ``wait_s`` for it.
 
+    ``MarketContextAnalyzer()`` takes everything from the project's settings.
+
     Args:
         clock: the exchange's clock.
-        candles: called as ``candles(symbol, interval, limit)``; the last closed candles, oldest first.
+        candles: called as ``candles(symbol, interval, limit)``; the last closed candles, oldest first. Without clock
+            or candles, all the others are the settings' as well.
         fear_greed: sources of the index, first choice first.
         prices: BTC and ETH from outside; the exchange's own candles stand in, figure by figure.
         dominance: BTC's share from outside.
@@ -64,8 +69,8 @@ class MarketContextAnalyzer:
 
     def __init__(
         self,
-        clock: Clock,
-        candles: Candles,
+        clock: Clock | None = None,
+        candles: Candles | None = None,
         *,
         fear_greed: Sequence[ContextSource] = (),
         prices: ContextSource | None = None,
@@ -76,6 +81,9 @@ class MarketContextAnalyzer:
         cache_s: float = 300.0,
         wait_s: float = 3.0,
     ) -> None:
+        if clock is None or candles is None:
+            self.__dict__.update(vars(_configured()))
+            return
         self._clock = clock
         self._store = store
         self._charts = charts
@@ -257,6 +265,18 @@ def build_analyzer(
         charts=charts,
         cache_s=settings.context_cache_s,
     )
+
+
+def _configured() -> MarketContextAnalyzer:
+    """The analyzer of the project's settings; an exchange that is away leaves its figures unknown."""
+    from src.exchanges.binance.client import BinanceClient
+
+    settings = Settings.load()
+    client = BinanceClient.from_settings(settings)
+    with suppress(ExchangeError):
+        client.sync_clock()
+    owner = Owner(settings.bot_id, settings.mode, settings.world)
+    return build_analyzer(settings, client.clock, client.candles, TradingDatabase(settings.database_url, owner))
 
 
 def check_report(analyzer: MarketContextAnalyzer) -> list[str]:

@@ -1,10 +1,10 @@
-"""Starts again what died or hangs, with longer and longer rests, and never what a person stopped.
+"""Restarts services that died or hang, with growing delays, and never one that a person stopped.
 
 The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died
 (``kill -9``, a crash), no PID file that it was stopped. A service that ended in order because a signal asked it to
-(``kill``, ``pkill``) leaves ``NAME.stopped`` instead of its PID file: it is left stopped, and told. While a start fails (which removes the PID file) ``NAME.wanted`` stands for the
-intention; ``stop`` takes it away. A script may take a minute: nobody waits for it; every look asks
-whether it has ended.
+(``kill``, ``pkill``) leaves ``NAME.stopped`` instead of its PID file: it is left stopped, and told. While a start fails (which removes the PID
+file) ``NAME.wanted`` stands for the intention; ``stop`` takes it away. A script may take a minute: nobody waits for
+it; every look asks whether it has ended.
 """
 
 import logging
@@ -109,7 +109,7 @@ class Supervisor:
         if not note.exists():
             return
         log.warning(
-            "service was asked to stop by a signal and is left stopped: name=%s start_again=./scripts/start_%s.sh start",
+            "service was stopped by a signal and is left stopped: name=%s start_again=./scripts/start_%s.sh start",
             name,
             name,
         )

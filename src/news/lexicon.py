@@ -1,4 +1,4 @@
-"""What a headline sounds like, by a weighted lexicon. Pure, free, and fast.
+"""Lexicon-based sentiment of headlines. Free and fast.
 
 A headline becomes stems; the longest lexicon terms that fit are taken; each adds its weights (log odds) for bullish,
 bearish and neutral. Negation swaps bullish and bearish, intensifiers and reducers scale. Softmax makes probabilities
@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 BULLISH: Final = "bullish"
@@ -18,6 +19,7 @@ BEARISH: Final = "bearish"
 NEUTRAL: Final = "neutral"
 CLASSES: Final = (BULLISH, BEARISH, NEUTRAL)
 LONGEST_TERM: Final = 3
+SHIPPED_LEXICON: Final = Path(__file__).resolve().parents[2] / "config" / "sentiment_lexicon.toml"
 
 _TOKEN: Final = re.compile(
     r"(?P<mark><[a-z]+>)"
@@ -98,10 +100,10 @@ class Sentiment:
 
 
 class LocalSentimentAnalyzer:
-    """Judges headlines by a lexicon; keeps nothing between two of them."""
+    """Judges headlines by a lexicon, the shipped one unless told otherwise; keeps nothing between two of them."""
 
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
+    def __init__(self, lexicon: Lexicon | None = None) -> None:
+        self._lexicon = lexicon or parse_lexicon(SHIPPED_LEXICON.read_text(encoding="utf-8"))
 
     def analyze(self, title: str, description: str = "") -> Sentiment:
         """Return the sentiment of a title; the first 400 characters of a description count half."""

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: ``python3 -m src.paper_exchange move BTCUSDT -3%`` moves a price, to see a stop work."""
+"""``python3 -m src.paper_exchange move BTCUSDT -3%`` moves a price, to see a stop work."""
 
 import json
 import re

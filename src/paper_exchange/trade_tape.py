@@ -1,4 +1,4 @@
-"""Trades of the market, made from each minute's candle and always the same.
+"""Public trades generated from each minute's candle, always the same.
 
 A minute has at most sixty aggregated trades: at its open, its two extremes and its close, and between them at odd
 milliseconds. A taker who buys pays the best ask, one who sells gets the best bid, a tick beside the minute's path;

@@ -53,7 +53,7 @@ METHODS: dict[str, Endpoint] = {
 
 
 @dataclass(eq=False, slots=True)
-class Session:
+class ApiSession:
     """One connection: when it began, and the key that logged on, if one did."""
 
     socket: web.WebSocketResponse
@@ -79,8 +79,8 @@ class WebSocketApi:
     def __init__(self, exchange: PaperExchange, gateway: Gateway) -> None:
         self._exchange = exchange
         self._gateway = gateway
-        self._sessions: dict[Session, None] = {}
-        self._session_methods: dict[str, Callable[[Session, Request, Usage], Any]] = {
+        self._sessions: dict[ApiSession, None] = {}
+        self._session_methods: dict[str, Callable[[ApiSession, Request, Usage], Any]] = {
             "session.logon": self._log_on,
             "session.status": self._status,
             "session.logout": self._log_out,
@@ -97,7 +97,7 @@ class WebSocketApi:
         except ConnectionError:  # whoever asked is gone already
             return web.Response(status=499)
         wants_limits = request.query.get("returnRateLimits", "true").lower() != "false"
-        session = Session(socket, request.remote or "", now, wants_limits)
+        session = ApiSession(socket, request.remote or "", now, wants_limits)
         self._sessions[session] = None
         try:
             async with asyncio.timeout(DAY_S / exchange.pace.speed):
@@ -114,7 +114,7 @@ class WebSocketApi:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(session.socket.close(code=WSCloseCode.GOING_AWAY), 0.5)
 
-    async def _serve(self, session: Session) -> None:
+    async def _serve(self, session: ApiSession) -> None:
         """Answer message after message, each in a task of its own: a slow one delays no other."""
         tasks: set[asyncio.Task[None]] = set()
         async for message in session.socket:
@@ -125,7 +125,7 @@ class WebSocketApi:
         for task in tasks:
             task.cancel()
 
-    async def _reply(self, session: Session, text: str) -> None:
+    async def _reply(self, session: ApiSession, text: str) -> None:
         usage = Usage()
         number: str | int | None = None
         try:
@@ -142,7 +142,7 @@ class WebSocketApi:
         with contextlib.suppress(ConnectionError):
             await session.socket.send_frame(orjson.dumps(envelope), WSMsgType.TEXT)
 
-    async def _answer(self, session: Session, request: Request, usage: Usage) -> Any:
+    async def _answer(self, session: ApiSession, request: Request, usage: Usage) -> Any:
         own = self._session_methods.get(request.method)
         if own is not None:
             return own(session, request, usage)
@@ -152,7 +152,7 @@ class WebSocketApi:
         self._exchange.limits.note(f"WS {request.method}", self._exchange.tick())
         return await self._beside_faults(request, lambda: self._performed(session, endpoint, request, usage))
 
-    def _performed(self, session: Session, endpoint: Endpoint, request: Request, usage: Usage) -> Awaitable[Any]:
+    def _performed(self, session: ApiSession, endpoint: Endpoint, request: Request, usage: Usage) -> Awaitable[Any]:
         return self._gateway.answer(
             endpoint,
             request.fields,
@@ -173,7 +173,7 @@ class WebSocketApi:
             await perform()
         raise _fault_error(worst)
 
-    def _account(self, session: Session, security: Security, fields: Fields) -> str:
+    def _account(self, session: ApiSession, security: Security, fields: Fields) -> str:
         """Return the account that asks; the session's own where the request names no key."""
         if security is Security.NONE:
             return ""
@@ -185,7 +185,7 @@ class WebSocketApi:
                 _check(fields, secret)
         return key
 
-    def _log_on(self, session: Session, request: Request, usage: Usage) -> dict[str, Any]:
+    def _log_on(self, session: ApiSession, request: Request, usage: Usage) -> dict[str, Any]:
         """``session.logon``: with an Ed25519 key alone."""
         now = self._exchange.tick()
         usage.weight_1m = self._exchange.limits.charge(session.address, LOGON_WEIGHT, now)
@@ -198,18 +198,18 @@ class WebSocketApi:
         session.key, session.authorized_ms = key or "", self._exchange.wire_ms()
         return self._session_state(session)
 
-    def _status(self, session: Session, request: Request, usage: Usage) -> dict[str, Any]:
+    def _status(self, session: ApiSession, request: Request, usage: Usage) -> dict[str, Any]:
         """``session.status``."""
         usage.weight_1m = self._exchange.limits.charge(session.address, LOGON_WEIGHT, self._exchange.tick())
         return self._session_state(session)
 
-    def _log_out(self, session: Session, request: Request, usage: Usage) -> dict[str, Any]:
+    def _log_out(self, session: ApiSession, request: Request, usage: Usage) -> dict[str, Any]:
         """``session.logout``: the connection stays."""
         usage.weight_1m = self._exchange.limits.charge(session.address, LOGON_WEIGHT, self._exchange.tick())
         session.key, session.authorized_ms = "", None
         return self._session_state(session)
 
-    def _session_state(self, session: Session) -> dict[str, Any]:
+    def _session_state(self, session: ApiSession) -> dict[str, Any]:
         return {
             "apiKey": session.key or None,
             "authorizedSince": session.authorized_ms,

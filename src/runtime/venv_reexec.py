@@ -1,4 +1,4 @@
-"""Whatever ``python3`` a command is typed with, it goes on inside the project's own environment.
+"""Re-executes a command inside the project's virtual environment when another Python started it.
 
 ``src/__init__.py`` and ``src/src.py`` call ``use_project_python`` before anything else of the project is imported, so
 that it holds for ``python3 src/NAME.py``, ``python3 -m src.NAME``, the scripts at the root, and for snippets. Knows the

@@ -1,4 +1,4 @@
-"""The exchange as people and scripts call it: built from the settings, with its self-check.
+"""The Binance client built from the settings, with its self-check.
 
 ``python3 src/binance_client.py`` looks at all that a first trade would need and ends non-zero when it is not there.
 """
@@ -40,8 +40,10 @@ class ProtectiveOrders:
 class BinanceClient(BinanceExchange):
     """The port ``Exchange``, and the calls of the user's document on top of it.
 
+    ``BinanceClient()`` takes everything from the project's settings.
+
     Args:
-        wire: makes the calls.
+        wire: makes the calls; by the settings when None.
         bot_id: whose orders those of the calls below are; it stands in their client ids.
         quote_asset: the asset balances are told in.
         working_type: the price that triggers conditional orders.
@@ -49,24 +51,19 @@ class BinanceClient(BinanceExchange):
 
     def __init__(
         self,
-        wire: BinanceTransport,
+        wire: BinanceTransport | None = None,
         bot_id: str = "client",
         quote_asset: str = "USDT",
         working_type: WorkingType = "MARK_PRICE",
     ) -> None:
-        super().__init__(wire, quote_asset, working_type)
+        super().__init__(wire or _configured_transport(), quote_asset, working_type)
         self._bot_id = bot_id
         self._numbers = itertools.count()
 
     @classmethod
     def from_settings(cls, settings: "Settings", clock: ExchangeClock | None = None) -> "BinanceClient":
         """Return the client of the mode that is set; nothing is asked of the exchange yet."""
-        addresses = addresses_of(settings)
-        speed = settings.paper_speed if settings.mode == "paper" else 1.0
-        clock = clock or ExchangeClock(speed)
-        credentials = Credentials(settings.exchange_key.get_secret_value(), settings.exchange_secret.get_secret_value())
-        budget = SharedRateLimiter(budget_file(settings.state_dir, addresses), clock, clock.speed)
-        return cls(BinanceTransport(addresses, credentials, clock, budget), settings.bot_id)
+        return cls(transport_of(settings, clock), settings.bot_id)
 
     def get_account_balance(self) -> Decimal:
         """Return the wallet balance in the quote asset (USDT), without unrealised profit."""
@@ -233,6 +230,21 @@ class BinanceClient(BinanceExchange):
                 break
             self._wire.pause(wait_s)
         return order
+
+
+def transport_of(settings: "Settings", clock: ExchangeClock | None = None) -> BinanceTransport:
+    """Return the transport of the mode that is set."""
+    addresses = addresses_of(settings)
+    clock = clock or ExchangeClock(settings.paper_speed if settings.mode == "paper" else 1.0)
+    credentials = Credentials(settings.exchange_key.get_secret_value(), settings.exchange_secret.get_secret_value())
+    budget = SharedRateLimiter(budget_file(settings.state_dir, addresses), clock, clock.speed)
+    return BinanceTransport(addresses, credentials, clock, budget)
+
+
+def _configured_transport() -> BinanceTransport:
+    from src.runtime.settings import Settings
+
+    return transport_of(Settings.load())
 
 
 def addresses_of(settings: "Settings") -> Addresses:
