@@ -2,9 +2,9 @@
 
 The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died
 (``kill -9``, a crash), no PID file that it was stopped. A service that ended in order because a signal asked it to
-(``kill``, ``pkill``) leaves ``NAME.stopped`` instead of its PID file: it is left stopped, and told. While a start fails (which removes the PID
-file) ``NAME.wanted`` stands for the intention; ``stop`` takes it away. A script may take a minute: nobody waits for
-it; every look asks whether it has ended.
+(``kill``, ``pkill``) leaves ``NAME.stopped`` instead of its PID file: it is left stopped, and told. While a start
+fails (which removes the PID file) ``NAME.wanted`` stands for the intention; ``stop`` takes it away. A script may
+take a minute: nobody waits for it; every look asks whether it has ended.
 """
 
 import logging
