@@ -4,8 +4,9 @@ A set's own figures hold. One that is written in ``.env`` or the environment win
 something else than the file, ``changed_figures`` says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Final
 
 from src.domain.errors import SettingsError
@@ -24,6 +25,13 @@ _FIGURES: Final = {
     "max_account_age_s": "max_account_age_ms",
 }
 """The settings that may stand in for a figure of the rules, and that figure."""
+
+_SHARES: Final = {
+    "stop_loss_percentage": ("stop_scale", "stop_loss_share"),
+    "take_profit_percentage": ("target_scale", "take_profit_share"),
+    "position_percentage": ("size_scale", "position_share"),
+}
+"""The shares that a rule set scales as long as nobody writes them: the scale, and the limit of risk it acts on."""
 
 
 @dataclass
@@ -93,11 +101,22 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
         SettingsError: as ``read_rules``.
     """
     rules, changed = _of_file(settings), _set_figures(settings)
-    return tuple(
+    figures = tuple(
         f"{name.upper()}={_in_words(getattr(settings, name))} instead of {_in_words(_as_setting(name, rules))}"
         for name, figure in _FIGURES.items()
         if figure in changed and changed[figure] != getattr(rules, figure)
     )
+    return figures + tuple(_changed_shares(settings, rules))
+
+
+def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
+    """The written shares that are not what the set makes of the defaults; one it does not scale is the settings' own."""
+    defaults = {limit: Settings.model_fields[name].default for name, (_, limit) in _SHARES.items()}
+    meant = limits_under(rules, replace(settings.risk_limits, **defaults))
+    for name, (scale, limit) in _SHARES.items():
+        value = getattr(settings, name)
+        if name in settings.model_fields_set and getattr(rules, scale) != 1.0 and value != getattr(meant, limit):
+            yield f"{name.upper()}={_in_words(value)} instead of {_in_words(getattr(meant, limit))}"
 
 
 def _of_file(settings: Settings) -> DecisionRules:
@@ -113,7 +132,8 @@ def _of_file(settings: Settings) -> DecisionRules:
 
 def _set_figures(settings: Settings) -> dict[str, Any]:
     given = {name: getattr(settings, name) for name in _FIGURES}
-    return {
+    written = {scale: 1.0 for name, (scale, _) in _SHARES.items() if name in settings.model_fields_set}
+    return written | {
         _FIGURES[name]: int(value * 1_000) if name.endswith("_s") else value
         for name, value in given.items()
         if value is not None
@@ -126,4 +146,6 @@ def _as_setting(name: str, rules: DecisionRules) -> Any:
 
 
 def _in_words(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"

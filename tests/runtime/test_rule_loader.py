@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields, replace
+from decimal import Decimal
 
 import pytest
 
@@ -11,7 +12,7 @@ from src.domain.errors import SettingsError
 from src.monitoring.health import heartbeat_health
 from src.runtime.rule_loader import changed_figures, named, other_rules, read_rules
 from src.runtime.settings import PROJECT_ROOT, Settings
-from src.strategy.rules import DecisionRules, load_rules
+from src.strategy.rules import DecisionRules, limits_under, load_rules
 from tests.monitoring.test_health import NOW_MS, beat
 
 SETS = ("safety_first", "patient_votes", "patient_trend")
@@ -75,6 +76,26 @@ def test_a_figure_that_is_written_wins_and_is_named(load, own_set):
         "ALLOW_SHORT=false instead of true",
         "MAX_CANDLE_AGE_S=120 instead of 90",
     )
+
+
+def test_a_stop_target_or_size_that_is_written_is_what_one_gets(load):
+    written = {"STOP_LOSS_PERCENTAGE": "0.02", "TAKE_PROFIT_PERCENTAGE": "0.05", "POSITION_PERCENTAGE": "0.01"}
+    scaled = limits_under(read_rules(load(RULES="patient_trend")), load(RULES="patient_trend").risk_limits)
+    assert (scaled.stop_loss_share, scaled.take_profit_share, scaled.position_share) == (
+        Decimal("0.05"), Decimal("0.15"), Decimal("0.02"),
+    )  # fmt: skip
+    settings = load(RULES="patient_trend", **written)
+    limits = limits_under(read_rules(settings), settings.risk_limits)
+    assert (limits.stop_loss_share, limits.take_profit_share, limits.position_share) == (
+        Decimal("0.02"), Decimal("0.05"), Decimal("0.01"),
+    )  # fmt: skip
+    assert changed_figures(settings) == (
+        "STOP_LOSS_PERCENTAGE=0.02 instead of 0.05",
+        "TAKE_PROFIT_PERCENTAGE=0.05 instead of 0.15",
+        "POSITION_PERCENTAGE=0.01 instead of 0.02",
+    )
+    assert changed_figures(load(RULES="safety_first", **written)) == ()
+    assert changed_figures(load(RULES="patient_trend", STOP_LOSS_PERCENTAGE="0.05")) == ()
 
 
 def test_the_environment_s_figure_wins_like_the_file_s(load, monkeypatch):
