@@ -110,7 +110,7 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
 
 
 def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
-    """The written shares that are not what the set makes of the defaults; one it does not scale is the settings' own."""
+    """The written shares that differ from what the set makes of the defaults; a set may leave a share alone."""
     defaults = {limit: Settings.model_fields[name].default for name, (_, limit) in _SHARES.items()}
     meant = limits_under(rules, replace(settings.risk_limits, **defaults))
     for name, (scale, limit) in _SHARES.items():
