@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from requests import RequestException
 from tenacity import (
     Retrying,
     retry_if_exception,
@@ -21,7 +22,7 @@ from tenacity import (
 )
 
 from src.domain.clock import ExchangeClock, monotonic_s
-from src.domain.errors import ExchangeUnavailable, RateLimited
+from src.domain.errors import ExchangeUnavailable, RateLimited, SettingsError
 from src.exchanges.binance.errors import (
     CLOCK_CODE,
     LIBRARY_ERRORS,
@@ -46,6 +47,7 @@ _WAIT_FOR_BUDGET_S = 2.0
 _SYNC_EVERY_MS = 3_600_000
 _WINDOW_MS = 5_000
 _WIDE_WINDOW_MS = 60_000
+_PAPER_STATUS = "/paper/v1/status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,11 @@ class BinanceTransport:
         return self._once(act, client_id)
 
     def sync_clock(self) -> None:
-        """Take over the exchange's time; costs one call of weight 1."""
+        """Take over the exchange's time; costs one call of weight 1.
+
+        Raises:
+            SettingsError: at the first time, a paper exchange that runs at another speed than our clock.
+        """
         self.budget.take(1, 0, Urgency.EXIT)
         began_s = monotonic_s()
         try:
@@ -161,8 +167,26 @@ class BinanceTransport:
         except LIBRARY_ERRORS as error:
             raise self._ours(error, None) from error
         self.round_trip_s = monotonic_s() - began_s
+        self._check_speed()
         self.clock.follow(server_ms, self.round_trip_s)
         self._synced_ms = self.clock.now_ms()
+
+    def _check_speed(self) -> None:
+        """Refuse a paper exchange whose market runs at another speed: it would refuse our clock again and again."""
+        if self.addresses.mode != "paper":
+            return
+        try:
+            answer = self._client().session.get(self.addresses.rest + _PAPER_STATUS, timeout=_READ_S)
+            speed = float(answer.json()["speed"]) if answer.ok else self.clock.speed
+        except (RequestException, KeyError, TypeError, ValueError):  # a stand-in that does not tell
+            return
+        if speed == self.clock.speed:
+            return
+        sentence = (
+            f"PAPER_SPEED is {self.clock.speed:g} here, but the running paper exchange runs at {speed:g}: "
+            "type ./scripts/restart_all.sh, which starts both with the same."
+        )
+        raise SettingsError((sentence,)) if self._synced_ms is None else ExchangeUnavailable(sentence)
 
     def sync_clock_if_due(self) -> None:
         """Take over the exchange's time when that was never done, or an hour of its time ago."""
