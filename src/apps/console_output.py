@@ -1,6 +1,6 @@
 """Console output of the trading bot: its start, each turn, its end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from src.domain.clock import utc_text
 from src.domain.market import MarketContext
@@ -39,6 +39,17 @@ class BotConsole:
     def step(self, text: str, icon: str = "✅") -> None:
         """Say that one part of the start is done."""
         self._console.say(text, icon)
+
+    def setting_up(self) -> None:
+        """Say that the account is made ready for the pairs."""
+        self._console.gap()
+        self._console.say("Setting up Binance...", "🔧")
+
+    def set_up(self, terms: Mapping[str, tuple[int, str]]) -> None:
+        """Say which leverage and margin type hold for each pair at the exchange."""
+        for symbol, (leverage, margin_type) in terms.items():
+            self._console.say(f"Leverage set to {leverage}x for {symbol}", "⚡")
+            self._console.say(f"Margin type set to {margin_type} for {symbol}", "📊")
 
     def running(self, settings: Settings) -> None:
         """Say that the bot trades from now on."""
@@ -87,6 +98,8 @@ class BotConsole:
         say("Market Context Summary:", "📊")
         say(f"   Trend: {context.market_trend.upper()} | BTC: {context.btc_trend}")
         say(f"   Regime: {context.market_regime.upper()} | Volatility: {context.volatility_level.upper()}")
+        share = "unknown" if dominance is None else f"{dominance:.1f}%"
+        say(f"   Fear & Greed: {'unknown' if index is None else index} | BTC Dom: {share}")
 
     def _turn(self, seen: Observation, decision: Decision, cycle_ms: float) -> None:
         say = self._console.say

@@ -304,17 +304,19 @@ def main(stop: threading.Event) -> int:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
     risk = RiskManager(journal, clock, settings.risk_limits, settings.breaker_limits, _CANDLE_MS)
+    console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
+    console.setting_up()
     traders = [
         build_trader(
             settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news
         )
         for pair in settings.pairs
     ]
+    console.set_up({pair: client.terms(pair) for pair in settings.pairs})
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
     stream.start()
     if not _ready(stream, stop):
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
-    console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
     watching = list(watches.values())
     instruments = [client.instrument(pair) for pair in settings.pairs]
     witness = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)

@@ -13,7 +13,14 @@ from typing import Any, Final, Protocol
 
 from src.charts.latest_analysis import Evidence, evidence_reader
 from src.context.classify import btc_trend, fear_greed_label, market_regime, market_trend, volatility_level
-from src.context.sources import ContextSource, PaperWorld, SourceReading, coingecko_sources, fear_greed_sources
+from src.context.sources import (
+    ContextSource,
+    PaperDominance,
+    PaperWorld,
+    SourceReading,
+    coingecko_sources,
+    fear_greed_sources,
+)
 from src.context.ticker_24h import Candles, Ticker24h
 from src.domain.clock import Clock, utc_text
 from src.domain.errors import ExchangeError, SettingsError, SourceUnavailable
@@ -249,7 +256,14 @@ def build_analyzer(
     if world != "live":
         own = PaperWorld(WebFetcher(), clock, settings.paper_url)
         return MarketContextAnalyzer(
-            clock, candles, fear_greed=[own], store=store, charts=charts, world=world, cache_s=settings.context_cache_s
+            clock,
+            candles,
+            fear_greed=[own],
+            dominance=PaperDominance(WebFetcher(), settings.paper_url) if world == "synthetic" else None,
+            store=store,
+            charts=charts,
+            world=world,
+            cache_s=settings.context_cache_s,
         )
     cache = CacheManager(settings.cache_dir, "market_data", 300.0, settings.cache_max_mb / 4, clock)
     key = settings.coingecko_api_key.get_secret_value()

@@ -198,6 +198,23 @@ class PaperWorld:
         return _index_reading(row, as_of_ms, self._clock, self.name)
 
 
+class PaperDominance:
+    """BTC's share of the paper exchange's own synthetic market."""
+
+    name = "paper exchange"
+
+    def __init__(self, fetcher: WebFetcher, base_url: str) -> None:
+        self._fetcher = fetcher
+        self._url = f"{base_url.rstrip('/')}/paper/v1/btc_dominance"
+
+    def read(self) -> SourceReading:
+        """Return ``btc_dominance`` in percent."""
+        row = _mapping(self._fetcher.get(self._url).json(), self.name)
+        share = _number(row.get("value"), "value", self.name)
+        as_of_ms = int(_number(row.get("as_of_ms"), "as_of_ms", self.name))
+        return SourceReading({"btc_dominance": share}, self.name, as_of_ms)
+
+
 class PoliteSource:
     """A source asked at most every ``every_s``, by all processes together, and left alone after a refusal.
 

@@ -100,9 +100,11 @@ class RepeatFilter:
         self._limit = limit
         self._window_s = window_s
         self._windows: dict[tuple[object, ...], _Window] = {}
+        self._latest_s = 0.0
 
     def admit(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
         """Return what is to be written now: summaries that are due, then the record itself or nothing."""
+        self._latest_s = max(self._latest_s, record.created)
         yield from self.due(record.created)
         text = record.msg if record.levelno >= logging.WARNING else record.getMessage()
         key = (record.name, record.levelno, text, record.exc_info[0] if record.exc_info else None)
@@ -113,17 +115,18 @@ class RepeatFilter:
             yield record
 
     def due(self, now_s: float) -> Iterator[logging.LogRecord]:
-        """Return a summary for each flood whose time is over by ``now_s``."""
+        """Return a summary for each flood whose time is over by ``now_s``, dated now: lines stay in order."""
         for key in [key for key, window in self._windows.items() if now_s - window.started_s >= self._window_s]:
             window = self._windows.pop(key)
             if window.seen > self._limit:
-                yield self._summary(window)
+                yield self._summary(window, min(now_s, self._latest_s))
 
-    def _summary(self, window: _Window) -> logging.LogRecord:
+    def _summary(self, window: _Window, at_s: float) -> logging.LogRecord:
         last = window.last
         held_back = window.seen - self._limit
         text = f"repeated {held_back} times more in {self._window_s:.0f} s: {last.getMessage()}"
-        return logging.makeLogRecord({**last.__dict__, "msg": text, "args": (), "exc_info": None})
+        dated = {"created": at_s, "msecs": at_s % 1 * 1000.0}
+        return logging.makeLogRecord({**last.__dict__, **dated, "msg": text, "args": (), "exc_info": None})
 
 
 class LineFormatter(logging.Formatter):
