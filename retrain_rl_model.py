@@ -27,6 +27,7 @@ from src.backtest.config import Setup
 from src.domain.clock import SystemClock, monotonic_s, utc_text
 from src.domain.costs import CostRates
 from src.domain.errors import DataRefused, ModelRefused, SettingsError, StoreCorrupt, StoreUnavailable, SuiteError
+from src.domain.version import VERSION
 from src.market_data.files import read_funding
 from src.runtime.logging_setup import LineFormatter, LogHandler, RepeatFilter, Sink, hide
 from src.runtime.process import AlreadyRunning, single_instance
@@ -60,7 +61,6 @@ EX_CANTCREAT: Final = 73
 EX_TEMPFAIL: Final = 75
 EX_CONFIG: Final = 78
 EX_INTERRUPTED: Final = 130
-VERSION: Final = "0.1.0"
 EXAMPLES: Final = """examples:
   python3 retrain_rl_model.py                       from the bot's own signals and trades
   python3 retrain_rl_model.py --dry-run             what it would learn from, and how long it would take

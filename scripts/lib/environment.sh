@@ -3,7 +3,7 @@
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
 python="$root/.venv/bin/python"
-generated_secrets=(BOT_CONTROL_PIN FLASK_SECRET_KEY PAPER_API_KEY PAPER_API_SECRET)
+generated_secrets=(BOT_CONTROL_PIN FLASK_SECRET_KEY PAPER_API_KEY PAPER_API_SECRET PAPER_CONTROL_TOKEN)
 
 # Prints the value of a setting as the programs see it: the environment, else .env, else the second argument.
 setting() {

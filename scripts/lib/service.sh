@@ -57,7 +57,7 @@ start_of() {
 }
 
 # Sets `pid` to the process of the PID file if it still is the one that was started. The PID file holds the number
-# alone, as `kill $(cat ...)` wants it; when the process began stands beside it (in the file itself before 0.2).
+# alone, as `kill $(cat ...)` wants it; when the process began stands beside it (formerly in the file itself).
 is_alive() {
     local began=''
     pid=''

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from src.domain.clock import Clock, SystemClock, monotonic_s, utc_day, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.domain.version import VERSION
 from src.monitoring.alert_inputs import figures_of_day, gather
 from src.monitoring.alert_manager import AlertManager, AlertPolicy, LocalTime
 from src.monitoring.alert_rules import AlertLimits, alerts_of
@@ -128,7 +129,7 @@ class Watcher:
             pid=os.getpid(),
             started_at=self._started,
             phase=phase,
-            version="1",
+            version=VERSION,
             config_hash=self._settings.config_hash(),
             interval_s=_FACTS_EVERY_S,
             cycle_no=self._looks,

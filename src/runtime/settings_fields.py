@@ -126,7 +126,7 @@ class SettingFields(BaseSettings):
     paper_state: Path = Field(Path("state/paper_exchange.json"), description="a file")
     paper_api_key: SecretStr = _secret("generated at first start")
     paper_api_secret: SecretStr = _secret("generated at first start")
-    paper_control_token: SecretStr = _secret("a long random text, only for tests of faults")
+    paper_control_token: SecretStr = _secret("generated at first start")
 
     # Other addresses, keys and models
     binance_base_url: str = Field("", description="an http(s) address, or empty")

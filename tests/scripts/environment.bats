@@ -20,13 +20,13 @@ value() { value_in_file "$1" "$project/.env"; }
     [ "$status" -eq 0 ]
     [ "$(stat -c %a "$project/.env")" = 600 ]
     [[ $(value BOT_CONTROL_PIN) =~ ^[0-9]{6}$ ]]
-    for name in FLASK_SECRET_KEY PAPER_API_KEY PAPER_API_SECRET; do
+    for name in FLASK_SECRET_KEY PAPER_API_KEY PAPER_API_SECRET PAPER_CONTROL_TOKEN; do
         [[ $(value "$name") =~ ^[A-Za-z0-9]{64}$ ]]
         [[ $output != *"$(value "$name")"* ]]
     done
     [ "$(value PAPER_API_KEY)" != "$(value PAPER_API_SECRET)" ]
-    diff <(grep -vE '^(BOT_CONTROL_PIN|FLASK_SECRET_KEY|PAPER_API_KEY|PAPER_API_SECRET)=' "$project/.env") \
-        <(grep -vE '^(BOT_CONTROL_PIN|FLASK_SECRET_KEY|PAPER_API_KEY|PAPER_API_SECRET)=' "$project/.env.example")
+    diff <(grep -vE '^(BOT_CONTROL_PIN|FLASK_SECRET_KEY|PAPER_API_KEY|PAPER_API_SECRET|PAPER_CONTROL_TOKEN)=' "$project/.env") \
+        <(grep -vE '^(BOT_CONTROL_PIN|FLASK_SECRET_KEY|PAPER_API_KEY|PAPER_API_SECRET|PAPER_CONTROL_TOKEN)=' "$project/.env.example")
 }
 
 @test "what stands in .env is kept; a second run changes nothing" {

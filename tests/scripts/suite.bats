@@ -18,7 +18,7 @@ teardown() { if [ -d "$project/scripts" ]; then "$project/scripts/stop_all.sh"; 
     for file in .env trading_bot.db logs/rl_bot.pid logs/rl_bot_main.log; do
         [ "$(stat -c %a "$project/$file")" = 600 ]
     done
-    for name in PAPER_API_SECRET PAPER_API_KEY BOT_CONTROL_PIN FLASK_SECRET_KEY; do
+    for name in PAPER_CONTROL_TOKEN PAPER_API_SECRET PAPER_API_KEY BOT_CONTROL_PIN FLASK_SECRET_KEY; do
         secret="$(sed -n "s/^$name=//p" "$project/.env")"
         [ -n "$secret" ]
         if grep -rqF "$secret" "$project/logs"; then echo "$name is in a log"; false; fi

@@ -78,7 +78,9 @@ class Terminal:
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     python = system_python()
-    with cloned(tmp_path_factory.mktemp("printed") / "ai-crypto-trader", PAPER_SPEED="60") as clone:
+    with cloned(
+        tmp_path_factory.mktemp("printed") / "ai-crypto-trader", PAPER_SPEED="60", RULES="safety_first"
+    ) as clone:
         links = clone.folder / "bin-of-the-system"
         links.mkdir()
         (links / "python3").symlink_to(python)
@@ -265,7 +267,7 @@ def test_the_bot_started_by_hand_prints_what_the_document_shows_and_ctrl_c_ends_
     places = [text.find(words) for words in shown]
     missing = [words for words, place in zip(EXPECTED, places, strict=True) if place < 0]
     assert missing == [], text
-    assert places[:22] == sorted(places[:22]), "the lines come in the document's order"
+    assert places[:20] == sorted(places[:20]), "the lines of the start come in the document's order"
 
 
 def bots_of(terminal: Terminal) -> list[int]:
