@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from src.binance_errors import INVALID_INTERVAL_CODE
 from src.binance_wire import BinanceWire
 from src.binance_words import (
     MALFORMED,
@@ -119,8 +120,8 @@ class BinanceReader:
         """Return the closed candles that open at ``start_ms`` or later, oldest first."""
         found: list[Candle] = []
         while True:
-            wanted = (self.clock.now_ms() - start_ms) // INTERVAL_MS[interval] + 2
-            asked = min(_page(interval), max(wanted, 2))
+            most = _page(interval)
+            asked = min(most, max((self.clock.now_ms() - start_ms) // INTERVAL_MS[interval] + 2, 2))
             page, closed = self._kline_page(symbol, interval, asked, start_ms, None)
             found += closed
             if len(page) < asked or not closed:
@@ -284,4 +285,6 @@ def age(fill: Fill) -> tuple[int, int]:
 
 def _page(interval: str) -> int:
     """Return how many candles are asked for at once: a market of our own makes long ones of minutes, month by month."""
+    if interval not in INTERVAL_MS:
+        raise OrderRefused(INVALID_INTERVAL_CODE, f"{interval} is not an interval: use one of {', '.join(INTERVAL_MS)}")
     return min(_PAGE, max(_MONTH_MS // INTERVAL_MS[interval], 60))
