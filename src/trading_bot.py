@@ -210,6 +210,7 @@ class TradingBot:
             "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
             "differences": {trader.symbol: trader.difference for trader in self._traders},
             "model": self._agents.refusal,
+            "agent": self._agents.outlook(),
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
             "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
         }
@@ -300,7 +301,7 @@ def main(stop: threading.Event) -> int:
     stream = _stream(settings, client, _callbacks(watches, news), journal)
     agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]), rules)
     history = remembered_once(client.candles)
-    console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
+    console.agent(agents.load_or_train(history, settings.pairs, clock.now_ms()), agents.outlook(), settings)
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
