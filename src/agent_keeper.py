@@ -128,8 +128,8 @@ class AgentKeeper:
         if not self._rules.agent_must_agree:
             return f"{learnt}: under {self._rules.name} it opens nothing and can only veto what the votes open."
         return (
-            f"{learnt}: under {self._rules.name}, which needs its agreement, no position will be opened. For a bot that "
-            "trades choose RULES=patient_trend, or retrain on more candles."
+            f"{learnt}: under {self._rules.name}, which needs its agreement, no position will be opened. "
+            "For a bot that trades choose RULES=patient_trend, or retrain on more candles."
         )
 
     def save(self, now_ms: int) -> None:

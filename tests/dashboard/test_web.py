@@ -507,3 +507,16 @@ def test_an_open_profit_ages_with_the_turn_and_a_flat_account_with_the_look_at_t
     full.balance(ago_s=1.0, equity="10100.25")
     flat = full.desk.snapshots.snapshot("main")["cards"]["balance"]
     assert flat["max_age_s"] > held["balance"]["max_age_s"]
+
+
+def test_the_page_says_what_decides_nothing_and_what_a_silent_agent_means(full):
+    def card(name):
+        return full.desk.snapshots.card(name, "main")[0]
+
+    for name in ("analysis", "news"):
+        effects = [fact.cell.text for fact in card(name).facts if fact.label == "Effect on orders"]
+        assert len(effects) == 1 and "no decision follows from it" in effects[0]
+    said = "The agent recommends HOLD in each of the 7 market states it knows."
+    assert said not in card("status").notes
+    full.beat(details={"agent": said})
+    assert said in card("status").notes
