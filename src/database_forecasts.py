@@ -1,4 +1,4 @@
-"""Floor 3, adapters: the ledger of forecasts in the database: what was said, and what became of it."""
+"""The ledger of forecasts in the database: what was said, and what became of it."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -6,11 +6,11 @@ from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from src.core.clock import instant_of, utc_text
-from src.core.forecasts import Forecast, Outcome
-from src.database import TradingDatabase
-from src.database_engine import BATCH, insert_or
-from src.schema import chart_analyses, forecasts, news_articles
+from src.domain.clock import instant_of, utc_text
+from src.domain.forecasts import Forecast, Outcome
+from src.storage.database import TradingDatabase
+from src.storage.engine import BATCH, insert_or
+from src.storage.tables import chart_analyses, forecasts, news_articles
 
 Source = Literal["live", "past"]
 Judged = tuple[Forecast, Outcome | None]

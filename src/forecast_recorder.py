@@ -1,18 +1,18 @@
-"""Floor 3, shell: writes down what everybody says of the price in each turn, and judges it when its time has come."""
+"""Writes down what everybody says of the price in each turn, and judges it when its time has come."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from src import forecasters
-from src.core.clock import DAY_MS, MINUTE_MS
-from src.core.errors import ExchangeError, StoreUnavailable
-from src.core.forecasts import Forecast, OpenForecasts, is_missed, outcome_of
-from src.core.market import INTERVAL_MS, Candle
 from src.database_forecasts import ForecastLedger, Judged
+from src.domain.clock import DAY_MS, MINUTE_MS
+from src.domain.errors import ExchangeError, StoreUnavailable
+from src.domain.forecasts import Forecast, OpenForecasts, is_missed, outcome_of
+from src.domain.market import INTERVAL_MS, Candle
+from src.execution.journal import Turn
 from src.forecasters import Instant
-from src.journal import Turn
-from src.signals import vote_values
+from src.strategy.signals import vote_values
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Floor 2, judgement: what votes, agent, chart analyst, news and Fear & Greed say, as forecasts that can be scored.
+"""What votes, agent, chart analyst, news and Fear & Greed say, as forecasts that can be scored.
 
 Who gives no probability is given one here, fixed and close to one half: a vote claims little. Whether it claims too much
 is for the scoreboard to say. Who says nothing (a vote of 0, HOLD, mixed news) makes no forecast.
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from src.core.forecasts import HORIZONS_MS, Forecast, horizon_for
-from src.rl_model import Action, Recommendation
-from src.signals import VOTE_NAMES, Six
+from src.domain.forecasts import HORIZONS_MS, Forecast, horizon_for
+from src.strategy.q_agent import Action, Recommendation
+from src.strategy.signals import VOTE_NAMES, Six
 
 AGENT, SIGNAL, FEAR_GREED, NEWS, CHART = "agent", "signal", "fear_greed", "news", "chart"
 DAY_MS: Final = HORIZONS_MS["1d"]

@@ -7,14 +7,14 @@ from decimal import Decimal
 
 import pytest
 
-from src.core.errors import ExchangeUnavailable
-from src.core.portfolio import Direction
-from src.decision import DecisionRules, Verdict
-from src.decision_rules import exit_code, thresholds
-from src.guard_watch import GuardWatch
-from src.position_keeper import EarlyStop
-from src.rl_model import Action
-from tests.test_trader import advise, enter, trader_of
+from src.domain.errors import ExchangeUnavailable
+from src.domain.portfolio import Direction
+from src.execution.position_manager import EarlyStop
+from src.execution.stop_monitor import StopMonitor
+from src.strategy.decision import DecisionRules, Verdict
+from src.strategy.q_agent import Action
+from src.strategy.rules import exit_code, thresholds
+from tests.execution.test_trader import advise, enter, trader_of
 from tests.world import World, path, walk
 
 QUANTITY = Decimal("0.010")
@@ -56,7 +56,7 @@ def test_new_limits_move_the_early_stop_of_the_next_position(stop_share, closed)
     for second in range(240, 480):
         world.at(301, second)
         if trader.wants_tending(world.feed.mark_price("BTCUSDT")):
-            trader.tend()
+            trader.run_maintenance()
     assert [trade.exit_reason for trade in world.journal.closed] == (["early_stop"] if closed else [])
 
 
@@ -66,13 +66,13 @@ def test_a_nudged_watch_finds_at_once_that_its_stop_is_gone():
     trader, agent = trader_of(world)
     enter(world, trader, agent, 300)
     trader.run_trading_cycle()
-    watch = GuardWatch(trader)
+    watch = StopMonitor(trader)
     watch.start()
     try:
         [stop] = world.stops()
         world.inner.cancel(stop)
         assert world.stops() == []
-        watch.nudge()
+        watch.wake()
         ends_s = time.monotonic() + 20
         while not world.stops() and time.monotonic() < ends_s:
             threading.Event().wait(0.01)
@@ -86,7 +86,7 @@ def test_each_funding_payment_is_booked_in_the_trade_that_was_open_then_and_in_n
     world = World(path(*[30_000.0] * 700))
     world.at(100)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "first") == ""
     away = [True]
 
@@ -103,11 +103,11 @@ def test_each_funding_payment_is_booked_in_the_trade_that_was_open_then_and_in_n
     away[0] = False
     for minute in (601, 602, 603):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     keeper.close("agent_sell")
     for minute in (604, 605):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     paid = [each.amount for each in world.inner.income(0) if each.kind == "FUNDING_FEE"]
     booked = {trade.quantity: trade.funding for trade in world.journal.closed}
     assert len(paid) == 2

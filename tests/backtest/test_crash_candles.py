@@ -5,19 +5,19 @@ from decimal import Decimal
 
 import pytest
 
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.engine import run_backtest
-from src.backtest.setup import BreakerPolicy, Setup
 from src.backtest.venue_exchange import _algo, _order
-from src.binance_words import conditional_of_answer, order_of_answer
-from src.core.clock import MINUTE_MS
-from src.core.orders import OrderStatus
-from src.core.portfolio import Direction
+from src.domain.clock import MINUTE_MS
+from src.domain.orders import OrderStatus
+from src.domain.portfolio import Direction
+from src.exchanges.binance.mapping import conditional_of_answer, order_of_answer
 from src.market_data.columns import Candles
 from src.paper_exchange.formats import algo_row, order_row
 from tests.backtest.crashes import GAPS, every_gap, with_gaps, without_minutes
 from tests.backtest.past import busy, explorer, facts, largest_gap
 from tests.candles import random_candles
-from tests.exchange_contract import Hand
+from tests.exchange_contract import TraderControl
 from tests.world import START_MS, SYMBOL, World, path
 
 HELD, GAP = 5, 6
@@ -55,7 +55,7 @@ def replace_minute(number: int, price: float):
 @pytest.mark.parametrize("share", [0.06, 0.10, 0.20])
 def test_a_stop_that_is_jumped_past_ends_without_a_fill_and_is_never_called_filled(share, direction):
     world = GapWorld(-share * direction.sign)
-    hand = Hand(world)
+    hand = TraderControl(world)
     entry = hand.enter(direction)
     stop, _target = hand.protect()
     world.pass_time(2 * MINUTE_MS)
@@ -74,7 +74,7 @@ def test_a_stop_that_is_jumped_past_ends_without_a_fill_and_is_never_called_fill
 def test_the_backtest_reads_every_order_as_the_client_reads_it_from_the_wire(share, direction):
     """Each state an order takes on the way through a jump, as the venue's object and as the exchange's answer."""
     world = GapWorld(share)
-    hand, venue = Hand(world), world.inner.venue
+    hand, venue = TraderControl(world), world.inner.venue
     rules, seen = hand.rules, set()
     hand.enter(direction)
     guards = hand.protect()

@@ -11,7 +11,7 @@ from tests.backtest.crashes import every_gap, with_gaps, without_minutes, write_
 from tests.backtest.past import REAL
 from tests.candles import random_candles
 from tests.shared_data import shared_file
-from tests.suite.parity import Course, begin, compared, live, past
+from tests.suite.parity import TrainingSeries, begin, compared, live, past
 from tests.suite.parity_week import KINDS
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -20,7 +20,7 @@ MINUTES, RESTART_AT = 75, 60
 
 
 def test_a_stretch_of_market_is_decided_and_traded_the_same_live_and_in_the_backtest(tmp_path):
-    course = Course(shared_file(REAL), FIRST, MINUTES, KINDS["near"], RESTART_AT)
+    course = TrainingSeries(shared_file(REAL), FIRST, MINUTES, KINDS["near"], RESTART_AT)
     candles, settings = begin(course, tmp_path)
     seen = live(course, tmp_path, candles, settings)
     known = past(course, tmp_path, candles, settings, seen)
@@ -55,7 +55,7 @@ def test_jumps_past_stop_and_target_and_missing_minutes_are_the_same_live_and_in
     whole = with_gaps(Candles.of(random_candles(beyond + 10, seed=4)), gaps)
     hole = list(gaps)[2] + 5
     record = write_record(without_minutes(whole, range(hole, hole + 4)), tmp_path / "BTCUSDT-1m-jumps.csv")
-    course = Course(record, CRASH_FIRST, CRASH_MINUTES, FAR)
+    course = TrainingSeries(record, CRASH_FIRST, CRASH_MINUTES, FAR)
     candles, settings = begin(course, tmp_path)
     seen = live(course, tmp_path, candles, settings)
     known = past(course, tmp_path, candles, settings, seen)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.core.clock import MINUTE_MS
+from src.domain.clock import MINUTE_MS
 from tests.exchange_contract import ExchangeContract
 from tests.world import START_MS, SYMBOL, World, walk
 
