@@ -43,7 +43,7 @@ class CalibrationBin:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """How good one forecaster was.
 
@@ -56,20 +56,20 @@ class Score:
 
     settled: int
     hits: int
-    hit_rate: float | None
-    hit_interval: Interval | None
-    base_rate: float | None
-    brier: float | None
-    brier_base: float | None
-    skill: float | None
-    skill_interval: Interval | None
-    information_coefficient: float | None
-    information_interval: Interval | None
-    net_mean: float | None
-    net_interval: Interval | None
     cost_usd: float
-    cost_per_settled: float | None
-    calibration: tuple[CalibrationBin, ...]
+    hit_rate: float | None = None
+    hit_interval: Interval | None = None
+    base_rate: float | None = None
+    brier: float | None = None
+    brier_base: float | None = None
+    skill: float | None = None
+    skill_interval: Interval | None = None
+    information_coefficient: float | None = None
+    information_interval: Interval | None = None
+    net_mean: float | None = None
+    net_interval: Interval | None = None
+    cost_per_settled: float | None = None
+    calibration: tuple[CalibrationBin, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -84,7 +84,7 @@ def score(settled: Settled) -> Score:
     """Return the figures of one forecaster's settled forecasts."""
     count = len(settled.probability)
     if count == 0:
-        return Score(0, 0, *[None] * 11, settled.cost_usd, None, ())  # type: ignore[arg-type]
+        return Score(settled=0, hits=0, cost_usd=settled.cost_usd)
     hits = int(np.count_nonzero(settled.direction * settled.return_share > 0.0))
     risen = (settled.return_share > 0.0).astype(np.float64)
     base = float(risen.mean())

@@ -70,6 +70,10 @@ class Outcome:
     net_share: float
 
 
+Judged = tuple[Forecast, Outcome | None]
+"""A forecast and what became of it; None where no candle tells."""
+
+
 def outcome_of(forecast: Forecast, price: float, round_trip_share: float) -> Outcome:
     """Return what became of a forecast when the price at its end is ``price``.
 

@@ -1,4 +1,4 @@
-"""The figures of the scoreboard against an independent calculation with pandas, to 1e-9, and where they have no meaning."""
+"""The scoreboard's figures against an independent calculation with pandas, to 1e-9, and where they have no meaning."""
 
 import math
 

@@ -1,7 +1,7 @@
 """What votes, agent, chart analyst, news and Fear & Greed say, as forecasts that can be scored.
 
-Who gives no probability is given one here, fixed and close to one half: a vote claims little. Whether it claims too much
-is for the scoreboard to say. Who says nothing (a vote of 0, HOLD, mixed news) makes no forecast.
+Who gives no probability is given one here, fixed and close to one half: a vote claims little. Whether it claims too
+much is for the scoreboard to say. Who says nothing (a vote of 0, HOLD, mixed news) makes no forecast.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _FEWEST_NEWS: Final = 3
 _MIDDLE_INDEX, _INDEX_SCALE = 50, 500.0
 
 
-class Instant(NamedTuple):
+class ForecastContext(NamedTuple):
     """Where and when something is said: the pair, the close of the last candle that was known, and its price.
 
     ``interval_ms`` is the length of the candles that it was read from.
@@ -37,13 +37,13 @@ class Instant(NamedTuple):
     interval_ms: int
 
 
-def of_votes(at: Instant, votes: Six, sign: int, strength: int) -> list[Forecast]:
+def of_votes(at: ForecastContext, votes: Six, sign: int, strength: int) -> list[Forecast]:
     """Return a forecast of each vote that is not 0, and one of the signal they add up to unless it is HOLD."""
     said = [_said(at, f"vote:{name}", vote, _VOTE_EDGE) for name, vote in zip(VOTE_NAMES, votes, strict=True) if vote]
     return [*said, _said(at, SIGNAL, sign, _SIGNAL_EDGE * strength)] if sign else said
 
 
-def of_agent(at: Instant, advice: Recommendation, position_sign: int, one_way_cost: float) -> Forecast | None:
+def of_agent(at: ForecastContext, advice: Recommendation, position_sign: int, one_way_cost: float) -> Forecast | None:
     """Return what the agent expects of the price, None while it does not know the state.
 
     A recommended entry or exit is a forecast with the confidence behind it. HOLD still tells which way its table
@@ -58,7 +58,9 @@ def of_agent(at: Instant, advice: Recommendation, position_sign: int, one_way_co
     return None if leaning == 0.0 else _said(at, AGENT, 1 if leaning > 0.0 else -1, _LEANING_EDGE)
 
 
-def of_chart(at: Instant, advice: str, grade: str, analyst: str, cost_usd: Decimal = Decimal(0)) -> Forecast | None:
+def of_chart(
+    at: ForecastContext, advice: str, grade: str, analyst: str, cost_usd: Decimal = Decimal(0)
+) -> Forecast | None:
     """Return an analyst's BUY or SELL as a forecast, None for HOLD.
 
     Args:
@@ -72,7 +74,9 @@ def of_chart(at: Instant, advice: str, grade: str, analyst: str, cost_usd: Decim
     return _said(at, CHART, sign, _GRADES.get(grade, 0.0), analyst, cost_usd) if sign else None
 
 
-def of_news(at: Instant, scores: Sequence[float], reader: str, cost_usd: Decimal = Decimal(0)) -> Forecast | None:
+def of_news(
+    at: ForecastContext, scores: Sequence[float], reader: str, cost_usd: Decimal = Decimal(0)
+) -> Forecast | None:
     """Return the mood of the last day's articles as a forecast for the next day, None where it is mixed or too thin.
 
     ``scores`` lie between -1 (bearish) and 1 (bullish); ``reader`` is ``local`` or ``model``.
@@ -82,10 +86,10 @@ def of_news(at: Instant, scores: Sequence[float], reader: str, cost_usd: Decimal
     mean = max(-1.0, min(1.0, sum(scores) / len(scores)))
     if abs(mean) < _NEWS_LEAN:
         return None
-    return _said(at, NEWS, 1 if mean > 0 else -1, _NEWS_EDGE * abs(mean), reader, cost_usd, DAY_MS)
+    return _said(at, NEWS, 1 if mean > 0 else -1, _NEWS_EDGE * abs(mean), reader, horizon_ms=DAY_MS)
 
 
-def of_fear_greed(at: Instant, index: int | None) -> Forecast | None:
+def of_fear_greed(at: ForecastContext, index: int | None) -> Forecast | None:
     """Return the index, read as a trend that goes on (greed up, fear down), as a forecast for the next day."""
     if index is None or index == _MIDDLE_INDEX:
         return None
@@ -102,7 +106,7 @@ def _leaning(advice: Recommendation, position_sign: int, one_way_cost: float) ->
 
 
 def _said(
-    at: Instant,
+    at: ForecastContext,
     forecaster: str,
     sign: int,
     edge: float,

@@ -1,41 +1,30 @@
 """The ledger of forecasts in the database: what was said, and what became of it."""
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from typing import Any, Final, Literal, NamedTuple
+from functools import partial
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from src.domain.clock import instant_of, utc_text
-from src.domain.forecasts import Forecast, Outcome
+from src.domain.forecasts import Forecast, Judged, Outcome
+from src.execution.forecast_recorder import ChartOpinion
 from src.storage.database import TradingDatabase
 from src.storage.engine import BATCH, insert_or
 from src.storage.tables import chart_analyses, forecasts, news_articles
 
 Source = Literal["live", "past"]
-Judged = tuple[Forecast, Outcome | None]
 OPEN, SETTLED, MISSED = "open", "settled", "missed"
+_KEY: Final = ("bot_id", "mode", "world", "source", "symbol", "forecaster", "model", "horizon_s", "timestamp")
+_FIGURES: Final = ("status", "outcome_price", "return_share", "net_share")
 _SETTLE: Final = (
     update(forecasts)
-    .where(*(forecasts.c[name] == bindparam(f"key_{name}") for name in (
-        "bot_id", "mode", "world", "source", "symbol", "forecaster", "model", "horizon_s", "timestamp"
-    )))
-    .values({name: bindparam(f"new_{name}") for name in ("status", "outcome_price", "return_share", "net_share")})
-)  # fmt: skip
+    .where(*(forecasts.c[name] == bindparam(f"key_{name}") for name in _KEY))
+    .values({name: bindparam(f"new_{name}") for name in _FIGURES})
+)
 
 
-class ChartOpinion(NamedTuple):
-    """The newest good look at one pair's chart: when, by whom, and what it recommends."""
-
-    made_ms: int
-    interval: str
-    analyst: str
-    recommendation: str
-    confidence: str
-    cost_usd: Decimal
-
-
-class ForecastLedger:
+class ForecastRepository:
     """The forecasts of one owner (that of ``database``). One process writes them.
 
     Every method may raise ``StoreUnavailable`` or ``StoreCorrupt``; those that say *behind* return at once.
@@ -68,7 +57,7 @@ class ForecastLedger:
         """Write forecasts together with their outcomes, a piece at a time, and return how many were new."""
         rows = [self._row(each) | _figures(outcome) for each, outcome in judged]
         pieces = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-        return sum(self._database.write(lambda connection, piece=piece: _insert(connection, piece)) for piece in pieces)
+        return sum(self._database.write(partial(_insert, rows=piece)) for piece in pieces)
 
     def chart_opinion(self, symbol: str) -> ChartOpinion | None:
         """Return the newest good look at the chart of ``symbol``, None before the first."""
@@ -83,22 +72,22 @@ class ForecastLedger:
             row = connection.execute(query).mappings().first()
         if row is None:
             return None
-        who = row["model"] or row["analyst"]
         return ChartOpinion(
-            instant_of(row["timestamp"]), row["interval"], who, row["recommendation"] or "HOLD", row["confidence"] or "",
-            row["cost_usd"],
-        )  # fmt: skip
+            made_ms=instant_of(row["timestamp"]),
+            interval=row["interval"],
+            analyst=row["model"] or row["analyst"],
+            recommendation=row["recommendation"] or "HOLD",
+            confidence=row["confidence"] or "",
+            cost_usd=row["cost_usd"],
+        )
 
     def news_scores(self, since_ms: int, until_ms: int) -> dict[str, list[float]]:
         """Return the scores of the articles known in that time, by reader: ``local`` or ``model``."""
         c = news_articles.c
-        known_at = func.max(c.timestamp, func.coalesce(c.published_at, c.timestamp)) if self._database.is_sqlite else (
-            func.greatest(c.timestamp, func.coalesce(c.published_at, c.timestamp))
-        )  # fmt: skip
-        query = select(c.sentiment_mode, c.score).where(
-            c.world == self._owner.world, c.score.is_not(None), known_at >= utc_text(since_ms),
-            known_at <= utc_text(until_ms),
-        )  # fmt: skip
+        since, until = utc_text(since_ms), utc_text(until_ms)
+        judged = (c.world == self._owner.world, c.score.is_not(None))
+        known = (c.published_at >= since, c.published_at <= until, c.timestamp <= until)
+        query = select(c.sentiment_mode, c.score).where(*judged, *known)
         found: dict[str, list[float]] = {}
         with self._database.read() as connection:
             for mode, score in connection.execute(query):
@@ -125,9 +114,8 @@ class ForecastLedger:
 
     def _change(self, each: Forecast, outcome: Outcome | None) -> dict[str, Any]:
         row = self._row(each)
-        names = ("bot_id", "mode", "world", "source", "symbol", "forecaster", "model", "horizon_s", "timestamp")
         new = _figures(outcome)
-        return {f"key_{name}": row[name] for name in names} | {f"new_{name}": value for name, value in new.items()}
+        return {f"key_{name}": row[name] for name in _KEY} | {f"new_{name}": new[name] for name in _FIGURES}
 
 
 def _figures(outcome: Outcome | None) -> dict[str, Any]:

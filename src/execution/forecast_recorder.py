@@ -1,23 +1,53 @@
 """Writes down what everybody says of the price in each turn, and judges it when its time has come."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple, Protocol
 
-from src import forecasters
-from src.database_forecasts import ForecastLedger, Judged
 from src.domain.clock import DAY_MS, MINUTE_MS
 from src.domain.errors import ExchangeError, StoreUnavailable
-from src.domain.forecasts import Forecast, OpenForecasts, is_missed, outcome_of
+from src.domain.forecasts import Forecast, Judged, OpenForecasts, is_missed, outcome_of
 from src.domain.market import INTERVAL_MS, Candle
 from src.execution.journal import Turn
-from src.forecasters import Instant
+from src.strategy import forecasters
+from src.strategy.forecasters import ForecastContext
 from src.strategy.signals import vote_values
 
 log = logging.getLogger(__name__)
 
 History = Callable[[str, str, int], Sequence[Candle]]
 _MOST_ASKED = 3_000  # minutes that are asked for at once, to judge what fell due while the bot was away
+
+
+class ChartOpinion(NamedTuple):
+    """The newest good look at one pair's chart: when, by whom, and what it recommends."""
+
+    made_ms: int
+    interval: str
+    analyst: str
+    recommendation: str
+    confidence: str
+    cost_usd: Decimal
+
+
+class ForecastStore(Protocol):
+    """Where forecasts are kept, and what chart analyst and news have said; may raise ``StoreUnavailable``."""
+
+    def open(self) -> list[Forecast]:
+        """Return the forecasts that are not judged yet."""
+
+    def add(self, made: Sequence[Forecast]) -> None:
+        """Keep new forecasts."""
+
+    def settle(self, judged: Sequence[Judged]) -> None:
+        """Keep what became of forecasts; None means that no candle tells."""
+
+    def chart_opinion(self, symbol: str) -> ChartOpinion | None:
+        """Return the newest good look at the chart of ``symbol``, None before the first."""
+
+    def news_scores(self, since_ms: int, until_ms: int) -> Mapping[str, Sequence[float]]:
+        """Return the scores of the articles known in that time, by reader."""
 
 
 class Feed(Protocol):
@@ -31,7 +61,7 @@ class ForecastRecorder:
     """The forecasts of one bot. Called after the turns of a cycle, by one thread; no failure of it stops a turn.
 
     Args:
-        ledger: where forecasts are kept.
+        store: where forecasts are kept.
         feed: the newest minutes.
         history: called as ``history(symbol, "1m", count)``, for minutes that the feed no longer has.
         interval_ms: the length of the candles that the rules decide on.
@@ -39,9 +69,9 @@ class ForecastRecorder:
     """
 
     def __init__(
-        self, ledger: ForecastLedger, feed: Feed, history: History, interval_ms: int, one_way_share: float
+        self, store: ForecastStore, feed: Feed, history: History, interval_ms: int, one_way_share: float
     ) -> None:
-        self._ledger = ledger
+        self._store = store
         self._feed = feed
         self._history = history
         self._interval_ms = interval_ms
@@ -54,10 +84,10 @@ class ForecastRecorder:
             return
         try:
             if self._open is None:
-                self._open = OpenForecasts(self._ledger.open())
+                self._open = OpenForecasts(self._store.open())
             self._settle(self._open, max(turn.observation.now_ms for turn in turns))
             admit = self._open.admit
-            self._ledger.add([each for turn in turns for each in self._said_in(turn) if admit(each)])
+            self._store.add([each for turn in turns for each in self._said_in(turn) if admit(each)])
         except StoreUnavailable as error:
             log.warning("forecasts not noted: reason=%s", error)
         except ExchangeError as error:
@@ -68,7 +98,7 @@ class ForecastRecorder:
         if seen.candle is None or seen.indicators is None:
             return
         made_ms = seen.candle.open_ms + MINUTE_MS
-        at = Instant(seen.symbol, made_ms, seen.candle.close, self._interval_ms)
+        at = ForecastContext(seen.symbol, made_ms, seen.candle.close, self._interval_ms)
         yield from forecasters.of_votes(at, vote_values(seen.indicators), seen.signal.side.sign, seen.signal.strength)
         sign = seen.position.direction.sign if seen.own and seen.position is not None else 0
         agent = forecasters.of_agent(at, seen.recommendation, sign, self._one_way_share)
@@ -76,27 +106,28 @@ class ForecastRecorder:
         yield from (each for each in (agent, mood) if each is not None)
         yield from self._evidence(at)
 
-    def _evidence(self, at: Instant) -> Iterator[Forecast]:
+    def _evidence(self, at: ForecastContext) -> Iterator[Forecast]:
         """What the chart analyst and the news say; an analysis older than its chart's interval has been scored."""
-        seen = self._ledger.chart_opinion(at.symbol)
+        seen = self._store.chart_opinion(at.symbol)
         if seen is not None and 0 <= at.made_ms - seen.made_ms + MINUTE_MS <= INTERVAL_MS[seen.interval]:
             chart = at._replace(interval_ms=INTERVAL_MS[seen.interval])
             said = forecasters.of_chart(chart, seen.recommendation, seen.confidence, seen.analyst, seen.cost_usd)
             yield from (said,) if said is not None else ()
-        for reader, scores in self._ledger.news_scores(at.made_ms - DAY_MS, at.made_ms).items():
+        for reader, scores in self._store.news_scores(at.made_ms - DAY_MS, at.made_ms).items():
             said = forecasters.of_news(at, scores, reader)
             yield from (said,) if said is not None else ()
 
     def _settle(self, known: OpenForecasts, now_ms: int) -> None:
         due = known.take_due(now_ms // MINUTE_MS * MINUTE_MS)
-        judged: list[Judged] = []
-        try:
-            for each in due:
-                judged.append(self._judged(each, now_ms))
-        finally:
-            self._ledger.settle(judged)
-            for each in due[len(judged) :]:
-                known.admit(each)
+        while due:
+            try:
+                judged = self._judged(due[0], now_ms)
+            except ExchangeError:
+                for each in due:  # tried again with the next turn
+                    known.admit(each)
+                raise
+            self._store.settle([judged])
+            due.pop(0)
 
     def _judged(self, forecast: Forecast, now_ms: int) -> Judged:
         candle = last_before(self._feed.candles(forecast.symbol), forecast.due_ms)
