@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
+from src.apps.forecasts import build_forecasts
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
@@ -17,6 +18,7 @@ from src.domain.ports import Exchange, MarketFeed
 from src.exchanges.binance.client import BinanceClient
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
+from src.execution.forecast_recorder import ForecastRecorder
 from src.execution.journal import Journal, Turn
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
@@ -67,6 +69,7 @@ class TradingBot:
         console: BotConsole,
         witness: BotSnapshotWriter,
         control: CommandHandler,
+        forecasts: ForecastRecorder,
         stop: threading.Event,
     ) -> None:
         self._settings = settings
@@ -81,6 +84,7 @@ class TradingBot:
         self._console = console
         self._witness = witness
         self._control = control
+        self._forecasts = forecasts
         self._stop = stop
         self._due_ms = 0
         now = utc_text(clock.now_ms())
@@ -122,6 +126,7 @@ class TradingBot:
                 trader.replace_agent(agent)
         turns = [trader.run_trading_cycle() for trader in self._traders if not self._stop.is_set()]
         self._note(turns)
+        self._forecasts.take(turns)
         self._console.cycle(number, turns)
         if number % self._settings.autosave_cycles == 0:
             self._agents.save(self._clock.now_ms())
@@ -322,8 +327,9 @@ def main(stop: threading.Event) -> int:
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings, rules))
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
-    )
+        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control,
+        build_forecasts(settings, database, stream, client, rules), stop,
+    )  # fmt: skip
     return bot.run()
 
 

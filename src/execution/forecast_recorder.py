@@ -17,6 +17,7 @@ from src.strategy.signals import vote_values
 log = logging.getLogger(__name__)
 
 History = Callable[[str, str, int], Sequence[Candle]]
+_STALE_MS = 2 * MINUTE_MS  # who sees no newer candle says nothing of the present price
 _MOST_ASKED = 3_000  # minutes that are asked for at once, to judge what fell due while the bot was away
 
 
@@ -98,6 +99,8 @@ class ForecastRecorder:
         if seen.candle is None or seen.indicators is None:
             return
         made_ms = seen.candle.open_ms + MINUTE_MS
+        if seen.now_ms - made_ms >= _STALE_MS:
+            return
         at = ForecastContext(seen.symbol, made_ms, seen.candle.close, self._interval_ms)
         yield from forecasters.of_votes(at, vote_values(seen.indicators), seen.signal.side.sign, seen.signal.strength)
         sign = seen.position.direction.sign if seen.own and seen.position is not None else 0
