@@ -40,7 +40,7 @@ def fill(path: Path, signals: int, trades: int, now_ms: int) -> None:
         _insert(connection, "account_balance", _balances(first_ms, now_ms))
         _insert(connection, "market_context", _contexts(first_ms, now_ms))
         _insert(connection, "chart_analyses", _charts(first_ms, now_ms))
-        _insert(connection, "forecasts", _forecasts(first_ms, now_ms))
+        _insert(connection, "forecasts", _forecasts(first_ms - 3 * DAY_MS, now_ms))
         _insert(connection, "daily_performance", _days(days, first_ms, now_ms))
 
 
