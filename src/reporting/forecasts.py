@@ -13,7 +13,8 @@ from src.domain.forecast_scores import Score, Settled, score
 from src.reporting.pages import Scope, utc_bound
 from src.storage.tables import chart_analyses, forecasts
 
-LIVE, PAST = "live", "past"
+LIVE: Final = "live"
+PAST: Final = "past"
 _KEPT: Final = 64
 _CHART: Final = "chart"
 
