@@ -28,7 +28,8 @@ from src.strategy.forecasters import ForecastContext
 from src.strategy.indicators import EMPTY, Indicators, ready, step
 from src.strategy.q_agent import QLearningAgent, encode
 from src.strategy.q_state import REGIMES
-from src.strategy.signals import counted_votes, signal_code, vote_values, votes_mask
+from src.strategy.signals import signal_code
+from src.strategy.votes import vote_values, votes_mask
 
 CHART_INTERVAL = "15m"
 _CHART_CANDLES = 120
@@ -111,7 +112,7 @@ class ForecastReplay:
                 if before >= 0:
                     self._agent.learn(before, 0, candle.close / last_close - 1.0, code)
                 at = ForecastContext(self._symbol, made_ms, candle.close, interval_ms)
-                said = forecasters.of_votes(at, votes, *signal_code(counted_votes(votes, mask)))
+                said = forecasters.of_votes(at, votes, *signal_code(votes, mask))
                 advice = self._agent.recommend(code, 0, candle.open_ms)
                 agent = forecasters.of_agent(at, advice, 0, self._agent.one_way_cost_share)
                 yield said if agent is None else [*said, agent]

@@ -12,7 +12,7 @@ from src.domain.market import INTERVAL_MS, Candle
 from src.execution.journal import Turn
 from src.strategy import forecasters
 from src.strategy.forecasters import ForecastContext
-from src.strategy.signals import vote_values
+from src.strategy.votes import vote_values
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from src.domain.forecasts import HORIZONS_MS, Forecast, horizon_for
 from src.strategy.q_agent import Action, Recommendation
-from src.strategy.signals import VOTE_NAMES, Six
+from src.strategy.votes import VOTE_NAMES, VoteValues
 
 AGENT, SIGNAL, FEAR_GREED, NEWS, CHART = "agent", "signal", "fear_greed", "news", "chart"
 DAY_MS: Final = HORIZONS_MS["1d"]
@@ -37,7 +37,7 @@ class ForecastContext(NamedTuple):
     interval_ms: int
 
 
-def of_votes(at: ForecastContext, votes: Six, sign: int, strength: int) -> list[Forecast]:
+def of_votes(at: ForecastContext, votes: VoteValues, sign: int, strength: int) -> list[Forecast]:
     """Return a forecast of each vote that is not 0, and one of the signal they add up to unless it is HOLD."""
     said = [_said(at, f"vote:{name}", vote, _VOTE_EDGE) for name, vote in zip(VOTE_NAMES, votes, strict=True) if vote]
     return [*said, _said(at, SIGNAL, sign, _SIGNAL_EDGE * strength)] if sign else said

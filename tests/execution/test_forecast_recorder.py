@@ -14,7 +14,7 @@ from src.storage.forecast_repository import ForecastRepository
 from src.storage.rows import ChartAnalysis, NewsArticle
 from src.storage.tables import forecasts
 from src.strategy.q_agent import Action
-from src.strategy.signals import VOTE_NAMES, vote_values
+from src.strategy.votes import VOTE_NAMES, vote_values
 from tests.execution.test_trader import advise, trader_of
 from tests.stores import STORES, new_store
 from tests.world import START_MS, SYMBOL, World, walk
