@@ -51,7 +51,9 @@ def replayed(wish: argparse.Namespace, setup: Setup, past: PastMarketData, agent
         read_headlines(wish.news, analyzer) if wish.news else {},
     )
     costs = CostRates(taker_share=setup.taker_share, maker_share=setup.maker_share)
-    replay = ForecastReplay(setup.symbol, past.candles, setup.rules, agent, costs.one_way_share, evidence)
+    replay = ForecastReplay(
+        setup.symbol, past.candles, setup.rules, agent, costs.one_way_share, evidence, past.source_ms
+    )
     judged = replay.run(past.span.from_ms, past.span.to_ms)
     if not judged:
         raise DataRefused("Nobody said anything that the candles could judge: give a longer span.")

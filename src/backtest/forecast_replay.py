@@ -53,6 +53,8 @@ class ForecastReplay:
         agent: taught by what lies before; it goes on learning.
         one_way_share: fee and spread of one order as a share of notional.
         evidence: what else is known of that time.
+        source_ms: the length of the candles that the minutes were made of; charts of shorter ones are left out, since
+            prices within a candle are made up and can be foretold.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ForecastReplay:
         agent: QLearningAgent,
         one_way_share: float,
         evidence: PastEvidence | None = None,
+        source_ms: int = MINUTE_MS,
     ) -> None:
         self._symbol = symbol
         self._minutes = minutes
@@ -70,12 +73,14 @@ class ForecastReplay:
         self._agent = agent
         self._one_way_share = one_way_share
         self._evidence = evidence or PastEvidence()
+        self._with_charts = source_ms <= INTERVAL_MS[CHART_INTERVAL]
 
     def run(self, from_ms: int, to_ms: int) -> list[Judged]:
         """Return every forecast made in ``from_ms <= instant < to_ms`` whose end lies in the candles, as it ended."""
         last_ms = int(self._minutes.open_ms[-1]) + MINUTE_MS
         judged: list[Judged] = []
-        for stream in (self._of_rules, self._of_charts, self._of_days):
+        streams = (self._of_rules, *((self._of_charts,) if self._with_charts else ()), self._of_days)
+        for stream in streams:
             known = OpenForecasts()
             for said in stream(from_ms, to_ms):
                 for each in said:

@@ -74,6 +74,7 @@ def read_scores(
     scope: Scope,
     source: str = LIVE,
     since_ms: int | None = None,
+    until_ms: int | None = None,
     *,
     forecaster: str | None = None,
     model: str = "",
@@ -85,6 +86,7 @@ def read_scores(
         scope: bot, mode, world and pair; without a pair the forecasts of all pairs stand in one line.
         source: live, or past.
         since_ms: only forecasts made from then on.
+        until_ms: only forecasts made before.
         forecaster: only this one, of this ``model``.
         model: see ``forecaster``.
     """
@@ -94,6 +96,8 @@ def read_scores(
         wanted += [c.forecaster == forecaster, c.model == model]
     if since_ms is not None:
         wanted.append(c.timestamp >= utc_text(since_ms))
+    if until_ms is not None:
+        wanted.append(c.timestamp < utc_text(until_ms))
     spent = _spent_on_charts(connection, scope, since_ms) if source == LIVE else {}
     figures = _settled_figures(connection, wanted)
     lines = []

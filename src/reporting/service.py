@@ -150,10 +150,12 @@ class ReportService:
         """Return a page of forecasts, last made first."""
         return self._page(forecasts, forecast_queries(wanted), limit, cursor, offset, form)
 
-    def forecast_scores(self, scope: Scope, source: str = LIVE, since_ms: int | None = None) -> list[ForecasterScore]:
+    def forecast_scores(
+        self, scope: Scope, source: str = LIVE, since_ms: int | None = None, until_ms: int | None = None
+    ) -> list[ForecasterScore]:
         """Return the scoreboard: how good each forecaster of the scope was."""
         with self._database.read() as connection:
-            return read_scores(connection, scope, source, since_ms)
+            return read_scores(connection, scope, source, since_ms, until_ms)
 
     def forecast_verdict(self, scope: Scope, forecaster: str, model: str = "") -> str | None:
         """Return how the live forecasts of one forecaster are judged, in words; None where it made none."""

@@ -105,6 +105,15 @@ def test_no_voice_has_two_forecasts_of_the_same_hours_and_each_is_judged_by_the_
     assert len(judged) > 500
 
 
+def test_no_chart_is_read_whose_candles_are_shorter_than_the_record_s():
+    minutes = Candles.of(random_candles(4_000, seed=5))
+    agent = QLearningAgent.for_rules(ONE_MINUTE, COST)
+    span = int(minutes.open_ms[2_500]), int(minutes.open_ms[-1])
+    for source_ms, read in ((MINUTE_MS, True), (HORIZONS_MS["15m"], True), (HORIZONS_MS["1h"], False)):
+        judged = ForecastReplay(SYMBOL, minutes, ONE_MINUTE, agent, COST, source_ms=source_ms).run(*span)
+        assert any(forecast.forecaster == "chart" for forecast, _ in judged) == read
+
+
 def test_a_hole_in_the_record_leaves_forecasts_unjudged():
     whole = Candles.of(random_candles(3_000, seed=7))
     keep = np.ones(3_000, bool)

@@ -17,10 +17,13 @@ from src.dashboard.auth import FREE_TRIES
 from src.dashboard.context import make_desk
 from src.dashboard.states import DataSource, state_of
 from src.dashboard.widgets import Card
+from src.domain.clock import instant_of
 from src.domain.errors import SettingsError
+from src.domain.forecasts import Forecast, outcome_of
 from src.monitoring.fallback_alerts import FallbackAlerter
 from src.monitoring.notifications import Notifier
 from src.storage.command_queue import ACTIONS
+from src.storage.forecast_repository import ForecastRepository
 from src.storage.rows import Owner
 from src.storage.tables import control_requests, daily_performance, login_attempts, orders, positions, trades
 from tests.dashboard.scene import EVIL, KEY, PIN, SYMBOL, logged_in, scene, settings_for
@@ -520,3 +523,15 @@ def test_the_page_says_what_decides_nothing_and_what_a_silent_agent_means(full):
     assert said not in card("status").notes
     full.beat(details={"agent": said})
     assert said in card("status").notes
+
+
+def test_the_report_shows_how_the_forecasts_of_the_period_turned_out(full, client):
+    made = instant_of(full.at(3_600))
+    said = Forecast(SYMBOL, "vote:rsi", made, 900_000, 1, 0.52, 30_000.0)
+    ledger = ForecastRepository(full.database)
+    ledger.add([said])
+    ledger.settle([(said, outcome_of(said, 30_300.0, 0.0012))])
+    full.database.flush()
+    page = client.get(f"/api/report?from={full.at(86_400)[:10]}&to={full.at(0)[:10]}").get_data(as_text=True)
+    assert "vote:rsi" in page and "+0.880" in page and "too few forecasts" in page
+    assert "vote:rsi" not in client.get("/api/report?from=2020-01-01&to=2020-02-01").text
