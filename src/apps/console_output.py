@@ -51,6 +51,19 @@ class BotConsole:
             self._console.say(f"Leverage set to {leverage}x for {symbol}", "⚡")
             self._console.say(f"Margin type set to {margin_type} for {symbol}", "📊")
 
+    def agent(self, made_ready: str, outlook: str, settings: Settings) -> None:
+        """Say how the agent was made ready, what a HOLD-only agent means, and that random tries are on."""
+        self.step(made_ready)
+        if outlook:
+            self._console.say(outlook, "⚠️", "yellow")
+        if settings.exploration_share > 0:
+            self._console.say(
+                f"EXPLORATION_RATE={settings.exploration_share:g}: this paper account makes random trades, so its "
+                "figures are not those of a live account.",
+                "⚠️",
+                "yellow",
+            )
+
     def running(self, settings: Settings) -> None:
         """Say that the bot trades from now on."""
         say = self._console.say
