@@ -11,7 +11,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -316,9 +315,10 @@ def answers(address: str) -> bool:
 
 def test_the_chart_bot_started_by_hand_analyses_and_ends_in_order(terminal):
     assert terminal.type("./scripts/start_chart_bot.sh stop").returncode == 0
-    bot = terminal.begin("python3 src/chart_analysis_bot.py")
+    log = terminal.clone.folder / "typed_chart.log"
+    bot = terminal.begin("python3 src/chart_analysis_bot.py > typed_chart.log 2>&1")
     try:
-        time.sleep(8)
+        wait_until(lambda: log.exists() and log.stat().st_size, 60, 0.2)
         assert bot.poll() is None
         bot.send_signal(signal.SIGTERM)
         assert bot.wait(20) == 0
