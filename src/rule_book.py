@@ -6,6 +6,7 @@ something else than the file, ``changed_figures`` says so.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from src.core.errors import SettingsError
@@ -103,12 +104,20 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
 def _of_file(settings: Settings) -> DecisionRules:
     path = settings.rules_path
     if path.stem != settings.rules or not path.is_file():
-        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml")))
+        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml") if _is_of_votes(each)))
         raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
     try:
         return load_rules(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError((f"RULES: {path.name} cannot be used: {error}.",)) from error
+
+
+def _is_of_votes(path: Path) -> bool:
+    try:
+        load_rules(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _set_figures(settings: Settings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from src.indicators import NOT_READY
 from src.rl_model import Action
 from src.settings import PROJECT_ROOT
 from src.signals import VOTE_NAMES, counted_votes, generate_signal, signal_code, votes_mask
+from src.target_rules import is_target_rules
 from tests.test_decision import LIMITS, READY_TO_BUY, advice, position, signal
 
 CONSENTING = DecisionRules(agent_must_agree=False)
@@ -26,7 +27,12 @@ BUYING = NOT_READY._replace(
 """A strong rise: three votes follow it, two (RSI, Bollinger) bet against it."""
 
 
-@pytest.mark.parametrize("path", sorted((PROJECT_ROOT / "config" / "rules").glob("*.toml")), ids=lambda path: path.stem)
+RULE_SETS = [
+    path for path in sorted((PROJECT_ROOT / "config" / "rules").glob("*.toml")) if not is_target_rules(path.read_text())
+]
+
+
+@pytest.mark.parametrize("path", RULE_SETS, ids=lambda path: path.stem)
 def test_every_set_of_rules_in_the_project_can_be_read_and_bears_its_file_s_name(path):
     rules = load_rules(path.read_text(encoding="utf-8"))
     assert rules.name == path.stem and rules.description
