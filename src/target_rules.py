@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
+from src.core.risk import RiskLimits
 from src.trend_portfolio import TrendPortfolioRules
 
 TREND_PORTFOLIO = "trend_portfolio"
@@ -33,6 +34,15 @@ class PortfolioLimits:
             raise ValueError("early_stop_share must lie in (0, 1]")
         if self.stop_loss_share * self.leverage >= 1:
             raise ValueError("stop_loss_share must be below 1 / leverage, or liquidation would come first")
+
+    def risk_limits(self) -> RiskLimits:
+        """Return what stops and the day's loss are reckoned with; its target is never placed."""
+        return RiskLimits(
+            leverage=self.leverage,
+            stop_loss_share=self.stop_loss_share,
+            early_stop_share=self.early_stop_share,
+            max_daily_loss_share=self.max_daily_loss_share,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Floor 2, judgement: the trend portfolio: long-only trends of several pairs, sized to one target volatility."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from src.core.market import INTERVAL_MS
-from src.targets import PortfolioObservation, Target
+from src.targets import PortfolioObservation, SpanForecast, Target
 from src.trend_forecast import ForecastRules, PairTrend, Smoothed, kept, signal_of
 
 DAY_MS = 86_400_000
@@ -77,7 +78,14 @@ class _Fold:
 class TrendPortfolio:
     """The strategy; takes in each closed candle once, and starts anew when it is shown another history."""
 
-    def __init__(self, rules: TrendPortfolioRules | None = None, name: str = "trend_portfolio") -> None:
+    def __init__(
+        self,
+        rules: TrendPortfolioRules | None = None,
+        name: str = "trend_portfolio",
+        signal: Callable[[tuple[SpanForecast, ...]], float] = signal_of,
+    ) -> None:
+        """``signal`` turns the look-backs of a pair into its signal in 0..1."""
+        self._signal = signal
         self._rules = rules or TrendPortfolioRules()
         self._name = name
         self._fold = _Fold()
@@ -111,7 +119,7 @@ class TrendPortfolio:
         if not ready:
             return tuple(self._waiting(symbol) for symbol in observation.candles)
         spans = {symbol: trends[symbol].spans() for symbol in ready}
-        signals = {symbol: signal_of(spans[symbol]) for symbol in ready}
+        signals = {symbol: self._signal(spans[symbol]) for symbol in ready}
         spread = math.sqrt(self.mean_correlation(ready)) * len(ready)
         units = {symbol: self._rules.target_volatility / (spread * trends[symbol].volatility) for symbol in ready}
         weights = self._capped({symbol: self._rules.gain * signals[symbol] * units[symbol] for symbol in ready})
@@ -201,3 +209,8 @@ class TrendPortfolio:
     def _per_candle(self) -> float:
         """Turns a return over yearly volatility into a number of the candle's own volatilities."""
         return math.sqrt(self._rules.candles_a_day * 365)
+
+
+def constant_volatility(rules: TrendPortfolioRules) -> TrendPortfolio:
+    """Return the peer to beat: the same pairs, always held, at the same target volatility, band and caps."""
+    return TrendPortfolio(rules, "constant_volatility", lambda _spans: 1.0 / rules.gain)
