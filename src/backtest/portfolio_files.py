@@ -10,19 +10,29 @@ from src.core.errors import DataRefused
 from src.core.market import INTERVAL_MS
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
-from src.market_data.files import interval_ms_of, read_candles, read_funding, symbol_of
+from src.market_data.files import interval_ms_of, interval_name, read_candles, read_funding, symbol_of
 from src.market_data.store import MarketStore
 
 
-def lean_minutes(paths: Sequence[Path]) -> Candles:
+def lean_minutes(paths: Sequence[Path], longest: str = "1d") -> Candles:
     """Return one-minute candles made of files of any interval, without the columns that no backtest reads.
 
+    Args:
+        paths: files of one pair.
+        longest: the longest candles that may be used: within one, prices are made up, and rules that decide on
+            shorter ones would foretell them.
+
     Raises:
-        DataRefused: a file is missing or damaged, or two files hold the same stretch.
+        DataRefused: a file is missing, damaged or of too long candles, or two files hold the same stretch.
     """
     parts = [(_read(path), path.name) for path in paths]
     parts.sort(key=lambda part: int(part[0].open_ms[0]))
     steps = [interval_ms_of(candles, name) for candles, name in parts]
+    if max(steps) > INTERVAL_MS[longest]:
+        raise DataRefused(
+            f"The strategy decides on {longest} candles and {parts[0][1]} holds {interval_name(max(steps))} ones, "
+            f"within which prices are made up and can be foretold: give candles of {longest} or shorter."
+        )
     for ((earlier, _), step), (later, name) in zip(zip(parts, steps, strict=True), parts[1:], strict=False):
         if later.open_ms[0] < earlier.open_ms[-1] + step:
             raise DataRefused(f"{name}: another file holds {utc_text(int(later.open_ms[0]))} too; give it once.")
