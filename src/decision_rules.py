@@ -32,7 +32,7 @@ class DecisionRules:
     ``calm_volatility_share`` is the ATR as a share of the price up to which a position has its full size; in a
     wilder market it is smaller in proportion. 0 is no such rule. ``trend_intervals`` are longer candles whose trend the
     agent perceives beside what it sees on its own; none for none. ``tried`` counts the variants that were tried before
-    these figures were chosen; reports deflate by it.
+    these figures were chosen; reports deflate by it. ``shown`` says in words what the set has shown on real candles.
     """
 
     name: str = "safety_first"
@@ -56,6 +56,7 @@ class DecisionRules:
     max_mark_age_ms: int = 30_000
     max_account_age_ms: int = 900_000
     tried: int = 1
+    shown: str = ""
 
     def __post_init__(self) -> None:
         if self.candle_interval not in INTERVAL_MS:

@@ -50,6 +50,21 @@ def read_rules(settings: Settings) -> DecisionRules:
     return replace(_of_file(settings), **_set_figures(settings))
 
 
+def refuse_unnamed(settings: Settings) -> None:
+    """Raise ``SettingsError`` where money would be traded by rules that nobody chose.
+
+    The sentence names the sets there are and what each has shown.
+    """
+    if settings.mode != "live" or "rules" in settings.model_fields_set:
+        return
+    known = (
+        load_rules(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.toml")) if _is_of_votes(path)
+    )
+    sets = "; ".join(f"{rules.name} ({rules.shown or 'nothing shown yet'})" for rules in known)
+    reason = f"RULES names no strategy, and live trading starts only with one that you chose. There are: {sets}."
+    raise SettingsError((f"{reason} What the figures rest on is in docs/results.md.",))
+
+
 def named(settings: Settings, rules: str) -> Settings:
     """Return the settings as they would be with another ``RULES``."""
     return settings.model_copy(update={"rules": rules})

@@ -52,6 +52,7 @@ class TargetRules:
     name: str = TREND_PORTFOLIO
     description: str = ""
     tried: int = 1
+    shown: str = ""
     pairs: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT")
     strategy: TrendPortfolioRules = field(default_factory=TrendPortfolioRules)
     limits: PortfolioLimits = field(default_factory=PortfolioLimits)
@@ -81,7 +82,7 @@ def load_target_rules(text: str) -> TargetRules:
     strategy = _section(table.pop("strategy", {}), TrendPortfolioRules, "[strategy]")
     limits = _section(table.pop("limits", {}), PortfolioLimits, "[limits]")
     table |= {"pairs": tuple(table["pairs"])} if isinstance(table.get("pairs"), list) else {}
-    kinds = {"name": str, "description": str, "tried": int, "pairs": tuple}
+    kinds = {"name": str, "description": str, "tried": int, "shown": str, "pairs": tuple}
     _refuse_misfits(table, kinds, "the rule set")
     return TargetRules(strategy=strategy, limits=limits, **table)
 

@@ -31,7 +31,7 @@ from src.order_news import OrderNews
 from src.position_keeper import PositionKeeper
 from src.records import Heartbeat, Owner
 from src.risk_desk import RiskDesk
-from src.rule_book import read_rules, rule_book
+from src.rule_book import read_rules, refuse_unnamed, rule_book
 from src.service import notify_manager, run_process
 from src.settings import Settings
 from src.slow_candles import History, SlowCandles, remembered_once
@@ -283,6 +283,7 @@ def build_trader(
 def main(stop: threading.Event) -> int:
     """Build the bot from the settings and trade until ``stop`` is set; return the exit code."""
     settings = Settings.load()
+    refuse_unnamed(settings)
     rules = read_rules(settings)
     console = BotConsole(Console(log))
     clock = ExchangeClock(settings.paper_speed if settings.mode == "paper" else 1.0)

@@ -16,9 +16,8 @@ from src.decision_rules import DecisionRules
 Variant = tuple[tuple[str, str], ...]
 """Names of figures and their values as texts, in the order of the grid."""
 
-_RULES = {
-    each.name: type(each.default) for each in fields(DecisionRules) if each.name not in ("name", "description", "tried")
-}
+_WORDS = ("name", "description", "tried", "shown")
+_RULES = {each.name: type(each.default) for each in fields(DecisionRules) if each.name not in _WORDS}
 _LIMITS = {each.name: type(each.default) for each in fields(RiskLimits)}
 
 
