@@ -14,6 +14,7 @@ from decimal import Decimal
 import numpy as np
 
 from benchmarks.rules import DATA, ROOT
+from src.backtest.config import BreakerPolicy
 from src.backtest.deflated import daily_ratio, deflated_sharpe, distinct_ratios
 from src.backtest.portfolio_engine import run_portfolio
 from src.backtest.portfolio_figures import buy_and_hold, costs, exposure, periods
@@ -21,9 +22,8 @@ from src.backtest.portfolio_files import lean_minutes
 from src.backtest.portfolio_outcome import PortfolioOutcome
 from src.backtest.portfolio_setup import PortfolioSetup
 from src.backtest.portfolio_starts import band, staggered
-from src.backtest.setup import BreakerPolicy
-from src.core.clock import instant_of, utc_text
-from src.core.metrics import daily_returns, drawdown, sharpe
+from src.domain.clock import instant_of, utc_text
+from src.domain.metrics import daily_returns, drawdown, sharpe
 from src.market_data.files import read_funding
 from src.target_rules import load_target_rules
 from src.targets import SpanForecast

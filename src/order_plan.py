@@ -1,4 +1,4 @@
-"""Floor 2, judgement: from targets and holdings to orders: bands, steps, smallest orders, margin, reductions first.
+"""From targets and holdings to orders: bands, steps, smallest orders, margin, reductions first.
 
 Pure: the same targets, holdings and prices give the same plan. Nothing here knows how an order is sent.
 """
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from src.core.market import Instrument, money
-from src.core.orders import Side
+from src.domain.market import Instrument, money
+from src.domain.orders import Side
 from src.targets import Target
 
 _ZERO = Decimal(0)

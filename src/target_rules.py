@@ -1,4 +1,4 @@
-"""Floor 2, judgement: rule sets of strategies that return targets: their figures, limits, pairs and recorded tries."""
+"""Rule sets of strategies that return targets: their figures, limits, pairs and recorded tries."""
 
 import tomllib
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
-from src.core.risk import RiskLimits
+from src.domain.risk import RiskLimits
 from src.trend_portfolio import TrendPortfolioRules
 
 TREND_PORTFOLIO = "trend_portfolio"

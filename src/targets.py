@@ -1,10 +1,10 @@
-"""Floor 2, judgement: the port of a strategy: from closed candles to the share of equity to hold in each pair."""
+"""The port of a strategy: from closed candles to the share of equity to hold in each pair."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from src.core.market import Candle
+from src.domain.market import Candle
 
 
 @dataclass(frozen=True, slots=True)

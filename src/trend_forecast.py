@@ -1,4 +1,4 @@
-"""Floor 2, judgement: follows the trend of one pair, candle by candle: channel states, momentum and volatility.
+"""Follows the trend of one pair, candle by candle: channel states, momentum and volatility.
 
 Each smoothed figure is a mean with weights that halve over its half-life, taken over all candles seen so far (the
 weights are divided by their sum), so that the first candles are not favoured.

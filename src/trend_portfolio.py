@@ -1,10 +1,10 @@
-"""Floor 2, judgement: the trend portfolio: long-only trends of several pairs, sized to one target volatility."""
+"""The trend portfolio: long-only trends of several pairs, sized to one target volatility."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from src.core.market import INTERVAL_MS
+from src.domain.market import INTERVAL_MS
 from src.targets import PortfolioObservation, SpanForecast, Target
 from src.trend_forecast import ForecastRules, PairTrend, Smoothed, kept, signal_of
 

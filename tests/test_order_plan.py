@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.orders import Side
+from src.domain.orders import Side
 from src.order_plan import Holding, plan_portfolio
 from src.paper_exchange.contracts import CONTRACTS
 from src.targets import Target

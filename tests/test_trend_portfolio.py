@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.core.market import Candle
+from src.domain.market import Candle
 from src.target_rules import PortfolioLimits, TargetRules, load_target_rules
 from src.targets import PortfolioObservation
 from src.trend_portfolio import TrendPortfolio, TrendPortfolioRules

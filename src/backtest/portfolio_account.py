@@ -1,4 +1,4 @@
-"""Floor 4, wing: one account on the venue in process, trading several pairs: orders, disaster stops, bookkeeping."""
+"""One account on the venue in process, trading several pairs: orders, disaster stops, bookkeeping."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -6,11 +6,11 @@ from decimal import Decimal
 from src.backtest.portfolio_setup import PortfolioMarket, PortfolioSetup, contracts_of
 from src.backtest.portfolio_trades import PairBook
 from src.backtest.venue_exchange import VenueExchange
-from src.core.clock import ManualClock
-from src.core.market import Instrument
-from src.core.orders import Fill, Order, OrderIntent, OrderKind, Purpose, Side, client_id
-from src.core.portfolio import Direction, Position
-from src.core.risk import early_stop_price, stop_price
+from src.domain.clock import ManualClock
+from src.domain.market import Instrument
+from src.domain.orders import Fill, Order, OrderIntent, OrderKind, Purpose, Side, client_id
+from src.domain.portfolio import Direction, Position
+from src.domain.risk import early_stop_price, stop_price
 from src.market_data.columns import Candles
 from src.order_plan import PlannedOrder
 from src.paper_exchange.events import AccountUpdate, OrderUpdate

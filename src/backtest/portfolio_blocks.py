@@ -1,4 +1,4 @@
-"""Floor 4, wing: the minutes between two decisions as columns: lowest, highest and mark price of each pair."""
+"""The minutes between two decisions as columns: lowest, highest and mark price of each pair."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src.core.clock import MINUTE_MS
+from src.domain.clock import MINUTE_MS
 from src.market_data.columns import Candles
 
 Floats = NDArray[np.float64]

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from decimal import Decimal
 
+from src.backtest.config import BreakerPolicy
 from src.backtest.options import days_of
 from src.backtest.portfolio_engine import run_portfolio
 from src.backtest.portfolio_figures import buy_and_hold, goals, portfolio_summary
@@ -14,13 +15,12 @@ from src.backtest.portfolio_page import HEAD, deflated_sentence, portfolio_rows,
 from src.backtest.portfolio_setup import PortfolioSetup
 from src.backtest.portfolio_starts import band, month_starts, staggered
 from src.backtest.reports import report_folder
-from src.backtest.setup import BreakerPolicy
-from src.core.clock import monotonic_s, utc_text
-from src.core.errors import DataRefused
+from src.domain.clock import monotonic_s, utc_text
+from src.domain.errors import DataRefused
 from src.market_data.columns import Candles
 from src.market_data.store import MarketStore
-from src.rule_book import changed_target_figures, read_target_rules
-from src.settings import Settings
+from src.runtime.rule_loader import changed_target_figures, read_target_rules
+from src.runtime.settings import Settings
 from src.target_rules import TargetRules
 from src.trend_portfolio import TrendPortfolio, constant_volatility
 

@@ -1,4 +1,4 @@
-"""Floor 4, wing: runs a strategy of targets over past minutes of several pairs, on one account of the venue.
+"""Runs a strategy of targets over past minutes of several pairs, on one account of the venue.
 
 Decisions fall on the close of the strategy's candles and on the start. Between them the account is watched as live:
 the early stop at every whole second, the day's loss at every whole minute, stops and funding by the venue itself. A
@@ -16,10 +16,10 @@ from src.backtest.portfolio_blocks import MinuteBlock, minute_block
 from src.backtest.portfolio_outcome import DecisionTaken, Floats, Instants, PortfolioOutcome
 from src.backtest.portfolio_risk import PortfolioRisk
 from src.backtest.portfolio_setup import HistoryView, PortfolioSetup, closed_candles
-from src.core.clock import MINUTE_MS
-from src.core.errors import DataRefused
-from src.core.market import INTERVAL_MS, Candle, money
-from src.core.portfolio import Position
+from src.domain.clock import MINUTE_MS
+from src.domain.errors import DataRefused
+from src.domain.market import INTERVAL_MS, Candle, money
+from src.domain.portfolio import Position
 from src.market_data.columns import Candles
 from src.order_plan import Holding, plan_portfolio
 from src.targets import PortfolioObservation, Strategy

@@ -1,4 +1,4 @@
-"""Floor 4, wing: the figures of a portfolio backtest: total and per pair, months, drawdowns, costs, benchmarks."""
+"""The figures of a portfolio backtest: total and per pair, months, drawdowns, costs, benchmarks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.backtest.deflated import daily_ratio, deflated_sharpe
-from src.backtest.figures import exit_reasons
-from src.backtest.outcome import daily_closes, results
+from src.backtest.performance import exit_reasons
 from src.backtest.portfolio_outcome import Floats, Instants, PortfolioOutcome
 from src.backtest.portfolio_setup import PortfolioSetup
-from src.core.clock import MINUTE_MS, utc_text
-from src.core.metrics import DAYS_A_YEAR, daily_returns, drawdown, sharpe, sum_trades, trade_figures
-from src.core.portfolio import Trade
+from src.backtest.result import daily_closes, results
+from src.domain.clock import MINUTE_MS, utc_text
+from src.domain.metrics import DAYS_A_YEAR, daily_returns, drawdown, sharpe, sum_trades, trade_figures
+from src.domain.portfolio import Trade
 from src.market_data.columns import Candles
 from src.target_rules import TargetRules
 

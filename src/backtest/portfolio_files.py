@@ -1,13 +1,13 @@
-"""Floor 4, wing: reads the past of several pairs, from files of any stored interval or from the store."""
+"""Reads the past of several pairs, from files of any stored interval or from the store."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from src.core.clock import utc_text
-from src.core.errors import DataRefused
-from src.core.market import INTERVAL_MS
+from src.domain.clock import utc_text
+from src.domain.errors import DataRefused
+from src.domain.market import INTERVAL_MS
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
 from src.market_data.files import interval_ms_of, interval_name, read_candles, read_funding, symbol_of

@@ -1,4 +1,4 @@
-"""Floor 4, wing: what a portfolio backtest brought: equity over time, each pair's part, trades, and every decision."""
+"""What a portfolio backtest brought: equity over time, each pair's part, trades, and every decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from src.backtest.outcome import daily_closes
 from src.backtest.portfolio_trades import PairBook
-from src.circuit_breaker_state import BreakerState
-from src.core.clock import DAY_MS
-from src.core.metrics import Drawdown, Ratio, daily_returns, drawdown, sharpe, sortino
-from src.core.portfolio import Trade
+from src.backtest.result import daily_closes
+from src.domain.circuit_breaker import BreakerState
+from src.domain.clock import DAY_MS
+from src.domain.metrics import Drawdown, Ratio, daily_returns, drawdown, sharpe, sortino
+from src.domain.portfolio import Trade
 from src.order_plan import PairPlan
 
 Floats = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Floor 4, wing: the report of a portfolio backtest as one HTML page without scripts, and its files."""
+"""The report of a portfolio backtest as one HTML page without scripts, and its files."""
 
 import csv
 import io
@@ -8,13 +8,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from src.backtest.drawing import Line, chart
-from src.backtest.figures import TRADE_COLUMNS, trade_row
-from src.backtest.page import document, number, part, ratio, share, table
+from src.backtest.html_report import document, number, part, ratio, share, table
+from src.backtest.performance import TRADE_COLUMNS, trade_row
 from src.backtest.portfolio_figures import goals
 from src.backtest.portfolio_outcome import Floats, PortfolioOutcome
 from src.backtest.reports import write_whole
-from src.core.clock import utc_text
+from src.backtest.svg import SvgLine, chart
+from src.domain.clock import utc_text
 
 
 def write_portfolio_report(folder: Path, outcome: PortfolioOutcome, facts: Mapping[str, Any], hold: Floats) -> None:
@@ -119,8 +119,8 @@ def starts_rows(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def portfolio_page(outcome: PortfolioOutcome, facts: Mapping[str, Any], hold: Floats) -> str:
     """Return the report; ``facts`` as ``portfolio_figures.portfolio_summary`` gives them."""
     title = f"{outcome.strategy} on {len(outcome.symbols)} pairs, {facts['from'][:10]} to {facts['to'][:10]}"
-    equity = Line(outcome.strategy, "one", outcome.instants, outcome.equity)
-    exposure = Line("gross exposure", "one", outcome.marks, outcome.exposure)
+    equity = SvgLine(outcome.strategy, "one", outcome.instants, outcome.equity)
+    exposure = SvgLine("gross exposure", "one", outcome.marks, outcome.exposure)
     starts = starts_rows(facts)
     sections = [
         f"<h1>{escape(title)}</h1>",
@@ -129,7 +129,7 @@ def portfolio_page(outcome: PortfolioOutcome, facts: Mapping[str, Any], hold: Fl
         "<h2>Goals</h2>" + table(("goal", "found", ""), goals(facts)),
         f"<p>{escape(deflated_sentence(facts))}</p>",
         "<h2>Equity</h2>"
-        + chart("Equity, USDT", (equity, Line("buy and hold", "two", outcome.instants, hold)), "USDT"),
+        + chart("Equity, USDT", (equity, SvgLine("buy and hold", "two", outcome.instants, hold)), "USDT"),
         "<h2>Exposure</h2>" + chart("Gross exposure as a share of equity", (exposure,), "%"),
         "<h2>Begun in each month</h2>"
         + (table(("", "lowest", "middle", "highest"), starts) if starts else "<p>Not worked out for this span.</p>"),
@@ -147,7 +147,7 @@ def portfolio_page(outcome: PortfolioOutcome, facts: Mapping[str, Any], hold: Fl
 
 
 def _pairs(outcome: PortfolioOutcome, rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = [Line(symbol, "one", outcome.marks, outcome.pair_results[symbol]) for symbol in outcome.symbols]
+    lines = [SvgLine(symbol, "one", outcome.marks, outcome.pair_results[symbol]) for symbol in outcome.symbols]
     charts = [f"<h3>{escape(each.name)}</h3>" + chart(f"Result of {each.name}", (each,), "USDT") for each in lines]
     return _rows(rows) + "".join(charts)
 

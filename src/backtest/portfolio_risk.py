@@ -1,4 +1,4 @@
-"""Floor 4, wing: what stops a portfolio's entries: the day's loss limit and the circuit breaker, as live."""
+"""What stops a portfolio's entries: the day's loss limit and the circuit breaker, as live."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -6,13 +6,13 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
+from src.backtest.config import BreakerPolicy
 from src.backtest.portfolio_setup import PortfolioSetup
 from src.backtest.portfolio_trades import PairBook
-from src.backtest.setup import BreakerPolicy
-from src.circuit_breaker_state import BreakerState, RiskFigures, born, evaluate, reset, trip
-from src.core.clock import DAY_MS, utc_day
-from src.core.portfolio import Trade
-from src.core.risk import loss_share
+from src.domain.circuit_breaker import BreakerState, RiskFigures, born, evaluate, reset, trip
+from src.domain.clock import DAY_MS, utc_day
+from src.domain.portfolio import Trade
+from src.domain.risk import loss_share
 
 
 class PortfolioRisk:

@@ -1,4 +1,4 @@
-"""Floor 4, wing: what a portfolio backtest is run with: strategy, limits, costs, and the past market of all pairs."""
+"""What a portfolio backtest is run with: strategy, limits, costs, and the past market of all pairs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import overload
 
 import numpy as np
 
-from src.backtest.setup import BreakerPolicy, PastMarket
-from src.circuit_breaker_state import BreakerLimits
-from src.core.errors import DataRefused
-from src.core.market import INTERVAL_MS, Candle
+from src.backtest.config import BreakerPolicy, PastMarket
+from src.domain.circuit_breaker import BreakerLimits
+from src.domain.errors import DataRefused
+from src.domain.market import INTERVAL_MS, Candle
 from src.market_data.columns import Candles
 from src.paper_exchange.contracts import CONTRACTS, Contract
 from src.target_rules import PortfolioLimits

@@ -1,4 +1,4 @@
-"""Floor 4, wing: the same portfolio begun on the first of each month: how much the start day decides."""
+"""The same portfolio begun on the first of each month: how much the start day decides."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import numpy as np
 
 from src.backtest.portfolio_engine import run_portfolio
 from src.backtest.portfolio_setup import PortfolioSetup
-from src.core.clock import DAY_MS, utc_text
-from src.core.metrics import DAYS_A_YEAR
+from src.domain.clock import DAY_MS, utc_text
+from src.domain.metrics import DAYS_A_YEAR
 from src.market_data.columns import Candles
 from src.targets import PortfolioObservation, Strategy, Target
 

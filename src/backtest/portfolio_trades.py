@@ -1,4 +1,4 @@
-"""Floor 4, wing: books the fills of each pair: a round trip from flat to flat, with its increases and reductions.
+"""Books the fills of each pair: a round trip from flat to flat, with its increases and reductions.
 
 Entry price is the average over all increases, exit price that over all reductions; result, fees and funding are sums
 over all of them. What one pair has brought so far, and what it still holds, is known at any time.
@@ -7,8 +7,8 @@ over all of them. What one pair has brought so far, and what it still holds, is 
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from src.core.orders import Fill, Side
-from src.core.portfolio import Direction, Trade
+from src.domain.orders import Fill, Side
+from src.domain.portfolio import Direction, Trade
 
 _ZERO = Decimal(0)
 

@@ -11,7 +11,7 @@ from src.backtest.__main__ import main
 from src.backtest.portfolio_figures import drops, periods
 from src.backtest.portfolio_files import lean_minutes
 from src.backtest.portfolio_starts import month_starts
-from src.core.errors import DataRefused
+from src.domain.errors import DataRefused
 from src.market_data.columns import Candles
 from src.market_data.store import MarketStore
 from tests.backtest.portfolio_past import START_MS, instant

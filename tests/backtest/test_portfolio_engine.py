@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.backtest.config import BreakerPolicy
 from src.backtest.portfolio_engine import run_portfolio
 from src.backtest.portfolio_setup import PortfolioSetup
-from src.backtest.setup import BreakerPolicy
-from src.core.errors import DataRefused
-from src.core.orders import Side
+from src.domain.errors import DataRefused
+from src.domain.orders import Side
 from src.market_data.columns import Candles
 from src.paper_exchange.contracts import CONTRACTS
 from src.target_rules import PortfolioLimits
