@@ -89,7 +89,7 @@ def portfolio(path: Path) -> dict[str, object]:
     from src.backtest.portfolio_engine import run_portfolio
     from src.backtest.portfolio_files import lean
     from src.backtest.portfolio_setup import PortfolioSetup
-    from src.trend_portfolio import TrendPortfolio
+    from src.strategy.trend_portfolio import TrendPortfolio
 
     first = lean(read_candles(path))
     pairs = {"BTCUSDT": first}

@@ -25,10 +25,10 @@ from src.backtest.portfolio_starts import band, staggered
 from src.domain.clock import instant_of, utc_text
 from src.domain.metrics import daily_returns, drawdown, sharpe
 from src.market_data.files import read_funding
-from src.target_rules import load_target_rules
-from src.targets import SpanForecast
-from src.trend_forecast import signal_of
-from src.trend_portfolio import TrendPortfolio, TrendPortfolioRules, constant_volatility
+from src.strategy.target_rules import load_target_rules
+from src.strategy.targets import SpanForecast
+from src.strategy.trend_forecast import signal_of
+from src.strategy.trend_portfolio import TrendPortfolio, TrendPortfolioRules, constant_volatility
 
 FILES = {
     "BTCUSDT": "BTCUSDT_um_1h_2021Aug_2024H1.parquet",

@@ -12,10 +12,10 @@ from src.domain.orders import Fill, Order, OrderIntent, OrderKind, Purpose, Side
 from src.domain.portfolio import Direction, Position
 from src.domain.risk import early_stop_price, stop_price
 from src.market_data.columns import Candles
-from src.order_plan import PlannedOrder
 from src.paper_exchange.events import AccountUpdate, OrderUpdate
 from src.paper_exchange.model import VenueTrade
 from src.paper_exchange.venue import Venue
+from src.strategy.order_plan import PlannedOrder
 
 ACCOUNT = "backtest"
 _MINUTE_MS = 60_000

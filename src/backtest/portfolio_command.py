@@ -1,4 +1,4 @@
-"""Floor 4, wing: ``python3 -m src.backtest run --strategy NAME``: a portfolio backtest from words to report."""
+"""Carries out ``python3 -m src.backtest run --strategy NAME``: a portfolio backtest from words to report."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ from src.market_data.columns import Candles
 from src.market_data.store import MarketStore
 from src.runtime.rule_loader import changed_target_figures, read_target_rules
 from src.runtime.settings import Settings
-from src.target_rules import TargetRules
-from src.trend_portfolio import TrendPortfolio, constant_volatility
+from src.strategy.target_rules import TargetRules
+from src.strategy.trend_portfolio import TrendPortfolio, constant_volatility
 
 Show = Callable[[tuple[str, ...], list[tuple[str, ...]]], None]
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]

@@ -21,8 +21,8 @@ from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS, Candle, money
 from src.domain.portfolio import Position
 from src.market_data.columns import Candles
-from src.order_plan import Holding, plan_portfolio
-from src.targets import PortfolioObservation, Strategy
+from src.strategy.order_plan import Holding, plan_portfolio
+from src.strategy.targets import PortfolioObservation, Strategy
 
 _SECOND_MS = 1_000
 

@@ -16,7 +16,7 @@ from src.domain.clock import MINUTE_MS, utc_text
 from src.domain.metrics import DAYS_A_YEAR, daily_returns, drawdown, sharpe, sum_trades, trade_figures
 from src.domain.portfolio import Trade
 from src.market_data.columns import Candles
-from src.target_rules import TargetRules
+from src.strategy.target_rules import TargetRules
 
 _DEEPEST = 5
 

@@ -13,7 +13,7 @@ from src.domain.circuit_breaker import BreakerState
 from src.domain.clock import DAY_MS
 from src.domain.metrics import Drawdown, Ratio, daily_returns, drawdown, sharpe, sortino
 from src.domain.portfolio import Trade
-from src.order_plan import PairPlan
+from src.strategy.order_plan import PairPlan
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]

@@ -13,7 +13,7 @@ from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS, Candle
 from src.market_data.columns import Candles
 from src.paper_exchange.contracts import CONTRACTS, Contract
-from src.target_rules import PortfolioLimits
+from src.strategy.target_rules import PortfolioLimits
 
 
 @dataclass(frozen=True, slots=True)

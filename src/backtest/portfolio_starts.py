@@ -12,7 +12,7 @@ from src.backtest.portfolio_setup import PortfolioSetup
 from src.domain.clock import DAY_MS, utc_text
 from src.domain.metrics import DAYS_A_YEAR
 from src.market_data.columns import Candles
-from src.targets import PortfolioObservation, Strategy, Target
+from src.strategy.targets import PortfolioObservation, Strategy, Target
 
 LEAST_DAYS = 180
 """A run shorter than this says nothing about a year."""

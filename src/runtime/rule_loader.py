@@ -13,7 +13,7 @@ from src.domain.errors import SettingsError
 from src.domain.risk import RiskLimits
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.strategy.rules import DecisionRules, limits_under, load_rules
-from src.target_rules import TargetRules, load_target_rules
+from src.strategy.target_rules import TargetRules, load_target_rules
 
 _FOLDER: Final = PROJECT_ROOT / "config" / "rules"
 _FIGURES: Final = {

@@ -13,8 +13,8 @@ from src.domain.errors import DataRefused
 from src.domain.orders import Side
 from src.market_data.columns import Candles
 from src.paper_exchange.contracts import CONTRACTS
-from src.target_rules import PortfolioLimits
-from src.trend_portfolio import TrendPortfolio, TrendPortfolioRules
+from src.strategy.target_rules import PortfolioLimits
+from src.strategy.trend_portfolio import TrendPortfolio, TrendPortfolioRules
 from tests.backtest.portfolio_past import DAY, START_MS, instant, made_minutes, real_funding, real_minutes
 from tests.real_closes import EIGHT_HOURS_MS
 from tests.trend_oracle import trades as oracle_trades

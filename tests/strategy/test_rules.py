@@ -14,7 +14,7 @@ from src.strategy.indicators import NOT_READY
 from src.strategy.q_agent import Action
 from src.strategy.rules import DecisionRules, limits_under, load_rules, size_factor, thresholds
 from src.strategy.signals import VOTE_NAMES, counted_votes, generate_signal, signal_code, votes_mask
-from src.target_rules import is_target_rules
+from src.strategy.target_rules import is_target_rules
 from tests.strategy.test_decision import LIMITS, READY_TO_BUY, advice, position, signal
 
 CONSENTING = DecisionRules(agent_must_agree=False)

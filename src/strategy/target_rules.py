@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from src.domain.risk import RiskLimits
-from src.trend_portfolio import TrendPortfolioRules
+from src.strategy.trend_portfolio import TrendPortfolioRules
 
 TREND_PORTFOLIO = "trend_portfolio"
 

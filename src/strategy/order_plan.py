@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from src.domain.market import Instrument, money
 from src.domain.orders import Side
-from src.targets import Target
+from src.strategy.targets import Target
 
 _ZERO = Decimal(0)
 _MARGIN_KEPT = Decimal("0.95")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from src.domain.market import INTERVAL_MS
-from src.targets import PortfolioObservation, SpanForecast, Target
-from src.trend_forecast import ForecastRules, PairTrend, Smoothed, kept, signal_of
+from src.strategy.targets import PortfolioObservation, SpanForecast, Target
+from src.strategy.trend_forecast import ForecastRules, PairTrend, Smoothed, kept, signal_of
 
 DAY_MS = 86_400_000
 

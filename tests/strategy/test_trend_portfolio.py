@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.domain.market import Candle
-from src.target_rules import PortfolioLimits, TargetRules, load_target_rules
-from src.targets import PortfolioObservation
-from src.trend_portfolio import TrendPortfolio, TrendPortfolioRules
+from src.strategy.target_rules import PortfolioLimits, TargetRules, load_target_rules
+from src.strategy.targets import PortfolioObservation
+from src.strategy.trend_portfolio import TrendPortfolio, TrendPortfolioRules
 from tests.real_closes import EIGHT_HOURS_MS, real_closes
 from tests.trend_oracle import weights
 
-RULES_FILE = Path(__file__).resolve().parent.parent / "config" / "rules" / "trend_portfolio.toml"
+RULES_FILE = Path(__file__).resolve().parents[2] / "config" / "rules" / "trend_portfolio.toml"
 
 
 def candles_of(closes: pd.Series) -> list[Candle]:

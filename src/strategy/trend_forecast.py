@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from src.targets import SpanForecast
+from src.strategy.targets import SpanForecast
 
 DAYS_A_YEAR = 365
 

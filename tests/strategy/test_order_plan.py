@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.domain.orders import Side
-from src.order_plan import Holding, plan_portfolio
 from src.paper_exchange.contracts import CONTRACTS
-from src.targets import Target
+from src.strategy.order_plan import Holding, plan_portfolio
+from src.strategy.targets import Target
 
 BTC = CONTRACTS["BTCUSDT"].rules
 DOGE = CONTRACTS["DOGEUSDT"].rules
