@@ -129,7 +129,9 @@ class AccountBook:
             self._doubts = 0
             known = self._money
             positions = {(each.symbol, each.position_side): each for each in account.positions}
-            seen = known.seen_ms if known is not None else {}
+            newest_ms = account.as_of_ms + self._late_ms  # what a clock that was ahead has stamped later is forgotten
+            before = {} if known is None else known.seen_ms
+            seen = {key: seen_ms for key, seen_ms in before.items() if seen_ms <= newest_ms}
             self._money = _Money(account, account.wallet_balance, positions, account.as_of_ms, seen)
             self._wants_look = False
             return known is None or (known.wallet, _sizes(known.positions)) == (
@@ -157,9 +159,11 @@ class AccountBook:
             positions = tuple(_valued(each, marks.get(each.symbol)) for each in money.positions.values())
             wallet, rest, as_of_ms = money.wallet, money.rest, money.as_of_ms
             transferred = self._transfers.total
-        unrealized = sum((each.unrealized_pnl for each in positions), start=Decimal(0))
-        bound = sum((each.notional / each.leverage for each in positions), start=Decimal(0))
-        was_bound = sum((each.notional / each.leverage for each in rest.positions), start=Decimal(0))
+        counted = [each for each in positions if each.asset == self._quote]
+        before = [each for each in rest.positions if each.asset == self._quote]
+        unrealized = sum((each.unrealized_pnl for each in counted), start=Decimal(0))
+        bound = sum((each.notional / each.leverage for each in counted), start=Decimal(0))
+        was_bound = sum((each.notional / each.leverage for each in before), start=Decimal(0))
         change = (wallet - rest.wallet_balance) + (unrealized - rest.unrealized_pnl) - (bound - was_bound)
         available = max(Decimal(0), rest.available_balance + change).quantize(_SMALLEST, ROUND_DOWN)
         return Account(wallet, available, unrealized, as_of_ms, positions, transferred)

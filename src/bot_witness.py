@@ -4,6 +4,7 @@ The page reads these rows instead of asking the exchange, so that it shows the b
 tells the truth also while the exchange is away.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,12 +12,14 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, delete
 
-from src.core.clock import utc_text
+from src.core.clock import ExchangeClock, SystemClock, utc_text
 from src.core.market import Candle, Instrument, MarkPrice
 from src.core.portfolio import Account
 from src.database import TradingDatabase
 from src.database_engine import BATCH, insert_or
+from src.records import Heartbeat
 from src.schema import candles
+from src.settings import Settings
 
 KEPT: Final = 3_000
 """Candles kept for each pair: a week of quarter hours, two days of minutes."""
@@ -98,6 +101,23 @@ class BotWitness:
                 self._database.owner.rows_of(candles), candles.c.symbol == symbol, candles.c.open_ms < oldest
             )
             self._database.write_later(lambda connection: connection.execute(old))
+
+
+def first_beat(settings: Settings, clock: ExchangeClock, version: str) -> Heartbeat:
+    """Return the sign of life of a bot that is starting."""
+    now = utc_text(clock.now_ms())
+    return Heartbeat(
+        timestamp=now,
+        beat_at=utc_text(SystemClock().now_ms()),
+        process="trading_bot",
+        pid=os.getpid(),
+        started_at=now,
+        phase="starting",
+        version=version,
+        config_hash=settings.config_hash(),
+        interval_s=settings.interval_s,
+        speed=clock.speed,
+    )
 
 
 def _row(candle: Candle) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from src.circuit_breaker_state import BreakerState, as_row, from_events, unreadable
-from src.core.clock import Clock, utc_day, utc_text
+from src.core.clock import MINUTE_MS, Clock, is_over, utc_day, utc_text
 from src.core.errors import StoreCorrupt, StoreUnavailable
 from src.core.orders import Order, OrderIntent, OrderStatus, Purpose
 from src.core.portfolio import Account, Trade
@@ -245,7 +245,7 @@ class DatabaseJournal:
     def record_account(self, account: Account) -> None:
         """Note balances, positions and the day's equity, behind; the same account twice is noted once."""
         with self._lock:
-            if account.as_of_ms <= self._account_ms:
+            if not is_over(MINUTE_MS, account.as_of_ms, self._account_ms):
                 return
             self._account_ms = account.as_of_ms
             self._highest = account.earned if self._highest is None else max(self._highest, account.earned)

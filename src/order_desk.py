@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.core.clock import Clock
+from src.core.clock import Clock, is_over
 from src.core.errors import CredentialsRefused, ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id, is_own
 from src.core.portfolio import Direction
@@ -379,7 +379,7 @@ class OrderDesk:
         return next((each for each in open_orders if each.client_id == intent.client_id), None)
 
     def _forget_or_wait(self, intent: OrderIntent, undecided: list[OrderIntent]) -> None:
-        if self._clock.now_ms() - intent.decided_ms < _FORGOTTEN_AFTER_MS:
+        if not is_over(_FORGOTTEN_AFTER_MS, intent.decided_ms, self._clock.now_ms()):
             undecided.append(intent)
             return
         note = "the exchange never heard of it"

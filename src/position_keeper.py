@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.core.clock import Clock
+from src.core.clock import MINUTE_MS, Clock, is_over
 from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from src.core.market import MarkPrice
 from src.core.orders import OrderIntent, Purpose, Side
@@ -65,7 +65,7 @@ class PositionKeeper:
         self._start: TradeStart | None = None
         self._exits: list[Execution] = []
         self._exit_reason = ""
-        self._retry_exit_ms = 0
+        self._exit_tried_ms = 0
         self._funding_due_ms: int | None = None  # the first after the entry; unknown: ask
         self._owed: Execution | None = None
         self._leftovers = False
@@ -100,7 +100,7 @@ class PositionKeeper:
     def position(self, account: Account | None) -> Position | None:
         """Return the position as the exchange has it, or as our fills left it where its news are older."""
         trade = self.trade
-        if account is not None and account.as_of_ms >= self._fill_ms:
+        if account is not None and self._knows_fills(account):
             return account.position(self._desk.symbol)
         return None if trade is None else self._from_trade(trade)
 
@@ -128,7 +128,7 @@ class PositionKeeper:
         if trade is None:
             return True
         self._exit_reason = self._exit_reason or reason
-        self._retry_exit_ms = self._clock.now_ms() + _RETRY_EXIT_MS
+        self._exit_tried_ms = self._clock.now_ms()
         decided_ms = self._clock.now_ms()
         for attempt in range(_EXIT_ATTEMPTS):
             rest = trade.quantity - closed_quantity(self._exits)
@@ -155,7 +155,7 @@ class PositionKeeper:
 
     def press(self) -> None:
         """Go on with an exit that was begun and not finished; at most once a second."""
-        if self._exit_reason and self._clock.now_ms() >= self._retry_exit_ms:
+        if self._exit_reason and is_over(_RETRY_EXIT_MS, self._exit_tried_ms, self._clock.now_ms()):
             self.close(self._exit_reason)
 
     def mend(self, account: Account | None) -> None:
@@ -171,12 +171,12 @@ class PositionKeeper:
         now = self._clock.now_ms()
         if account is None or self.unsettled or self._reconciled_ms is None:
             self._reconcile(now)
-        elif account.as_of_ms >= self._fill_ms and not self._exit_reason:
+        elif self._knows_fills(account) and not self._exit_reason:
             if self._start is not None and account.position(self._desk.symbol) is None:
                 self._reconcile(now)
             else:
                 self._compare(account)
-        if self._start is not None and now - (self._reconciled_ms or now) >= self._reconcile_ms:
+        if self._start is not None and is_over(self._reconcile_ms, self._reconciled_ms or now, now):
             self._stand_guards(self._desk.listed_guards())
             self._reconciled_ms = now
         if self._leftovers:
@@ -353,6 +353,11 @@ class PositionKeeper:
             self._leftovers = False
         except ExchangeError as error:
             log.warning("leftover guards stay for now: symbol=%s reason=%s", self._desk.symbol, error)
+
+    def _knows_fills(self, account: Account) -> bool:
+        """Return whether the account is newer than our fills; one stamped in the future was made by a wrong clock."""
+        ahead = self._fill_ms > self._clock.now_ms() + MINUTE_MS
+        return ahead or account.as_of_ms >= self._fill_ms
 
     def _guard_ids(self) -> frozenset[str]:
         start = self._start

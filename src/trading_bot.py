@@ -1,20 +1,19 @@
 """Floor 5, process: the RL trading loop: puts the parts together and takes a turn for every pair each interval."""
 
 import logging
-import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from src.agent_keeper import AgentKeeper
-from src.binance_client import BinanceClient
+from src.binance_client import BinanceClient, key_cautions
 from src.bot_console import BotConsole
-from src.bot_witness import BotWitness
+from src.bot_witness import BotWitness, first_beat
 from src.console import Console
 from src.control_desk import ControlDesk
 from src.core.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
-from src.core.errors import CredentialsRefused, ModelRefused, StoreUnavailable
+from src.core.errors import ModelRefused, StoreUnavailable
 from src.core.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.core.orders import Order
 from src.core.ports import Exchange, MarketFeed
@@ -24,6 +23,7 @@ from src.decision import DecisionRules, limits_under
 from src.guard_watch import GuardWatch
 from src.journal import Journal, Turn
 from src.longer_trends import LongerTrends
+from src.managed_pairs import ManagedPairs, managed_pairs
 from src.market_context import MarketContextAnalyzer, build_analyzer, world_of
 from src.market_stream import Callbacks, MarketStream
 from src.order_desk import OrderDesk
@@ -38,6 +38,7 @@ from src.settings import Settings
 from src.slow_candles import History, SlowCandles, remembered_once
 from src.trader import Trader
 from src.transfer_book import TransferBook
+from src.turn_schedule import TurnSchedule
 
 log = logging.getLogger("trading_bot")
 
@@ -70,6 +71,8 @@ class TradingBot:
         witness: BotWitness,
         control: ControlDesk,
         stop: threading.Event,
+        pairs: ManagedPairs,
+        beat: Heartbeat,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -84,20 +87,9 @@ class TradingBot:
         self._witness = witness
         self._control = control
         self._stop = stop
-        self._due_ms = 0
-        now = utc_text(clock.now_ms())
-        self._beat = Heartbeat(
-            timestamp=now,
-            beat_at=utc_text(SystemClock().now_ms()),
-            process="trading_bot",
-            pid=os.getpid(),
-            started_at=now,
-            phase="starting",
-            version=VERSION,
-            config_hash=settings.config_hash(),
-            interval_s=settings.interval_s,
-            speed=clock.speed,
-        )
+        self._pairs = pairs
+        self._schedule = TurnSchedule(clock, settings.interval * 1_000)
+        self._beat = beat
 
     def run(self) -> int:
         """Trade until told to stop; return the exit code."""
@@ -150,15 +142,14 @@ class TradingBot:
 
     def _wait_for_turn(self) -> bool:
         """Wait for the next full interval and its candle, with a sign of life now and then; return whether to stop."""
-        interval_ms = self._settings.interval * 1_000
-        due_ms = max((self._clock.now_ms() // interval_ms + 1) * interval_ms, self._due_ms + interval_ms)
-        self._due_ms = due_ms
-        self._console.sleeping((due_ms - self._clock.now_ms()) / 1_000.0)
+        self._schedule.advance()
+        self._console.sleeping(self._schedule.left_ms() / 1_000.0)
         beat_s = monotonic_s() + _BEAT_EVERY_S
-        while not self._stop.is_set() and not self._is_due(due_ms):
+        while not self._stop.is_set() and not self._is_due():
             if self._control.carry_out() or monotonic_s() >= beat_s:
                 self._sign_of_life("waiting")
                 beat_s = monotonic_s() + _BEAT_EVERY_S
+        due_ms = self._schedule.due_ms
         if due_ms % _CANDLE_MS == 0:
             for trader in self._traders:
                 if self._stop.is_set():
@@ -167,20 +158,20 @@ class TradingBot:
                 self._stream.wait_for_mark(trader.symbol, due_ms, _MARK_WAIT_S)
         return self._stop.is_set()
 
-    def _is_due(self, due_ms: int) -> bool:
-        """Wait, at most half a second, for the instant; the candle that closes at it may tell of it first."""
-        left_s = (due_ms - self._clock.now_ms()) / 1_000.0 / self._clock.speed
+    def _is_due(self) -> bool:
+        """Wait, at most half a second, for the instant; the candle that closes at it may tell of it just before."""
+        left_s = self._schedule.left_ms() / 1_000.0 / self._clock.speed
         if left_s <= 0:
             return True
-        if due_ms % _CANDLE_MS:
+        due_ms = self._schedule.due_ms
+        if due_ms % _CANDLE_MS or left_s > _LOOK_EVERY_S:
             self._stop.wait(min(left_s, _LOOK_EVERY_S))
             return False
-        first = self._traders[0].symbol
-        return self._stream.wait_for_candle(first, due_ms - _CANDLE_MS, min(left_s, _LOOK_EVERY_S)) is not None
+        return self._stream.wait_for_candle(self._traders[0].symbol, due_ms - _CANDLE_MS, left_s) is not None
 
     def _sign_of_life(self, phase: str, **changes: object) -> None:
         account = self._stream.account()
-        marks = [mark.time_ms for pair in self._settings.pairs if (mark := self._stream.mark_price(pair))]
+        marks = [mark.time_ms for pair in self._pairs.symbols if (mark := self._stream.mark_price(pair))]
         said = changes.pop("details", self._beat.details)
         if not isinstance(said, Mapping):
             raise TypeError("details are a mapping")
@@ -212,6 +203,11 @@ class TradingBot:
                 seen.symbol: seen.halt_reason or seen.settings_reason for seen in (turn.observation for turn in turns)
             },
             "differences": {trader.symbol: trader.difference for trader in self._traders},
+            "settings": {
+                **{turn.observation.symbol: turn.observation.settings_reason for turn in turns},
+                **self._pairs.unlisted,
+            },
+            "quote_asset": self._settings.quote_asset,
             "model": self._agents.refusal,
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
             "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
@@ -247,9 +243,10 @@ def build_trader(
     stop: threading.Event,
     history: History,
     news: OrderNews | None = None,
+    halted: str = "",
 ) -> Trader:
     """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
-    pair = PairSettings(exchange, clock, symbol, settings.leverage, settings.margin_type)
+    pair = PairSettings(exchange, clock, symbol, settings.leverage, settings.margin_type, halted)
     limits = limits_under(rules, settings.risk_limits)
     slow = rules.candle_interval != _INTERVAL
     desk = OrderDesk(exchange, journal, clock, settings.bot_id, pair, news)
@@ -291,50 +288,55 @@ def main(stop: threading.Event) -> int:
     world = world_of(settings)
     database = TradingDatabase(settings.database_url, Owner(settings.bot_id, settings.mode, world))
     database.migrate()
+    beat = first_beat(settings, clock, VERSION)
+    database.heartbeat(beat)  # from here on the page says "starting", not "stopped" as the last one left it
     client = BinanceClient.from_settings(settings, clock)
     _end_calls_at(stop, client)
     client.sync_clock()
     console.start(settings, rules, clock.now_ms(), world)
-    cautions = _key_cautions(settings, client)
+    cautions = key_cautions(settings.mode, client)
+    pairs = managed_pairs(settings.pairs, database, settings.quote_asset, client)
     journal = DatabaseJournal(database, clock)
     watches: dict[str, GuardWatch] = {}
     news = OrderNews(lambda: stream.health().user.connected)
-    stream = _stream(settings, client, _callbacks(watches, news), journal)
-    agents = AgentKeeper(settings, client.cost_rates(settings.pairs[0]), rules)
+    stream = _stream(settings, pairs.symbols, client, _callbacks(watches, news), journal)
+    agents = AgentKeeper(settings, client.cost_rates(pairs.symbols[0]), rules)
     history = remembered_once(client.candles)
-    console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
+    console.step(agents.load_or_train(history, pairs.symbols, clock.now_ms()))
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
     risk = RiskDesk(journal, clock, settings.risk_limits, settings.breaker_limits, _CANDLE_MS)
     traders = [
         build_trader(
-            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news
+            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news,
+            pairs.halted[pair],
         )
-        for pair in settings.pairs
-    ]
+        for pair in pairs.symbols
+    ]  # fmt: skip
     watches.update((trader.symbol, GuardWatch(trader)) for trader in traders)
     stream.start()
     if not _ready(stream, stop):
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
     watching = list(watches.values())
-    instruments = [client.instrument(pair) for pair in settings.pairs]
+    instruments = [client.instrument(pair) for pair in pairs.symbols]
     witness = BotWitness(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
     control = ControlDesk(database, clock, risk, traders, rule_book(settings, rules))
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
-    )
+        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop,
+        pairs, beat,
+    )  # fmt: skip
     return bot.run()
 
 
-def _stream(settings: Settings, client: BinanceClient, callbacks: Callbacks, journal: DatabaseJournal) -> MarketStream:
+def _stream(
+    settings: Settings, pairs: Sequence[str], client: BinanceClient, callbacks: Callbacks, journal: DatabaseJournal
+) -> MarketStream:
     """Return the stream of all pairs, not yet started, with what the journal knows of money paid in or out."""
     transfers = TransferBook(client.quote_asset, journal.transfers.known, journal.transfers.note)
-    return MarketStream(
-        client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, callbacks, transfers
-    )
+    return MarketStream(client, pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, callbacks, transfers)
 
 
 def _end_calls_at(stop: threading.Event, client: BinanceClient) -> None:
@@ -354,22 +356,6 @@ def _ready(stream: MarketStream, stop: threading.Event) -> bool:
         if stream.wait_until_ready(_LOOK_EVERY_S):
             return True
     return False
-
-
-def _key_cautions(settings: Settings, client: BinanceClient) -> tuple[str, ...]:
-    """Live only: a key that may withdraw or transfer is refused; return what else a person should know of it."""
-    if settings.mode != "live":
-        return ()
-    allowed = client.api_restrictions()
-    if allowed.withdraw or allowed.transfer:
-        raise CredentialsRefused(
-            "the Binance key may withdraw or transfer money: make one that can trade futures and nothing else"
-        )
-    if allowed.address_bound:
-        return ()
-    caution = "the Binance key works from any address: bind it to this machine's, so that a stolen one trades nothing"
-    log.warning("%s", caution)
-    return (caution,)
 
 
 def _callbacks(watches: dict[str, GuardWatch], news: OrderNews) -> Callbacks:

@@ -20,6 +20,7 @@ from src.core.errors import StoreCorrupt, StoreUnavailable
 from src.database import TradingDatabase
 from src.health import service_health
 from src.notifier import Notifier, keep, read_kept
+from src.process_ends import unwished_ends
 from src.records import Heartbeat, Owner
 from src.service import run_process, run_rounds
 from src.settings import PROJECT_ROOT, Settings
@@ -102,7 +103,8 @@ class Watcher:
 
     def _judge(self, now_s: float) -> None:
         now_ms = self._clock.now_ms()
-        facts = gather(self._database, now_ms, PROJECT_ROOT, self._supervisor.troubled(now_s))
+        ends = unwished_ends(self._settings.state_dir)
+        facts = gather(self._database, now_ms, PROJECT_ROOT, self._supervisor.troubled(now_s), ends)
         local = local_time(now_ms, self._settings.time_zone)
         messages = self._desk.step(alerts_of(facts, self._limits), local, figures_of_day(self._database, now_ms))
         for message in messages:

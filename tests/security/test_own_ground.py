@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from src.binance_client import key_cautions
 from src.binance_reading import KeyPermissions
 from src.bot_witness import BotWitness
 from src.core.errors import CredentialsRefused
 from src.dashboard.app import create_app
-from src.trading_bot import _key_cautions
 from tests.dashboard.scene import scene
 from tests.paper_exchange.running import API_KEY, API_SECRET
 from tests.suite.running import BUSY, suite
@@ -146,7 +146,7 @@ def refusal(**rights):
     allowed = KeyPermissions(**{"withdraw": False, "transfer": False, "futures": True, "address_bound": True} | rights)
     client = SimpleNamespace(api_restrictions=lambda: allowed)
     try:
-        return _key_cautions(SimpleNamespace(mode="live"), client)
+        return key_cautions("live", client)
     except CredentialsRefused as refused:
         return str(refused)
 
@@ -176,7 +176,7 @@ def test_paper_and_testnet_ask_nobody_about_the_key():
         raise AssertionError("asked")
 
     for mode in ("paper", "testnet"):
-        assert _key_cautions(SimpleNamespace(mode=mode), SimpleNamespace(api_restrictions=never)) == ()
+        assert key_cautions(mode, SimpleNamespace(api_restrictions=never)) == ()
 
 
 def test_the_scripts_install_nothing_without_its_hash():
