@@ -73,8 +73,8 @@ class AlertFacts:
 
     ``silent`` are processes that missed two cycles, ``ends`` those that ended without having been stopped, ``pairs``
     what keeps a pair's settings at the exchange from being as they should, ``halts`` bots whose position and exchange
-    disagree, ``failed_logins`` the wrong and refused log-ins of the last ten minutes, ``free_disk_share`` None where nobody
-    could look.
+    disagree, ``failed_logins`` the wrong and refused log-ins of the last ten minutes, ``free_disk_share`` None where
+    nobody could look.
     """
 
     silent: Sequence[tuple[str, str]] = ()
