@@ -1,4 +1,4 @@
-"""Floor 3, shell: which pairs a bot manages when it starts: those it is told to trade, and those it still holds.
+"""Which pairs a bot manages when it starts: those it is told to trade, and those it still holds.
 
 A pair that the exchange does not list, or that left TRADING_PAIRS, concerns itself alone: the others are traded, and
 a position of this bot is managed until it ends, whatever the settings say.
@@ -11,11 +11,11 @@ from typing import Final
 
 from sqlalchemy import select
 
-from src.core.errors import OrderRefused, SettingsError
-from src.core.market import quote_asset_of
-from src.core.ports import Exchange
-from src.database import TradingDatabase
-from src.schema import EVERY, daily_performance, trades
+from src.domain.errors import OrderRefused, SettingsError
+from src.domain.market import quote_asset_of
+from src.domain.ports import Exchange
+from src.storage.database import TradingDatabase
+from src.storage.tables import EVERY, daily_performance, trades
 
 log = logging.getLogger(__name__)
 

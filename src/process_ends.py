@@ -1,4 +1,4 @@
-"""Floor 3, shell: how each process ended, where nobody wished it to: kept in a small file, for whoever alerts people.
+"""How each process ended, where nobody wished it to: kept in a small file, for whoever alerts people.
 
 The last sign of life in the database cannot tell of a start that failed before the database was open; this can.
 """

@@ -1,9 +1,9 @@
-"""Floor 3, shell: at which instants a bot takes its turns: each full interval of the exchange's clock, once.
+"""At which instants a bot takes its turns: each full interval of the exchange's clock, once.
 
 The exchange's clock may jump, forward and back: what is due is always the next full interval of the time it shows now.
 """
 
-from src.core.clock import Clock
+from src.domain.clock import Clock
 
 
 class TurnSchedule:
