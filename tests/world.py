@@ -16,8 +16,8 @@ from src.domain.risk import RiskLimits
 from src.execution.journal import InMemoryJournal
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
-from src.pair_settings import PairSettings
 from src.paper_exchange.venue import Venue
 
 SYMBOL = "BTCUSDT"

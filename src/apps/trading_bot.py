@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
+from src.apps.managed_pairs import ManagedPairs, managed_pairs
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import ModelRefused, StoreUnavailable
@@ -19,12 +20,12 @@ from src.exchanges.binance.transfers import TransferTracker
 from src.execution.journal import Journal, Turn
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
-from src.managed_pairs import ManagedPairs, managed_pairs
-from src.pair_settings import PairSettings
+from src.execution.turn_schedule import TurnSchedule
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
 from src.runtime.rule_loader import load_rule_sets, read_rules
@@ -37,7 +38,6 @@ from src.strategy.decision import DecisionRules, limits_under
 from src.strategy.higher_timeframes import HigherTimeframeTrend
 from src.strategy.timeframes import CandleAggregator, History, remembered_once
 from src.training.agent_manager import AgentManager
-from src.turn_schedule import TurnSchedule
 
 log = logging.getLogger("trading_bot")
 

@@ -18,8 +18,8 @@ from src.domain.ports import Exchange
 from src.domain.risk import RiskLimits, early_stop_price
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import Execution, OrderManager, RulesChanged, Unprotected
+from src.execution.pair_settings import PairSettings
 from src.execution.trade_recorder import TradeExit, TradeRecorder, closed_quantity
-from src.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)
 

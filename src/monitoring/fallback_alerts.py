@@ -13,8 +13,8 @@ from src.monitoring.alert_manager import AlertManager, AlertPolicy, LocalTime
 from src.monitoring.alert_rules import Alert, AlertFacts, AlertLimits, alerts_of
 from src.monitoring.health import heartbeat_health
 from src.monitoring.notifications import Notifier, keep, read_kept
-from src.process_ends import unwished_ends
 from src.runtime.process import AlreadyRunning, single_instance
+from src.runtime.process_ends import unwished_ends
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 

@@ -20,8 +20,8 @@ from src.monitoring.alert_rules import AlertLimits, alerts_of
 from src.monitoring.health import service_health
 from src.monitoring.notifications import Notifier, keep, read_kept
 from src.monitoring.supervisor import Supervisor, script_manager
-from src.process_ends import unwished_ends
 from src.runtime.process import run_process, run_rounds
+from src.runtime.process_ends import unwished_ends
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.storage.database import TradingDatabase
 from src.storage.retention import prune_old

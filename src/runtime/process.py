@@ -32,8 +32,8 @@ from src.domain.errors import (
     StoreUnwritable,
     SuiteError,
 )
-from src.process_ends import forget_end, note_end
 from src.runtime.logging_setup import configure_logs, printable
+from src.runtime.process_ends import forget_end, note_end
 from src.runtime.settings import Settings, service_manager_socket, state_folder
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from src.process_ends import unwished_ends
+from src.runtime.process_ends import unwished_ends
 from tests.paper_exchange.running import PaperExchange, wait_until
 from tests.paper_exchange.wire import Wire
 from tests.suite.running import BUSY, Bot, open_position, settled, suite
