@@ -15,7 +15,7 @@ from src.domain.errors import OrderRefused, SettingsError
 from src.domain.market import quote_asset_of
 from src.domain.ports import Exchange
 from src.storage.database import TradingDatabase
-from src.storage.tables import EVERY, daily_performance, trades
+from src.storage.tables import EVERY, daily_performance
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,15 @@ class ManagedPairs:
 
 
 def managed_pairs(
-    wanted: Sequence[str], database: TradingDatabase, quote_asset: str, exchange: Exchange
+    wanted: Sequence[str], held: Sequence[str], database: TradingDatabase, quote_asset: str, exchange: Exchange
 ) -> ManagedPairs:
-    """Return which pairs to manage: those ``wanted``, and those in which the database's owner still holds a position.
+    """Return which pairs to manage: those ``wanted``, and those in which this bot has something open (``held``).
 
     Raises:
         SettingsError: none of the wanted pairs is listed at the exchange and nothing is held, or the pairs are quoted
             in another asset than the bot's books are kept in.
     """
     _refuse_other_asset(database, quote_asset)
-    held = _held_symbols(database)
     found = ManagedPairs()
     for symbol in dict.fromkeys((*wanted, *held)):
         try:
@@ -70,13 +69,6 @@ def managed_pairs(
     if not found.halted:
         raise SettingsError(tuple(f"{reason}." for reason in found.unlisted.values()))
     return found
-
-
-def _held_symbols(database: TradingDatabase) -> tuple[str, ...]:
-    """Return the pairs in which the owner of the database has trades that are not closed."""
-    query = select(trades.c.symbol).where(database.owner.rows_of(trades), trades.c.status == "open").distinct()
-    with database.read() as connection:
-        return tuple(sorted(connection.execute(query).scalars()))
 
 
 def _refuse_other_asset(database: TradingDatabase, quote_asset: str) -> None:

@@ -294,8 +294,8 @@ def main(stop: threading.Event) -> int:
     client.sync_clock()
     console.start(settings, rules, clock.now_ms(), world)
     cautions = key_cautions(settings.mode, client)
-    pairs = managed_pairs(settings.pairs, database, settings.quote_asset, client)
     journal = JournalRepository(database, clock)
+    pairs = managed_pairs(settings.pairs, journal.open_symbols, database, settings.quote_asset, client)
     watches: dict[str, StopMonitor] = {}
     news = OrderUpdateBuffer(lambda: stream.health().user.connected)
     stream = _stream(settings, pairs.symbols, client, _callbacks(watches, news), journal)

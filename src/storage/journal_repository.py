@@ -107,6 +107,14 @@ class JournalRepository:
             self._highest = self._days.highest_earned(connection)
             self.transfers = TransferRepository(database, clock, connection)
 
+    @property
+    def open_symbols(self) -> tuple[str, ...]:
+        """The pairs with a trade that is not closed, or an order whose end is not known."""
+        with self._lock:
+            trades_open = {each.trade.symbol for each in self._starts.values()}
+            orders_open = {each.symbol for each in (*self._unfinished.values(), *self._untraded.values())}
+        return tuple(sorted(trades_open | orders_open))
+
     def plan_order(self, intent: OrderIntent) -> None:
         """Write an intent; it is on disk when this returns.
 

@@ -35,11 +35,16 @@ def reason(bot: Bot, symbol: str = "BTCUSDT") -> str:
 
 
 def turns(bot: Bot) -> int:
-    return int(bot.rows("SELECT COUNT(*) FROM signals")[0][0])
+    return count(bot, "signals")
 
 
 def entries(bot: Bot) -> int:
-    return int(bot.rows("SELECT COUNT(*) FROM trades")[0][0])
+    return count(bot, "trades")
+
+
+def count(bot: Bot, table: str) -> int:
+    rows = bot.rows(f"SELECT COUNT(*) FROM {table}")
+    return int(rows[0][0]) if rows else 0
 
 
 def flat(exchange: PaperExchange) -> bool:
@@ -144,7 +149,7 @@ def test_a_pair_that_left_the_list_with_a_position_open_is_managed_until_it_ends
         bot.settings["TRADING_PAIRS"] = "BTCUSDT"
         bot.start()
         bot.wait_for_cycles(2)
-        assert "left TRADING_PAIRS" in reason(bot, "DOGEUSDT")
+        wait_until(lambda: "left TRADING_PAIRS" in reason(bot, "DOGEUSDT") or not bot.alive, 20.0, 0.1)
         side = -1 if Decimal(held_by(exchange, "DOGEUSDT")["positionAmt"]) > 0 else 1
         exchange.control("POST", "shock", symbol="DOGEUSDT", percent=4 * side)
         wait_until(lambda: held_by(exchange, "DOGEUSDT") is None or not bot.alive, 60.0, 0.05)
@@ -164,12 +169,15 @@ def test_a_margin_type_changed_in_the_settings_with_a_position_open_stops_no_bot
         bot.kill()
         bot.settings["MARGIN_TYPE"] = "ISOLATED"
         bot.start()
-        before = entries(bot)
-        wait_for_entry(exchange, bot, before)  # the old one ended in its way, the next one is isolated
-        wait_until(lambda: held_by(exchange, "BTCUSDT") is not None or not bot.alive, 60.0, 0.02)
-        assert bot.alive
-        config = Wire(exchange).signed("GET", "/fapi/v1/symbolConfig", symbol="BTCUSDT").body[0]
-        assert config["marginType"] == "ISOLATED"
+        owner = Wire(exchange)
+
+        def isolated() -> bool:
+            return owner.signed("GET", "/fapi/v1/symbolConfig", symbol="BTCUSDT").body[0]["marginType"] == "ISOLATED"
+
+        wait_until(lambda: isolated() or not bot.alive, 120.0, 0.2)  # once the old position ended in its way
+        assert bot.alive, bot.log[-3000:]
+        wait_for_entry(exchange, bot, entries(bot))
+        assert bot.rows("SELECT COUNT(*) FROM trades WHERE exit_reason = 'unprotected'") == [(0,)]
 
 
 def test_a_start_that_fails_is_told_until_one_succeeds(tmp_path):
