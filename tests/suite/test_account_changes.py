@@ -213,7 +213,9 @@ def test_after_a_jump_of_the_exchanges_clock_the_turns_go_on_as_before(tmp_path,
         assert turns(bot) >= before + 8, bot.log[-3000:]
         assert took_s <= 30.0  # eight market minutes are 16 s
         assert bot.rows("SELECT COUNT(*) FROM circuit_breaker_events WHERE status = 'TRIPPED'") == [(0,)]
-        wait_for_entry(exchange, bot, entries(bot))
+        last = bot.rows("SELECT veto, reason FROM signals ORDER BY id DESC LIMIT 5")
+        old = {"candle", "mark", "account", "breaker", "settings", "halt"}
+        assert not [row for row in last if row[0] in old or "did not open" in row[1]], last
         bot.stop()
         wait_until(lambda: settled(exchange, bot), 20.0, 0.2)
         assert settled(exchange, bot)

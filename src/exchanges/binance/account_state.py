@@ -227,8 +227,11 @@ class AccountState:
             self._told += 1
             money = self._money
             event_ms = int(event["E"])
-            if money is None or event_ms < money.rest.as_of_ms - self._late_ms:
-                return  # the first look over REST will contain it, or the last one did
+            if money is None:
+                return  # the first look over REST will contain it
+            if event_ms < money.rest.as_of_ms - self._late_ms:
+                self._wants_look = True  # the last look contained it, or was stamped by a clock that ran ahead
+                return
             self._transfers.stream(event)  # also of an event that comes late: a newer balance contains it
             for row in event["a"].get("B", ()):
                 if row["a"] == self._quote and _advances(money, ("asset", row["a"]), event_ms):
