@@ -7,6 +7,7 @@ may quote a key.
 import base64
 import json
 import logging
+import math
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
