@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
 from src.apps.managed_pairs import ManagedPairs, managed_pairs
+from src.apps.rule_switch import RuleSwitch
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import ModelRefused, StoreUnavailable
@@ -321,7 +322,8 @@ def main(stop: threading.Event) -> int:
     watching = list(watches.values())
     instruments = [client.instrument(pair) for pair in pairs.symbols]
     witness = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
-    control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings, rules))
+    switch = RuleSwitch(traders, agents, client.candles, stream.candles, clock, rules)
+    control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings), switch.prepare)
     control.restore()
     bot = TradingBot(
         settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop,
