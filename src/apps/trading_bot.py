@@ -90,6 +90,7 @@ class TradingBot:
         self._pairs = pairs
         self._schedule = TurnSchedule(clock, settings.interval * 1_000)
         self._beat = beat
+        self._told_sockets = (False, False)
 
     def run(self) -> int:
         """Trade until told to stop; return the exit code."""
@@ -146,7 +147,7 @@ class TradingBot:
         self._console.sleeping(self._schedule.left_ms() / 1_000.0)
         beat_s = monotonic_s() + _BEAT_EVERY_S
         while not self._stop.is_set() and not self._is_due():
-            if self._control.process_pending() or monotonic_s() >= beat_s:
+            if self._control.process_pending() or monotonic_s() >= beat_s or self._sockets() != self._told_sockets:
                 self._sign_of_life("waiting")
                 beat_s = monotonic_s() + _BEAT_EVERY_S
         due_ms = self._schedule.due_ms
@@ -170,7 +171,8 @@ class TradingBot:
         return self._stream.wait_for_candle(self._traders[0].symbol, due_ms - _CANDLE_MS, left_s) is not None
 
     def _sign_of_life(self, phase: str, **changes: object) -> None:
-        account = self._stream.account()
+        account, health = self._stream.account(), self._stream.health()
+        self._told_sockets = self._sockets()
         marks = [mark.time_ms for pair in self._pairs.symbols if (mark := self._stream.mark_price(pair))]
         said = changes.pop("details", self._beat.details)
         if not isinstance(said, Mapping):
@@ -182,10 +184,11 @@ class TradingBot:
             phase=phase,
             last_market=utc_text(max(marks)) if marks else None,
             last_private=None if account is None else utc_text(account.as_of_ms),
-            last_error="; ".join(self._stream.health().rest_errors),
+            last_error="; ".join(health.rest_errors),
             details={
                 **said,
                 **self._witness.details(),
+                "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
                 "pause": self._control.pause,
                 "rules": self._control.rules,
                 "rules_changed": self._control.rules_changed,
@@ -194,9 +197,12 @@ class TradingBot:
         )
         self._database.heartbeat(self._beat)
 
-    def _details(self, turns: list[Turn]) -> dict[str, object]:
-        """Return what the status row says beside its columns: last decisions, sockets, trouble of each pair."""
+    def _sockets(self) -> tuple[bool, bool]:
         health = self._stream.health()
+        return health.market.connected, health.user.connected
+
+    def _details(self, turns: list[Turn]) -> dict[str, object]:
+        """Return what the status row says beside its columns: last decisions, trouble of each pair."""
         return {
             "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
             "halts": {
@@ -210,7 +216,6 @@ class TradingBot:
             "quote_asset": self._settings.quote_asset,
             "model": self._agents.refusal,
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
-            "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
         }
 
     def _finish(self) -> int:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from src.monitoring.health import process_health
 from src.runtime.process_ends import unwished_ends
+from src.runtime.settings import Settings
 from tests.paper_exchange.running import PaperExchange, wait_until
 from tests.paper_exchange.wire import Wire
 from tests.suite.running import BUSY, Bot, open_position, settled, suite
@@ -216,6 +218,39 @@ def test_after_a_jump_of_the_exchanges_clock_the_turns_go_on_as_before(tmp_path,
         last = bot.rows("SELECT veto, reason FROM signals ORDER BY id DESC LIMIT 5")
         old = {"candle", "mark", "account", "breaker", "settings", "halt"}
         assert not [row for row in last if row[0] in old or "did not open" in row[1]], last
+        bot.stop()
+        wait_until(lambda: settled(exchange, bot), 20.0, 0.2)
+        assert settled(exchange, bot)
+
+
+def test_health_tells_that_the_database_file_is_gone_and_that_it_is_back(tmp_path):
+    """Kind J: the file moved away under all services: no look says that all is well; put back, all goes on."""
+    place = folder(tmp_path)
+    with suite(place, speed=30.0, **BUSY) as (exchange, bot):
+        bot.start()
+        bot.wait_for_cycles(2)
+        settings = Settings.load(place / "none.env").model_copy(
+            update={"database_url": f"sqlite:///{bot.database}", "bot_id": bot.environment()["BOT_ID"]}
+        )
+
+        def well() -> bool:
+            return process_health(settings, ("trading_bot",)).well
+
+        assert well()
+        aside = place / "aside"
+        aside.mkdir()
+        names = [f"trading.db{suffix}" for suffix in ("", "-wal", "-shm")]
+        for name in names:
+            (place / name).rename(aside / name)
+        assert [well() for _ in range(8)] == [False] * 8
+        time.sleep(5)
+        assert not bot.database.exists(), "an empty database was made without a word"
+        assert bot.alive
+        for name in names:
+            (aside / name).rename(place / name)
+        wait_until(well, 20.0, 0.2)
+        before = turns(bot)
+        wait_until(lambda: turns(bot) >= before + 2 or not bot.alive, 30.0, 0.1)
         bot.stop()
         wait_until(lambda: settled(exchange, bot), 20.0, 0.2)
         assert settled(exchange, bot)
