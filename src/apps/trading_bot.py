@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
+from src.apps.forecasts import build_forecasts
 from src.apps.managed_pairs import ManagedPairs, managed_pairs
 from src.apps.rule_switch import RuleSwitch
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
@@ -18,6 +19,7 @@ from src.domain.ports import Exchange, MarketFeed
 from src.exchanges.binance.client import BinanceClient, key_cautions
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
+from src.execution.forecast_recorder import ForecastRecorder
 from src.execution.journal import Journal, Turn
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
@@ -70,6 +72,7 @@ class TradingBot:
         console: BotConsole,
         witness: BotSnapshotWriter,
         control: CommandHandler,
+        forecasts: ForecastRecorder,
         stop: threading.Event,
         pairs: ManagedPairs,
         beat: Heartbeat,
@@ -86,6 +89,7 @@ class TradingBot:
         self._console = console
         self._witness = witness
         self._control = control
+        self._forecasts = forecasts
         self._stop = stop
         self._pairs = pairs
         self._schedule = TurnSchedule(clock, settings.interval * 1_000)
@@ -117,6 +121,7 @@ class TradingBot:
                 trader.replace_agent(agent)
         turns = [trader.run_trading_cycle() for trader in self._traders if not self._stop.is_set()]
         self._note(turns)
+        self._forecasts.take(turns)
         self._console.cycle(number, turns)
         if number % self._settings.autosave_cycles == 0:
             self._agents.save(self._clock.now_ms())
@@ -215,6 +220,7 @@ class TradingBot:
             },
             "quote_asset": self._settings.quote_asset,
             "model": self._agents.refusal,
+            "agent": self._agents.outlook(),
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
         }
 
@@ -307,7 +313,7 @@ def main(stop: threading.Event) -> int:
     stream = _stream(settings, pairs.symbols, client, _callbacks(watches, news), journal)
     agents = AgentManager(settings, client.cost_rates(pairs.symbols[0]), rules)
     history = remembered_once(client.candles)
-    console.step(agents.load_or_train(history, pairs.symbols, clock.now_ms()))
+    console.agent(agents.load_or_train(history, pairs.symbols, clock.now_ms()), agents.outlook(), settings)
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
@@ -331,8 +337,8 @@ def main(stop: threading.Event) -> int:
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings), switch.prepare)
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop,
-        pairs, beat,
+        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control,
+        build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
     )  # fmt: skip
     return bot.run()
 
