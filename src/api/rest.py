@@ -110,7 +110,7 @@ def build_app(
     if door.origins:
         taken = ["Authorization", "Content-Type"]
         CORS(app, origins=list(door.origins), methods=["GET", "HEAD", "POST"], allow_headers=taken)
-    app.wsgi_app = PublicHosts(app.wsgi_app, door.public)  # type: ignore[method-assign]
+    app.wsgi_app = PublicHosts(app.wsgi_app, door.public)  # type: ignore[method-assign,assignment]
     return app
 
 

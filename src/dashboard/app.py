@@ -64,7 +64,7 @@ def create_app(desk: DashboardContext) -> Flask:
     for room in (pages, endpoints, endpoints_control, events, period_report, pictures):
         app.register_blueprint(room.blueprint)
     app.after_request(_finish)
-    app.wsgi_app = PublicHosts(app.wsgi_app, desk.settings.public_paths)  # type: ignore[method-assign]
+    app.wsgi_app = PublicHosts(app.wsgi_app, desk.settings.public_paths)  # type: ignore[method-assign,assignment]
     return app
 
 

@@ -168,9 +168,10 @@ class _PinnedAdapter(HTTPAdapter):
     def build_connection_pool_key_attributes(self, *arguments: Any, **named: Any) -> tuple[Any, Any]:
         """Return the pinned address as the host, and the name as what a certificate must speak of."""
         host, pool = super().build_connection_pool_key_attributes(*arguments, **named)
+        known: dict[str, Any] = dict(pool)
         if host["scheme"] == "https":
-            pool |= {"server_hostname": host["host"], "assert_hostname": host["host"]}
-        return host | {"host": self._address}, pool
+            known |= {"server_hostname": host["host"], "assert_hostname": host["host"]}
+        return {**host, "host": self._address}, known
 
 
 def _led_to(hop: _Hop, location: str) -> _Hop:
