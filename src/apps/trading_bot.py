@@ -330,15 +330,14 @@ def main(stop: threading.Event) -> int:
     if not _ready(stream, stop):
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
-    watching = list(watches.values())
     instruments = [client.instrument(pair) for pair in pairs.symbols]
     witness = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
     switch = RuleSwitch(traders, agents, client.candles, stream.candles, clock, rules)
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings), switch.prepare)
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control,
-        build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
+        settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console, witness,
+        control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
     )  # fmt: skip
     return bot.run()
 
