@@ -302,9 +302,7 @@ def main(stop: threading.Event) -> int:
     database.migrate()
     beat = first_beat(settings, clock, VERSION)
     database.heartbeat(beat)  # from here on the page says "starting", not "stopped" as the last one left it
-    client = BinanceClient.from_settings(settings, clock)
-    _end_calls_at(stop, client)
-    client.sync_clock()
+    client = _connected(settings, clock, stop)
     console.start(settings, rules, clock.now_ms(), world)
     cautions = key_cautions(settings.mode, client)
     journal = JournalRepository(database, clock)
@@ -341,6 +339,14 @@ def main(stop: threading.Event) -> int:
         control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
     )  # fmt: skip
     return bot.run()
+
+
+def _connected(settings: Settings, clock: ExchangeClock, stop: threading.Event) -> BinanceClient:
+    """Return the client with the exchange's time taken over; once ``stop`` is set no call of it lasts long."""
+    client = BinanceClient.from_settings(settings, clock)
+    _end_calls_at(stop, client)
+    client.sync_clock()
+    return client
 
 
 def _stream(
