@@ -27,7 +27,9 @@ DAMAGED, UNAVAILABLE, CANNOT_WRITE = 65, 69, 73
 _BUILD_TOOL: Final = "setuptools"
 _PIP: Final = (sys.executable, "-W", "ignore", "-m", "pip", "--disable-pip-version-check", "--no-input")
 _FROM_LOCK: Final = ("install", "--no-deps", "--require-hashes", "--no-build-isolation", "--prefer-binary")
-_REFUSAL: Final = re.compile(r"\b(401|403|407|429|5\d\d) (?:Client|Server) Error|HTTP error (?!404)(\d{3})|too many (\d{3})")
+_REFUSAL: Final = re.compile(
+    r"\b(401|403|407|429|5\d\d) (?:Client|Server) Error|HTTP error (?!404)(\d{3})|too many (\d{3})"
+)
 _NO_CONNECTION: Final = re.compile(
     r"connection error|NewConnectionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|NameResolutionError"
     r"|Connection (?:aborted|refused|reset)|Network is unreachable|Temporary failure in name resolution|timed out"
@@ -88,13 +90,17 @@ def _failure(lock: Path) -> Failure:
     if "DO NOT MATCH THE HASHES" in said:
         named = re.search(r"DO NOT MATCH THE HASHES.*\n(?:.*\n)*?.*?([\w.-]+(?:\[\S+\])?==\S+) from", said)
         what = named[1] if named else "a package"
-        return Failure(DAMAGED, f"The package index offers another file of {what} than {lock.name} names: not installed")
+        return Failure(
+            DAMAGED, f"The package index offers another file of {what} than {lock.name} names: not installed"
+        )
     if gone := re.search(r"No matching distribution found for (\S+)", said):
         return _not_found(gone[1], said)
     if gone := re.search(r"HTTP error 404 while getting \S*/([^/\s#]+)", said):
         return Failure(UNAVAILABLE, f"The package index no longer has the file {gone[1]} that {lock.name} names")
     if "error: subprocess-exited-with-error" in said or "Failed to build" in said:
-        return Failure(UNAVAILABLE, f"{_after('Failed to build', said) or 'A package'} could not be built on this machine")
+        return Failure(
+            UNAVAILABLE, f"{_after('Failed to build', said) or 'A package'} could not be built on this machine"
+        )
     return _not_answered(said) or Failure(1, f"pip failed: {_last_error(said)}")
 
 

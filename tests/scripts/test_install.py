@@ -182,7 +182,9 @@ def test_a_lock_that_misses_what_an_extra_needs_is_called_incomplete(project):
     project.write("requirements.txt", lock)
     run = project.prepare()
     assert run.returncode == 65
-    assert re.search(r"requirements\.txt is incomplete: nothing in it provides (four>=4|two\[more\])", the_sentence(run))
+    assert re.search(
+        r"requirements\.txt is incomplete: nothing in it provides (four>=4|two\[more\])", the_sentence(run)
+    )
     assert project.prepare().returncode == 65, "what is incomplete is not recorded as installed"
 
 
