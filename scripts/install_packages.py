@@ -74,7 +74,7 @@ def _pip(*arguments: str) -> bool:
     """Run pip with its report in the log; tell whether it succeeded."""
     environment = os.environ | {"PIP_CONSTRAINT": os.devnull, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"}
     command = [*_PIP, "--log", str(LOG), *arguments]
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - pip itself, with arguments of this file
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     with LOG.open("a", encoding="utf-8") as log:
@@ -112,6 +112,8 @@ def _not_found(package: str, said: str) -> Failure:
     if any("wheel's tags" in line and re.search(rf"{pattern}-{re.escape(version)}-", line, re.I) for line in tried):
         machine = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
         return Failure(UNAVAILABLE, f"{package} has no file for {machine}: README names what the suite runs on")
+    if ignored := re.search(r"located at (\S+) is not a trusted or secure host", said):
+        return Failure(UNAVAILABLE, f"The package index {ignored[1]} is addressed by http://, which pip refuses")
     if "from versions: none" in said and (unanswered := _not_answered("\n".join(tried))):
         return unanswered
     return Failure(UNAVAILABLE, f"The package index no longer offers {package}: a newer version of the suite is needed")
@@ -124,8 +126,6 @@ def _not_answered(said: str) -> Failure | None:
     if refused := _REFUSAL.search(said):
         status = next(each for each in refused.groups() if each)
         return Failure(UNAVAILABLE, f"{where} was reached and refused with HTTP {status}: check its address and access")
-    if "is not a trusted or secure host" in said:
-        return Failure(UNAVAILABLE, f"{where} is addressed by http://, which pip refuses: use https://")
     if re.search(r"certificate verify failed|SSLError", said):
         return Failure(UNAVAILABLE, f"{where} shows a certificate that this machine does not trust: check PIP_CERT")
     if _NO_CONNECTION.search(said):

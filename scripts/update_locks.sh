@@ -33,9 +33,11 @@ declare -A beside=(
     [requirements-agents]='In an environment of its own, Python 3.11 to 3.13.'
 )
 
+# Installs the uv that is locked, apart: the environment may be what has to be repaired.
 get_uv() {
     python3 -m venv "$work/venv"
-    "$work/venv/bin/python" -m pip install --quiet --quiet --quiet --disable-pip-version-check uv
+    sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ /p}' requirements-test.txt >"$work/uv.txt"
+    "$work/venv/bin/python" scripts/install_packages.py "$work/uv.txt" >/dev/null
     uv="$work/venv/bin/uv"
 }
 

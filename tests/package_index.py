@@ -63,7 +63,7 @@ class PackageIndex:
         return hashlib.sha256(file.read_bytes()).hexdigest()
 
     def hold(self, lock: str) -> str:
-        """Offer each pin of ``lock`` with what the real package requires, and a newer release; return the lock of them."""
+        """Offer each pin of ``lock`` with its real requirements, and a newer release; return their lock."""
         lines = []
         for pin in pins_of(lock):
             requires, extras = _needs(pin)

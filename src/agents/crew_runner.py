@@ -73,7 +73,8 @@ def build_crew(config: CrewConfig, office: CircuitBreakerService, llm: Any) -> A
     try:
         from crewai import Agent, Crew, Process, Task
     except ImportError as error:
-        how = "python3 -m venv .venv-agents && .venv-agents/bin/pip install --require-hashes -r requirements-agents.txt"
+        install = ".venv-agents/bin/python scripts/install_packages.py requirements-agents.txt"
+        how = f"python3 -m venv .venv-agents && {install}"
         raise SettingsError((f"CrewAI is not installed in this environment: type `{how}`.",)) from error
     from src.agents.circuit_breaker_tools import tools_for
 

@@ -1,7 +1,7 @@
 """An installation depends on the locks alone: whatever else an index offers, and whatever goes wrong, in one sentence.
 
-Each test runs ``prepare_environment``, which all scripts run first, in a project whose lock has the pins of the real one
-but the digests of empty wheels, against an index on this machine where every package exists in a newer release, too.
+Each test runs ``prepare_environment``, which all scripts run first, in a project whose lock has the pins of the real
+one but the digests of empty wheels, against an index on this machine where every package has a newer release, too.
 """
 
 import json
@@ -102,10 +102,10 @@ def test_newer_releases_of_every_package_change_nothing(project, lock):
 
 
 def test_the_printed_pip_command_works_beside_newer_releases_too(project):
-    """``pip install -r requirements.txt``, without any option: extras stand in the lock, so pip has nothing to look for."""
+    """``pip install -r requirements.txt``, without any option: extras stand in the lock, so pip looks for nothing."""
     project.write("requirements.txt", project.index.hold((ROOT / "requirements.txt").read_text()))
     run = subprocess.run(
-        [".venv/bin/python", "-m", "pip", "install", "-q", "--index-url", project.index.address, "-r", "requirements.txt"],
+        [".venv/bin/python", "-m", "pip", "install", "-q", "-i", project.index.address, "-r", "requirements.txt"],
         cwd=project.folder, env=clean_environment() | {"PIP_CONFIG_FILE": os.devnull}, capture_output=True, text=True,
         check=False, timeout=300,
     )  # fmt: skip
