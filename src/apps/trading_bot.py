@@ -16,6 +16,7 @@ from src.domain.errors import ModelRefused, StoreUnavailable
 from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
 from src.domain.ports import Exchange, MarketFeed
+from src.domain.version import VERSION
 from src.exchanges.binance.client import BinanceClient, key_cautions
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
@@ -44,7 +45,6 @@ from src.training.agent_manager import AgentManager
 
 log = logging.getLogger("trading_bot")
 
-VERSION = "0.1.0"
 _INTERVAL = "1m"
 _CANDLE_MS = INTERVAL_MS[_INTERVAL]
 _CANDLE_WAIT_S = 3.0
@@ -257,8 +257,8 @@ def build_trader(
     halted: str = "",
 ) -> Trader:
     """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
-    pair = PairSettings(exchange, clock, symbol, settings.leverage, settings.margin_type, halted)
     limits = limits_under(rules, settings.risk_limits)
+    pair = PairSettings(exchange, clock, symbol, limits.leverage, settings.margin_type, halted)
     slow = rules.candle_interval != _INTERVAL
     desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
     keeper = PositionManager(

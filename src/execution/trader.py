@@ -108,6 +108,7 @@ class Trader:
         with self._lock:
             self._rules = rules
             self._limits = limits
+            self._settings.replace_leverage(limits.leverage)
             self._keeper.replace_limits(limits)
 
     def replace_timeframe(
