@@ -40,8 +40,9 @@ class BotConsole:
         """Say that one part of the start is done."""
         self._console.say(text, icon)
 
-    def setting_up(self) -> None:
-        """Say that the account is made ready for the pairs."""
+    def setting_up(self, address: str) -> None:
+        """Say where the exchange is, and that the account is made ready for the pairs."""
+        self.step(f"Connected to {address}", "🧪")
         self._console.gap()
         self._console.say("Setting up Binance...", "🔧")
 
@@ -128,7 +129,7 @@ class BotConsole:
             held = seen.position
             say(
                 f"{seen.symbol} Position: {held.direction} {held.quantity} from {held.entry_price:,}, "
-                f"PnL {held.unrealized_pnl:+,.2f} USDT",
+                f"PnL {held.unrealized_pnl:+,.2f} {held.asset}",
                 "📦",
             )
         say(f"{seen.symbol} {decision.reason} [{cycle_ms:.1f} ms]", _icon(decision))

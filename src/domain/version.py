@@ -1,5 +1,6 @@
-"""The suite's version, the only one: pyproject.toml, the API, every process and ``--version`` tell it."""
+"""The version of the suite: the one place that names it; ``pyproject.toml`` reads it here."""
 
 from typing import Final
 
-VERSION: Final = "0.1.0"
+VERSION: Final = "1.0.0"
+VERSION_LINE: Final = f"ai-crypto-trader {VERSION}"  # what every program answers to --version
