@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from flask import abort, current_app, request
@@ -11,8 +12,9 @@ from src.dashboard.door import Door, Session
 from src.dashboard.services import ServiceDesk
 from src.dashboard.snapshot import SnapshotDesk
 from src.database import TradingDatabase
+from src.lab_jobs import LabJobs
 from src.reports import Reports
-from src.settings import Settings, is_loopback
+from src.settings import ENV_FILE, Settings, is_loopback
 
 COOKIE = "dashboard_session"
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
@@ -33,6 +35,8 @@ class Desk:
     snapshots: SnapshotDesk
     door: Door
     services: ServiceDesk
+    lab: LabJobs
+    env_file: Path = ENV_FILE
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -83,12 +87,14 @@ def amounts_hidden() -> bool:
 def make_desk(settings: Settings, clock: Clock, database: TradingDatabase) -> Desk:
     """Return the desk of one database."""
     reports = Reports(database)
+    lab = LabJobs(settings, clock)
     return Desk(
         settings,
         clock,
         database,
         reports,
-        SnapshotDesk(reports, settings, clock),
+        SnapshotDesk(reports, settings, clock, lab),
         Door(database, clock, settings.bot_control_pin, settings.flask_secret_key),
         ServiceDesk(settings.project_root),
+        lab,
     )

@@ -9,7 +9,7 @@ import orjson
 from src import web_server
 from src.dashboard.headers import HEADERS
 
-THREADS: Final = 8
+THREADS: Final = 14
 
 
 class WebServer(web_server.WebServer):

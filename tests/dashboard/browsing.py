@@ -61,6 +61,8 @@ class Watched:
         self.page.on("response", self._weigh)
 
     def _weigh(self, response) -> None:
+        if "/api/events" in response.url:
+            return  # a stream has no size before it ends
         sizes = response.request.sizes()
         self.bytes += sizes["responseBodySize"]
 

@@ -300,6 +300,7 @@ class Scene:
             "position_side": None,
             "pnl_unrealized": None,
             "cycle_ms": 0.9,
+            "candle_interval": "1m",
             "context_id": None,
         }  # fmt: skip
 
