@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntit
 from src.core.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from src.dashboard.desk import Desk
 from src.dashboard.headers import HEADERS
-from src.dashboard.site import PAGES
+from src.dashboard.site_pages import PAGES
 from src.settings import PROJECT_ROOT, Settings, is_loopback
 
 log = logging.getLogger(__name__)

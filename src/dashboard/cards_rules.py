@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from src.core.errors import SettingsError
-from src.dashboard.cells import Card, Cell, Fact, Row, Table, Tile, words
+from src.dashboard.cells import Card, Cell, Row, Table, Tile, words
 from src.dashboard.look import Look
 from src.decision_rules import DecisionRules, load_rules
 from src.rule_book import other_rules
@@ -68,18 +68,15 @@ def rules(look: Look) -> Card:
     sets = rule_files(settings)
     current = str(look.details.get("rules") or settings.rules)
     refusals = switchable(settings, look.rules, {name: None for name in sets if name != current})
-    facts = tuple(Fact(_title(name, current), words(each.description)) for name, each in sets.items())
     columns = ("Figure", *(f"{name}{', in force' if name == current else ''}" for name in sets))
-    body = [_figure_row(field, title, sets, sets.get(current)) for field, title in _FIGURES]
+    said = (words("In words"), *(words(each.description) for each in sets.values()))
+    body = [Row(said, key="rule-words")]
+    body += [_figure_row(field, title, sets, sets.get(current)) for field, title in _FIGURES]
     body.append(_switch_row(sets, current, refusals))
     table = Table("What each rule set says; * differs from the set in force", columns, tuple(body))
     tile = Tile("Rules", words(current), Cell(f"{look.candle_interval} candles" if look.candle_interval else ""))
     seen = look.turned_ms if look.turned_ms is not None else look.wall_ms
-    return Card("rules", "Rule sets", "data", seen, look.turn_s, "bot", facts=facts, tables=(table,), tiles=(tile,))
-
-
-def _title(name: str, current: str) -> str:
-    return f"{name} (in force)" if name == current else name
+    return Card("rules", "Rule sets", "data", seen, look.turn_s, "bot", tables=(table,), tiles=(tile,))
 
 
 def _figure_row(field: str, title: str, sets: Mapping[str, DecisionRules], present: DecisionRules | None) -> Row:

@@ -14,7 +14,7 @@ from src.dashboard.cards_market import last_turns
 from src.dashboard.desk import desk
 from src.dashboard.look import CHARTS, TRADING, Look
 from src.dashboard.page_query import PageQuery, page_query
-from src.dashboard.site import PAGES
+from src.dashboard.site_pages import PAGES
 from src.dashboard.states import Source, source_of
 from src.report_pages import NewsFilter, SignalFilter, TradeFilter
 
@@ -195,7 +195,10 @@ def _bot() -> str | None:
 
 def asked() -> PageQuery:
     """Return what the query string asks of a page; 400 for nonsense."""
-    query: PageQuery = _or_400(lambda: page_query(request.args, PAGES))
+    given = dict(request.args)
+    if "filter" in given:  # the journal's own name for it
+        given["journal"] = given["filter"]
+    query: PageQuery = _or_400(lambda: page_query(given, PAGES))
     return query
 
 

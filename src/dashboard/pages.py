@@ -10,7 +10,7 @@ from src.core.clock import DAY_MS, instant_of, utc_text
 from src.dashboard.cells import HIDDEN, NOTHING, Card
 from src.dashboard.desk import Desk, amounts_hidden, desk, session_words
 from src.dashboard.page_query import LEVELS, PERIODS, PageQuery, page_query
-from src.dashboard.site import MENU, PAGES, STORY, SitePage
+from src.dashboard.site_pages import MENU, PAGES, STORY, SitePage
 from src.dashboard.states import ENDED, Source, State, age_words, state_of
 from src.lab_jobs import KINDS
 from src.log_reading import LOG_NAMES
@@ -146,7 +146,7 @@ def _life_cell(cell: dict[str, Any], state: State) -> dict[str, Any]:
     if state == State.ERROR:
         return cell | {"text": NOTHING}
     said = cell["text"] if state == State.FRESH else state.upper()
-    if state == State.DOWN and cell["text"] != "RUNNING":
+    if state == State.DOWN and str(cell["text"]).lower() in ENDED:
         said = cell["text"]
     tone = {State.FRESH: "good", State.LATE: "warn"}.get(state, "bad")
     return cell | {"text": said, "tone": tone}

@@ -33,7 +33,7 @@ from src.dashboard.control import control_card
 from src.dashboard.headline import headline
 from src.dashboard.look import TRADING, Limits, Look
 from src.dashboard.page_query import WHOLE, PageQuery
-from src.dashboard.site import PAGES
+from src.dashboard.site_pages import PAGES
 from src.dashboard.states import Source, State, state_of
 from src.decision_rules import DecisionRules
 from src.lab_jobs import LabJobs

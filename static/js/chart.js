@@ -149,6 +149,7 @@
       at("story-chart").hidden = false;
       const chart = L.createChart(at("story-chart"), style());
       const series = chart.addSeries(L.CandlestickSeries, candleColours(), 0);
+      data.candles = data.candles.filter((bar) => bar[0] * 1000 >= first - span * 0.6);
       series.applyOptions({ priceFormat: { type: "price", precision: data.precision, minMove: 10 ** -data.precision } });
       series.setData(data.candles.map(([time, open, high, low, close]) => ({ time, open, high, low, close })));
       const times = data.candles.map((bar) => bar[0]);

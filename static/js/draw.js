@@ -141,7 +141,7 @@
   // The badge of a row that has a state of its own, in the words of pages.py.
   function alive(cell, is) {
     if (is === "error") return { ...cell, text: "—" };
-    const ended = is === "down" && cell.text !== "RUNNING";
+    const ended = is === "down" && ["STOPPED", "STOPPING"].includes(cell.text);
     return { ...cell, text: is === "fresh" || ended ? cell.text : Dash.stateWord(is), tone: { fresh: "good", late: "warn" }[is] || "bad" };
   }
 
@@ -198,7 +198,7 @@
     if (state === "unknown") return parts;
     if (card.facts.length) parts.push(Dash.facts(card.facts));
     if (card.curve.length > 1) parts.push(Dash.curve(card.curve, `Learning curve from ${card.curve[0].toFixed(4)} to ${card.curve[card.curve.length - 1].toFixed(4)}`));
-    for (const drawing of card.plots || []) parts.push(Dash.plot(drawing));
+    if ((card.plots || []).length) parts.push(plan("div", { class: "plots" }, card.plots.map(Dash.plot)));
     for (const table of card.tables) if (table.rows.length) parts.push(Dash.table(table));
     if (card.picture) parts.push(shut(`picture ${card.name}`, { class: "folded" }, plan("summary", {}, "Show the chart that was analysed"), () => plan("img", { class: "picture", src: card.picture, alt: `The chart that the analyst saw. ${card.notes.join(" ")}` })));
     if (card.notes.length) parts.push(plan("ul", { class: "notes" }, card.notes.map((note) => plan("li", {}, note))));

@@ -66,7 +66,7 @@ class Watched:
         sizes = response.request.sizes()
         self.bytes += sizes["responseBodySize"]
 
-    def open(self, made: Scene, path: str = "/") -> Page:
+    def open(self, made: Scene, path: str = "/everything") -> Page:
         """Load the page and wait until it counts."""
         self.page.goto(made.address + path)
         until(self.page, "document.querySelector('#countdown') && document.querySelector('#countdown').textContent")

@@ -269,10 +269,13 @@ class Scene:
     def _turn(self, symbol: str, index: int, acted: bool) -> dict[str, Any]:
         candle, values = self.candles[index], self.indicators[index]
         instant_ms = candle.open_ms + MINUTE_MS + 200
-        votes = (
-            {"name": "rsi", "vote": 1, "because": "RSI 28 is below 30"},
-            {"name": "macd", "vote": -1, "because": "x"},
-        )
+        votes = [
+            {"name": name, "vote": vote, "because": because}
+            for name, vote, because in (
+                ("rsi", 1, "RSI 28 is below 30"), ("macd", -1, "x"), ("ema", 1, "EMA"), ("bollinger", 1, "bands"),
+                ("volume", 1, "volume"), ("trend", 0, "ADX"),
+            )
+        ]  # fmt: skip
         gates = [
             {"name": "signal", "passed": True, "detail": "the signal is BUY of strength 4, needed is BUY of 3"},
             {"name": "confidence", "passed": acted, "detail": f"the agent's confidence is 0.21 {EVIL}"},
@@ -284,7 +287,7 @@ class Scene:
             "price": candle.close,
             "signal_type": "BUY",
             "strength": 4,
-            "votes": list(votes),
+            "votes": votes,
             "rl_state": {"state": 1, "values": [0.1, 0.2, 0.3]},
             "rl_action": "BUY",
             "confidence": 0.21,
