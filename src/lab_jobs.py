@@ -1,4 +1,4 @@
-"""Floor 4, wings: long runs started from the dashboard: one at a time, niced, limited, watched, stopped, kept.
+"""Long runs started from the dashboard: one at a time, niced, limited, watched, stopped, kept.
 
 Each run is a folder of its own with ``job.json`` and ``output.log``; the commands are fixed, their arguments checked.
 """
@@ -17,8 +17,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from src.core.clock import Clock, utc_text
-from src.settings import PROJECT_ROOT, Settings, inherited_environment
+from src.domain.clock import Clock, utc_text
+from src.runtime.settings import PROJECT_ROOT, Settings, inherited_environment
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ KINDS: Final = {
     "backtest": "Backtest",
     "sweep": "Sweep",
     "walk_forward": "Walk-forward",
-    "retraining": "Retraining",
+    "retraining": "ModelTrainer",
 }
 KEPT: Final = 30
 MEGABYTES: Final = 3_000

@@ -1,4 +1,4 @@
-"""Floor 5, process: runs a module of this project with low priority and limits on memory and processor time.
+"""Runs a module of this project with low priority and limits on memory and processor time.
 
 ``python3 -m src.limited_run MEGABYTES SECONDS MODULE [ARGUMENT ...]``
 """

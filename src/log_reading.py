@@ -1,4 +1,4 @@
-"""Floor 3, shell: reads the newest lines of a service's log from its end, by level and text."""
+"""Reads the newest lines of a service's log from its end, by level and text."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from src.logs import printable
+from src.runtime.logging_setup import printable
 
 LOG_NAMES: Final = ("rl_bot", "chart_bot", "web_dashboard", "mcp_server", "paper_exchange", "watcher")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

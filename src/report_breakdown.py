@@ -1,4 +1,4 @@
-"""Floor 4, wings: closed trades of a period grouped by what a person compares: pair, hour, weekday, reason, length."""
+"""Closed trades of a period grouped by what a person compares: pair, hour, weekday, reason, length."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Select, select
 
-from src.core.clock import instant_of, utc_text
-from src.report_pages import Scope
-from src.schema import trades
+from src.domain.clock import instant_of, utc_text
+from src.reporting.pages import Scope
+from src.storage.tables import trades
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _LENGTHS: Final = ((300, "under 5 min"), (3_600, "5 min to 1 h"), (14_400, "1 to 4 h"), (86_400, "4 to 24 h"),

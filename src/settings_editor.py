@@ -1,4 +1,4 @@
-"""Floor 3, shell: changes settings in ``.env`` as a start would read them: checked whole, written in one step.
+"""Changes settings in ``.env`` as a start would read them: checked whole, written in one step.
 
 A change is refused where the file with it would not start. Secrets can be set but are never returned.
 """
@@ -14,9 +14,9 @@ from typing import Final
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from src.core.errors import SettingsError
-from src.env_file import changes_in, edited, read_env, value_in, write_env
-from src.settings import Settings, origin_of
+from src.domain.errors import SettingsError
+from src.runtime.env_file import changes_in, edited, read_env, value_in, write_env
+from src.runtime.settings import Settings, origin_of
 
 MOST_CHANGES: Final = 50
 LONGEST_VALUE: Final = 500

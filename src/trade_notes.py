@@ -1,4 +1,4 @@
-"""Floor 4, wings: a person's note and tags on a trade: read with it, replaced by the next edit."""
+"""A person's note and tags on a trade: read with it, replaced by the next edit."""
 
 import re
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select
 
-from src.core.clock import utc_text
-from src.database_engine import Store
-from src.schema import trade_notes, trades
+from src.domain.clock import utc_text
+from src.storage.engine import Database
+from src.storage.tables import trade_notes, trades
 
 LONGEST_NOTE: Final = 2_000
 MOST_TAGS: Final = 10
@@ -27,7 +27,7 @@ def checked_note(note: object, tags: object) -> tuple[str, list[str]]:
     return "".join(each for each in note if each.isprintable() or each == "\n"), list(dict.fromkeys(tags))
 
 
-def save_note(store: Store, trade_id: int, note: str, tags: Sequence[str], actor: str, now_ms: int) -> bool:
+def save_note(store: Database, trade_id: int, note: str, tags: Sequence[str], actor: str, now_ms: int) -> bool:
     """Replace a trade's note; return whether there is such a trade."""
     row = {"timestamp": utc_text(now_ms), "trade_id": trade_id, "note": note, "tags": list(tags), "actor": actor}
 

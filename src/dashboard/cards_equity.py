@@ -1,22 +1,22 @@
-"""Floor 4, wings: the equity card: what the account is worth over time, and what holding instead would have made."""
+"""The equity card: what the account is worth over time, and what holding instead would have made."""
 
 from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import select
 
-from src.core.clock import instant_of
-from src.dashboard.cells import Card, Fact, Plot, Series, amount, share
-from src.dashboard.look import Look
-from src.report_equity import EquityPoint
-from src.schema import signals
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import Card, Fact, Plot, Series, amount, share
+from src.domain.clock import instant_of
+from src.reporting.equity import EquityPoint
+from src.storage.tables import signals
 
 _EQUITY_POINTS: Final = 150
 _DAYS: Final = 30
 _WEEK: Final = 7
 
 
-def equity(look: Look) -> Card:
+def equity(look: BotView) -> Card:
     """Return equity, drawdown and holding of the last 30 days, or turn by turn within the last week."""
     if look.turned_ms is None:
         return Card("equity", "Equity", reason="No bot has reported yet.")
@@ -49,7 +49,7 @@ def equity_plots(points: list[tuple[int, float, float, float | None]], pair: str
     )
 
 
-def equity_points(look: Look, symbol: str, days: int | None) -> list[tuple[int, float, float, float | None]]:
+def equity_points(look: BotView, symbol: str, days: int | None) -> list[tuple[int, float, float, float | None]]:
     """Return instant in ms, equity, its fall below the highest until then, and what holding would have made of it.
 
     Money paid in or out moves the highest with it, and lies beside what is held.
@@ -70,7 +70,7 @@ def equity_points(look: Look, symbol: str, days: int | None) -> list[tuple[int, 
     return found
 
 
-def _curve(look: Look, days: int | None) -> list[tuple[int, EquityPoint]]:
+def _curve(look: BotView, days: int | None) -> list[tuple[int, EquityPoint]]:
     since_ms = 0 if days is None else look.since(days)
     points = look.reports.equity_curve(look.scope, since_ms, look.now, _EQUITY_POINTS)
     if len(points) <= _WEEK:  # too few days for a line: every few turns of the week
@@ -81,7 +81,7 @@ def _curve(look: Look, days: int | None) -> list[tuple[int, EquityPoint]]:
     return sorted({instant_of(point.moment): point for point in points}.items())
 
 
-def _price_at(look: Look, symbol: str, moment: str) -> Any:
+def _price_at(look: BotView, symbol: str, moment: str) -> Any:
     query = (
         select(signals.c.price)
         .where(*look.scope.account.conditions(signals), signals.c.symbol == symbol, signals.c.timestamp <= moment)

@@ -1,10 +1,10 @@
-"""Floor 4, wings: the card of the lab: runs started from here, with progress, result and last lines."""
+"""The card of the lab: runs started from here, with progress, result and last lines."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from src.core.clock import instant_of
-from src.dashboard.cells import (
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import (
     UNKNOWN,
     Card,
     Cell,
@@ -19,14 +19,14 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.look import Look
+from src.domain.clock import instant_of
 from src.lab_jobs import DONE, FAILED, KINDS, MEGABYTES, RUNNING, SECONDS, STOPPED, JobView
 
 _TONES: Final = {RUNNING: "", DONE: "good", FAILED: "bad", STOPPED: "warn"}
 _TAIL_LINES: Final = 12
 
 
-def lab(look: Look) -> Card:
+def lab(look: BotView) -> Card:
     """Return the runs of the lab, newest first, their results side by side."""
     title = "Runs"
     if look.lab is None:

@@ -1,10 +1,13 @@
-"""Floor 4, wings: the cards about the market and what is said of it: prices, context, chart analysis, news."""
+"""The cards about the market and what is said of it: prices, context, chart analysis, news."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from src.dashboard.cells import (
+from src.dashboard.bot_view import CHARTS, BotView
+from src.dashboard.chart_files import picture_address
+from src.dashboard.journal import candles_of, votes_of
+from src.dashboard.widgets import (
     UNKNOWN,
     Card,
     Cell,
@@ -22,17 +25,14 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.chart_files import picture_address
-from src.dashboard.journal import candles_of, votes_of
-from src.dashboard.look import CHARTS, Look
-from src.report_pages import NewsFilter, SignalFilter
+from src.reporting.pages import NewsFilter, SignalFilter
 
 _HEADLINES: Final = 6
 _MOODS: Final = {"bullish": "up", "bearish": "down"}
 _LEVELS: Final = {"high": "good", "medium": "", "low": "warn"}
 
 
-def last_turns(look: Look) -> list[dict[str, Any]]:
+def last_turns(look: BotView) -> list[dict[str, Any]]:
     """Return each contract's newest turn."""
     if "turns" not in look.kept:
         newest: dict[str, dict[str, Any]] = {}
@@ -43,7 +43,7 @@ def last_turns(look: Look) -> list[dict[str, Any]]:
     return found
 
 
-def market(look: Look) -> Card:
+def market(look: BotView) -> Card:
     """Return price, indicators and signal of each contract, as the bot saw them in its last turn."""
     turns = last_turns(look)
     if not turns:
@@ -62,13 +62,13 @@ def market(look: Look) -> Card:
     return Card("market", "Live market data", "data", seen_ms, look.turn_s, "exchange", tables=(table,), tiles=(tile,))
 
 
-def _market_ms(look: Look, turns: list[dict[str, Any]]) -> int | None:
+def _market_ms(look: BotView, turns: list[dict[str, Any]]) -> int | None:
     """When the prices shown were made, by the machine's clock: the oldest mark price, else the last turn."""
     marks = [str(mark["as_of"]) for mark in (look.details.get("marks") or {}).values() if mark.get("as_of")]
     return look.wall_of(min(marks) if marks else max(row["timestamp"] for row in turns))
 
 
-def _market(look: Look, row: Mapping[str, Any]) -> Row:
+def _market(look: BotView, row: Mapping[str, Any]) -> Row:
     tick = look.tick(row["symbol"])
     mark = (look.details.get("marks") or {}).get(row["symbol"])
     cells = (
@@ -87,7 +87,7 @@ def _market(look: Look, row: Mapping[str, Any]) -> Row:
     return Row(cells, key=f"market-{row['symbol']}")
 
 
-def context(look: Look) -> Card:
+def context(look: BotView) -> Card:
     """Return the wider market; what no source told is unknown, with the reason."""
     title, row = "Market context", look.reports.market_context(look.scope)
     if row is None:
@@ -121,7 +121,7 @@ def _fear(index: int | None) -> Cell:
     return Cell(f"{index} of 100, {next(name for most, name in names if index < most)}", raw=str(index))
 
 
-def analysis(look: Look) -> Card:
+def analysis(look: BotView) -> Card:
     """Return what the analyst last read from a chart, at what cost, and how old it is."""
     title, newest = "AI chart analysis", look.reports.chart_analysis(look.scope)
     if newest is None:
@@ -141,7 +141,7 @@ def analysis(look: Look) -> Card:
                 "charts", why, facts, notes=notes, picture=picture)  # fmt: skip
 
 
-def _analysis(look: Look, row: Mapping[str, Any]) -> tuple[Fact, ...]:
+def _analysis(look: BotView, row: Mapping[str, Any]) -> tuple[Fact, ...]:
     tick = look.tick(row["symbol"])
     return (
         Fact("Contract", Cell(f"{row['symbol']}, {row['candles']} candles of {row['interval']}", raw=row["symbol"])),
@@ -164,7 +164,7 @@ def _levels(levels: list[float] | None, tick: Decimal | None) -> Cell:
     return Cell("  ".join(shown), "price", raw=",".join(map(str, (levels or [])[:3]))) if shown else UNKNOWN
 
 
-def news(look: Look) -> Card:
+def news(look: BotView) -> Card:
     """Return the newest headlines with what was judged of them."""
     title = "News sentiment"
     world = look.scope.world if look.scope.world in ("synthetic", "replay") else None
@@ -191,7 +191,7 @@ def news(look: Look) -> Card:
     return Card("news", title, "data", as_of, age_s, "charts", facts=facts, tables=(table,))
 
 
-def _round_ms(look: Look, charts: Mapping[str, Any] | None) -> int:
+def _round_ms(look: BotView, charts: Mapping[str, Any] | None) -> int:
     """When the chart bot's last round ended: known headlines are confirmed then, no new row is written."""
     finished = None if charts is None else charts["cycle_finished"]
     return look.wall_of(finished, CHARTS) or 0

@@ -1,11 +1,11 @@
-"""Floor 4, wings: the cards of the trade page: orders that stand at the exchange, and the last fills."""
+"""The cards of the trade page: orders that stand at the exchange, and the last fills."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from src.core.orders import OrderStatus
-from src.dashboard.cells import (
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import (
     UNKNOWN,
     Card,
     Cell,
@@ -19,15 +19,15 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.look import Look
-from src.report_pages import OrderFilter, Scope
+from src.domain.orders import OrderStatus
+from src.reporting.pages import OrderFilter, Scope
 
 OPEN_ORDERS: Final = 200
 FILLS: Final = 15
 _TONES: Final = {"FILLED": "good", "REJECTED": "bad", "UNKNOWN": "warn", "PLANNED": "warn"}
 
 
-def orders(look: Look) -> Card:
+def orders(look: BotView) -> Card:
     """Return the orders with which something can still happen, conditional ones among them."""
     title = "Open orders"
     if look.turned_ms is None:
@@ -39,7 +39,7 @@ def orders(look: Look) -> Card:
                 "No open orders.", tables=(table,) if rows else ())  # fmt: skip
 
 
-def fills(look: Look) -> Card:
+def fills(look: BotView) -> Card:
     """Return the last orders that were filled, as a whole or in part."""
     title = "Last fills"
     if look.turned_ms is None:
@@ -52,11 +52,11 @@ def fills(look: Look) -> Card:
                 "No order was filled yet.", tables=(table,) if rows else ())  # fmt: skip
 
 
-def _scope(look: Look) -> Scope:
+def _scope(look: BotView) -> Scope:
     return replace(look.scope, symbol=look.query.pair or None)
 
 
-def _order(look: Look, row: Mapping[str, Any]) -> Row:
+def _order(look: BotView, row: Mapping[str, Any]) -> Row:
     size = words("whole position") if row["close_position"] else _size(look, row, "quantity")
     cells = (
         words(row["symbol"]),
@@ -72,7 +72,7 @@ def _order(look: Look, row: Mapping[str, Any]) -> Row:
     return Row(cells, key=f"order-{row['id']}")
 
 
-def _fill(look: Look, row: Mapping[str, Any]) -> Row:
+def _fill(look: BotView, row: Mapping[str, Any]) -> Row:
     paid = row["average_price"]
     cells = (
         instant(row["updated_at"]),
@@ -87,5 +87,5 @@ def _fill(look: Look, row: Mapping[str, Any]) -> Row:
     return Row(cells, key=f"fill-{row['id']}")
 
 
-def _size(look: Look, row: Mapping[str, Any], name: str) -> Cell:
+def _size(look: BotView, row: Mapping[str, Any], name: str) -> Cell:
     return quantity(row[name], look.step(row["symbol"]))

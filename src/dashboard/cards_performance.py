@@ -1,13 +1,15 @@
-"""Floor 4, wings: the cards of the performance page: results of a period, curve, calendar, months, breakdown."""
+"""The cards of the performance page: results of a period, curve, calendar, months, breakdown."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from src.core.clock import DAY_MS
+from src.dashboard.bot_view import BotView
 from src.dashboard.cards_equity import equity_plots, equity_points, last_facts
-from src.dashboard.cells import (
+from src.dashboard.exit_reasons import exit_words
+from src.dashboard.page_query import PERIODS
+from src.dashboard.widgets import (
     Card,
     Fact,
     Plot,
@@ -22,9 +24,7 @@ from src.dashboard.cells import (
     share,
     words,
 )
-from src.dashboard.exit_reasons import exit_words
-from src.dashboard.look import Look
-from src.dashboard.page_query import PERIODS
+from src.domain.clock import DAY_MS
 from src.report_breakdown import (
     LENGTHS,
     WEEKDAYS,
@@ -45,7 +45,7 @@ _CALENDAR_DAYS: Final = 371  # 53 weeks
 _COLUMNS: Final = ("Group", "Trades", "Won", "Net PnL", "Fees", "Funding", "Best", "Worst")
 
 
-def results(look: Look) -> Card:
+def results(look: BotView) -> Card:
     """Return the figures of the chosen period, costs included."""
     title = "Results"
     if look.turned_ms is None:
@@ -74,7 +74,7 @@ def results(look: Look) -> Card:
     return Card("results", title, base, look.turned_ms, look.turn_s, reason=NO_TRADES, facts=facts, notes=notes)
 
 
-def curve(look: Look) -> Card:
+def curve(look: BotView) -> Card:
     """Return equity, drawdown and holding instead over the period."""
     title = "Equity, drawdown and holding"
     if look.turned_ms is None:
@@ -87,7 +87,7 @@ def curve(look: Look) -> Card:
                 plots=equity_plots(points, pair))  # fmt: skip
 
 
-def calendar(look: Look) -> Card:
+def calendar(look: BotView) -> Card:
     """Return the net result of each day with closed trades within the last 53 weeks."""
     title = "Daily PnL"
     if look.turned_ms is None:
@@ -108,7 +108,7 @@ def calendar(look: Look) -> Card:
     return Card("calendar", title, "data", look.turned_ms, look.turn_s, facts=facts, plots=(plot,))
 
 
-def months(look: Look) -> Card:
+def months(look: BotView) -> Card:
     """Return net PnL and return of each month, newest first."""
     title = "By month"
     if look.turned_ms is None:
@@ -131,7 +131,7 @@ def months(look: Look) -> Card:
     return Card("months", title, "data", look.turned_ms, look.turn_s, tables=(table,))
 
 
-def _month_starts(look: Look) -> dict[str, Decimal]:
+def _month_starts(look: BotView) -> dict[str, Decimal]:
     """Return the equity with which each month began, where its first day is known."""
     starts: dict[str, Decimal] = {}
     for day in look.reports.daily_equity(look.scope):
@@ -144,7 +144,7 @@ def _month_return(pnl: Decimal, start: Decimal | None) -> Any:
     return share(pnl / start if start else None, 2, True, True, "the month's starting equity")
 
 
-def breakdown(look: Look) -> Card:
+def breakdown(look: BotView) -> Card:
     """Return the period's closed trades by pair, side, reason of exit, holding time, weekday and hour."""
     title = "Where it came from"
     if look.turned_ms is None:
@@ -196,6 +196,6 @@ def _distribution(rows: Sequence[Mapping[str, Any]]) -> Plot:
                 "trades", says)  # fmt: skip
 
 
-def _since(look: Look) -> int | None:
+def _since(look: BotView) -> int | None:
     days = PERIODS[look.query.period]
     return None if days is None else look.since(days)

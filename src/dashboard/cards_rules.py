@@ -1,15 +1,15 @@
-"""Floor 4, wings: the card of the rule sets: what each is in words and figures, and which can be switched to now."""
+"""The card of the rule sets: what each is in words and figures, and which can be switched to now."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from src.core.errors import SettingsError
-from src.dashboard.cells import Card, Cell, Row, Table, Tile, words
-from src.dashboard.look import Look
-from src.decision_rules import DecisionRules, load_rules
-from src.rule_book import other_rules
-from src.settings import Settings
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import Card, Cell, Row, Table, Tile, words
+from src.domain.errors import SettingsError
+from src.runtime.rule_loader import other_rules
+from src.runtime.settings import Settings
+from src.strategy.rules import DecisionRules, load_rules
 
 _FIGURES: Final = (
     ("candle_interval", "Candles that are decided on"),
@@ -60,7 +60,7 @@ def _folder(settings: Settings) -> Path:
     return settings.project_root / "config" / "rules"
 
 
-def rules(look: Look) -> Card:
+def rules(look: BotView) -> Card:
     """Return all rule sets side by side; figures that differ from those in force are marked."""
     settings = look.settings
     if settings is None:

@@ -1,4 +1,4 @@
-"""Floor 4, wings: one trade from signal to exit, on one line of time, with its costs, notes and what followed."""
+"""One trade from signal to exit, on one line of time, with its costs, notes and what followed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from src.core.clock import instant_of, utc_text
-from src.dashboard.cells import (
+from src.dashboard.bot_view import BotView
+from src.dashboard.exit_reasons import exit_words
+from src.dashboard.journal import candles_of, failed_gates, votes_of
+from src.dashboard.states import age_words
+from src.dashboard.widgets import (
     UNKNOWN,
     Card,
     Cell,
@@ -25,11 +28,8 @@ from src.dashboard.cells import (
     side_word,
     words,
 )
-from src.dashboard.exit_reasons import exit_words
-from src.dashboard.journal import candles_of, failed_gates, votes_of
-from src.dashboard.look import Look
-from src.dashboard.states import age_words
-from src.schema import candles, orders
+from src.domain.clock import instant_of, utc_text
+from src.storage.tables import candles, orders
 from src.trade_notes import note_query
 
 _AROUND_MS: Final = 600_000
@@ -49,7 +49,7 @@ class _Event:
     key: str
 
 
-def story(look: Look) -> Card:
+def story(look: BotView) -> Card:
     """Return the trade that the page names; unknown where this bot has none of that number."""
     title = "Trade"
     trade = look.reports.trade(look.query.trade) if look.query.trade else None
@@ -67,7 +67,7 @@ def story(look: Look) -> Card:
                 notes=_notes(look, trade))  # fmt: skip
 
 
-def _facts(look: Look, trade: Mapping[str, Any]) -> tuple[Fact, ...]:
+def _facts(look: BotView, trade: Mapping[str, Any]) -> tuple[Fact, ...]:
     tick, step = look.tick(trade["symbol"]), look.step(trade["symbol"])
     ended = trade["exit_time"]
     held = Cell(age_words((instant_of(ended) - instant_of(trade["entry_time"])) / 1000)) if ended else words("open")
@@ -90,7 +90,7 @@ def _facts(look: Look, trade: Mapping[str, Any]) -> tuple[Fact, ...]:
     return (*facts, *_after(look, trade))
 
 
-def _after(look: Look, trade: Mapping[str, Any]) -> list[Fact]:
+def _after(look: BotView, trade: Mapping[str, Any]) -> list[Fact]:
     """What the price did after the exit, as far as candles are still stored."""
     if not trade["exit_time"] or not trade["exit_price"]:
         return []
@@ -105,7 +105,7 @@ def _after(look: Look, trade: Mapping[str, Any]) -> list[Fact]:
     return facts
 
 
-def _close_at(look: Look, symbol: str, moment_ms: int) -> float | None:
+def _close_at(look: BotView, symbol: str, moment_ms: int) -> float | None:
     column = candles.c
     query = (
         select(column.close)
@@ -118,7 +118,7 @@ def _close_at(look: Look, symbol: str, moment_ms: int) -> float | None:
     return float(rows[0]["close"]) if rows else None
 
 
-def _events(look: Look, trade: Mapping[str, Any]) -> list[_Event]:
+def _events(look: BotView, trade: Mapping[str, Any]) -> list[_Event]:
     events = [_Event(trade["entry_time"], Cell("Position opened", tone="good"), _opened(look, trade), "opened")]
     signal = trade["signal"]
     if signal is not None:
@@ -131,12 +131,12 @@ def _events(look: Look, trade: Mapping[str, Any]) -> list[_Event]:
     return events + [event for row in _orders(look, trade) for event in _order_events(look, row)]
 
 
-def _opened(look: Look, trade: Mapping[str, Any]) -> str:
+def _opened(look: BotView, trade: Mapping[str, Any]) -> str:
     tick, step = look.tick(trade["symbol"]), look.step(trade["symbol"])
     return f"{quantity(trade['quantity'], step).text} {trade['symbol']} at {price(trade['entry_price'], tick).text}"
 
 
-def _orders(look: Look, trade: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _orders(look: BotView, trade: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All orders of the pair while the trade was open: its stops and targets as they were moved, too."""
     first = utc_text(instant_of(trade["entry_time"]) - _AROUND_MS)
     ended = trade["exit_time"] or utc_text(look.now)
@@ -152,7 +152,7 @@ def _orders(look: Look, trade: Mapping[str, Any]) -> list[dict[str, Any]]:
     return look.reports.rows(query)
 
 
-def _order_events(look: Look, row: Mapping[str, Any]) -> list[_Event]:
+def _order_events(look: BotView, row: Mapping[str, Any]) -> list[_Event]:
     tick = look.tick(row["symbol"])
     trigger = f" at {price(row['trigger_price'], tick).text}" if row["trigger_price"] else ""
     name = str(row["purpose"]).capitalize()
@@ -179,7 +179,7 @@ def _gates(trade: Mapping[str, Any]) -> tuple[Table, ...]:
     return (Table("Checks before the entry", ("Gate", "Result", "Details"), rows, folded=True),)
 
 
-def _notes(look: Look, trade: Mapping[str, Any]) -> tuple[str, ...]:
+def _notes(look: BotView, trade: Mapping[str, Any]) -> tuple[str, ...]:
     found = look.reports.rows(note_query(trade["id"]))
     if not found:
         return ()

@@ -1,4 +1,4 @@
-"""Floor 4, wings: the cards of the system page: alerts with what to do, data sources, log, backups."""
+"""The cards of the system page: alerts with what to do, data sources, log, backups."""
 
 import json
 import re
@@ -8,14 +8,27 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
-from src.alerts import RUNBOOK, AlertKind
-from src.core.clock import instant_of, utc_text
-from src.dashboard.cells import UNKNOWN, Card, Cell, Fact, Life, Row, Table, count, gone, instant, word, words
-from src.dashboard.look import CHARTS, Look
+from src.dashboard.bot_view import CHARTS, BotView
 from src.dashboard.states import ENDED
+from src.dashboard.widgets import (
+    UNKNOWN,
+    Card,
+    Cell,
+    Fact,
+    Row,
+    RowFreshness,
+    Table,
+    count,
+    gone,
+    instant,
+    word,
+    words,
+)
+from src.domain.clock import instant_of, utc_text
 from src.log_reading import LOG_NAMES, read_log
-from src.schema import api_usage, candles
-from src.settings import Settings
+from src.monitoring.alert_rules import RUNBOOK, AlertKind
+from src.runtime.settings import Settings
+from src.storage.tables import api_usage, candles
 
 LOG_LINES: Final = 200
 BACKUPS_SHOWN: Final = 20
@@ -26,7 +39,7 @@ _TONES: Final = {"ERROR": "bad", "CRITICAL": "bad", "WARNING": "warn"}
 _STEP: Final = re.compile(r"\*\*(Means|Check|Act|Undo)\*\*\s*")
 
 
-def alerts(look: Look) -> Card:
+def alerts(look: BotView) -> Card:
     """Return what the watcher found alarming, each kind with what it means and what to do."""
     title, settings = "Alerts", look.settings
     beat = look.beat("watcher")
@@ -99,7 +112,7 @@ def runbook_pages(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def data_sources(look: Look) -> Card:
+def data_sources(look: BotView) -> Card:
     """Return where data come from, each source with the age of its own last data."""
     title, beat = "Data sources", look.beat()
     if beat is None or look.turned_ms is None:
@@ -131,22 +144,22 @@ def _socket(state: Mapping[str, Any]) -> Cell:
     return word("CONNECTED", "good") if state.get("connected") else word("NOT CONNECTED", "bad")
 
 
-def _source(look: Look, name: str, source: str, as_of_ms: int | None, max_age_s: float) -> Row:
+def _source(look: BotView, name: str, source: str, as_of_ms: int | None, max_age_s: float) -> Row:
     limit = Cell(f"{max_age_s:.0f} s", raw=f"{max_age_s:.0f}")
     if as_of_ms is None:
         return Row((words(name), UNKNOWN, UNKNOWN, limit), key=f"source-{name}")
     cells = (words(name), Cell("OK", "life"), gone(as_of_ms), limit)
-    return Row(cells, key=f"source-{name}", life=Life(source, as_of_ms, max_age_s))
+    return Row(cells, key=f"source-{name}", life=RowFreshness(source, as_of_ms, max_age_s))
 
 
-def _last_candle(look: Look) -> int | None:
+def _last_candle(look: BotView) -> int | None:
     column = candles.c
     query = select(func.max(column.open_ms).label("open_ms")).where(*look.scope.account.conditions(candles))
     newest = look.reports.rows(query)[0]["open_ms"]
     return None if newest is None else look.wall_of(utc_text(int(newest) + 60_000))
 
 
-def _services(look: Look) -> list[dict[str, Any]]:
+def _services(look: BotView) -> list[dict[str, Any]]:
     column = api_usage.c
     query = (
         select(column.service, func.max(column.timestamp).label("last"), func.count().label("calls"))
@@ -163,7 +176,7 @@ def _called(row: Mapping[str, Any]) -> Row:
     return Row(cells, key=f"service-{row['service']}")
 
 
-def log_lines(look: Look) -> Card:
+def log_lines(look: BotView) -> Card:
     """Return the newest lines of the chosen log at or above the chosen level."""
     title, settings = "Log", look.settings
     name = look.query.log or LOG_NAMES[0]
@@ -198,7 +211,7 @@ def backup_files(settings: Settings) -> list[Path]:
     return sorted(named, key=lambda each: each.name[-27:], reverse=True)
 
 
-def backups(look: Look) -> Card:
+def backups(look: BotView) -> Card:
     """Return the backups that exist, newest first."""
     title, settings = "Backups", look.settings
     if settings is None:

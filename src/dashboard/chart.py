@@ -1,4 +1,4 @@
-"""Floor 4, wings: the chart: the candles the bot saw in a chosen timeframe, indicators, what it did, its levels.
+"""The chart: the candles the bot saw in a chosen timeframe, indicators, what it did, its levels.
 
 Candles and indicators are always of one timeframe. A value that the bot recorded is drawn at a candle only where it was
 computed from that candle: same timeframe, close and volume. All others are computed from the drawn candles.
@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from src.core.clock import MINUTE_MS, instant_of, utc_text
-from src.core.market import INTERVAL_MS
-from src.dashboard.cells import MINUS, Row, Table, instant, number, price
-from src.dashboard.look import Look
-from src.indicators import EMPTY, ready, step
-from src.schema import candles, signals, trades
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import MINUS, Row, Table, instant, number, price
+from src.domain.clock import MINUTE_MS, instant_of, utc_text
+from src.domain.market import INTERVAL_MS
+from src.storage.tables import candles, signals, trades
+from src.strategy.indicators import EMPTY, ready, step
 
 SHOWN: Final = 500
 _WARM: Final = 3_000
@@ -30,7 +30,7 @@ TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
 _SAME_VOLUME: Final = 1e-6  # the exchange's longer candle against the sum of the minutes in it
 
 
-def chart(look: Look, wanted: str | None, timeframe: str = "", until_ms: int | None = None) -> dict[str, Any]:
+def chart(look: BotView, wanted: str | None, timeframe: str = "", until_ms: int | None = None) -> dict[str, Any]:
     """Return the chart of one contract (the first where none is named) in one timeframe (the stored one by default).
 
     With ``until_ms`` it ends there, else with the newest candle.
@@ -53,7 +53,9 @@ def chart(look: Look, wanted: str | None, timeframe: str = "", until_ms: int | N
     )
 
 
-def _drawn(look: Look, symbol: str, rows: Sequence[dict[str, Any]], length_ms: int, timeframe: str) -> dict[str, Any]:
+def _drawn(
+    look: BotView, symbol: str, rows: Sequence[dict[str, Any]], length_ms: int, timeframe: str
+) -> dict[str, Any]:
     """Return what stands in the chart."""
     shown = rows[-SHOWN:]
     turns = _turns(look, symbol, shown[0]["open_ms"], timeframe)
@@ -97,7 +99,7 @@ def _merged(rows: Sequence[Mapping[str, Any]], length_ms: int) -> Iterator[dict[
         }
 
 
-def _candles(look: Look, wanted: str | None, until_ms: int | None = None) -> list[dict[str, Any]]:
+def _candles(look: BotView, wanted: str | None, until_ms: int | None = None) -> list[dict[str, Any]]:
     """Return the last candles of the contract, oldest first."""
     own = look.scope.conditions(candles)
     if wanted is None:
@@ -111,7 +113,7 @@ def _candles(look: Look, wanted: str | None, until_ms: int | None = None) -> lis
     return look.reports.rows(query)[::-1]
 
 
-def _turns(look: Look, symbol: str, since_ms: int, timeframe: str) -> list[dict[str, Any]]:
+def _turns(look: BotView, symbol: str, since_ms: int, timeframe: str) -> list[dict[str, Any]]:
     """Return what the bot recorded of its indicators of this timeframe in these turns, oldest first."""
     column = signals.c
     columns = [column.timestamp, column.instant_ms, column.close, column.volume, *(column[name] for name in _LINES)]
@@ -167,7 +169,7 @@ def _folded(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
     return found
 
 
-def _marks(look: Look, symbol: str, since_ms: int) -> list[dict[str, Any]]:
+def _marks(look: BotView, symbol: str, since_ms: int) -> list[dict[str, Any]]:
     """Return entries and exits since an instant, oldest first."""
     query = (
         select(trades)
@@ -187,7 +189,7 @@ def _marks(look: Look, symbol: str, since_ms: int) -> list[dict[str, Any]]:
     return sorted((mark for mark in found if mark["time"] * 1000 >= since_ms), key=lambda mark: mark["time"])
 
 
-def _levels(look: Look, symbol: str) -> list[dict[str, Any]]:
+def _levels(look: BotView, symbol: str) -> list[dict[str, Any]]:
     """Return the prices that matter: entry, stop, target, liquidation of the position, the analyst's levels."""
     found = []
     for row in look.reports.open_positions(look.scope):
@@ -207,7 +209,7 @@ def _levels(look: Look, symbol: str) -> list[dict[str, Any]]:
 
 
 def _sentence(
-    look: Look, symbol: str, last: Mapping[str, Any], levels: Sequence[Mapping[str, Any]], rsi: float | None
+    look: BotView, symbol: str, last: Mapping[str, Any], levels: Sequence[Mapping[str, Any]], rsi: float | None
 ) -> str:
     """Say what the picture shows, for who does not see it."""
     tick = look.tick(symbol)
@@ -224,7 +226,7 @@ def _sentence(
     return ", ".join(said) + "."
 
 
-def _told(look: Look, symbol: str, rows: Sequence[Mapping[str, Any]], rsi: Sequence[float | None]) -> dict[str, Any]:
+def _told(look: BotView, symbol: str, rows: Sequence[Mapping[str, Any]], rsi: Sequence[float | None]) -> dict[str, Any]:
     """Return the last bars as a table."""
     tick = look.tick(symbol)
     told = [

@@ -1,21 +1,21 @@
-"""Floor 4, wings: what a person changes from the pages beside the bot: notes, settings, backups, runs of the lab."""
+"""What a person changes from the pages beside the bot: notes, settings, backups, runs of the lab."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
 from flask import Blueprint, Response, abort, jsonify, request
 
-from src import control_wishes
-from src.backup import make_backup, verify_backup
-from src.control_wishes import DONE, FAILED, Answer, Wish
-from src.core.errors import DataRefused, SettingsError, SuiteError
+from src.dashboard.auth import Session
 from src.dashboard.cards_system import backup_files, backup_folder
-from src.dashboard.desk import Desk, desk
-from src.dashboard.door import Session
+from src.dashboard.context import DashboardContext, desk
 from src.dashboard.endpoints_control import allowed, body
+from src.domain.errors import DataRefused, SettingsError, SuiteError
 from src.lab_jobs import LabBusy
-from src.records import Owner
 from src.settings_editor import Draft, apply, draft
+from src.storage import command_queue
+from src.storage.backup import make_backup, verify_backup
+from src.storage.command_queue import DONE, FAILED, CommandResult, OperatorCommand
+from src.storage.rows import Owner
 from src.trade_notes import checked_note, save_note
 
 blueprint = Blueprint("operations", __name__)
@@ -52,7 +52,7 @@ def settings_apply() -> Response:
     except SuiteError as error:
         abort(409, str(error).replace(str(here.env_file), here.env_file.name))
     names = ", ".join(each.name for each in checked.differences)
-    _note(here, who, ("settings", names[:64]), Answer(DONE, f"Written; the former file is {backup.name}."))
+    _note(here, who, ("settings", names[:64]), CommandResult(DONE, f"Written; the former file is {backup.name}."))
     changes = [_difference(each) for each in checked.differences]
     return jsonify(
         written=True, backup=backup.name, restart="Restart the services for it to take effect.", changes=changes
@@ -68,9 +68,9 @@ def backup_make() -> Response:
         try:
             made = make_backup(here.settings, backup_folder(here.settings), _KEEP)
         except (SuiteError, OSError) as error:
-            _note(here, who, ("backup", ""), Answer(FAILED, "The backup was not made."))
+            _note(here, who, ("backup", ""), CommandResult(FAILED, "The backup was not made."))
             abort(503, f"The backup was not made: {type(error).__name__}.")
-    _note(here, who, ("backup", made.name[:64]), Answer(DONE, f"{made.name} was made."))
+    _note(here, who, ("backup", made.name[:64]), CommandResult(DONE, f"{made.name} was made."))
     return jsonify(made=made.name)
 
 
@@ -102,7 +102,7 @@ def lab_start() -> Response:
         abort(409, str(error))
     except ValueError as error:
         abort(400, str(error))
-    _note(here, who, ("lab", kind), Answer(DONE, f"Run {job.id} was started."))
+    _note(here, who, ("lab", kind), CommandResult(DONE, f"Run {job.id} was started."))
     answer = jsonify(id=job.id, status=job.status)
     answer.status_code = 202
     return answer
@@ -114,7 +114,7 @@ def lab_stop() -> Response:
     who, here, job_id = allowed(), desk(), body().get("id")
     if not isinstance(job_id, str) or not here.lab.stop(job_id):
         abort(404, "No run of this number is under way.")
-    _note(here, who, ("lab", "stop"), Answer(DONE, f"Run {job_id} was stopped."))
+    _note(here, who, ("lab", "stop"), CommandResult(DONE, f"Run {job_id} was stopped."))
     return jsonify(id=job_id, status="stopped")
 
 
@@ -125,7 +125,7 @@ def _wanted() -> dict[str, str]:
     return changes
 
 
-def _draft(here: Desk, wanted: dict[str, str]) -> Draft:
+def _draft(here: DashboardContext, wanted: dict[str, str]) -> Draft:
     try:
         return draft(here.settings, here.env_file, wanted)
     except SettingsError as error:
@@ -145,12 +145,14 @@ def _difference(each: Any) -> dict[str, str]:
     return {"name": each.name, "old": each.old, "new": each.new}
 
 
-def _note(here: Desk, who: Session, what: tuple[str, str], answer: Answer) -> None:
+def _note(here: DashboardContext, who: Session, what: tuple[str, str], answer: CommandResult) -> None:
     """Write into the audit who did what; values are never in it."""
     own, now_ms = here.settings, here.clock.now_ms()
-    wish = Wish(f"{what[0]}-{now_ms}-{who.actor[-8:]}", what[0], what[1], who.actor, request.remote_addr or "unknown")
-    row = control_wishes.submit(here.database, Owner(own.bot_id, own.mode, own.world), wish, now_ms)
-    control_wishes.answer(here.database, row["id"], answer, here.clock.now_ms())
+    wish = OperatorCommand(
+        f"{what[0]}-{now_ms}-{who.actor[-8:]}", what[0], what[1], who.actor, request.remote_addr or "unknown"
+    )
+    row = command_queue.submit(here.database, Owner(own.bot_id, own.mode, own.world), wish, now_ms)
+    command_queue.answer(here.database, row["id"], answer, here.clock.now_ms())
     here.database.flush()
 
 

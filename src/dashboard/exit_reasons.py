@@ -1,4 +1,4 @@
-"""Floor 4, wings: one name for each reason of an exit, used wherever a person reads one."""
+"""One name for each reason of an exit, used wherever a person reads one."""
 
 from typing import Final
 

@@ -1,16 +1,16 @@
-"""Floor 4, wings: the sentence on top of every page: position, protection, what blocks entries, the next decision."""
+"""The sentence on top of every page: position, protection, what blocks entries, the next decision."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from src.core.clock import instant_of, utc_text
-from src.core.market import INTERVAL_MS
-from src.core.orders import OrderStatus, Purpose
-from src.dashboard.cells import Cell, until
+from src.dashboard.bot_view import BotView
 from src.dashboard.journal import grave_reason
-from src.dashboard.look import Look
-from src.report_pages import OrderFilter, SignalFilter
+from src.dashboard.widgets import Cell, until
+from src.domain.clock import instant_of, utc_text
+from src.domain.market import INTERVAL_MS
+from src.domain.orders import OrderStatus, Purpose
+from src.reporting.pages import OrderFilter, SignalFilter
 
 RESTART_SHOWN_MS: Final = 15 * 60_000
 _STANDING: Final = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
@@ -32,7 +32,7 @@ class Headline:
                 "open": self.open}  # fmt: skip
 
 
-def headline(look: Look) -> Headline:
+def headline(look: BotView) -> Headline:
     """Return what a person must know first; without a heartbeat that no bot has reported."""
     if look.beat() is None:
         return Headline("warn", (Cell("No bot has reported yet."),))
@@ -46,14 +46,14 @@ def headline(look: Look) -> Headline:
     return Headline(tone, parts, bool(look.details.get("pause")), own)
 
 
-def unprotected(look: Look, held: Sequence[Mapping[str, Any]]) -> list[str]:
+def unprotected(look: BotView, held: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the symbols of own positions without a stop order that stands at the exchange."""
     rows = look.reports.orders(OrderFilter(scope=look.scope, finished=False), limit=_ORDERS).rows
     stops = {row["symbol"] for row in rows if row["purpose"] == Purpose.STOP and row["status"] in _STANDING}
     return sorted({row["symbol"] for row in held if row["own"]} - stops)
 
 
-def _position(look: Look, held: Sequence[Mapping[str, Any]] | None) -> Cell:
+def _position(look: BotView, held: Sequence[Mapping[str, Any]] | None) -> Cell:
     if held is None:
         return Cell("The account has not been read yet.", tone="warn")
     if not held:
@@ -76,7 +76,7 @@ def _sides(held: Sequence[Mapping[str, Any]]) -> str:
     return f"{' and '.join(counts).capitalize()} pairs"
 
 
-def _blocked(look: Look) -> list[Cell]:
+def _blocked(look: BotView) -> list[Cell]:
     """What stops entries, the gravest first."""
     found = []
     breaker = look.reports.breaker(look.bot_id, look.now)
@@ -88,12 +88,12 @@ def _blocked(look: Look) -> list[Cell]:
     return found + [Cell(f"Entries are halted: {halt.rstrip('.')}.", tone="warn") for halt in sorted(halts)[:1]]
 
 
-def _waits(look: Look) -> list[Cell]:
+def _waits(look: BotView) -> list[Cell]:
     row = next(iter(look.reports.signals(SignalFilter(scope=look.scope), limit=1).rows), None)
     return [] if row is None else [Cell(grave_reason(row))]
 
 
-def _restarted(look: Look) -> list[Cell]:
+def _restarted(look: BotView) -> list[Cell]:
     """A start within the last quarter of an hour: also one by the watcher leaves this trace."""
     beat = look.beat() or {}
     started_ms = look.wall_of(beat["started_at"])
@@ -102,7 +102,7 @@ def _restarted(look: Look) -> list[Cell]:
     return [Cell("Bot started", kind="age", raw=utc_text(started_ms))]
 
 
-def _next_decision(look: Look) -> list[Cell]:
+def _next_decision(look: BotView) -> list[Cell]:
     """When the next closed candle is decided on; what the bot itself says of it comes first."""
     said = look.details.get("next_decision")
     step_ms = INTERVAL_MS.get(look.candle_interval, 0)

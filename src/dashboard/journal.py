@@ -1,12 +1,13 @@
-"""Floor 4, wings: the decision journal: every turn, what was seen, and in words why it traded or did not."""
+"""The decision journal: every turn, what was seen, and in words why it traded or did not."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from src.core.clock import utc_text
-from src.dashboard.cells import (
+from src.dashboard.bot_view import BotView
+from src.dashboard.page_query import JOURNAL_FILTERS, PageQuery
+from src.dashboard.widgets import (
     Card,
     Cell,
     Fact,
@@ -22,9 +23,8 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.look import Look
-from src.dashboard.page_query import JOURNAL_FILTERS, PageQuery
-from src.report_pages import Page, SignalFilter
+from src.domain.clock import utc_text
+from src.reporting.pages import Page, SignalFilter
 
 RECENT: Final = 5
 PAGE: Final = 20
@@ -39,7 +39,7 @@ GRAVITY: Final = (*SAFETY, "signal", "agent", "confidence")
 _COLUMNS: Final = ("When", "Contract", "Candles", "Signal", "Agent", "Decision", "Why")
 
 
-def signals(look: Look) -> Card:
+def signals(look: BotView) -> Card:
     """Return what the market said in the last five turns, and above the page what was last decided."""
     title, nothing = "Recent signals", "The bot has not finished a turn yet."
     page = look.reports.signals(SignalFilter(scope=look.scope), limit=RECENT)
@@ -54,7 +54,7 @@ def signals(look: Look) -> Card:
     return Card("signals", title, "data", look.turned_ms, look.turn_s, tables=(table,), tiles=(tile,))
 
 
-def _same_pair(look: Look, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _same_pair(look: BotView, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The newest turn of the pair whose price stands in the tile of the market: the first by name."""
     first = min((str(symbol) for symbol in look.details.get("cycle_ms") or {}), default="")
     own = next((row for row in rows if row["symbol"] == first), None)
@@ -74,7 +74,7 @@ def decided(row: Mapping[str, Any]) -> Cell:
     return word("NOT DONE", "warn") if row["veto"] and not row["acted"] else _verdict(row)
 
 
-def _signal_row(look: Look, row: Mapping[str, Any]) -> Row:
+def _signal_row(look: BotView, row: Mapping[str, Any]) -> Row:
     cells = (
         instant(row["timestamp"]),
         words(row["symbol"]),
@@ -87,7 +87,7 @@ def _signal_row(look: Look, row: Mapping[str, Any]) -> Row:
     return Row(cells, key=f"signal-{row['id']}")
 
 
-def journal(look: Look) -> Card:
+def journal(look: BotView) -> Card:
     """Return the newest page of the journal under the filters of the page."""
     page = read(look, look.query, None)
     nothing = {
@@ -100,7 +100,7 @@ def journal(look: Look) -> Card:
     return _card(look, "journal", "Decision journal", page, "Decisions, newest first", nothing)
 
 
-def read(look: Look, query: PageQuery, cursor: str | None, limit: int = PAGE) -> Page:
+def read(look: BotView, query: PageQuery, cursor: str | None, limit: int = PAGE) -> Page:
     """Return a page of turns after ``cursor`` under the filters of ``query``; ``ValueError`` for a bad cursor."""
     scope = replace(look.scope, symbol=query.pair or None)
     searched = bool(query.text or query.gate)
@@ -111,7 +111,7 @@ def read(look: Look, query: PageQuery, cursor: str | None, limit: int = PAGE) ->
     return look.reports.signals(wanted, limit=limit, cursor=cursor)
 
 
-def funnel(look: Look) -> Card:
+def funnel(look: BotView) -> Card:
     """Return how many of the last turns stopped at which gate, and equal turns folded into one line."""
     title = "Why no trade"
     if look.turned_ms is None:
@@ -169,7 +169,7 @@ def _same_turn(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return gates[0] == gates[1] and all(one[name] == other[name] for name in same)
 
 
-def _card(look: Look, name: str, title: str, page: Page, caption: str, nothing: str) -> Card:
+def _card(look: BotView, name: str, title: str, page: Page, caption: str, nothing: str) -> Card:
     if look.turned_ms is None:
         return Card(name, title, reason="No bot has reported yet.")
     if not page.rows:
@@ -180,7 +180,7 @@ def _card(look: Look, name: str, title: str, page: Page, caption: str, nothing: 
     )
 
 
-def turn_row(look: Look, row: Mapping[str, Any]) -> Row:
+def turn_row(look: BotView, row: Mapping[str, Any]) -> Row:
     """Return one turn: what was decided in the row, all that led to it in the details."""
     cells = (
         instant(row["timestamp"]),
@@ -238,7 +238,7 @@ def _verdict(row: Mapping[str, Any]) -> Cell:
     return word(row["decision"].replace("_", " ") if row["decision"] != "HOLD" else "HOLD", "hold")
 
 
-def _details(look: Look, row: Mapping[str, Any]) -> list[Fact]:
+def _details(look: BotView, row: Mapping[str, Any]) -> list[Fact]:
     tick = look.tick(row["symbol"])
     facts = [
         Fact("In words", words(row["reason"])),

@@ -1,4 +1,4 @@
-"""Floor 4, wings: what a page asks of the snapshot: which cards, which period, which filters; nonsense is refused."""
+"""What a page asks of the snapshot: which cards, which period, which filters; nonsense is refused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,16 +1,16 @@
-"""Floor 4, wings: the card of all settings: value, default, meaning and origin of each; secrets only as set or not."""
+"""The card of all settings: value, default, meaning and origin of each; secrets only as set or not."""
 
 from typing import Final
 
-from src.dashboard.cells import Card, Cell, Fact, Row, Table, count, word, words
-from src.dashboard.look import Look
-from src.settings import ENV_FILE
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import Card, Cell, Fact, Row, Table, count, word, words
+from src.runtime.settings import ENV_FILE
 from src.settings_editor import SettingView, setting_views
 
 _TONES: Final = {"environment": "warn", "file": "", "default": ""}
 
 
-def settings_card(look: Look) -> Card:
+def settings_card(look: BotView) -> Card:
     """Return every setting of this installation as the dashboard read them at its start."""
     title = "Settings"
     if look.settings is None:

@@ -1,4 +1,4 @@
-"""Floor 4, wings: the pages of the dashboard: address, title, and which cards stand where."""
+"""The pages of the dashboard: address, title, and which cards stand where."""
 
 from dataclasses import dataclass
 from typing import Final
