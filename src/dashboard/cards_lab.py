@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from src.dashboard.bot_view import BotView
+from src.dashboard.lab_jobs import DONE, FAILED, KINDS, MEGABYTES, RUNNING, SECONDS, STOPPED, JobView
 from src.dashboard.widgets import (
     UNKNOWN,
     Card,
@@ -20,7 +21,6 @@ from src.dashboard.widgets import (
     words,
 )
 from src.domain.clock import instant_of
-from src.lab_jobs import DONE, FAILED, KINDS, MEGABYTES, RUNNING, SECONDS, STOPPED, JobView
 
 _TONES: Final = {RUNNING: "", DONE: "good", FAILED: "bad", STOPPED: "warn"}
 _TAIL_LINES: Final = 12

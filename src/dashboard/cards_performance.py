@@ -25,7 +25,7 @@ from src.dashboard.widgets import (
     words,
 )
 from src.domain.clock import DAY_MS
-from src.report_breakdown import (
+from src.reporting.breakdown import (
     LENGTHS,
     WEEKDAYS,
     GroupSum,

@@ -30,7 +30,7 @@ from src.dashboard.widgets import (
 )
 from src.domain.clock import instant_of, utc_text
 from src.storage.tables import candles, orders
-from src.trade_notes import note_query
+from src.storage.trade_notes import note_query
 
 _AROUND_MS: Final = 600_000
 _MOST_ORDERS: Final = 100

@@ -25,8 +25,8 @@ from src.dashboard.widgets import (
     words,
 )
 from src.domain.clock import instant_of, utc_text
-from src.log_reading import LOG_NAMES, read_log
 from src.monitoring.alert_rules import RUNBOOK, AlertKind
+from src.runtime.log_reader import LOG_NAMES, read_log
 from src.runtime.settings import Settings
 from src.storage.tables import api_usage, candles
 

@@ -9,14 +9,14 @@ from src.dashboard.auth import Session
 from src.dashboard.cards_system import backup_files, backup_folder
 from src.dashboard.context import DashboardContext, desk
 from src.dashboard.endpoints_control import allowed, body
+from src.dashboard.lab_jobs import LabBusy
 from src.domain.errors import DataRefused, SettingsError, SuiteError
-from src.lab_jobs import LabBusy
-from src.settings_editor import Draft, apply, draft
+from src.runtime.settings_editor import Draft, apply, draft
 from src.storage import command_queue
 from src.storage.backup import make_backup, verify_backup
 from src.storage.command_queue import DONE, FAILED, CommandResult, OperatorCommand
 from src.storage.rows import Owner
-from src.trade_notes import checked_note, save_note
+from src.storage.trade_notes import checked_note, save_note
 
 blueprint = Blueprint("operations", __name__)
 

@@ -27,7 +27,7 @@ from src.dashboard.widgets import (
     words,
 )
 from src.domain.clock import DAY_MS, instant_of, utc_text
-from src.report_breakdown import GroupSum, by_pair, by_reason, by_side, grouped, total
+from src.reporting.breakdown import GroupSum, by_pair, by_reason, by_side, grouped, total
 from src.reporting.pages import TradeFilter
 
 blueprint = Blueprint("period_report", __name__)

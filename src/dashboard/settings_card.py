@@ -5,7 +5,7 @@ from typing import Final
 from src.dashboard.bot_view import BotView
 from src.dashboard.widgets import Card, Cell, Fact, Row, Table, count, word, words
 from src.runtime.settings import ENV_FILE
-from src.settings_editor import SettingView, setting_views
+from src.runtime.settings_editor import SettingView, setting_views
 
 _TONES: Final = {"environment": "warn", "file": "", "default": ""}
 

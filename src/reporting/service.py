@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select
 from src.domain.circuit_breaker import BreakerState, from_events
 from src.domain.clock import DAY_MS, instant_of, utc_day, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
-from src.report_breakdown import closed_trades_query
 from src.reporting.aggregates import Performance, SignalStats, count_signals, sum_performance, sums_of_days
+from src.reporting.breakdown import closed_trades_query
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
 from src.reporting.formatting import Form, clean
 from src.reporting.pages import (

@@ -1,6 +1,6 @@
 """Runs a module of this project with low priority and limits on memory and processor time.
 
-``python3 -m src.limited_run MEGABYTES SECONDS MODULE [ARGUMENT ...]``
+``python3 -m src.runtime.limited_run MEGABYTES SECONDS MODULE [ARGUMENT ...]``
 """
 
 import os

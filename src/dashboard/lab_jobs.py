@@ -95,7 +95,15 @@ class LabJobs:
             job = Job(name, kind, tuple(arguments), report, now)
             self._keep(job)
             module = _MODULES.get(kind, "src.backtest")
-            command = [sys.executable, "-m", "src.limited_run", str(MEGABYTES), str(SECONDS), module, *arguments]
+            command = [
+                sys.executable,
+                "-m",
+                "src.runtime.limited_run",
+                str(MEGABYTES),
+                str(SECONDS),
+                module,
+                *arguments,
+            ]
             with (place / "output.log").open("wb") as output:
                 self._process = subprocess.Popen(  # noqa: S603 - a fixed program, checked words, no shell
                     command, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
