@@ -98,7 +98,7 @@ def _version(here: DashboardContext, bot: str) -> str:
     try:
         with here.database.read() as connection:
             row = connection.execute(select(*newest, last_answer.scalar_subquery())).one()
-            alive = [_alive(each) for each in connection.execute(beats).mappings()]
+            alive = [_alive(dict(each)) for each in connection.execute(beats).mappings()]
     except (StoreUnavailable, StoreCorrupt):
         return "unknown"
     return "-".join(str(each or 0) for each in (*row, *alive))

@@ -94,7 +94,9 @@ def keep_beating(made: Scene) -> None:
 @pytest.mark.parametrize(("ahead_s", "expected"), [(LATE_S, "late"), (STALE_S, "stale")])
 def test_every_card_grows_old_while_the_bots_still_beat(several, look, ahead_s, expected):
     full = several
-    own_rhythm = {"analysis": 1_500.0, "news": 1_500.0, "training": 4e6, "context": 600.0}
+    own_rhythm = {
+        "analysis": 1_500.0, "news": 1_500.0, "training": 4e6, "context": 600.0, "reconciliation": 1_200.0
+    }  # fmt: skip
     full.clock.ahead_s = ahead_s
     keep_beating(full)
     if expected == "late":
@@ -521,7 +523,7 @@ def test_one_bot_alone_has_no_table_of_bots_until_another_comes(full, look):
     assert "bots" not in page.evaluate("Dash.state.snapshot.cards")
     assert not page.locator("#card-bots").is_visible() and not page.locator("#bots").is_visible()
     glance = page.locator("#glance").bounding_box()
-    assert glance["y"] < 110
+    assert glance["y"] < 130
     full.others()
     page.click("#refresh")
     until(page, "document.querySelectorAll('#card-bots tbody tr').length === 4")
