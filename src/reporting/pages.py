@@ -152,7 +152,7 @@ def _gate_conditions(gate: str | None) -> list[ColumnElement[bool]]:
     """The gates lie in the row as JSON: one that failed is found by its own text in it."""
     if not gate:
         return []
-    return [cast(signals.c.gates, Text).contains(f'"name":"{gate}","passed":false', autoescape=True)]
+    return [cast(signals.c.gates, Text).contains(f'"name": "{gate}", "passed": false', autoescape=True)]
 
 
 def _signal_queries(wanted: SignalFilter) -> tuple[Select[Any], ...]:

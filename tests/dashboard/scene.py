@@ -6,7 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
         "bot_control_pin": SecretStr(PIN),
         "flask_secret_key": SecretStr(KEY),
         "dashboard_port": 0,
+        "log_dir": folder / "logs",
+        "state_dir": folder / "state",
     }
     return Settings(_env_file=None, **(given | changes))
 
@@ -437,10 +439,12 @@ class Scene:
 @contextmanager
 def scene(folder: Path, **changes: Any) -> Iterator[Scene]:
     """Lend a dashboard without a server: for Flask's own test client."""
+    env_file = changes.pop("env_file", folder / ".env")
     settings, clock = settings_for(folder, **changes), MovedClock()
     database = TradingDatabase(settings.database_url, OWNER)
     database.migrate()
-    made = Scene(make_desk(settings, clock, database), clock, SystemClock().now_ms())
+    desk = replace(make_desk(settings, clock, database), env_file=env_file)
+    made = Scene(desk, clock, SystemClock().now_ms())
     try:
         yield made
     finally:
