@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from src.dashboard.bot_view import BotView
-from src.dashboard.widgets import Card, Fact, Plot, Series, amount, share
+from src.dashboard.widgets import Card, Fact, Plot, Series, amount, number, share
 from src.domain.clock import instant_of
 from src.reporting.equity import EquityPoint
 from src.storage.tables import signals
@@ -43,10 +43,19 @@ def equity_plots(points: list[tuple[int, float, float, float | None]], pair: str
     if held:
         money.append(Series(f"Holding {pair}", held, "soft", dashed=True))
     fall = Series("Drawdown", tuple((at, value * 100) for at, _, value, _ in points), "down")
+    low, high = _ends(money)
+    deepest, _ = _ends([fall])
     return (
-        Plot("lines", "Equity", tuple(money), says=f"Equity over time, {len(points)} points."),
-        Plot("lines", "Drawdown", (fall,), "%", says="Fall below the highest equity until then, in percent."),
-    )
+        Plot("lines", "Equity", tuple(money), says="What the account was worth over time.", top=high, bottom=low),
+        Plot("lines", "Drawdown", (fall,), "%", "Fall below the highest equity until then.", f"{_ends([fall])[1]} %",
+             f"{deepest} %"),
+    )  # fmt: skip
+
+
+def _ends(series: list[Series]) -> tuple[str, str]:
+    """Return the lowest and the highest value of some lines as texts."""
+    values = [value for each in series for _, value in each.points if value is not None]
+    return number(min(values), 2).text, number(max(values), 2).text
 
 
 def equity_points(look: BotView, symbol: str, days: int | None) -> list[tuple[int, float, float, float | None]]:

@@ -115,7 +115,8 @@ class Series:
 class Plot:
     """A drawing: ``kind`` is lines (time runs linearly), bars or calendar (days with their values).
 
-    ``unit`` is that of the values; values that can be hidden are amounts. ``says`` tells in a sentence what it shows.
+    ``unit`` is that of the values; values that can be hidden are amounts. ``says`` tells in a sentence what it shows,
+    ``top`` and ``bottom`` are the highest and the lowest value as texts.
     """
 
     kind: str
@@ -123,6 +124,8 @@ class Plot:
     series: tuple[Series, ...]
     unit: str = "USDT"
     says: str = ""
+    top: str = ""
+    bottom: str = ""
 
 
 @dataclass(frozen=True, slots=True)

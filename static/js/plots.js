@@ -23,7 +23,7 @@
   function lines(plot) {
     const { first, last, least, most, x, y } = scales(plot.series);
     const drawn = plot.series.map((each) => plan("polyline", { class: `line ${each.tone}${each.dashed ? " dashed" : ""}`, "data-series": each.name, points: each.points.filter(([, value]) => value !== null).map(([time, value]) => `${x(time).toFixed(2)},${y(value).toFixed(2)}`).join(" "), fill: "none" }));
-    const marks = [most, least].map((value) => plan("text", { x: WIDTH - RIGHT + 6, y: (y(value) + 4).toFixed(1) }, figure(value, plot.unit)));
+    const marks = [[most, plot.top], [least, plot.bottom]].map(([value, text]) => plan("text", { x: WIDTH - RIGHT + 6, y: (y(value) + 4).toFixed(1) }, hidden(plot.unit) ? "•••" : text));
     const when = (time) => (last - first > 2 * DAY ? Dash.timeText(time, true).slice(0, 10) : Dash.timeText(time, false).slice(0, 5));
     const ends = [plan("text", { x: LEFT, y: HEIGHT - 5 }, when(first)), plan("text", { x: WIDTH - RIGHT, y: HEIGHT - 5, "text-anchor": "end" }, when(last))];
     return plan("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${plot.title}. ${plot.says}` }, plan("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: y(least), y2: y(least) }), drawn, marks, ends);

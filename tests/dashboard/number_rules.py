@@ -37,10 +37,11 @@ class At:
 
 @dataclass(frozen=True)
 class Gone:
-    """An instant that is shown as the time gone since; ``after`` follows it."""
+    """An instant that is shown as the time gone since; ``after`` follows it, ``before`` stands before it."""
 
     instant: str
     after: str = ""
+    before: str = ""
 
 
 # --- rounding, as documented
@@ -965,7 +966,12 @@ def _login(book: Book, number: str, label: str) -> Expected:
 # --- as of
 
 
-@rule("(status|performance|trades|signals|breaker|reconciliation|journal|control) stamp")
+@rule("reconciliation stamp")
+def _confirmed(book: Book) -> Expected:
+    return At(book.beat["last_private"])
+
+
+@rule("(status|performance|trades|signals|breaker|journal|control) stamp")
 def _of_turn(book: Book, _card: str) -> Expected:
     return At(book.beat["cycle_finished"])
 
@@ -983,7 +989,7 @@ def _of_positions(book: Book) -> Expected:
 
 @rule("market stamp")
 def _of_market(book: Book) -> Expected:
-    return At(book.newest("signals")["timestamp"])
+    return At(min(each["as_of"] for each in book.told["marks"].values()))
 
 
 @rule("chart stamp")
@@ -994,7 +1000,9 @@ def _of_chart(book: Book) -> Expected:
 
 @rule("(context|analysis) stamp")
 def _of_row(book: Book, card: str) -> Expected:
-    return At(book.newest("market_context" if card == "context" else "chart_analyses")["timestamp"])
+    if card == "context":
+        return At(book.newest("market_context")["timestamp"])
+    return At(max(book.newest("chart_analyses")["timestamp"], book.charts["cycle_finished"]))
 
 
 @rule("news stamp")
@@ -1018,7 +1026,7 @@ LABELS = {
     "costs label Trading fees, 30 days", "costs label Funding, 30 days", "frame countdown", "frame updated", "frame ",
 }  # fmt: skip
 TEXTS = (r"frame headline", r"chart at chart-frame .*", r".* caption", r"lab .*", r"rules .*", r"alerts .*", r"log .*",
-         r"frame period-form.*", r"backups .*")  # fmt: skip
+         r"frame period-form.*", r"backups .*", r"story label .*")  # fmt: skip
 """Places whose digits are words of fixed texts, files or rule sets, each held by a test of its own."""
 """Digits that are no figures: names of indicators and periods, and the page's own countdown."""
 

@@ -19,10 +19,12 @@ from src.api.context import ApiContext
 from src.api.keys import KeyStore
 from src.api.rest import build_app
 from src.dashboard.app import create_app
+from src.domain.clock import SystemClock
 from src.storage.command_queue import CommandResult, answer, pending, take
 from src.storage.database import TradingDatabase
 from src.storage.rows import ApiUsage
 from src.storage.tables import trades
+from tests.dashboard import number_rules_pages  # noqa: F401 - adds its rules
 from tests.dashboard.browsing import FLAGS, Watched, chromium, until
 from tests.dashboard.number_rules import LABELS, RULES, TEXTS, Book, Expected, Gone, Reading, length, moment, rules_for
 from tests.dashboard.scene import OWNER, Scene, logged_in, served
@@ -110,6 +112,7 @@ class Walked:
 
 def read(seen: Watched, made: Scene, path: str) -> tuple[list[Reading], tuple[float, float]]:
     """Open a page, unfold all that can be unfolded, and read every figure on it."""
+    made.clock.ahead_s = (made.now_ms - SystemClock().now_ms()) / 1000  # walking takes longer than data stay fresh
     page = seen.open(made, path)
     if page.locator("#card-chart").count():
         seen.chart()
@@ -149,7 +152,8 @@ def told(expected: Expected, reading: Reading, between: tuple[float, float]) -> 
     at_s = moment(expected.instant).timestamp()
     passed = [length(second - at_s) for second in range(int(between[0]) - 4, int(between[1]) + 2)]
     if isinstance(expected, Gone):
-        return bool(reading.raw) and reading.text in {f"{each}{expected.after}" for each in passed}
+        known = bool(reading.raw) or bool(expected.before)
+        return known and reading.text in {f"{expected.before}{each}{expected.after}" for each in passed}
     then, now = datetime.fromtimestamp(at_s, UTC), datetime.fromtimestamp(between[0], UTC)
     clock = f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M}"
     stamp = f"{then:%H:%M:%S} UTC"
