@@ -72,7 +72,7 @@ class Staged:
         late = {"late": 2.0, "stale": 4.0}.get(self.state, 0.0)
         for row in (row for table in card["tables"] for row in table["rows"] if "life" in row):
             row["life"] |= {"as_of_ms": now_ms - 500, "source": "bot"}
-        card |= {"base": "data", "source": card["source"] or "bot", "max_age_s": min(card["max_age_s"], 1e6)}
+        card |= {"base": "data", "source": card["source"] or "bot", "max_age_s": min(card["max_age_s"] or 60.0, 1e6)}
         card["as_of_ms"] = now_ms - round(late * card["max_age_s"] * 1000) - 500
         if self.state in ("error", "unknown", "empty"):
             card |= {"base": self.state, "reason": "There is nothing here."}
