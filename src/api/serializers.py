@@ -1,4 +1,4 @@
-"""Rows as they look in an answer, and the JSON Schema that says so; both from the tables' columns.
+"""Rows as JSON and the JSON Schema that describes them; both derived from the tables' columns.
 
 Ids are strings, instants ISO 8601 UTC, prices on the contract's tick and quantities on its step, all other numbers
 rounded to the 8 decimals the exchange keeps. What is unknown is null, never 0.
@@ -38,7 +38,7 @@ _TOLD = {
     "mode": "paper, testnet or live.",
     "world": "Whose prices: live, synthetic or replay.",
     "signal_type": "What the market said: BUY, SELL or HOLD.",
-    "strength": "How many of the six votes agreed on it.",
+    "strength": "How many of the votes agreed on it.",
     "votes": "Each vote by name: what it said, and the figures it looked at.",
     "rl_state": "What the agent perceived, and what it thinks each action is worth.",
     "rl_action": "The agent's own recommendation.",

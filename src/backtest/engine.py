@@ -1,4 +1,4 @@
-"""Drives the live trader over past candles, on the paper exchange's own venue, without waiting.
+"""Drives the live trader over past candles on the paper exchange's venue, without waiting.
 
 One candle is one turn right after its close; between turns the early stop is watched on the exchange's grid of whole
 seconds, as the live watch does. Minutes in which the trader could do nothing but hold and learn are passed over by
@@ -31,7 +31,7 @@ from src.strategy.higher_timeframes import HigherTimeframeTrend
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource
 from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import thresholds
-from src.strategy.signals import votes_mask
+from src.strategy.votes import votes_mask
 
 LEAST_WARM_UP = 1_000
 """Candles before the first turn: with 200, EMA 50 against EMA 200 would have the wrong sign in 7 % of cases."""

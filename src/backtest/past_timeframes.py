@@ -1,4 +1,4 @@
-"""Past candles of the interval that the rules look at, made of the minutes, as they come to be known."""
+"""Past candles of the rules' timeframe, aggregated from one-minute candles as they become known."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from src.domain.market import INTERVAL_MS, Candle
 from src.market_data.columns import Candles, CandleView
 from src.strategy.higher_timeframes import fill_zones, in_force, joined_codes, known_zones
 from src.strategy.q_state import TREND_ZONES, in_context
-from src.strategy.signals import votes_mask
+from src.strategy.votes import votes_mask
 
 Array = NDArray[np.float64]
 Stamps = NDArray[np.int64]

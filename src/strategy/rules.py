@@ -1,4 +1,4 @@
-"""The rules of trading as figures, and the comparisons that turn them into a verdict.
+"""The trading rules as parameters, and the comparisons that turn them into a verdict.
 
 A named set of rules is one file of figures (``DecisionRules``). ``verdict_code`` takes plain numbers and compiles,
 so that a fast sweep over past candles runs the very lines that the live bot runs.
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
-from src.strategy.signals import VOTE_NAMES
+from src.strategy.votes import VOTE_NAMES
 
 MOST_TRENDS = 2
 """Each longer trend makes four times as many states, most of which are seldom heard of."""
