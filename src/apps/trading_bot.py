@@ -15,6 +15,7 @@ from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
 from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
 from src.domain.ports import Exchange, MarketFeed
+from src.domain.version import VERSION
 from src.exchanges.binance.client import BinanceClient
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
@@ -28,7 +29,7 @@ from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
-from src.runtime.rule_loader import load_rule_sets, read_rules
+from src.runtime.rule_loader import load_rule_sets, read_rules, refuse_unnamed
 from src.runtime.settings import Settings
 from src.storage.bot_snapshots import BotSnapshotWriter
 from src.storage.database import TradingDatabase
@@ -41,7 +42,6 @@ from src.training.agent_manager import AgentManager
 
 log = logging.getLogger("trading_bot")
 
-VERSION = "0.1.0"
 _INTERVAL = "1m"
 _CANDLE_MS = INTERVAL_MS[_INTERVAL]
 _CANDLE_WAIT_S = 3.0
@@ -288,6 +288,7 @@ def build_trader(
 def main(stop: threading.Event) -> int:
     """Build the bot from the settings and trade until ``stop`` is set; return the exit code."""
     settings = Settings.load()
+    refuse_unnamed(settings)
     rules = read_rules(settings)
     console = BotConsole(Console(log))
     clock = ExchangeClock(settings.paper_speed if settings.mode == "paper" else 1.0)
