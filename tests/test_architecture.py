@@ -29,6 +29,7 @@ MAY_IMPORT = {  # package: the packages that it may import beside itself (docs/a
     "news": {"domain", "strategy", "storage", "runtime", "llm"},
     "charts": {"domain", "strategy", "storage", "runtime", "llm", "reporting"},
     "context": {"domain", "strategy", "storage", "runtime", "charts", "exchanges"},
+    "review": {"domain", "storage", "runtime", "reporting"},
     "monitoring": {"domain", "storage", "runtime", "reporting"},
     "agents": {"domain", "storage", "runtime", "reporting", "monitoring", "llm"},
     "api": {"domain", "strategy", "storage", "runtime", "reporting", "monitoring", "agents"},
@@ -70,7 +71,7 @@ PURE_EXCEPTIONS = {  # room: what it may import beyond that, and why
     "domain.candle_validation": {"contextlib", "zipfile", "zlib"},  # unpacks what it is handed
     "strategy.q_agent": {"os", "pathlib", "io", "zipfile", "zlib", "threading", "contextlib"},  # the agent saves itself
     "strategy.timeframes": {"logging"},  # reports a hole in the candles
-    "strategy.q_checkpoint": {"os", "pathlib", "io", "zipfile", "zlib", "tempfile", "contextlib", "pickle"},
+    "strategy.q_checkpoint": {"os", "pathlib", "io", "zipfile", "zlib", "contextlib", "pickle", "tokenize"},
 }
 READS_ENVIRONMENT = {
     "runtime.settings",

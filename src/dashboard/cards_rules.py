@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from src.dashboard.bot_view import BotView
+from src.dashboard.control import rule_sets
 from src.dashboard.widgets import Card, Cell, Row, Table, Tile, words
-from src.domain.errors import SettingsError
-from src.runtime.rule_loader import other_rules
 from src.runtime.settings import Settings
 from src.strategy.rules import DecisionRules, load_rules
 
+NEEDS_MODEL: Final = "Needs a model of its own: write RULES into .env, retrain and restart."
 _FIGURES: Final = (
     ("candle_interval", "Candles that are decided on"),
     ("votes", "Votes that count"),
@@ -41,19 +41,11 @@ def rule_files(settings: Settings) -> dict[str, DecisionRules]:
     return found
 
 
-def switchable(settings: Settings, present: DecisionRules | None, names: Mapping[str, object]) -> dict[str, str]:
+def switchable(settings: Settings, names: Mapping[str, object]) -> dict[str, str]:
     """Return for each name why the running bot cannot switch to it, empty where it can."""
-    return {name: _why_not(settings, present, name) for name in names}
-
-
-def _why_not(settings: Settings, present: DecisionRules | None, name: str) -> str:
-    if present is None:
-        return "The rules in force are not known."
-    try:
-        other_rules(settings, present, name)
-    except SettingsError as error:
-        return error.problems[0]
-    return ""
+    like = "" if settings.mode == "paper" else settings.rules
+    possible = rule_sets(_folder(settings), like)
+    return {name: "" if name in possible else NEEDS_MODEL for name in names}
 
 
 def _folder(settings: Settings) -> Path:
@@ -67,7 +59,7 @@ def rules(look: BotView) -> Card:
         return Card("rules", "Rule sets", source="", reason="The settings are not known.")
     sets = rule_files(settings)
     current = str(look.details.get("rules") or settings.rules)
-    refusals = switchable(settings, look.rules, {name: None for name in sets if name != current})
+    refusals = switchable(settings, {name: None for name in sets if name != current})
     columns = ("Figure", *(f"{name}{', in force' if name == current else ''}" for name in sets))
     said = (words("In words"), *(words(each.description) for each in sets.values()))
     body = [Row(said, key="rule-words")]

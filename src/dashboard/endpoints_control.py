@@ -8,7 +8,6 @@ from werkzeug.exceptions import TooManyRequests
 
 from src.dashboard import close_all
 from src.dashboard.auth import LASTS_S, Session
-from src.dashboard.cards_rules import switchable
 from src.dashboard.context import DashboardContext, cookie_name, desk, session_words
 from src.dashboard.control import CLOSE_ALL, Plan, own_symbols, plan, rule_sets
 from src.storage import command_queue
@@ -76,11 +75,8 @@ def control_rules() -> Response:
     """Return the rule sets to which the running bot can switch."""
     here = desk()
     here.require_session()
-    known = rule_sets(here.settings.project_root / "config" / "rules")
-    with here.reports.at_one_instant() as reports:
-        look = here.snapshots.look(reports, request.args.get("bot", "")[:64] or None)
-    refused = switchable(here.settings, look.rules, known)
-    return jsonify(rules={name: words for name, words in known.items() if not refused[name]})
+    like = "" if here.settings.mode == "paper" else here.settings.rules
+    return jsonify(rules=rule_sets(here.settings.project_root / "config" / "rules", like))
 
 
 @blueprint.get("/api/control/<key>")

@@ -94,16 +94,17 @@ def _page(here: DashboardContext, site: SitePage, query: PageQuery) -> str:
 def _linked(path: str) -> str:
     """Return a page's address with the bot that was chosen, so that links keep it."""
     bot = request.args.get("bot", "")[:64]
-    return f"{path}?{urlencode({'bot': bot})}" if bot else path
+    return request.script_root + (f"{path}?{urlencode({'bot': bot})}" if bot else path)
 
 
 @blueprint.get("/manifest.webmanifest")
 def manifest() -> Response:
     """Return what lets a browser install the dashboard as an app; it caches nothing, so nothing old looks live."""
+    root = request.script_root
     told = {
-        "name": "Trading bot", "short_name": "Trading bot", "start_url": "/", "display": "standalone",
+        "name": "Trading bot", "short_name": "Trading bot", "start_url": f"{root}/", "display": "standalone",
         "background_color": "#0b0f14", "theme_color": "#0b0f14",
-        "icons": [{"src": "/favicon.ico", "sizes": "any", "type": "image/svg+xml", "purpose": "any"}],
+        "icons": [{"src": f"{root}/favicon.ico", "sizes": "any", "type": "image/svg+xml", "purpose": "any"}],
     }  # fmt: skip
     headers = {"Cache-Control": "public, max-age=86400"}
     return Response(current_app.json.dumps(told), content_type="application/manifest+json", headers=headers)

@@ -138,7 +138,7 @@
     const first = Date.parse(rows[0].cells[0].raw), last = Date.parse(rows[rows.length - 1].cells[0].raw), span = Math.max(last - first, 600000);
     const minutes = (span * 1.6) / 60000, frame = [[1, "1m"], [5, "5m"], [15, "15m"], [60, "1h"], [240, "4h"], [1440, "1d"]].find(([length]) => minutes / length <= 240) || [1440, "1d"];
     const query = new URLSearchParams({ bot: Dash.state.snapshot.bot_id, symbol: card.title.split(" ").pop(), timeframe: frame[1], until: String(Math.round(last + span * 0.3)) });
-    const answer = await fetch(`/api/chart?${query}`, { cache: "no-store" });
+    const answer = await fetch(`${Dash.root}/api/chart?${query}`, { cache: "no-store" });
     if (!answer.ok) return;
     const data = await answer.json();
     if (!data.candles.length) return;
@@ -186,7 +186,7 @@
     if (drawn.symbol) query.set("symbol", drawn.symbol);
     if (drawn.frame) query.set("timeframe", drawn.frame);
     try {
-      const answer = await fetch(`/api/chart?${query}`, { cache: "no-store", headers: drawn.etag ? { "If-None-Match": drawn.etag } : {} });
+      const answer = await fetch(`${Dash.root}/api/chart?${query}`, { cache: "no-store", headers: drawn.etag ? { "If-None-Match": drawn.etag } : {} });
       if (answer.status === 200) {
         drawn.data = await answer.json();
         drawn.etag = answer.headers.get("ETag");

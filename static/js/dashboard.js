@@ -146,7 +146,7 @@
 
   function mark(down) {
     const shape = down ? "<rect width='16' height='16' rx='3' fill='#b3261e'/><path d='M8 3v6M8 11v2' stroke='#fff' stroke-width='2'/>" : null;
-    at("icon").href = shape ? `data:image/svg+xml,${encodeURIComponent(`<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>${shape}</svg>`)}` : "/favicon.ico";
+    at("icon").href = shape ? `data:image/svg+xml,${encodeURIComponent(`<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>${shape}</svg>`)}` : `${Dash.root}/favicon.ico`;
     at("say").textContent = down ? "" : "All is reporting again.";
   }
 
@@ -223,7 +223,7 @@
 
   // What this page asks for: its own address's query, the bot, the journal's filter.
   Dash.question = () => {
-    const query = new URLSearchParams(location.search);
+    const query = new URLSearchParams([...new URLSearchParams(location.search)].filter(([name]) => ["period", "pair", "text", "gate", "log", "level"].includes(name)));
     query.set("page", document.body.dataset.page);
     query.set("journal", state.filter);
     if (document.body.dataset.trade) query.set("trade", document.body.dataset.trade);
@@ -237,7 +237,7 @@
     const timer = setTimeout(() => stop.abort(), TIMEOUT_MS);
     const query = Dash.question();
     try {
-      const answer = await fetch(`/api/dashboard?${query}`, { signal: stop.signal, cache: "no-store", headers: state.etag ? { "If-None-Match": state.etag } : {} });
+      const answer = await fetch(`${Dash.root}/api/dashboard?${query}`, { signal: stop.signal, cache: "no-store", headers: state.etag ? { "If-None-Match": state.etag } : {} });
       if (answer.status === 401) { location.reload(); return; }
       if (answer.status !== 200 && answer.status !== 304) throw new Error(`answer ${answer.status}`);
       if (answer.status === 200) {
@@ -272,7 +272,7 @@
     const query = Dash.question();
     query.delete("page");
     query.set("cursor", state.cursor || cursorOf(rows[rows.length - 1]));
-    const answer = await fetch(`/api/journal?${query}`, { cache: "no-store" });
+    const answer = await fetch(`${Dash.root}/api/journal?${query}`, { cache: "no-store" });
     if (!answer.ok) { at("say").textContent = "Older decisions cannot be read now."; return; }
     const page = await answer.json();
     state.older = state.older.concat(page.rows);
@@ -305,7 +305,7 @@
     const wanted = Dash.choice("push") === "yes" && !document.hidden && !paused();
     if (!wanted && state.push) { state.push.close(); state.push = null; }
     if (!wanted || state.push || !state.snapshot) return;
-    state.push = new EventSource(`/api/events?${new URLSearchParams({ bot: state.snapshot.bot_id })}`);
+    state.push = new EventSource(`${Dash.root}/api/events?${new URLSearchParams({ bot: state.snapshot.bot_id })}`);
     state.push.addEventListener("error", (event) => { if (event.target.readyState === EventSource.CLOSED && state.push === event.target) state.push = null; });
     state.push.addEventListener("changed", () => { if (!state.inFlight && !document.hidden && !paused()) ask(); });
   }

@@ -86,7 +86,7 @@
   };
 
   // An address of ours with the bot that was chosen.
-  Dash.linked = (path) => (Dash.state.bot ? `${path}?${new URLSearchParams({ bot: Dash.state.bot })}` : path);
+  Dash.linked = (path) => Dash.root + (Dash.state.bot ? `${path}?${new URLSearchParams({ bot: Dash.state.bot })}` : path);
 
   Dash.cell = function (cell) {
     if (cell.kind === "time" && cell.raw) {
@@ -200,7 +200,7 @@
     if (card.curve.length > 1) parts.push(Dash.curve(card.curve, `Learning curve from ${card.curve[0].toFixed(4)} to ${card.curve[card.curve.length - 1].toFixed(4)}`));
     if ((card.plots || []).length) parts.push(plan("div", { class: "plots" }, card.plots.map(Dash.plot)));
     for (const table of card.tables) if (table.rows.length) parts.push(Dash.table(table));
-    if (card.picture) parts.push(shut(`picture ${card.name}`, { class: "folded" }, plan("summary", {}, "Show the chart that was analysed"), () => plan("img", { class: "picture", src: card.picture, alt: `The chart that the analyst saw. ${card.notes.join(" ")}` })));
+    if (card.picture) parts.push(shut(`picture ${card.name}`, { class: "folded" }, plan("summary", {}, "Show the chart that was analysed"), () => plan("img", { class: "picture", src: `${Dash.root}/${card.picture}`, alt: `The chart that the analyst saw. ${card.notes.join(" ")}` })));
     if (card.notes.length) parts.push(plan("ul", { class: "notes" }, card.notes.map((note) => plan("li", {}, note))));
     return parts;
   };

@@ -15,7 +15,7 @@
 
   function wireNote() {
     if (!at("note-save")) return;
-    at("note-save").addEventListener("click", () => Dash.withPin(() => told("note-says", `/api/trades/${document.body.dataset.trade}/note`, { note: at("note").value, tags: at("tags").value.split(/[\s,#]+/).filter(Boolean) }, () => "Saved.")));
+    at("note-save").addEventListener("click", () => Dash.withPin(() => told("note-says", `${Dash.root}/api/trades/${document.body.dataset.trade}/note`, { note: at("note").value, tags: at("tags").value.split(/[\s,#]+/).filter(Boolean) }, () => "Saved.")));
     for (const note of (Dash.state.snapshot.cards.story || { notes: [] }).notes) {
       if (note.startsWith("Note: ")) at("note").value = note.slice(6);
       if (note.startsWith("Tags: ")) at("tags").value = note.slice(6).replace(/#/g, "");
@@ -24,11 +24,11 @@
 
   function wireBackups() {
     if (!at("backup-make")) return;
-    at("backup-make").addEventListener("click", () => Dash.withPin(() => told("backup-says", "/api/backups", {}, (said) => `${said.made} was made.`)));
+    at("backup-make").addEventListener("click", () => Dash.withPin(() => told("backup-says", `${Dash.root}/api/backups`, {}, (said) => `${said.made} was made.`)));
     at("backup-verify").addEventListener("click", () => Dash.withPin(() => {
       const table = Dash.state.snapshot.cards.backups.tables[0];
       if (!table) { say("backup-says", "There is no backup yet."); return; }
-      told("backup-says", "/api/backups/verify", { name: table.rows[0].cells[0].raw }, (said) => said.says);
+      told("backup-says", `${Dash.root}/api/backups/verify`, { name: table.rows[0].cells[0].raw }, (said) => said.says);
     }));
   }
 
@@ -41,13 +41,13 @@
     at("lab-start").addEventListener("click", () => Dash.withPin(() => {
       const given = Object.fromEntries(["kind", "pair", "rules", "from", "to"].map((name) => [name, form.elements[name].value]));
       given.variants = Number(form.elements.variants.value); given.episodes = Number(form.elements.episodes.value);
-      told("lab-says", "/api/lab", given, (said) => `Run ${said.id} was started.`);
+      told("lab-says", `${Dash.root}/api/lab`, given, (said) => `Run ${said.id} was started.`);
     }));
     at("lab-stop").addEventListener("click", () => Dash.withPin(() => {
       const rows = Dash.state.snapshot.cards.lab.tables.flatMap((table) => table.rows);
       const running = rows.find((row) => row.cells[1].kind === "since" || row.cells[1].text.startsWith("RUNNING"));
       if (!running) { say("lab-says", "No run is under way."); return; }
-      told("lab-says", "/api/lab/stop", { id: running.key.replace("run-", "") }, () => "The run was stopped.");
+      told("lab-says", `${Dash.root}/api/lab/stop`, { id: running.key.replace("run-", "") }, () => "The run was stopped.");
     }));
   }
 
@@ -75,11 +75,11 @@
   // First what would change, in words; only then is anything written.
   async function check() {
     const changes = { [at("settings-name").value]: at("settings-value").value };
-    const { status, said } = await Dash.send("/api/settings/check", { changes });
+    const { status, said } = await Dash.send(`${Dash.root}/api/settings/check`, { changes });
     const lines = (said.changes || []).map((each) => plan("p", {}, `${each.name}: ${each.old || "(default)"} → ${each.new || "(default)"}`));
     if (status !== 200) { Dash.fill(at("settings-says"), [...lines, plan("p", { class: "tone-bad" }, said.error || said.problems.join(" "))]); return; }
     Dash.fill(at("settings-says"), [...lines, plan("p", {}, "Checked as at a start. It takes effect with the next restart of the services."), plan("button", { type: "button", id: "settings-apply" }, "Write it into .env")]);
-    at("settings-apply").addEventListener("click", () => told("settings-says", "/api/settings/apply", { changes }, (done) => `Written; the former file is ${done.backup}. Restart the services on the System page for it to take effect.`));
+    at("settings-apply").addEventListener("click", () => told("settings-says", `${Dash.root}/api/settings/apply`, { changes }, (done) => `Written; the former file is ${done.backup}. Restart the services on the System page for it to take effect.`));
   }
 
   Dash.wireOperations = function () {
