@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from src.charts.generator import ChartGenerator
-from src.domain.clock import ManualClock
+from src.domain.clock import ManualClock, SystemClock
 from src.storage.rows import NewsArticle
 from src.storage.tables import account_balance, daily_performance, news_articles, signals, trades
 from tests.dashboard.browsing import FLAGS, Watched, chromium
@@ -119,6 +119,8 @@ def picture(
     browser: Browser, made: Scene, name: str, width: int, height: int, path: str = "/", theme: str = "dark"
 ) -> None:
     """Take one picture of the top of a page."""
+    silent_s = 200.0 if name.endswith("-down") else 1.0
+    made.clock.ahead_s = (made.now_ms - SystemClock().now_ms()) / 1000 + silent_s  # drawing takes longer than data last
     seen = Watched(browser, width, height, theme=theme)
     page = seen.open(made, path)
     if page.locator("#card-chart").count():
@@ -148,9 +150,7 @@ def main() -> None:
             picture(browser, made, "dashboard-trade", 1440, 1100, "/trade", "light")
             picture(browser, made, "dashboard-performance", 1440, 1000, "/performance")
             picture(browser, made, "dashboard-phone", 390, 844)
-            made.clock.ahead_s = 200
             picture(browser, made, "dashboard-down", 1440, 900)
-            made.clock.ahead_s = 0
             made.others()
             tame = signals.update().where(signals.c.acted.is_(False)).values(reason=REASONS[1][-1])
             made.database.write(lambda connection: connection.execute(tame))
