@@ -26,6 +26,7 @@ from src.database_journal import DatabaseJournal
 from src.decision import DecisionRules
 from src.guard_watch import GuardWatch
 from src.order_desk import OrderDesk
+from src.pair_settings import PairSettings
 from src.position_keeper import PositionKeeper
 from src.records import Owner
 from src.risk_desk import RiskDesk
@@ -116,13 +117,13 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     database = TradingDatabase(f"sqlite:///{folder}/stop{number}.db", Owner())
     database.migrate()
     journal = DatabaseJournal(database, clock)
-    instrument = client.instrument(SYMBOL)
+    pair = PairSettings(client, clock, SYMBOL, RiskLimits().leverage, "CROSSED")
     feed = _Feed(client)
-    desk = OrderDesk(client, journal, clock, f"b{number}", instrument)
-    keeper = PositionKeeper(desk, client, journal, clock, RiskLimits(), instrument, lambda: feed.mark, 600_000)
+    desk = OrderDesk(client, journal, clock, f"b{number}", pair)
+    keeper = PositionKeeper(desk, client, journal, clock, RiskLimits(), pair, lambda: feed.mark, 600_000)
     risk = RiskDesk(journal, clock, RiskLimits(), BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", instrument, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), RiskLimits(), risk,
+        "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), RiskLimits(), risk,
         lambda: None, lambda: False,
     )  # fmt: skip
     watch = GuardWatch(trader)

@@ -7,19 +7,19 @@ settles the trade: no question stands before a fact.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 
 from src.core.clock import Clock
 from src.core.errors import CredentialsRefused, ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.core.market import Instrument
 from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id, is_own
 from src.core.portfolio import Direction
 from src.core.ports import Exchange
 from src.journal import Journal
 from src.order_news import OrderNews
+from src.pair_settings import PairSettings
 from src.trade_book import Execution
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _FORGOTTEN_AFTER_MS = 60_000
 class OrderDesk:
     """Orders of one symbol for one bot. Called by one thread at a time.
 
-    ``instrument`` returns the contract's rules as they are now. ``news`` is what the user stream tells of orders;
+    ``settings`` holds the pair's rules and hears what they refused; ``news`` is what the user stream tells of orders,
     without it the exchange is asked.
     """
 
@@ -42,26 +42,26 @@ class OrderDesk:
         journal: Journal,
         clock: Clock,
         bot_id: str,
-        instrument: Callable[[], Instrument],
+        settings: PairSettings,
         news: OrderNews | None = None,
     ) -> None:
         self._exchange = exchange
         self._journal = journal
         self._clock = clock
         self._bot_id = bot_id
-        self._instrument = instrument
+        self._settings = settings
         self._news = news
         self._never = threading.Event()
 
     @property
     def symbol(self) -> str:
         """The symbol whose orders these are."""
-        return self._instrument().symbol
+        return self._settings.symbol
 
     @property
     def quote_asset(self) -> str:
         """The asset that money is counted in."""
-        return self._instrument().quote_asset
+        return self._settings.instrument.quote_asset
 
     @property
     def bot_id(self) -> str:
@@ -141,7 +141,7 @@ class OrderDesk:
 
     def price(self, owed: Iterable[tuple[str, Decimal]]) -> Decimal:
         """Return fees in other assets in quote currency, at their mark prices."""
-        quote = self._instrument().quote_asset
+        quote = self._settings.instrument.quote_asset
         worth = (fee * self._exchange.mark_price(f"{asset}{quote}").mark for asset, fee in owed)
         return sum(worth, Decimal(0))
 
@@ -157,7 +157,7 @@ class OrderDesk:
         """Sum the fills of one order, fees in other assets owed; raises ``ValueError`` for none."""
         if not fills:
             raise ValueError("an execution needs at least one fill")
-        quote = self._instrument().quote_asset
+        quote = self._settings.instrument.quote_asset
         quantity = sum((fill.quantity for fill in fills), Decimal(0))
         value = sum((fill.price * fill.quantity for fill in fills), Decimal(0))
         return Execution(
@@ -196,7 +196,11 @@ class OrderDesk:
                 order = self._look_up(intent)
         except ExchangeError as error:
             self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
+            if isinstance(error, OrderRefused):
+                self._settings.note_refusal(error)
             raise
+        if intent.purpose is Purpose.ENTRY:
+            self._settings.note_entry()
         with _still_unknown(intent):
             return self._heard(intent, order) or self._execution(intent, order)
 

@@ -11,13 +11,14 @@ from decimal import Decimal
 
 from src.core.clock import Clock
 from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.core.market import Instrument, MarkPrice
+from src.core.market import MarkPrice
 from src.core.orders import OrderIntent, Purpose, Side
 from src.core.portfolio import Account, Direction, Position, Trade
 from src.core.ports import Exchange
 from src.core.risk import RiskLimits, early_stop_price
 from src.journal import Journal, TradeStart
-from src.order_desk import Execution, OrderDesk, Unprotected
+from src.order_desk import Execution, OrderDesk, RulesChanged, Unprotected
+from src.pair_settings import PairSettings
 from src.trade_book import Ending, TradeBook, closed_quantity
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class PositionKeeper:
         journal: Journal,
         clock: Clock,
         limits: RiskLimits,
-        instrument: Instrument,
+        settings: PairSettings,
         mark_price: Callable[[], MarkPrice | None],
         reconcile_ms: int,
     ) -> None:
@@ -58,7 +59,7 @@ class PositionKeeper:
         self._journal = journal
         self._clock = clock
         self._limits = limits
-        self._book = TradeBook(desk, exchange, journal, limits, instrument)
+        self._book = TradeBook(desk, exchange, journal, limits, settings)
         self._mark_price = mark_price
         self._reconcile_ms = reconcile_ms
         self._start: TradeStart | None = None
@@ -262,6 +263,10 @@ class PositionKeeper:
         self._adopt(start)
         try:
             self._guards_seen = self._desk.protect(guards)
+        except RulesChanged as error:
+            log.warning("protective orders placed anew: symbol=%s reason=%s", trade.symbol, error)
+            self._guard(trade, decided_ms, attempt + 1)
+            return
         except Unprotected as error:
             log.error("position without a stop is closed: symbol=%s reason=%s", trade.symbol, error)
             self._journal.open_trade(start)

@@ -7,19 +7,19 @@ cancelled while a position that it can close stands, except for one that stands 
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.core.clock import Clock
 from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.core.market import Instrument
 from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id
 from src.core.portfolio import Direction, Trade
 from src.core.ports import Exchange
 from src.core.risk import ActiveLimits, protection_veto, stop_price, target_price
 from src.journal import Journal, TradeStart
 from src.order_desk import OrderDesk
+from src.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,14 @@ class Protection:
     target: OrderIntent
 
 
+class RulesChanged(Unprotected):
+    """A protective order was refused by rules that the exchange changed: place it anew by the new ones."""
+
+
 class ProtectiveOrders:
     """The conditional orders of one symbol for one bot. Called by one thread at a time.
 
-    ``instrument`` and ``limits`` are read at the moment of use. ``problem`` says what of the protection is missing,
+    ``settings`` and ``limits`` are read at the moment of use. ``problem`` says what of the protection is missing,
     empty when stop and target stand.
     """
 
@@ -59,22 +63,22 @@ class ProtectiveOrders:
         clock: Clock,
         limits: ActiveLimits,
         *,
-        instrument: Callable[[], Instrument],
+        settings: PairSettings,
     ) -> None:
         self._desk, self._exchange, self._journal, self._clock = desk, exchange, journal, clock
-        self._limits, self._instrument = limits, instrument
+        self._limits, self._settings = limits, settings
         self._placed: dict[str, Order] = {}
         self._never = threading.Event()
         self.problem = ""
 
     def levels(self, entry: Decimal, direction: Direction) -> tuple[Decimal, Decimal]:
         """Return stop and target of a position entered at ``entry`` under the limits in force."""
-        limits, instrument = self._limits.current, self._instrument()
+        limits, instrument = self._limits.current, self._settings.instrument
         return stop_price(entry, direction, limits, instrument), target_price(entry, direction, limits, instrument)
 
     def veto(self, price: Decimal, direction: Direction) -> str:
         """Return why a position opened at ``price`` could not be protected, "" when it can."""
-        return protection_veto(price, direction, self._limits.current, self._instrument())
+        return protection_veto(price, direction, self._limits.current, self._settings.instrument)
 
     def intents(
         self, direction: Direction, stop: Decimal, target: Decimal, decided_ms: int, attempt: int
@@ -280,6 +284,8 @@ class ProtectiveOrders:
             order = self._send(intent)
         except OrderRefused as error:
             self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
+            if self._settings.note_refusal(error):
+                raise RulesChanged(f"{intent.purpose} of {self._desk.symbol} refused: {error}") from error
             raise
         self._placed[intent.client_id] = order
         self._journal.update_order(intent.client_id, order.status, order, Decimal(0), "")

@@ -12,13 +12,14 @@ from typing import Protocol
 
 from src.core.clock import Clock, monotonic_s
 from src.core.errors import ExchangeError, StoreUnavailable
-from src.core.market import Candle, Instrument, MarketContext, MarkPrice
+from src.core.market import Candle, MarketContext, MarkPrice
 from src.core.portfolio import Direction, Position
 from src.core.ports import MarketFeed
 from src.core.risk import RiskLimits
 from src.decision import Decision, DecisionRules, Observation, Verdict, decide
 from src.indicators import EMPTY, Indicators, IndicatorState, ready, step
 from src.journal import Journal, Turn
+from src.pair_settings import PairSettings
 from src.position_keeper import PositionKeeper
 from src.risk_desk import RiskDesk
 from src.rl_model import QLearningAgent, context_code, encode
@@ -82,7 +83,7 @@ class Trader:
     def __init__(
         self,
         bot_id: str,
-        instrument: Instrument,
+        settings: PairSettings,
         feed: MarketFeed,
         keeper: PositionKeeper,
         journal: Journal,
@@ -104,7 +105,7 @@ class Trader:
         ``trends`` tells the trends of still longer candles after so many minutes (``LongerTrends.look``).
         """
         self._bot_id = bot_id
-        self._instrument = instrument
+        self._settings = settings
         self._feed = feed
         self._keeper = keeper
         self._journal = journal
@@ -128,7 +129,7 @@ class Trader:
     @property
     def symbol(self) -> str:
         """The pair that is traded."""
-        return self._instrument.symbol
+        return self._settings.symbol
 
     @property
     def difference(self) -> str:
@@ -281,6 +282,7 @@ class Trader:
             self._trouble = f"the exchange could not be asked: {error}"
             log.warning("cannot mend: symbol=%s reason=%s", self.symbol, error)
         self.check_position_management()
+        self._settings.refresh(flat=self._is_flat())
 
     def _mend_position(self) -> None:
         """Make journal and exchange agree; a trade that ended at the exchange counts among the results."""
@@ -288,6 +290,10 @@ class Trader:
         self._keeper.mend(self._feed.account())
         if held is not None and self._keeper.trade is not held:
             self._risk.note_trade_end()
+
+    def _is_flat(self) -> bool:
+        account = self._feed.account()
+        return self._keeper.trade is None and account is not None and account.position(self.symbol) is None
 
     def _observe(self) -> Observation:
         candles = self.get_market_data()
@@ -322,7 +328,8 @@ class Trader:
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
             stopping=self._stopping(),
-            instrument=self._instrument,
+            instrument=self._settings.instrument,
+            settings_reason=self._settings.halt_reason,
             own=own,
         )
 
@@ -356,6 +363,10 @@ class Trader:
         return None
 
     def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
+        refused = self._settings.confirm()
+        if refused:
+            log.warning("not entering: symbol=%s reason=%s", self.symbol, refused)
+            return refused
         log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)
         try:
             return self._keeper.open(direction, quantity, self._clock.now_ms(), reason)

@@ -28,6 +28,7 @@ from src.market_context import MarketContextAnalyzer, build_analyzer, world_of
 from src.market_stream import Callbacks, MarketStream
 from src.order_desk import OrderDesk
 from src.order_news import OrderNews
+from src.pair_settings import PairSettings
 from src.position_keeper import PositionKeeper
 from src.records import Heartbeat, Owner
 from src.risk_desk import RiskDesk
@@ -207,7 +208,9 @@ class TradingBot:
         health = self._stream.health()
         return {
             "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
-            "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
+            "halts": {
+                seen.symbol: seen.halt_reason or seen.settings_reason for seen in (turn.observation for turn in turns)
+            },
             "differences": {trader.symbol: trader.difference for trader in self._traders},
             "model": self._agents.refusal,
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
@@ -245,25 +248,24 @@ def build_trader(
     history: History,
     news: OrderNews | None = None,
 ) -> Trader:
-    """Return the trader of one pair, with leverage and margin type set at the exchange."""
-    instrument = exchange.instrument(symbol)
-    exchange.prepare(symbol, settings.leverage, settings.margin_type)
+    """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
+    pair = PairSettings(exchange, clock, symbol, settings.leverage, settings.margin_type)
     limits = limits_under(rules, settings.risk_limits)
     slow = rules.candle_interval != _INTERVAL
-    desk = OrderDesk(exchange, journal, clock, settings.bot_id, instrument, news)
+    desk = OrderDesk(exchange, journal, clock, settings.bot_id, pair, news)
     keeper = PositionKeeper(
         desk,
         exchange,
         journal,
         clock,
         limits,
-        instrument,
+        pair,
         lambda: feed.mark_price(symbol),
         int(settings.reconcile_s * 1_000),
     )
     return Trader(
         settings.bot_id,
-        instrument,
+        pair,
         feed,
         keeper,
         journal,

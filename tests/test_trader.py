@@ -32,7 +32,7 @@ def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tu
     risk = RiskDesk(world.journal, world.clock, world.limits, BreakerLimits(**breaker), MINUTE_MS)
     trader = Trader(
         "bot",
-        world.inner.instrument(SYMBOL),
+        world.settings,
         world.feed,
         world.keeper(),
         world.journal,

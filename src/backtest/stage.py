@@ -22,6 +22,7 @@ from src.core.risk import early_stop_price, loss_share
 from src.indicators import Indicators
 from src.market_data.columns import Candles, CandleView
 from src.order_desk import OrderDesk
+from src.pair_settings import PairSettings
 from src.paper_exchange.events import AlgoUpdate
 from src.paper_exchange.model import money8
 from src.paper_exchange.venue import Venue
@@ -94,18 +95,18 @@ class Stage:
             taker_share=setup.taker_share,
         )
         self.exchange = VenueExchange(self.venue, ACCOUNT, self.clock, {})
-        self.exchange.prepare(symbol, self._limits.leverage, setup.margin_type)
+        pair = PairSettings(self.exchange, clock, symbol, self._limits.leverage, setup.margin_type)
         self.feed = feed = PastFeed(self.exchange, candles)
         self.journal = PastJournal(born(first_ms))
-        desk = OrderDesk(self.exchange, self.journal, self.clock, ACCOUNT, contract.rules)
+        desk = OrderDesk(self.exchange, self.journal, self.clock, ACCOUNT, pair)
         self.keeper = PositionKeeper(
-            desk, self.exchange, self.journal, self.clock, self._limits, contract.rules,
+            desk, self.exchange, self.journal, self.clock, self._limits, pair,
             lambda: feed.mark_price(symbol), _NEVER_MS,
         )  # fmt: skip
         desk_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskDesk
         self.risk = desk_kind(self.journal, self.clock, self._limits, setup.breaker, MINUTE_MS)
         self.trader = Trader(
-            ACCOUNT, contract.rules, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
+            ACCOUNT, pair, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
             self._limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
             MINUTE_MS, indicators, slow, trends=trends,
         )  # fmt: skip

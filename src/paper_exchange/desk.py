@@ -1,6 +1,6 @@
 """Floor 3, paper exchange: what the venue holds: one ledger per account, and the desk with all that they share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -109,7 +109,7 @@ class Desk:
     """
 
     quotes: Quotes
-    contracts: Mapping[str, Contract]
+    contracts: dict[str, Contract]
     now_ms: int
     balance: Decimal
     maker_share: Decimal
