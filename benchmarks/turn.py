@@ -20,7 +20,7 @@ from src.binance_client import BinanceClient
 from src.circuit_breaker_state import BreakerLimits
 from src.core.clock import ExchangeClock
 from src.core.portfolio import Direction
-from src.core.risk import RiskLimits
+from src.core.risk import ActiveLimits, RiskLimits
 from src.database import TradingDatabase
 from src.database_journal import DatabaseJournal
 from src.decision import DecisionRules
@@ -62,10 +62,10 @@ def turns(folder: Path) -> list[float]:
     database.migrate()
     journal = DatabaseJournal(database, world.clock)
     world.journal = journal
-    risk = RiskDesk(journal, world.clock, world.limits, BreakerLimits(), 60_000)
+    risk = RiskDesk(journal, world.clock, world.active, BreakerLimits(), 60_000)
     trader = Trader(
         "bot", world.inner.instrument(SYMBOL), world.feed, world.keeper(), journal, world.clock, QLearningAgent(),
-        DecisionRules(), world.limits, risk, lambda: None, lambda: False,
+        DecisionRules(), world.active, risk, lambda: None, lambda: False,
     )  # fmt: skip
     samples = []
     for minute in range(300, 300 + TURNS):
@@ -120,10 +120,13 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     pair = PairSettings(client, clock, SYMBOL, RiskLimits().leverage, "CROSSED")
     feed = _Feed(client)
     desk = OrderDesk(client, journal, clock, f"b{number}", pair)
-    keeper = PositionKeeper(desk, client, journal, clock, RiskLimits(), pair, lambda: feed.mark, 600_000)
-    risk = RiskDesk(journal, clock, RiskLimits(), BreakerLimits(), 60_000)
+    limits = ActiveLimits(RiskLimits())
+    keeper = PositionKeeper(
+        desk, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, reconcile_ms=600_000
+    )
+    risk = RiskDesk(journal, clock, limits, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), RiskLimits(), risk,
+        "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), limits, risk,
         lambda: None, lambda: False,
     )  # fmt: skip
     watch = GuardWatch(trader)

@@ -13,8 +13,8 @@ from decimal import Decimal
 
 from src.core.clock import Clock
 from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id
-from src.core.portfolio import Direction, Trade
+from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, client_id
+from src.core.portfolio import Direction
 from src.core.ports import Exchange
 from src.core.risk import ActiveLimits, protection_veto, stop_price, target_price
 from src.journal import Journal, TradeStart
@@ -139,6 +139,13 @@ class ProtectiveOrders:
             Unprotected: no stop stands and none can be placed, or a level is already passed: close now.
         """
         self.problem = ""
+        try:
+            return self._ensure(start, standing, decided_ms, attempt)
+        except RulesChanged as error:
+            log.warning("protective orders placed anew: symbol=%s reason=%s", start.trade.symbol, error)
+            return self._ensure(start, standing, decided_ms, attempt + 1)
+
+    def _ensure(self, start: TradeStart, standing: list[Order], decided_ms: int, attempt: int) -> TradeStart:
         trade = start.trade
         stop, target = self.levels(trade.entry_price, trade.direction)
         wanted = self.intents(trade.direction, stop, target, decided_ms, attempt)
@@ -211,6 +218,8 @@ class ProtectiveOrders:
             return _with_stop(start, same)
         try:
             return _with_stop(start, self._place(intent))
+        except RulesChanged:
+            raise
         except ExchangeError as error:
             others = present
             if isinstance(error, OrderRefused) and error.code == _ANOTHER_STANDS:
@@ -230,6 +239,8 @@ class ProtectiveOrders:
             if error.code == _WOULD_TRIGGER:
                 raise Unprotected(f"the target of {trade.symbol} is already passed: {error}") from error
             return self._without_target(start, ids, error)
+        except RulesChanged:
+            raise
         except ExchangeError as error:
             return self._without_target(start, ids, error)
         self._cancel(
@@ -318,11 +329,4 @@ class ProtectiveOrders:
 
 
 def _with_stop(start: TradeStart, order: Order) -> TradeStart:
-    return replace(
-        start, trade=replace(start.trade, stop_price=order.trigger_price), stop_client_id=order.client_id
-    )
-
-
-def side_of(trade: Trade | None) -> Side | None:
-    """Return the side of the orders that close a trade, None without one."""
-    return None if trade is None else trade.direction.entry_side.opposite
+    return replace(start, trade=replace(start.trade, stop_price=order.trigger_price), stop_client_id=order.client_id)

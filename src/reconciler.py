@@ -5,7 +5,7 @@ or sent about a position before its side and origin are known from it.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 _CLOCKS_DIFFER_MS = 5_000
 _LOOK_BACK_MS = (7 * DAY_MS, 89 * DAY_MS)
 _KNOWN_ORDERS = 500
-_Pricing = Callable[[Fill], Fill]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +58,23 @@ class Reconciler:
                 self._orders.pop(next(iter(self._orders)))
 
     def record(
-        self, trade: Trade, exit_reason: str, *, with_income: bool = False, previous_exit_ms: int = 0
+        self,
+        trade: Trade,
+        exit_reason: str,
+        *,
+        prices: bool = False,
+        with_income: bool = False,
+        previous_exit_ms: int = 0,
     ) -> RecordedTrade:
         """Return the trade as the exchange's fills (and, where asked for, its income) tell it.
+
+        Fees in other assets count as 0 without ``prices``: to know what is open needs no price.
 
         Raises:
             ExchangeError: something could not be asked.
         """
         since_ms = _begin_ms(trade)
-        fills = [self._in_quote(each) for each in self._exchange.fills(trade.symbol, since_ms)]
+        fills = [self._in_quote(each, prices) for each in self._exchange.fills(trade.symbol, since_ms)]
         if unknown_orders(fills, self._orders):
             self._read_history(trade.symbol, since_ms)
         known = [each for each in fills if each.order_id in self._orders]
@@ -116,7 +123,7 @@ class Reconciler:
         """Return the round trips of unknown entry orders made since then, oldest first."""
         symbol = self._desk.symbol
         self._read_history(symbol, since_ms)
-        fills = [self._in_quote(each) for each in self._exchange.fills(symbol, since_ms)]
+        fills = [self._in_quote(each, False) for each in self._exchange.fills(symbol, since_ms)]
         fills = [each for each in fills if each.order_id in self._orders]
         incomes = self._incomes(fills)
         found: list[RecordedTrade] = []
@@ -145,12 +152,13 @@ class Reconciler:
             known = self._orders.get(order.order_id)
             self.note_order(order.order_id, order.client_id, known.reason if known else "")
 
-    def _in_quote(self, fill: Fill) -> Fill:
-        """Return the fill with its fee in quote currency."""
+    def _in_quote(self, fill: Fill, prices: bool) -> Fill:
+        """Return the fill with its fee in quote currency, 0 where it is in another asset and not to be priced."""
         quote = self._desk.quote_asset
         if not fill.fee or fill.fee_asset == quote:
             return fill
-        return replace(fill, fee=self._desk.price([(fill.fee_asset, fill.fee)]), fee_asset=quote)
+        fee = self._desk.price([(fill.fee_asset, fill.fee)]) if prices else Decimal(0)
+        return replace(fill, fee=fee, fee_asset=quote)
 
 
 def _begin_ms(trade: Trade) -> int:
@@ -166,16 +174,6 @@ def _fits(recorded: RecordedTrade, position: Position) -> bool:
     return trade.direction is position.direction and held == position.quantity
 
 
-def net_quantity(trade: Trade, own: Decimal, foreign: Decimal) -> Decimal:
-    """Return the symbol's position, above 0 for long, that a trade's open quantity and others' fills add up to."""
-    return (own + foreign) * trade.direction.sign
-
-
 def signed(position: Position | None) -> Decimal:
     """Return a position's quantity, above 0 for long, below 0 for short."""
     return Decimal(0) if position is None else position.quantity * position.direction.sign
-
-
-def names(trades: Iterable[RecordedTrade]) -> str:
-    """Return the entry ids of trades, for a log line."""
-    return ", ".join(each.trade.entry_client_id for each in trades)

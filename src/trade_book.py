@@ -202,14 +202,25 @@ class TradeRecorder:
             previous_exit_ms: when the trade before this one ended.
         """
         replay = _Replay(opened)
-        for fill in fills:
-            order = orders[fill.order_id]
-            if not replay.entries and order.client_id != opened.entry_client_id:
-                continue
-            if replay.complete:
+        begun = next((n for n, each in enumerate(fills) if _opens(each, orders, opened)), len(fills))
+        for number in range(begun, len(fills)):
+            if replay.complete and not _closes_later(fills[number:], orders):
                 break
-            replay.take(fill, order)
+            replay.take(fills[number], orders[fills[number].order_id])
         return _recorded(replay, list(incomes), exit_reason, previous_exit_ms)
+
+
+def _opens(fill: Fill, orders: Mapping[str, SentOrder], opened: Trade) -> bool:
+    return orders[fill.order_id].client_id == opened.entry_client_id
+
+
+def _closes_later(fills: Sequence[Fill], orders: Mapping[str, SentOrder]) -> bool:
+    """Return whether an own order still closes something before the next own entry: then it closed what others held."""
+    for fill in fills:
+        purpose = orders[fill.order_id].purpose
+        if purpose is not None:
+            return purpose is not Purpose.ENTRY
+    return False
 
 
 def unknown_orders(fills: Iterable[Fill], orders: Mapping[str, SentOrder]) -> set[str]:

@@ -88,7 +88,11 @@ class TradeSettlement:
         booked, now_ms = each.booked, self._clock.now_ms()
         asks = bool(each.ask_ms)
         recorded = self._reconciler.record(
-            each.trade, booked.exit_reason, with_income=asks, previous_exit_ms=each.previous_exit_ms
+            each.trade,
+            booked.exit_reason,
+            prices=True,
+            with_income=asks,
+            previous_exit_ms=each.previous_exit_ms,
         )
         if not recorded.complete:
             self._wait(each, "its fills are not reported yet")

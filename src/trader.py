@@ -15,7 +15,7 @@ from src.core.errors import ExchangeError, StoreUnavailable
 from src.core.market import Candle, MarketContext, MarkPrice
 from src.core.portfolio import Direction, Position
 from src.core.ports import MarketFeed
-from src.core.risk import RiskLimits
+from src.core.risk import ActiveLimits, RiskLimits
 from src.decision import Decision, DecisionRules, Observation, Verdict, decide
 from src.indicators import EMPTY, Indicators, IndicatorState, ready, step
 from src.journal import Journal, Turn
@@ -90,7 +90,7 @@ class Trader:
         clock: Clock,
         agent: QLearningAgent,
         rules: DecisionRules,
-        limits: RiskLimits,
+        limits: ActiveLimits,
         risk: RiskDesk,
         context: Callable[[], MarketContext | None],
         stopping: Callable[[], bool],
@@ -134,19 +134,22 @@ class Trader:
     @property
     def difference(self) -> str:
         """What exchange and journal do not agree about, or what is under way between them; empty when they agree."""
-        return self._keeper.halt_reason
+        return self._keeper.halt_reason or self._keeper.notice
 
     def replace_agent(self, agent: QLearningAgent) -> None:
         """Take over a newly trained agent at the next turn."""
         with self._lock:
             self._agent = agent
 
-    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
-        """Follow other rules, for the same candles, and limits from the next turn on; guards that stand stay."""
+    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> str:
+        """Follow other rules, for the same candles, and limits from now on; return what it means for a position.
+
+        Stop and target of an open position are moved to the new limits.
+        """
         with self._lock:
             self._rules = rules
-            self._limits = limits
-            self._keeper.replace_limits(limits)
+            self._limits.replace(limits)
+            return self._keeper.apply_limits()
 
     def close_by_hand(self) -> str:
         """Close the open position at a person's wish; return "" or, in words, why it is not closed."""
@@ -181,7 +184,7 @@ class Trader:
             began_s = monotonic_s()
             self._mend()
             seen = self._observe()
-            decision = decide(seen, self._rules, self._limits)
+            decision = decide(seen, self._rules, self._limits.current)
             turn = Turn(seen, decision, "", (monotonic_s() - began_s) * 1000.0)
             self._journal.record_turn(turn)
             outcome = self._act(seen, decision)
@@ -250,8 +253,12 @@ class Trader:
                 self._risk.note_exchange_error()
 
     def doubt(self) -> None:
-        """Ask the exchange about position and guards at the next opportunity."""
+        """Ask the exchange about position and protective orders at the next opportunity."""
         self._keeper.doubt()
+
+    def concerns(self, order_client_id: str) -> bool:
+        """Return whether an order is stop or target of the open position."""
+        return self._keeper.concerns(order_client_id)
 
     def verify_guards(self) -> str:
         """Return "" when flat or protected at the exchange, else, in words, what is not protected (at the stop)."""
@@ -269,8 +276,8 @@ class Trader:
         if trade is None:
             return ""
         return (
-            f"{trade.direction} {trade.quantity} {trade.symbol} from {trade.entry_price} stays open; "
-            f"its stop at {trade.stop_price} and target at {trade.target_price} stand at the exchange."
+            f"{trade.direction} {self._keeper.open_quantity} {trade.symbol} from {trade.entry_price} stays open; "
+            f"{self._keeper.protection}."
         )
 
     def _mend(self) -> None:
@@ -305,7 +312,7 @@ class Trader:
         position = self._at_mark(self._keeper.position(account), mark)
         now = self._clock.now_ms()
         state = self.prepare_rl_state(indicators, context, self._trends(candles))
-        own = self._keeper.trade is not None
+        own = self._keeper.owns(position) or (position is None and self._keeper.trade is not None)
         sign = position.direction.sign if own and position is not None else 0
         candle = candles[-1] if candles else None
         breaker = self._risk.look(account, risk_indicators, candle)

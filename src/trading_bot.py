@@ -18,6 +18,7 @@ from src.core.errors import CredentialsRefused, ModelRefused, StoreUnavailable
 from src.core.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.core.orders import Order
 from src.core.ports import Exchange, MarketFeed
+from src.core.risk import ActiveLimits
 from src.database import TradingDatabase
 from src.database_journal import DatabaseJournal
 from src.decision import DecisionRules, limits_under
@@ -247,10 +248,11 @@ def build_trader(
     stop: threading.Event,
     history: History,
     news: OrderNews | None = None,
+    *,
+    limits: ActiveLimits,
 ) -> Trader:
     """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
     pair = PairSettings(exchange, clock, symbol, settings.leverage, settings.margin_type)
-    limits = limits_under(rules, settings.risk_limits)
     slow = rules.candle_interval != _INTERVAL
     desk = OrderDesk(exchange, journal, clock, settings.bot_id, pair, news)
     keeper = PositionKeeper(
@@ -259,9 +261,9 @@ def build_trader(
         journal,
         clock,
         limits,
-        pair,
-        lambda: feed.mark_price(symbol),
-        int(settings.reconcile_s * 1_000),
+        settings=pair,
+        mark_price=lambda: feed.mark_price(symbol),
+        reconcile_ms=int(settings.reconcile_s * 1_000),
     )
     return Trader(
         settings.bot_id,
@@ -306,10 +308,24 @@ def main(stop: threading.Event) -> int:
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
-    risk = RiskDesk(journal, clock, settings.risk_limits, settings.breaker_limits, _CANDLE_MS)
+    limits = ActiveLimits(limits_under(rules, settings.risk_limits))
+    risk = RiskDesk(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     traders = [
         build_trader(
-            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news
+            settings,
+            pair,
+            client,
+            stream,
+            journal,
+            clock,
+            agents,
+            rules,
+            risk,
+            context.observe,
+            stop,
+            history,
+            news,
+            limits=limits,
         )
         for pair in settings.pairs
     ]
@@ -383,7 +399,7 @@ def _callbacks(watches: dict[str, GuardWatch], news: OrderNews) -> Callbacks:
     def on_order(order: Order) -> None:
         news.on_order(order)
         watch = watches.get(order.symbol)
-        if watch is not None and order.kind.conditional and order.status.final:
+        if watch is not None and order.status.final and watch.concerns(order):
             watch.nudge()
 
     return Callbacks(on_mark_price=on_mark_price, on_order=on_order, on_fill=news.on_fill)

@@ -7,7 +7,7 @@ import pytest
 from src.core.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
 from src.core.orders import OrderStatus, Purpose
 from src.core.portfolio import Direction
-from src.order_desk import Unprotected
+from src.protective_orders import Unprotected
 from tests.world import START_MS, SYMBOL, World, path
 
 QUANTITY = Decimal("0.010")

@@ -29,7 +29,7 @@ class Adviser(QLearningAgent):
 
 def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tuple[Trader, Adviser]:
     agent = Adviser()
-    risk = RiskDesk(world.journal, world.clock, world.limits, BreakerLimits(**breaker), MINUTE_MS)
+    risk = RiskDesk(world.journal, world.clock, world.active, BreakerLimits(**breaker), MINUTE_MS)
     trader = Trader(
         "bot",
         world.settings,
@@ -39,7 +39,7 @@ def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tu
         world.clock,
         agent,
         rules or DecisionRules(min_signal_strength=1),
-        world.limits,
+        world.active,
         risk,
         lambda: None,
         lambda: False,

@@ -11,14 +11,15 @@ from src.circuit_breaker_state import born
 from src.core.clock import MINUTE_MS, ManualClock
 from src.core.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from src.core.market import Candle
-from src.core.orders import Order, OrderIntent
-from src.core.risk import RiskLimits
+from src.core.orders import Order, OrderIntent, Purpose
+from src.core.risk import ActiveLimits, RiskLimits
 from src.journal import MemoryJournal
 from src.order_desk import OrderDesk
 from src.order_news import OrderNews
 from src.pair_settings import PairSettings
 from src.paper_exchange.venue import Venue
 from src.position_keeper import PositionKeeper
+from src.protective_orders import ProtectiveOrders
 
 SYMBOL = "BTCUSDT"
 START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS
@@ -77,7 +78,8 @@ class FaultyExchange:
 
     ``lose_answers``: how many of the next sends are carried out but answered with OutcomeUnknown.
     ``drop_sends``: how many are not carried out and answered with OutcomeUnknown. ``refuse_stops``: how many
-    conditional orders are refused. ``away``: every call fails. ``blind_finds``: find_order sees nothing so often.
+    conditional orders are refused. ``faults_of``: lost and
+    dropped sends are of this purpose alone. ``fill_changes`` are made to every fill that is told. ``refusals``: codes with which the next orders of a purpose are refused. ``away``: every call fails. ``blind_finds``: find_order sees nothing so often.
     ``before`` is called with the name of every call (it may raise Crash), ``after`` likewise.
     """
 
@@ -87,6 +89,9 @@ class FaultyExchange:
     refuse_stops: int = 0
     blind_finds: int = 0
     away: bool = False
+    faults_of: Purpose | None = None
+    fill_changes: dict[str, object] = field(default_factory=dict)
+    refusals: dict[Purpose, list[int]] = field(default_factory=dict)
     sent: list[OrderIntent] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda _name: None
@@ -98,6 +103,8 @@ class FaultyExchange:
         def call(*args, **kwargs):
             self._enter(name)
             answer = method(*args, **kwargs)
+            if name in ("fills", "order_fills") and self.fill_changes:
+                answer = [replace(each, **self.fill_changes) for each in answer]
             self.after(name)
             return answer
 
@@ -106,16 +113,20 @@ class FaultyExchange:
     def send(self, intent: OrderIntent) -> Order:
         """Send with the faults ordered."""
         self._enter("send")
-        if self.drop_sends > 0:
+        meant = self.faults_of in (None, intent.purpose)
+        if meant and self.drop_sends > 0:
             self.drop_sends -= 1
             raise OutcomeUnknown("the line went dead", intent.client_id)
         if intent.kind.conditional and self.refuse_stops > 0:
             self.refuse_stops -= 1
             raise OrderRefused(-2021, "Order would immediately trigger.")
+        refusals = self.refusals.get(intent.purpose, [])
+        if refusals:
+            raise OrderRefused(refusals.pop(0), "refused by the test")
         self.sent.append(intent)
         order = self.inner.send(intent)
         self.after("send")
-        if self.lose_answers > 0:
+        if meant and self.lose_answers > 0:
             self.lose_answers -= 1
             raise OutcomeUnknown("Execution status unknown.", intent.client_id)
         return order
@@ -186,9 +197,18 @@ class World:
         self.exchange = FaultyExchange(self.inner)
         self.feed = VenueFeed(self.inner, self.history)
         self.journal = MemoryJournal(born(START_MS))
-        self.limits = RiskLimits()
+        self.active = ActiveLimits(RiskLimits())
         self.exchange.prepare(SYMBOL, self.limits.leverage, "CROSSED")
         self.settings = PairSettings(self.exchange, self.clock, SYMBOL, self.limits.leverage, "CROSSED")
+
+    @property
+    def limits(self) -> RiskLimits:
+        """The limits in force."""
+        return self.active.current
+
+    @limits.setter
+    def limits(self, limits: RiskLimits) -> None:
+        self.active.replace(limits)
 
     def at(self, minute: int, second: float = 0.0) -> int:
         """Move on to that minute and second of the market; closed candles join the history."""
@@ -206,6 +226,7 @@ class World:
     def streamed(self, patience_s: float = 0.05, **changes: object) -> OrderNews:
         """Return what a user stream tells of every regular order as it is sent; ``changes`` are made to each fill."""
         news = OrderNews(patience_s=patience_s)
+        self.exchange.fill_changes = {} if "quantity" in changes else changes
 
         def tell(name: str) -> None:
             sent = self.exchange.sent[-1] if name == "send" else None
@@ -227,10 +248,16 @@ class World:
             self.exchange,
             self.journal,
             self.clock,
-            self.limits,
-            self.settings,
-            lambda: self.feed.mark_price(SYMBOL),
-            RECONCILE_MS,
+            self.active,
+            settings=self.settings,
+            mark_price=lambda: self.feed.mark_price(SYMBOL),
+            reconcile_ms=RECONCILE_MS,
+        )
+
+    def protection(self, desk: OrderDesk | None = None) -> ProtectiveOrders:
+        """Return what places the protective orders."""
+        return ProtectiveOrders(
+            desk or self.desk(), self.exchange, self.journal, self.clock, self.active, settings=self.settings
         )
 
     def stops(self) -> list[Order]:

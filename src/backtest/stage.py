@@ -18,7 +18,7 @@ from src.circuit_breaker_state import RiskFigures, born, reset
 from src.core.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.core.market import Candle, MarkPrice
 from src.core.portfolio import Account
-from src.core.risk import early_stop_price, loss_share
+from src.core.risk import ActiveLimits, early_stop_price, loss_share
 from src.indicators import Indicators
 from src.market_data.columns import Candles, CandleView
 from src.order_desk import OrderDesk
@@ -84,6 +84,7 @@ class Stage:
     ) -> None:
         self._setup = setup
         self._limits = setup.limits_in_force
+        limits = ActiveLimits(self._limits)
         symbol, contract = setup.symbol, setup.listed
         self.clock = clock = ManualClock(first_ms)
         self.venue = Venue(
@@ -100,14 +101,14 @@ class Stage:
         self.journal = PastJournal(born(first_ms))
         desk = OrderDesk(self.exchange, self.journal, self.clock, ACCOUNT, pair)
         self.keeper = PositionKeeper(
-            desk, self.exchange, self.journal, self.clock, self._limits, pair,
-            lambda: feed.mark_price(symbol), _NEVER_MS,
+            desk, self.exchange, self.journal, self.clock, limits, settings=pair,
+            mark_price=lambda: feed.mark_price(symbol), reconcile_ms=_NEVER_MS, protection_check_ms=_NEVER_MS,
         )  # fmt: skip
         desk_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskDesk
-        self.risk = desk_kind(self.journal, self.clock, self._limits, setup.breaker, MINUTE_MS)
+        self.risk = desk_kind(self.journal, self.clock, limits, setup.breaker, MINUTE_MS)
         self.trader = Trader(
             ACCOUNT, pair, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
-            self._limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
+            limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
             MINUTE_MS, indicators, slow, trends=trends,
         )  # fmt: skip
         self._account = self.exchange.account()

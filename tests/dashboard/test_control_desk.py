@@ -7,7 +7,7 @@ from src.control_desk import ControlDesk
 from src.control_wishes import Wish, find, submit, take
 from src.core.clock import SystemClock
 from src.core.errors import SettingsError
-from src.core.risk import RiskLimits
+from src.core.risk import ActiveLimits, RiskLimits
 from src.database import TradingDatabase
 from src.database_journal import DatabaseJournal
 from src.decision_rules import DecisionRules
@@ -38,9 +38,10 @@ class Hand:
         self.held = ""
         return ""
 
-    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
+    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> str:
         """Keep the name."""
         self.rules.append(rules.name)
+        return ""
 
 
 def read(name):
@@ -59,7 +60,7 @@ def database(tmp_path):
 
 def desk_of(database, hand, configured="safety_first", read=read):
     clock = SystemClock()
-    risk = RiskDesk(DatabaseJournal(database, clock), clock, RiskLimits(), BreakerLimits(), 60_000)
+    risk = RiskDesk(DatabaseJournal(database, clock), clock, ActiveLimits(RiskLimits()), BreakerLimits(), 60_000)
     return ControlDesk(database, clock, risk, [hand], RuleBook(read, configured, configured)), risk
 
 
