@@ -17,10 +17,10 @@ from src.core.errors import CredentialsRefused, ExchangeError, ExchangeUnavailab
 from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id, is_own
 from src.core.portfolio import Direction
 from src.core.ports import Exchange
+from src.executions import Execution
 from src.journal import Journal
 from src.order_news import OrderNews
 from src.pair_settings import PairSettings
-from src.trade_book import Execution
 
 log = logging.getLogger(__name__)
 

@@ -116,9 +116,17 @@ class ProtectiveOrders:
         Raises:
             Unprotected: no stop can be placed, so nothing may be opened.
         """
+        try:
+            return self._place_first(direction, mark, decided_ms, 0)
+        except RulesChanged:
+            return self._place_first(direction, mark, decided_ms, 9)
+
+    def _place_first(self, direction: Direction, mark: Decimal, decided_ms: int, attempt: int) -> Order | None:
         stop, _ = self.levels(mark, direction)
         try:
-            return self._place(self._conditional(Purpose.STOP, direction, stop, decided_ms, 0))
+            return self._place(self._conditional(Purpose.STOP, direction, stop, decided_ms, attempt))
+        except RulesChanged:
+            raise
         except OrderRefused as error:
             if error.code in _NEEDS_POSITION:
                 return None

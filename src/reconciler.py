@@ -1,179 +1,214 @@
-"""Floor 3, shell: compares the exchange with the journal: whose fills are whose, which trades the journal has missed.
+"""Floor 3, shell: makes the record of one symbol's position agree with the exchange: orders, fills, account, history.
 
-The exchange's own history of orders and fills decides: an order is the bot's when its client id is. Nothing is said
-or sent about a position before its side and origin are known from it.
+Nothing is said or sent about a position before its side and origin are known from the exchange's fills. What the
+journal has lost (an older backup, a new database) is adopted from the exchange's own history of orders.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 
 from src.core.clock import DAY_MS, Clock
-from src.core.orders import Fill, Order, OrderKind, Purpose, decided_ms_of
+from src.core.errors import ExchangeError
+from src.core.orders import Order, OrderIntent, Purpose, Side
 from src.core.portfolio import Direction, Position, Trade
-from src.core.ports import Exchange, Income
+from src.core.ports import Exchange
 from src.core.risk import ActiveLimits
+from src.executions import Execution, opened_trade
 from src.journal import Journal, TradeStart
 from src.order_desk import OrderDesk
-from src.trade_book import (
-    RecordedTrade,
-    SentOrder,
-    TradeRecorder,
-    funding_may_be_due,
-    opened_trade,
-    unknown_orders,
-)
+from src.position_record import PositionRecord, signed, stranger_words
+from src.protective_orders import ProtectiveOrders
+from src.trade_book import RecordedTrade
+from src.trade_history import TradeHistory
+from src.trade_settlement import TradeSettlement
 
 log = logging.getLogger(__name__)
 
-_CLOCKS_DIFFER_MS = 5_000
-_LOOK_BACK_MS = (7 * DAY_MS, 89 * DAY_MS)
-_KNOWN_ORDERS = 500
+_RESUMED_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
-    """What the exchange's history tells and the journal does not know: finished trades, and one that is open."""
+class Settled:
+    """The first step of a reconciliation: conditional orders as listed, orders still undecided, an entry found late."""
 
-    closed: tuple[RecordedTrade, ...] = ()
-    open: RecordedTrade | None = None
+    listed: list[Order]
+    undecided: list[OrderIntent]
+    entry_ms: int | None = None
 
 
 class Reconciler:
-    """Reads one symbol's history at the exchange for one bot. Called by one thread at a time."""
+    """Compares one symbol's record with the exchange. Called by one thread at a time."""
 
     def __init__(
-        self, desk: OrderDesk, exchange: Exchange, journal: Journal, clock: Clock, limits: ActiveLimits
-    ) -> None:
-        self._desk, self._exchange, self._journal, self._clock = desk, exchange, journal, clock
-        self._limits = limits
-        self._orders: dict[str, SentOrder] = {}
-
-    def note_order(self, order_id: str, order_client_id: str, reason: str = "") -> None:
-        """Remember whose order an id is, so that its fills need no question."""
-        if order_id:
-            self._orders[order_id] = SentOrder(order_client_id, self._desk.owns(order_client_id), reason)
-            while len(self._orders) > _KNOWN_ORDERS:
-                self._orders.pop(next(iter(self._orders)))
-
-    def record(
         self,
-        trade: Trade,
-        exit_reason: str,
+        record: PositionRecord,
+        desk: OrderDesk,
+        exchange: Exchange,
+        journal: Journal,
+        clock: Clock,
         *,
-        prices: bool = False,
-        with_income: bool = False,
-        previous_exit_ms: int = 0,
-    ) -> RecordedTrade:
-        """Return the trade as the exchange's fills (and, where asked for, its income) tell it.
+        limits: ActiveLimits,
+        protection: ProtectiveOrders,
+    ) -> None:
+        self._record, self._desk, self._exchange = record, desk, exchange
+        self._journal, self._clock, self._limits, self._protection = journal, clock, limits, protection
+        self.history = TradeHistory(desk, exchange, journal, clock, limits)
+        self.settlement = TradeSettlement(self.history, journal, clock)
+        self._recovered = False
 
-        Fees in other assets count as 0 without ``prices``: to know what is open needs no price.
+    def settle_orders(self) -> Settled:
+        """Find out what became of the orders without an end, and give their fills a place in the record.
 
         Raises:
-            ExchangeError: something could not be asked.
+            ExchangeError: nothing could be found out now.
         """
-        since_ms = _begin_ms(trade)
-        fills = [self._in_quote(each, prices) for each in self._exchange.fills(trade.symbol, since_ms)]
-        if unknown_orders(fills, self._orders):
-            self._read_history(trade.symbol, since_ms)
-        known = [each for each in fills if each.order_id in self._orders]
-        incomes: list[Income] = self._exchange.income(since_ms) if with_income else []
-        reason = exit_reason or self._journal.exit_reason(trade.symbol, since_ms)
-        return TradeRecorder.record(
-            trade, known, self._orders, incomes, exit_reason=reason, previous_exit_ms=previous_exit_ms
-        )
+        if self._record.start is None:
+            starts = self._journal.open_trades(self._desk.symbol)
+            if starts:
+                self._record.adopt(starts[-1])
+        listed = self._protection.listed()
+        filled, undecided = self._desk.settle(self._protection.own_ids(listed))
+        found = [intent.decided_ms for intent, execution in filled if self._take(intent, execution)]
+        return Settled(listed, undecided, found[-1] if found else None)
 
-    def adopt(self, position: Position | None, since_ms: int | None) -> Adopted:
-        """Return what the bot's own entry orders led to and the journal does not know.
+    def explain(self, position: Position | None, listed: list[Order]) -> bool:
+        """Make record and position agree by the exchange's fills; return whether they do.
 
-        Args:
-            position: what the exchange holds now; its entry is looked for as far back as the exchange remembers.
-            since_ms: from when on finished trades are wanted, too; None: of none.
+        Raises:
+            ExchangeError: fills or history could not be asked.
         """
-        now_ms, found = self._clock.now_ms(), Adopted()
-        spans = [now_ms - since_ms] if since_ms is not None else []
-        spans += list(_LOOK_BACK_MS) if position is not None else []
-        for span_ms in spans:
-            trades = self._trades_since(now_ms - span_ms)
-            if since_ms is not None and not found.closed:
-                wanted = (each for each in trades if each.complete and (each.trade.exit_ms or 0) >= since_ms)
-                found = replace(found, closed=tuple(wanted))
-            opened = [each for each in trades if not each.complete]
-            if opened and position is not None and _fits(opened[-1], position):
-                return replace(found, open=opened[-1])
-            if position is None:
-                break
-        return found
+        record = self._record
+        record.halt = ""
+        held = signed(position)
+        if record.start is not None and (not record.verified or held != record.expected):
+            self.read_fills()
+        record.verified = True
+        if record.start is None:
+            return self._explain_others(position, listed)
+        if held != record.expected:
+            record.halt = (
+                f"the exchange holds {held} {record.symbol}, fills explain {record.expected}: "
+                "they are not all reported yet"
+            )
+            return False
+        record.halt = record.own_words()
+        return True
 
-    def start_of(self, trade: Trade, listed: Sequence[Order]) -> TradeStart:
-        """Return an adopted trade with those protective orders of this bot that stand for it."""
-        side = trade.direction.entry_side.opposite
-        own = [each for each in listed if self._desk.owns(each.client_id) and each.side is side]
-        stop = next((each for each in own if each.kind is OrderKind.STOP_MARKET), None)
-        target = next((each for each in own if each.kind is OrderKind.TAKE_PROFIT_MARKET), None)
-        trade = replace(
-            trade,
-            stop_price=None if stop is None else stop.trigger_price,
-            target_price=None if target is None else target.trigger_price,
+    def read_fills(self) -> None:
+        """Take over what the exchange's fills tell of the open trade: what is left, what others hold, its end."""
+        record = self._record
+        if record.start is None:
+            return
+        told = self.history.record(record.start.trade, record.exit_reason)
+        if told.entered_quantity < record.start.trade.quantity:
+            return  # not even the entry is reported yet
+        record.fill_ms = max(record.fill_ms, told.last_fill_ms)
+        if told.complete:
+            record.foreign = told.foreign_quantity
+            self.finish(told.trade)
+            record.unsettled = True  # until what rests at the exchange was looked at
+            return
+        if (len(told.exits), told.foreign_quantity) != (len(record.exits), record.foreign):
+            log.warning(
+                "position changed: symbol=%s open=%s foreign=%s",
+                record.symbol,
+                told.open_quantity,
+                told.foreign_quantity,
+            )
+        record.take_over(told)
+
+    def ended_by_fills(self) -> bool:
+        """Ask for the fills of the open trade; return whether they have closed it. Failures count as no."""
+        try:
+            self.read_fills()
+        except ExchangeError as error:
+            log.warning("fills could not be asked: symbol=%s reason=%s", self._record.symbol, error)
+        return self._record.start is None
+
+    def finish(self, finished: Trade) -> None:
+        """Write the end of the open trade down; protective orders, fees and funding follow."""
+        opened = self._record.trade
+        self._record.end(finished.exit_ms or 0)
+        self._protection.problem = ""
+        self._journal.close_trade(finished)
+        log.info(
+            "trade closed: symbol=%s direction=%s reason=%s entry=%s exit=%s pnl=%s",
+            finished.symbol,
+            finished.direction,
+            finished.exit_reason,
+            finished.entry_price,
+            finished.exit_price,
+            finished.pnl,
         )
-        return TradeStart(trade, "" if stop is None else stop.client_id, "" if target is None else target.client_id)
+        if opened is not None:
+            self.settlement.add(opened, finished)
 
-    def _trades_since(self, since_ms: int) -> list[RecordedTrade]:
-        """Return the round trips of unknown entry orders made since then, oldest first."""
-        symbol = self._desk.symbol
-        self._read_history(symbol, since_ms)
-        fills = [self._in_quote(each, False) for each in self._exchange.fills(symbol, since_ms)]
-        fills = [each for each in fills if each.order_id in self._orders]
-        incomes = self._incomes(fills)
-        found: list[RecordedTrade] = []
-        for order_id in dict.fromkeys(fill.order_id for fill in fills):
-            order = self._orders[order_id]
-            consumed = any(order.client_id in each.entries for each in found)
-            if order.purpose is not Purpose.ENTRY or consumed or self._journal.has_trade(order.client_id):
-                continue
-            opened = self._opened(order.client_id, [each for each in fills if each.order_id == order_id])
-            found.append(TradeRecorder.record(opened, fills, self._orders, incomes))
-        return found
-
-    def _opened(self, entry_client_id: str, fills: list[Fill]) -> Trade:
-        execution = self._desk.summed(entry_client_id, fills)
-        direction = Direction.LONG if fills[0].side is Direction.LONG.entry_side else Direction.SHORT
+    def opened(self, direction: Direction, execution: Execution) -> Trade:
+        """Return the trade that an entry's execution opens under the limits in force."""
+        stop, target = self._protection.levels(execution.average_price, direction)
         leverage = self._limits.current.leverage
-        return opened_trade(self._desk.symbol, direction, execution, leverage=leverage)
+        return opened_trade(self._desk.symbol, direction, execution, leverage=leverage, stop=stop, target=target)
 
-    def _incomes(self, fills: list[Fill]) -> list[Income]:
-        if not fills or not funding_may_be_due(fills[0].time_ms, self._clock.now_ms()):
-            return []
-        return self._exchange.income(fills[0].time_ms)
+    def begin(self, direction: Direction, execution: Execution) -> None:
+        """Take an entry's execution for the open trade; its protection follows."""
+        record = self._record
+        record.adopt(TradeStart(self.opened(direction, execution), "", ""))
+        record.fill_ms = max(record.fill_ms, execution.time_ms)
+        record.owed = execution if execution.owed else None
+        record.verified = True
+        self.history.note_order(execution.order_id, execution.client_id)
 
-    def _read_history(self, symbol: str, since_ms: int) -> None:
-        for order in self._exchange.order_history(symbol, since_ms):
-            known = self._orders.get(order.order_id)
-            self.note_order(order.order_id, order.client_id, known.reason if known else "")
+    def _take(self, intent: OrderIntent, execution: Execution) -> bool:
+        """Give a fill that became known late its place; return whether it has opened the trade."""
+        record, trade = self._record, self._record.trade
+        self.history.note_order(execution.order_id, execution.client_id, intent.reason)
+        if intent.purpose is Purpose.ENTRY and trade is None:
+            direction = Direction.LONG if intent.side is Side.BUY else Direction.SHORT
+            self.begin(direction, execution)
+            position = self._exchange.account().position(self._desk.symbol)
+            record.verified = record.owns(position)  # else it has ended meanwhile: the fills tell
+            return record.verified
+        if intent.purpose is Purpose.EXIT and trade is not None and execution.time_ms >= trade.entry_ms:
+            record.exit_reason = record.exit_reason or intent.reason or "exit"
+            record.verified = False
+        if intent.kind.conditional and trade is None:  # left for a position of others: its fill is booked as theirs
+            since_ms = self._clock.now_ms() - DAY_MS
+            self.settlement.resume(self._journal.closed_trades(self._desk.symbol, since_ms)[-1:])
+        return False
 
-    def _in_quote(self, fill: Fill, prices: bool) -> Fill:
-        """Return the fill with its fee in quote currency, 0 where it is in another asset and not to be priced."""
-        quote = self._desk.quote_asset
-        if not fill.fee or fill.fee_asset == quote:
-            return fill
-        fee = self._desk.price([(fill.fee_asset, fill.fee)]) if prices else Decimal(0)
-        return replace(fill, fee=fee, fee_asset=quote)
+    def _explain_others(self, position: Position | None, listed: list[Order]) -> bool:
+        """Without a trade: adopt what the bot's own entries led to, else name a position that others opened."""
+        record = self._record
+        if not self._recovered or (position is not None and record.stranger != signed(position)):
+            since_ms = None if self._recovered else self._journal.last_note_ms()
+            adopted = self.history.adopt(position, since_ms)
+            if not self._recovered:
+                recent_ms = self._clock.now_ms() - _RESUMED_MS
+                self.settlement.resume(self._journal.closed_trades(self._desk.symbol, recent_ms))
+            self._recovered = True
+            for each in adopted.closed:
+                self._book_missed(each.trade)
+            if adopted.open is not None:
+                self._adopt_open(adopted.open, listed)
+                return True
+        record.stranger = None if position is None else signed(position)
+        record.halt = stranger_words(position)
+        return True
 
+    def _book_missed(self, trade: Trade) -> None:
+        log.error("trade found at the exchange, missing in the journal: entry=%s", trade.entry_client_id)
+        self._journal.close_trade(trade)
+        self.settlement.add(trade, trade)
 
-def _begin_ms(trade: Trade) -> int:
-    """Return an instant before the first fill of a trade's entry order: the order's decision, less clock error."""
-    decided_ms = decided_ms_of(trade.entry_client_id)
-    return min(trade.entry_ms, trade.entry_ms if decided_ms is None else decided_ms) - _CLOCKS_DIFFER_MS
-
-
-def _fits(recorded: RecordedTrade, position: Position) -> bool:
-    """Return whether a position can be what a trade's fills have left open."""
-    trade = recorded.trade
-    held = recorded.open_quantity + recorded.foreign_quantity
-    return trade.direction is position.direction and held == position.quantity
-
-
-def signed(position: Position | None) -> Decimal:
-    """Return a position's quantity, above 0 for long, below 0 for short."""
-    return Decimal(0) if position is None else position.quantity * position.direction.sign
+    def _adopt_open(self, told: RecordedTrade, listed: list[Order]) -> None:
+        start = self.history.start_of(told.trade, listed)
+        log.error(
+            "position adopted from the exchange's history: symbol=%s entry=%s stop=%s",
+            self._record.symbol,
+            start.trade.entry_client_id,
+            start.trade.stop_price,
+        )
+        self._record.adopt(start, told.exits, told.foreign_quantity)
+        self._record.fill_ms = max(self._record.fill_ms, told.last_fill_ms)
+        self._journal.open_trade(start)
+        self._record.halt = self._record.own_words()

@@ -12,8 +12,8 @@ from src.core.errors import ExchangeError
 from src.core.portfolio import Trade
 from src.journal import Journal
 from src.position_state import Backoff
-from src.reconciler import Reconciler
 from src.trade_book import RecordedTrade, funding_may_be_due
+from src.trade_history import TradeHistory
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class _Open:
 class TradeSettlement:
     """Settles the closed trades of one symbol; never raises for the exchange. Called by one thread at a time."""
 
-    def __init__(self, reconciler: Reconciler, journal: Journal, clock: Clock) -> None:
-        self._reconciler, self._journal, self._clock = reconciler, journal, clock
+    def __init__(self, history: TradeHistory, journal: Journal, clock: Clock) -> None:
+        self._history, self._journal, self._clock = history, journal, clock
         self._open: list[_Open] = []
         self._last_exit_ms = 0
         self._notice = ""
@@ -87,7 +87,7 @@ class TradeSettlement:
     def _settle(self, each: _Open) -> None:
         booked, now_ms = each.booked, self._clock.now_ms()
         asks = bool(each.ask_ms)
-        recorded = self._reconciler.record(
+        recorded = self._history.record(
             each.trade,
             booked.exit_reason,
             prices=True,

@@ -1,14 +1,15 @@
-"""Wallet and journal agree to the last digit whatever others do with the position: owner, exchange, clock of funding."""
+"""Wallet and journal agree to the last digit whatever others do with the position: owner, exchange, funding."""
 
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from src.core.orders import OrderIntent, OrderKind, Purpose, Side
+from src.core.orders import OrderIntent, OrderKind, Purpose, Side, client_id
 from src.core.portfolio import Direction
+from src.executions import opened_trade
 from src.position_state import PositionState
-from src.trade_book import FOREIGN_REASON
+from src.trade_book import FOREIGN_REASON, SentOrder, TradeRecorder
 from tests.world import START_MS, SYMBOL, World, path
 
 QUANTITY = Decimal("0.010")
@@ -150,10 +151,8 @@ def test_a_round_trip_of_the_owner_between_two_looks_is_found(quantity, looked):
     keeper.mend(world.inner.account())
     whole = quantity == "0.010"
     assert own_trade(world).exit_reason == ("closed_at_exchange" if whole else "stop_loss")
-    if whole and looked:  # the bot's trade was over, its stop gone: what came later is the owner's alone
-        assert world.inner.account().position(SYMBOL).quantity == QUANTITY
-    else:
-        assert booked(world) == wallet_change(world)
+    assert world.inner.account().positions == (), "our stop closed also what the owner had bought"
+    assert booked(world) == wallet_change(world)
 
 
 @pytest.mark.parametrize("direction", list(Direction))
@@ -256,7 +255,7 @@ def test_funding_that_is_posted_after_the_exit_is_booked(moves):
     trade = own_trade(world)
     assert trade.funding < 0
     assert trade.pnl == wallet_change(world)
-    assert keeper._settlement.unsettled == 0
+    assert keeper._reconciler.settlement.unsettled == 0
 
 
 def test_funding_that_is_posted_after_the_process_ended_is_booked_by_the_next_one():
@@ -301,8 +300,6 @@ def test_funding_belongs_to_the_trade_that_was_open_when_it_fell_due():
 
 def test_a_trade_increased_and_reduced_several_times_is_one_trade_with_its_mean_entry():
     """What portfolio execution needs of the recorder: own fills of several orders, to the last digit."""
-    from src.core.orders import client_id
-    from src.trade_book import SentOrder, TradeRecorder, opened_trade
 
     world = World(path(*[30_000.0] * 11, 30_100.0, 30_300.0, 29_900.0, 30_500.0, 30_500.0))
     steps = [(10, Side.BUY, "0.010"), (12, Side.BUY, "0.020"), (13, Side.SELL, "0.012"), (14, Side.BUY, "0.005")]

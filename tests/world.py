@@ -77,10 +77,11 @@ class FaultyExchange:
     """Passes every call on to ``inner`` unless a fault was ordered for it; counts the calls.
 
     ``lose_answers``: how many of the next sends are carried out but answered with OutcomeUnknown.
-    ``drop_sends``: how many are not carried out and answered with OutcomeUnknown. ``refuse_stops``: how many
-    conditional orders are refused. ``faults_of``: lost and
-    dropped sends are of this purpose alone. ``fill_changes`` are made to every fill that is told. ``refusals``: codes with which the next orders of a purpose are refused. ``away``: every call fails. ``blind_finds``: find_order sees nothing so often.
-    ``before`` is called with the name of every call (it may raise Crash), ``after`` likewise.
+    ``drop_sends``: how many are not carried out and answered with OutcomeUnknown; ``faults_of``: both for orders of
+    this purpose alone. ``refuse_stops``: how many conditional orders are refused. ``refusals``: codes with which the
+    next orders of a purpose are refused. ``fill_changes`` are made to every fill that is told. ``away``: every call
+    fails. ``blind_finds``: find_order sees nothing so often. ``before`` is called with the name of every call (it may
+    raise Crash), ``after`` likewise.
     """
 
     inner: VenueExchange

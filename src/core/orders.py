@@ -159,7 +159,8 @@ def is_own(order_client_id: str, bot_id: str) -> bool:
 def purpose_of(order_client_id: str) -> Purpose | None:
     """Return why an order was sent, read from a client id that ``client_id`` made; None for any other text."""
     parts = order_client_id.split("-")
-    letter = parts[3][:1] if len(parts) == 4 else ""
+    made = len(parts) == 4 and len(parts[0]) == 7 and parts[0].startswith("b")
+    letter = parts[3][:1] if made else ""
     return next((each for each in Purpose if each.letter == letter), None)
 
 
