@@ -1,10 +1,10 @@
-"""Floor 2, judgement: executions of orders, and the trades that one of them opens and others close."""
+"""Executions of orders, and the trades that one of them opens and others close."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.core.portfolio import Direction, Trade
+from src.domain.portfolio import Direction, Trade
 
 _ZERO = Decimal(0)
 

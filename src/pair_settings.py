@@ -1,4 +1,4 @@
-"""Floor 3, shell: what the exchange has set for one pair - its trading rules, leverage, margin type, position mode.
+"""What the exchange has set for one pair - its trading rules, leverage, margin type, position mode.
 
 One object holds them for everybody who trades the pair, so that no copy grows old. They are compared with what the
 bot was told to trade under before every entry, and whenever the exchange says or refuses something that contradicts
@@ -9,10 +9,10 @@ refused, with the reason. Exits never ask.
 import logging
 from typing import Final
 
-from src.core.clock import Clock
-from src.core.errors import ExchangeError, OrderRefused
-from src.core.market import Instrument
-from src.core.ports import AccountTerms, Exchange
+from src.domain.clock import Clock
+from src.domain.errors import ExchangeError, OrderRefused
+from src.domain.market import Instrument
+from src.domain.ports import AccountTerms, Exchange
 
 log = logging.getLogger(__name__)
 

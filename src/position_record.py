@@ -1,4 +1,4 @@
-"""Floor 3, shell: what is known of one symbol's position: the own round trip, its exits, what others hold beside it.
+"""What is known of one symbol's position: the own round trip, its exits, what others hold beside it.
 
 Only data and what follows from them; nothing here asks the exchange or writes.
 """
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from src.core.market import MarkPrice
-from src.core.portfolio import Account, Direction, Position, Trade
-from src.core.risk import RiskLimits, early_stop_price
+from src.domain.market import MarkPrice
+from src.domain.portfolio import Account, Direction, Position, Trade
+from src.domain.risk import RiskLimits, early_stop_price
+from src.execution.journal import TradeStart
+from src.execution.trade_recorder import RecordedTrade
 from src.executions import Execution, closed_quantity
-from src.journal import TradeStart
 from src.position_state import PositionEvent, PositionState, next_state
-from src.trade_book import RecordedTrade
 
 _SAME_PRICE_SHARE = Decimal("0.000001")
 

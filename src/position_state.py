@@ -1,4 +1,4 @@
-"""Floor 2, judgement: the states of one symbol's position, the table of their transitions, and growing pauses."""
+"""The states of one symbol's position, the table of their transitions, and growing pauses."""
 
 from enum import StrEnum
 

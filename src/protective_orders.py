@@ -1,4 +1,4 @@
-"""Floor 3, shell: stop and target of one position: checked before the entry, placed, watched, moved, removed.
+"""Stop and target of one position: checked before the entry, placed, watched, moved, removed.
 
 A stop is placed before the entry is sent, so that no instant without one lies between them, and is replaced by the
 one at the exact level once the fill is known. A stop is moved by placing the new one first. No protective order is
@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.core.clock import Clock
-from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.core.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, client_id
-from src.core.portfolio import Direction
-from src.core.ports import Exchange
-from src.core.risk import ActiveLimits, protection_veto, stop_price, target_price
-from src.journal import Journal, TradeStart
-from src.order_desk import OrderDesk
+from src.domain.clock import Clock
+from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
+from src.domain.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, client_id
+from src.domain.portfolio import Direction
+from src.domain.ports import Exchange
+from src.domain.risk import ActiveLimits, protection_veto, stop_price, target_price
+from src.execution.journal import Journal, TradeStart
+from src.execution.order_manager import OrderManager
 from src.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ProtectiveOrders:
 
     def __init__(
         self,
-        desk: OrderDesk,
+        desk: OrderManager,
         exchange: Exchange,
         journal: Journal,
         clock: Clock,

@@ -1,4 +1,4 @@
-"""Floor 3, shell: makes the record of one symbol's position agree with the exchange: orders, fills, account, history.
+"""Makes the record of one symbol's position agree with the exchange: orders, fills, account, history.
 
 Nothing is said or sent about a position before its side and origin are known from the exchange's fills. What the
 journal has lost (an older backup, a new database) is adopted from the exchange's own history of orders.
@@ -7,18 +7,18 @@ journal has lost (an older backup, a new database) is adopted from the exchange'
 import logging
 from dataclasses import dataclass
 
-from src.core.clock import DAY_MS, Clock
-from src.core.errors import ExchangeError
-from src.core.orders import Order, OrderIntent, Purpose, Side
-from src.core.portfolio import Direction, Position, Trade
-from src.core.ports import Exchange
-from src.core.risk import ActiveLimits
+from src.domain.clock import DAY_MS, Clock
+from src.domain.errors import ExchangeError
+from src.domain.orders import Order, OrderIntent, Purpose, Side
+from src.domain.portfolio import Direction, Position, Trade
+from src.domain.ports import Exchange
+from src.domain.risk import ActiveLimits
+from src.execution.journal import Journal, TradeStart
+from src.execution.order_manager import OrderManager
+from src.execution.trade_recorder import RecordedTrade
 from src.executions import Execution, opened_trade
-from src.journal import Journal, TradeStart
-from src.order_desk import OrderDesk
 from src.position_record import PositionRecord, signed, stranger_words
 from src.protective_orders import ProtectiveOrders
-from src.trade_book import RecordedTrade
 from src.trade_history import TradeHistory
 from src.trade_settlement import TradeSettlement
 
@@ -42,7 +42,7 @@ class Reconciler:
     def __init__(
         self,
         record: PositionRecord,
-        desk: OrderDesk,
+        desk: OrderManager,
         exchange: Exchange,
         journal: Journal,
         clock: Clock,
@@ -106,7 +106,7 @@ class Reconciler:
         if told.complete:
             record.foreign = told.foreign_quantity
             self.finish(told.trade)
-            record.unsettled = True  # until what rests at the exchange was looked at
+            record.needs_reconcile = True  # until what rests at the exchange was looked at
             return
         if (len(told.exits), told.foreign_quantity) != (len(record.exits), record.foreign):
             log.warning(

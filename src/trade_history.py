@@ -1,4 +1,4 @@
-"""Floor 3, shell: reads one symbol's past at the exchange: whose fills are whose, and the trades they make.
+"""Reads one symbol's past at the exchange: whose fills are whose, and the trades they make.
 
 The exchange's own history of orders and fills decides: an order is the bot's when its client id is.
 """
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.core.clock import DAY_MS, Clock
-from src.core.orders import Fill, Order, OrderKind, Purpose, decided_ms_of
-from src.core.portfolio import Direction, Position, Trade
-from src.core.ports import Exchange, Income
-from src.core.risk import ActiveLimits
+from src.domain.clock import DAY_MS, Clock
+from src.domain.orders import Fill, Order, OrderKind, Purpose, decided_ms_of
+from src.domain.portfolio import Direction, Position, Trade
+from src.domain.ports import Exchange, Income
+from src.domain.risk import ActiveLimits
+from src.execution.journal import Journal, TradeStart
+from src.execution.order_manager import OrderManager
+from src.execution.trade_recorder import RecordedTrade, SentOrder, TradeRecorder, funding_may_be_due, unknown_orders
 from src.executions import opened_trade
-from src.journal import Journal, TradeStart
-from src.order_desk import OrderDesk
-from src.trade_book import RecordedTrade, SentOrder, TradeRecorder, funding_may_be_due, unknown_orders
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class TradeHistory:
     """Reads one symbol's history at the exchange for one bot. Called by one thread at a time."""
 
     def __init__(
-        self, desk: OrderDesk, exchange: Exchange, journal: Journal, clock: Clock, limits: ActiveLimits
+        self, desk: OrderManager, exchange: Exchange, journal: Journal, clock: Clock, limits: ActiveLimits
     ) -> None:
         self._desk, self._exchange, self._journal, self._clock = desk, exchange, journal, clock
         self._limits = limits

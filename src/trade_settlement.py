@@ -1,4 +1,4 @@
-"""Floor 3, shell: completes booked trades with what becomes known after the exit: fees, funding, others' fills.
+"""Completes booked trades with what becomes known after the exit: fees, funding, others' fills.
 
 The fact of an exit is written first. What it cost in other assets, the funding of its time and what others did in the
 symbol meanwhile is asked for afterwards, each trade with its own retries, and put in place of the first figures.
@@ -7,12 +7,12 @@ symbol meanwhile is asked for afterwards, each trade with its own retries, and p
 import logging
 from dataclasses import dataclass, field
 
-from src.core.clock import Clock
-from src.core.errors import ExchangeError
-from src.core.portfolio import Trade
-from src.journal import Journal
+from src.domain.clock import Clock
+from src.domain.errors import ExchangeError
+from src.domain.portfolio import Trade
+from src.execution.journal import Journal
+from src.execution.trade_recorder import RecordedTrade, funding_may_be_due
 from src.position_state import Backoff
-from src.trade_book import RecordedTrade, funding_may_be_due
 from src.trade_history import TradeHistory
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class TradeSettlement:
         return self._notice if recent else ""
 
     @property
-    def unsettled(self) -> int:
+    def needs_reconcile(self) -> int:
         """How many closed trades wait for figures."""
         return len(self._open)
 

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from src.core.orders import OrderKind
-from src.core.portfolio import Direction
-from src.core.ports import AccountTerms
-from src.decision import Verdict
+from src.domain.orders import OrderKind
+from src.domain.portfolio import Direction
+from src.domain.ports import AccountTerms
 from src.paper_exchange.listing import changed
 from src.paper_exchange.model import OrderRequest
-from src.rl_model import Action
-from tests.test_trader import advise, trader_of
+from src.strategy.decision import Verdict
+from src.strategy.q_agent import Action
+from tests.execution.test_trader import advise, trader_of
 from tests.world import START_MS, SYMBOL, World, walk
 
 OWNER = "bot"
@@ -154,7 +154,7 @@ def test_a_tick_changed_between_entry_and_stop_costs_no_round_trip(world):
     """The entry is filled, the stop is refused by the new tick (-4014): it is placed anew on it, at once."""
     world.at(300)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     world.venue.change_contract(SYMBOL, contract_of(world, tick_size="5"))
     before_ms = world.clock.now_ms()
     assert keeper.open(Direction.LONG, Decimal("0.010"), before_ms, "test") == ""
@@ -170,15 +170,15 @@ def test_a_tick_changed_between_entry_and_stop_costs_no_round_trip(world):
 def test_a_stop_that_is_placed_again_stands_on_the_present_tick(world):
     world.at(300)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     keeper.open(Direction.LONG, Decimal("0.010"), world.clock.now_ms(), "test")
     old = keeper.trade.stop_price
     world.venue.change_contract(SYMBOL, contract_of(world, tick_size="7"))
     for order in world.stops():
         world.inner.cancel(order)
-    keeper.doubt()
+    keeper.request_reconcile()
     world.at(301)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     (stop,) = world.stops()
     assert stop.trigger_price % 7 == 0
     assert 0 <= stop.trigger_price - old < 7

@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from src.core.orders import OrderIntent, OrderKind, Purpose, Side, client_id
-from src.core.portfolio import Direction
+from src.domain.orders import OrderIntent, OrderKind, Purpose, Side, client_id
+from src.domain.portfolio import Direction
+from src.execution.trade_recorder import FOREIGN_REASON, SentOrder, TradeRecorder
 from src.executions import opened_trade
 from src.position_state import PositionState
-from src.trade_book import FOREIGN_REASON, SentOrder, TradeRecorder
 from tests.world import START_MS, SYMBOL, World, path
 
 QUANTITY = Decimal("0.010")
@@ -38,7 +38,7 @@ def opened(closes: list[float], balance: str = "10000", direction: Direction = D
     world = World(path(*closes), balance)
     world.at(10)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert keeper.open(direction, QUANTITY, world.clock.now_ms(), "test") == ""
     return world, keeper
 
@@ -68,11 +68,11 @@ def test_half_closed_by_hand_then_the_stop_is_booked_whole(noticed, closes, reas
     owner(world, Side.SELL, "0.004", reduce_only=True)
     if noticed:
         world.at(11)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
         assert keeper.open_quantity == Decimal("0.006")
         assert keeper.state is PositionState.OPEN
     world.at(16)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     trade = own_trade(world)
     assert (trade.exit_reason, trade.quantity) == (reason, QUANTITY)
     assert booked(world) == trade.pnl == wallet_change(world)
@@ -82,7 +82,7 @@ def test_half_closed_by_hand_then_the_bots_exit_sells_only_the_rest():
     world, keeper = opened(FLAT + [30_100.0] * 8)
     owner(world, Side.SELL, "0.004", reduce_only=True)
     world.at(14)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert keeper.close("signal_sell")
     assert world.inner.account().positions == ()
     assert own_trade(world).pnl == wallet_change(world)
@@ -95,7 +95,7 @@ def test_an_exit_that_finds_half_of_the_position_gone_is_booked_whole():
     keeper.close("signal_sell")  # nobody has looked since
     for minute in (15, 16):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     assert keeper.trade is None and keeper.halt_reason == ""
     assert own_trade(world).pnl == wallet_change(world)
 
@@ -105,10 +105,10 @@ def test_doubled_by_hand_then_the_stop_leaves_a_remainder_of_its_own_name():
     entry = keeper.trade.entry_price
     world.at(12)
     owner(world, Side.BUY, "0.010")
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert "of which this bot opened 0.010" in keeper.halt_reason
     world.at(17)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     trade, rest = own_trade(world), foreign_trade(world)
     assert trade.quantity == rest.quantity == QUANTITY
     assert trade.gross_pnl == (trade.exit_price - entry) * QUANTITY
@@ -120,17 +120,17 @@ def test_doubled_by_hand_then_the_bots_exit_sells_its_own_part_and_leaves_the_ow
     world, keeper = opened([30_000.0] * 11 + [30_200.0] * 8)
     world.at(12)
     owner(world, Side.BUY, "0.010")
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert keeper.close("signal_sell")
     assert world.inner.account().position(SYMBOL).quantity == QUANTITY
     assert booked(world) == wallet_change(world)
     assert len(world.stops()) == 1, "no protective order is cancelled while a position of its side stands"
     world.at(13)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert "did not open" in keeper.halt_reason and len(world.stops()) == 1
     owner(world, Side.SELL, "0.010", reduce_only=True)
     world.at(14)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert (keeper.halt_reason, world.inner.open_orders(SYMBOL)) == ("", [])
 
 
@@ -144,11 +144,11 @@ def test_a_round_trip_of_the_owner_between_two_looks_is_found(quantity, looked):
     world.at(13)
     owner(world, Side.BUY, quantity)
     if looked:
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
         assert keeper.open_quantity == QUANTITY - Decimal(quantity)
         assert "did not open" in keeper.halt_reason or "of which this bot opened" in keeper.halt_reason
     world.at(18)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     whole = quantity == "0.010"
     assert own_trade(world).exit_reason == ("closed_at_exchange" if whole else "stop_loss")
     assert world.inner.account().positions == (), "our stop closed also what the owner had bought"
@@ -163,7 +163,7 @@ def test_a_flip_ends_the_own_trade_and_the_new_position_is_a_strangers(direction
     sent = len(world.venue.all_orders("bot", SYMBOL))
     for minute in range(14, 22):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
         assert keeper.trade is None and keeper.early_stop is None
         assert not keeper.owns(keeper.position(world.inner.account()))
         assert "did not open" in keeper.halt_reason
@@ -182,7 +182,7 @@ def test_an_exit_that_was_begun_before_a_flip_is_not_sent_without_end():
     owner(world, Side.SELL, "0.025")
     for second in range(600):
         world.at(14, second)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     assert [each for each in world.exchange.sent if each.purpose is Purpose.EXIT] == []
     assert own_trade(world).quantity == QUANTITY
     assert booked(world) == wallet_change(world)
@@ -194,13 +194,13 @@ def test_an_exit_that_is_always_refused_is_tried_with_growing_pauses_and_said():
     keeper.close("daily_loss")
     for second in range(1_200):
         world.at(13, second)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     tried = 1_000 - len(world.exchange.refusals[Purpose.EXIT])
     assert 8 <= tried <= 30
     assert "daily_loss" in keeper.halt_reason
     world.exchange.refusals = {}
     world.at(35)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert world.inner.account().positions == ()
 
 
@@ -210,13 +210,13 @@ def test_a_liquidation_is_booked_with_what_the_insurance_fund_cleared():
     world.settings = type(world.settings)(world.exchange, world.clock, SYMBOL, 10, "ISOLATED")
     world.at(10)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     for order in world.inner.open_orders(SYMBOL):
         world.inner.cancel(order)
     for minute in (13, 14, 16, 19):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     assert own_trade(world).exit_reason == "liquidation"
     assert [row.kind for row in world.inner.income(START_MS) if row.kind == "INSURANCE_CLEAR"]
     assert own_trade(world).pnl == wallet_change(world)
@@ -243,7 +243,7 @@ def test_funding_that_is_posted_after_the_exit_is_booked(moves):
     hour = next(minute for minute in range(40, 130) if (START_MS + minute * 60_000) % (8 * HOUR_MS) == 0)
     world.at(hour - 30)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     world.at(hour, 3)
     assert keeper.close("agent_sell")
@@ -251,11 +251,11 @@ def test_funding_that_is_posted_after_the_exit_is_booked(moves):
     assert hurried.funding == 0
     for minute in (1, 2, 3, 11):
         world.at(hour + minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     trade = own_trade(world)
     assert trade.funding < 0
     assert trade.pnl == wallet_change(world)
-    assert keeper._reconciler.settlement.unsettled == 0
+    assert keeper._reconciler.settlement.needs_reconcile == 0
 
 
 def test_funding_that_is_posted_after_the_process_ended_is_booked_by_the_next_one():
@@ -264,13 +264,13 @@ def test_funding_that_is_posted_after_the_process_ended_is_booked_by_the_next_on
     hour = next(minute for minute in range(40, 130) if (START_MS + minute * 60_000) % (8 * HOUR_MS) == 0)
     world.at(hour - 30)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(hour, 3)
     keeper.close("agent_sell")
     world.at(hour + 1)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert own_trade(world).pnl == wallet_change(world)
 
 
@@ -281,18 +281,18 @@ def test_funding_belongs_to_the_trade_that_was_open_when_it_fell_due():
     hour = next(minute for minute in range(40, 130) if (START_MS + minute * 60_000) % (8 * HOUR_MS) == 0)
     world.at(hour - 30)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(hour, 3)
     keeper.close("agent_sell")
     world.at(hour, 10)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     world.at(hour + 20)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     keeper.close("agent_sell")
     world.at(hour + 40)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     first, second = world.journal.closed
     assert (first.funding < 0, second.funding) == (True, 0)
     assert booked(world) == wallet_change(world)

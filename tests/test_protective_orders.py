@@ -5,13 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from src.circuit_breaker_state import born
-from src.core.errors import ExchangeUnavailable
-from src.core.orders import OrderIntent, OrderKind, Purpose, Side
-from src.core.portfolio import Direction
-from src.core.risk import RiskLimits, protection_veto
-from src.journal import MemoryJournal
-from src.position_keeper import PROTECTION_CHECK_MS
+from src.domain.circuit_breaker import born
+from src.domain.errors import ExchangeUnavailable
+from src.domain.orders import OrderIntent, OrderKind, Purpose, Side
+from src.domain.portfolio import Direction
+from src.domain.risk import RiskLimits, protection_veto
+from src.execution.journal import InMemoryJournal
+from src.execution.position_manager import PROTECTION_CHECK_MS
 from src.position_state import PositionState
 from tests.world import START_MS, SYMBOL, Crash, World, path
 
@@ -23,7 +23,7 @@ def ready(closes=FLAT) -> tuple[World, object]:
     world = World(path(*closes))
     world.at(10)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     return world, keeper
 
 
@@ -65,7 +65,7 @@ def test_an_order_that_is_cancelled_without_an_event_is_back_within_the_checks_i
             world.inner.cancel(order)
     for second in range(0, PROTECTION_CHECK_MS // 1_000 + 61, 5):
         world.at(10, second)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
         if resting(world) == levels:
             break
     assert resting(world) == levels
@@ -76,11 +76,11 @@ def test_a_quiet_hour_in_a_position_asks_the_exchange_less_than_sixty_times():
     world, keeper = opened([30_000.0] * 120)
     calls = []
     world.at(15)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     world.exchange.before = calls.append
     for minute in range(16, 76):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     assert 20 <= calls.count("conditional_orders") <= 45
     assert len(calls) < 60
 
@@ -93,7 +93,7 @@ def test_a_target_that_the_exchange_refuses_is_said_and_tried_again(code):
     assert str(code) in keeper.protection and str(code) in keeper.halt_reason
     assert set(resting(world)) == {"STOP_MARKET"}
     world.at(13)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert set(resting(world)) == {"STOP_MARKET", "TAKE_PROFIT_MARKET"}
     assert "stand at the exchange" in keeper.protection and keeper.halt_reason == ""
 
@@ -106,7 +106,7 @@ def test_a_stop_of_the_owner_in_place_of_ours_counts_as_a_stop():
     world.exchange.refusals = {Purpose.STOP: [-4130] * 50}
     for minute in range(11, 20):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     assert keeper.state is PositionState.OPEN
     assert world.inner.account().position(SYMBOL).quantity == QUANTITY
     assert keeper.trade.stop_price == Decimal("29000")
@@ -143,7 +143,7 @@ def test_orders_that_could_not_be_cancelled_are_removed_while_flat():
     assert len(resting(world)) == 2
     world.exchange.before = lambda name: None
     world.at(11)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert resting(world) == {}
 
 
@@ -155,7 +155,7 @@ def test_an_order_of_ours_that_appears_while_flat_is_removed():
     world.inner.send(intent.stop)
     for minute in range(11, 13):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     assert resting(world) == {}
     world.inner.send(replace(intent.stop, client_id=stop.client_id + "9"))
     assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
@@ -287,9 +287,9 @@ def test_a_position_is_adopted_with_its_protection_after_the_database_was_lost(d
     world, keeper = opened(direction=direction)
     trade, before = keeper.trade, resting(world)
     world.at(20)
-    world.journal = MemoryJournal(born(START_MS))
+    world.journal = InMemoryJournal(born(START_MS))
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert resting(world) == before and len(world.inner.conditional_orders(SYMBOL)) == 2
     assert keeper.state is PositionState.OPEN and keeper.halt_reason == ""
     assert replace(keeper.trade, fees=trade.fees) == trade
@@ -302,10 +302,10 @@ def test_an_adopted_position_without_protection_gets_it():
     world, keeper = opened()
     for order in world.inner.conditional_orders(SYMBOL):
         world.inner.cancel(order)
-    world.journal = MemoryJournal(born(START_MS))
+    world.journal = InMemoryJournal(born(START_MS))
     keeper = world.keeper()
     world.at(12)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert set(resting(world)) == {"STOP_MARKET", "TAKE_PROFIT_MARKET"}
     assert keeper.trade.quantity == QUANTITY
 
@@ -315,11 +315,11 @@ def test_protection_of_a_position_that_cannot_be_explained_is_left_standing():
     world, keeper = opened()
     keeper_orders = resting(world)
     world.inner.order_history = lambda symbol, since_ms: []
-    world.journal = MemoryJournal(born(START_MS))
+    world.journal = InMemoryJournal(born(START_MS))
     keeper = world.keeper()
     for minute in range(11, 16):
         world.at(minute)
-        keeper.mend(world.inner.account())
+        keeper.reconcile(world.inner.account())
     assert "did not open" in keeper.halt_reason
     assert resting(world) == keeper_orders
 
@@ -329,26 +329,26 @@ def test_an_older_backup_does_not_take_a_new_position_for_the_old_one():
     closes = [30_000.0] * 12 + [30_200.0] * 4 + [30_400.0] * 50
     world, keeper = opened(closes)
     world.journal.accounts.append(world.inner.account())
-    backup = MemoryJournal(born(START_MS))
+    backup = InMemoryJournal(born(START_MS))
     backup.intents, backup.statuses = dict(world.journal.intents), dict(world.journal.statuses)
     backup.starts, backup.accounts = dict(world.journal.starts), list(world.journal.accounts)
     world.at(14)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     keeper.close("signal_sell")
     world.at(18)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(19)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     keeper.close("signal_sell")
     world.at(20)
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     third, standing = keeper.trade, resting(world)
     world.journal = backup
     world.at(22)
     keeper = world.keeper()
-    keeper.mend(world.inner.account())
+    keeper.reconcile(world.inner.account())
     assert keeper.trade.entry_client_id == third.entry_client_id
     assert resting(world) == standing
     world.at(24)

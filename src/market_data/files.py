@@ -1,8 +1,8 @@
-"""Floor 3, adapters: reads candles and funding rates from files of many makers, and refuses what cannot be.
+"""Reads candles and funding rates from files of many makers, and refuses what cannot be.
 
 Understood are Binance's archive (CSV, or one CSV in a zip; header or none; milliseconds or microseconds), Binance's
 REST klines as JSON, freqtrade's feather files, and parquet. A file is taken whole or not at all; nothing is mended.
-``core/candle_table.py`` says what a table must be, for us and for the paper exchange alike.
+``domain/candle_validation.py`` says what a table must be, for us and for the paper exchange alike.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.core import candle_table
-from src.core.candle_table import (
+from src.domain import candle_validation
+from src.domain.candle_validation import (
     ARCHIVE_ORDER,
     NEEDED,
     OF_FUNDING,
@@ -28,9 +28,9 @@ from src.core.candle_table import (
     places,
     read_text,
 )
-from src.core.clock import utc_text
-from src.core.errors import DataRefused
-from src.core.market import INTERVAL_MS
+from src.domain.clock import utc_text
+from src.domain.errors import DataRefused
+from src.domain.market import INTERVAL_MS
 from src.market_data.columns import COLUMNS, Candles, Floats, Stamps
 
 
@@ -48,7 +48,7 @@ class Funding(NamedTuple):
 
 def symbol_of(path: Path) -> str:
     """Return the contract that a file's name begins with; raises ``DataRefused`` where it begins with none."""
-    return candle_table.symbol_of(path.name)
+    return candle_validation.symbol_of(path.name)
 
 
 def read_candles(path: Path, volume_needed: bool = True) -> Candles:
@@ -125,7 +125,7 @@ def interval_name(length_ms: int) -> str:
 def refuse_impossible(name: str, candles: Candles) -> None:
     """Raise ``DataRefused`` for candles that cannot be: order, prices, negative amounts."""
     columns = {column: getattr(candles, column) for column in COLUMNS}
-    candle_table.refuse_impossible(name, candles.open_ms, columns)
+    candle_validation.refuse_impossible(name, candles.open_ms, columns)
 
 
 def _read(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Columns:

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: the local store of past market data: one parquet file a series, replaced whole or not at all."""
+"""The local store of past market data: one parquet file a series, replaced whole or not at all."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.core.errors import DataRefused
+from src.domain.errors import DataRefused
 from src.market_data.columns import COLUMNS, Candles
 from src.market_data.files import Funding, read_candles, read_funding, refuse_impossible
 

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: what the exchange itself changes about a contract: its rules, its status, its listing."""
+"""What the exchange itself changes about a contract: its rules, its status, its listing."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from src.paper_exchange import conditional, liquidation, matching
+from src.paper_exchange.accounts import Accounts
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.desk import Desk
 
 _AMOUNTS: Final = frozenset(
     {"tick_size", "step_size", "min_quantity", "max_quantity", "max_market_quantity", "min_notional"}
@@ -32,7 +32,7 @@ def changed(contract: Contract, changes: Mapping[str, Any]) -> Contract:
     return replace(contract, rules=rules, funding_hours=hours)
 
 
-def put(desk: Desk, symbol: str, contract: Contract | None) -> None:
+def put(desk: Accounts, symbol: str, contract: Contract | None) -> None:
     """Put the contract's rules in force; None settles its positions and takes it off the list."""
     if contract is None:
         _settle(desk, symbol)
@@ -43,7 +43,7 @@ def put(desk: Desk, symbol: str, contract: Contract | None) -> None:
     desk.changed = True
 
 
-def _settle(desk: Desk, symbol: str) -> None:
+def _settle(desk: Accounts, symbol: str) -> None:
     """End all orders of a contract and close its positions at the mark price."""
     price = desk.contract(symbol).rules.price_near(desk.mark(symbol))
     for ledger in desk.ledgers.values():

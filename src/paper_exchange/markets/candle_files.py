@@ -1,6 +1,6 @@
-"""Floor 3, adapters: reads recorded candles, funding rates and index values from files, and refuses bad ones.
+"""Reads recorded candles, funding rates and index values from files, and refuses bad ones.
 
-Understood are Binance's archive (``core/candle_table.py``) and parquet with the same columns. What a file does not say
+Understood are Binance's archive (``domain/candle_validation.py``) and parquet with the same columns. What a file lacks
 is derived, always the same way: ``quote_volume`` is the volume times the mean of open, high, low and close; ``trades``
 is one for each 1,800 of quote volume, at least 1 where anything was traded; ``taker_buy_volume`` is half of the volume,
 more or less up to 30 % of it as the candle closed near its high or low.
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.core import candle_table
-from src.core.candle_table import (
+from src.domain import candle_validation
+from src.domain.candle_validation import (
     NEEDED,
     OF_FUNDING,
     OPTIONAL,
@@ -29,9 +29,9 @@ from src.core.candle_table import (
     read_text,
     refuse_impossible,
 )
-from src.core.clock import MINUTE_MS
-from src.core.errors import DataRefused
-from src.core.market import INTERVAL_MS
+from src.domain.clock import MINUTE_MS
+from src.domain.errors import DataRefused
+from src.domain.market import INTERVAL_MS
 
 Table = dict[str, Floats]
 
@@ -55,7 +55,7 @@ class CandleColumns(NamedTuple):
 
 def symbol_of(path: Path) -> str:
     """Return the contract a file's name begins with: ``BTCUSDT`` of ``BTCUSDT-1m-2024-01.zip``."""
-    return candle_table.symbol_of(path.name)
+    return candle_validation.symbol_of(path.name)
 
 
 def read_candles(path: Path) -> CandleColumns:

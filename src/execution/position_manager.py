@@ -1,0 +1,400 @@
+"""The state machine of one symbol's position: entered with its stop, watched, closed, never forgotten.
+
+The exchange is right about what is open, its fills about whose it is; the journal is right about what was meant. The
+states and their transitions are the table in ``position_state``; ``halt_reason`` says what keeps entries away.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from src.domain.clock import Clock
+from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
+from src.domain.market import MarkPrice
+from src.domain.orders import Order
+from src.domain.portfolio import Account, Direction, Position, Trade
+from src.domain.ports import Exchange
+from src.domain.risk import ActiveLimits
+from src.execution.journal import Journal
+from src.execution.order_manager import OrderManager
+from src.executions import closed_trade
+from src.pair_settings import PairSettings
+from src.position_record import EarlyStop, PositionRecord, side_held
+from src.position_state import Backoff, PositionEvent, PositionState
+from src.protective_orders import ProtectiveOrders, Unprotected
+from src.reconciler import Reconciler
+
+log = logging.getLogger(__name__)
+
+PROTECTION_CHECK_MS = 90_000
+_EXIT_ATTEMPTS = 3
+_NOTHING_TO_REDUCE = -2022
+_RETRY_MS, _LONGEST_RETRY_MS = 1_000, 60_000
+_ALARM_AFTER = 3
+_FLAT_CHECKS_MS = (5_000, 60_000)
+_EVENT = PositionEvent
+
+
+class PositionManager:
+    """The bot's own position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
+
+    def __init__(
+        self,
+        desk: OrderManager,
+        exchange: Exchange,
+        journal: Journal,
+        clock: Clock,
+        limits: ActiveLimits,
+        *,
+        settings: PairSettings,
+        mark_price: Callable[[], MarkPrice | None],
+        reconcile_ms: int,
+        protection_check_ms: int = PROTECTION_CHECK_MS,
+    ) -> None:
+        self._desk, self._exchange, self._journal, self._clock = desk, exchange, journal, clock
+        self._limits, self._mark_price = limits, mark_price
+        self._reconcile_ms, self._protection_check_ms = reconcile_ms, protection_check_ms
+        self._record = PositionRecord(desk.symbol)
+        self._protection = ProtectiveOrders(desk, exchange, journal, clock, limits, settings=settings)
+        self._reconciler = Reconciler(
+            self._record, desk, exchange, journal, clock, limits=limits, protection=self._protection
+        )
+        self._exit_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
+        self._reconcile_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
+        self._protected = True
+        self._checks_ms: list[int] = []
+
+    @property
+    def state(self) -> PositionState:
+        """Where the position stands."""
+        return self._record.state
+
+    @property
+    def halt_reason(self) -> str:
+        """Why entries are halted, in words; empty when position, orders and journal agree."""
+        if self._record.exit_reason:
+            return f"an exit is under way ({self._record.exit_reason})"
+        return self._record.halt or self._protection.problem
+
+    @property
+    def notice(self) -> str:
+        """What a person should know although entries are allowed, in one sentence; else empty."""
+        return self._reconciler.settlement.notice
+
+    @property
+    def exit_under_way(self) -> str:
+        """The reason of an exit that was begun and not finished, or empty."""
+        return self._record.exit_reason
+
+    @property
+    def trade(self) -> Trade | None:
+        """The open round trip, or None when flat."""
+        return self._record.trade
+
+    @property
+    def open_quantity(self) -> Decimal:
+        """What of the open round trip is not closed yet."""
+        return self._record.open_quantity
+
+    @property
+    def early_stop(self) -> EarlyStop | None:
+        """The early stop of the open position under the limits in force, None when flat."""
+        return self._record.early_stop(self._limits.current)
+
+    @property
+    def needs_reconcile(self) -> bool:
+        """Whether something is not known that ``mend`` would ask for now: an outcome, or whether the stop stands."""
+        asks = self._record.needs_reconcile or not self._protected
+        return asks and self._reconcile_pause.due(self._clock.now_ms())
+
+    @property
+    def protection(self) -> str:
+        """Return in words which protective orders of the open position stand; empty when flat."""
+        trade = self.trade
+        if trade is None:
+            return ""
+        if self._protection.problem or not self._protected:
+            return self._protection.problem or "whether its stop stands is being checked"
+        return f"its stop at {trade.stop_price} and target at {trade.target_price} stand at the exchange"
+
+    def owns(self, position: Position | None) -> bool:
+        """Return whether a position is the bot's own round trip: by its fills, not by the symbol alone."""
+        return self._record.owns(position)
+
+    def position(self, account: Account | None) -> Position | None:
+        """Return the position as the exchange has it, or as our fills left it where its news are older."""
+        if account is not None and account.as_of_ms >= self._record.fill_ms:
+            return account.position(self._desk.symbol)
+        return self._record.by_fills(self._mark_price())
+
+    def concerns(self, order_client_id: str) -> bool:
+        """Return whether an order is stop or target of the open position."""
+        start = self._record.start
+        return start is not None and order_client_id in (start.stop_client_id, start.target_client_id)
+
+    def open(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> str:
+        """Open a position with stop and target; return "" or, in words, why none was opened.
+
+        The stop is placed before the entry is sent. ``StoreUnavailable`` means nothing was sent.
+        """
+        mark = self._mark_price()
+        if self.state is not PositionState.FLAT or self._record.stranger or mark is None:
+            return self.halt_reason or f"no entry while the position is {self.state}, the mark price {mark}"
+        veto = self._protection.veto(mark.mark, direction)
+        try:
+            veto = veto or self._protection.prepare_entry(direction)
+        except ExchangeError as error:
+            veto = f"what rests at the exchange could not be asked: {error}"
+        if veto:
+            return veto
+        self._record.move(_EVENT.ENTRY_STARTED)
+        try:
+            return self._enter(direction, mark.mark, quantity, decided_ms, reason)
+        except StoreUnavailable:
+            self._record.move(_EVENT.ENTRY_REFUSED)
+            raise
+
+    def _enter(self, direction: Direction, mark: Decimal, quantity: Decimal, decided_ms: int, reason: str) -> str:
+        intent = self._desk.plan_entry(direction, quantity, decided_ms, reason)
+        try:
+            stop = self._protection.place_before_entry(direction, mark, decided_ms)
+        except Unprotected as error:
+            self._desk.drop_entry(intent, str(error))
+            return self._not_entered(f"the entry was not sent: {error}")
+        try:
+            execution = self._desk.send_entry(intent)
+        except OutcomeUnknown as error:
+            self._record.move(_EVENT.OUTCOME_UNKNOWN)
+            self._record.needs_reconcile = True
+            self._record.halt = f"the outcome of an entry is not known: {error}"
+            return self._record.halt
+        except ExchangeError as error:
+            return self._not_entered(f"the entry was refused: {error}")
+        self._reconciler.begin(direction, execution)
+        self._record.move(_EVENT.ENTRY_FILLED)
+        self._protect([] if stop is None else [stop], decided_ms, attempt=1)
+        self._plan_checks(self._clock.now_ms())
+        self._settle_fees()
+        return ""
+
+    def _not_entered(self, why: str) -> str:
+        self._record.move(_EVENT.ENTRY_REFUSED)
+        self._clear_orders(None)
+        return why
+
+    def _protect(self, standing: list[Order], decided_ms: int, attempt: int) -> None:
+        """Make stop and target stand, and note them; close the position where no stop can."""
+        before = self._record.start
+        if before is None:
+            return
+        try:
+            start = self._protection.ensure(before, standing, decided_ms, attempt)
+            self._record.start = start
+            self._protected = start == before or self._protection.confirm(start)
+        except Unprotected as error:
+            log.error("position without a stop is closed: symbol=%s reason=%s", self._desk.symbol, error)
+            self._journal.open_trade(self._record.start or before)
+            self._protected = True
+            self.close("unprotected")
+            return
+        if start != before:
+            self._journal.open_trade(start)
+
+    def apply_limits(self) -> str:
+        """Move stop and target of an open position to the limits in force; return what was done, in words."""
+        before = self.trade
+        if before is None or self._record.exit_reason:
+            return ""
+        try:
+            self._protect(self._protection.listed(), self._clock.now_ms(), attempt=2)
+        except ExchangeError as error:
+            self._protected = False
+            return f"Stop and target of {before.symbol} stay for now: {error}."
+        after = self.trade
+        if after is None:
+            return f"The position in {before.symbol} was closed."
+        if (after.stop_price, after.target_price) == (before.stop_price, before.target_price):
+            return f"Stop {after.stop_price} and target {after.target_price} of {after.symbol} stay."
+        return (
+            f"Stop of {after.symbol} moved from {before.stop_price} to {after.stop_price}, "
+            f"target from {before.target_price} to {after.target_price}."
+        )
+
+    def _check_orders(self, now: int) -> None:
+        """On a short clock: with a position, both orders stand; while flat, nothing of this bot rests."""
+        settled = self.state in (PositionState.FLAT, PositionState.OPEN)
+        if not settled or not self._checks_ms or now < self._checks_ms[0]:
+            return
+        if self._record.start is not None:
+            self._protect(self._protection.listed(), now, attempt=2)
+        elif self._record.stranger is None:
+            self._protection.clear(None)
+        self._plan_checks(now, self._checks_ms[1:])
+
+    def _plan_checks(self, now: int, left: Sequence[int] = ()) -> None:
+        every_ms = self._reconcile_ms if self._record.start is None else self._protection_check_ms
+        self._checks_ms = [each for each in left if each > now] or [now + every_ms]
+
+    def _clear_orders(self, held: Direction | None) -> None:
+        """Cancel what no position needs; what fails now is done by the checks while flat."""
+        now = self._clock.now_ms()
+        self._checks_ms = [now + each for each in _FLAT_CHECKS_MS]
+        try:
+            self._protection.clear(held)
+        except ExchangeError as error:
+            self._checks_ms.insert(0, now)
+            log.warning("protective orders rest for now: symbol=%s reason=%s", self._desk.symbol, error)
+
+    def close(self, reason: str) -> bool:
+        """Close the position by market; return whether it is closed. What fails is tried again by ``press``."""
+        trade, record = self.trade, self._record
+        if trade is None:
+            return True
+        record.exit_reason = record.exit_reason or reason
+        record.move(_EVENT.EXIT_STARTED)
+        decided_ms = self._clock.now_ms()
+        for attempt in range(_EXIT_ATTEMPTS):
+            try:
+                execution = self._desk.close(
+                    trade.direction, record.open_quantity, decided_ms, attempt, record.exit_reason
+                )
+            except OutcomeUnknown as error:
+                log.warning("exit outcome unknown: symbol=%s reason=%s", trade.symbol, error)
+                record.needs_reconcile = True
+                if self._ended_by_fills():
+                    return True
+                continue
+            except ExchangeError as error:
+                return self._exit_failed(error)
+            self._reconciler.history.note_order(execution.order_id, execution.client_id, record.exit_reason)
+            record.exits.append(execution)
+            if record.open_quantity <= 0:
+                self._end(closed_trade(trade, record.exits, record.exit_reason))
+                return True
+        return self._exit_failed(ExchangeUnavailable("its outcome is not known"))
+
+    def _end(self, finished: Trade) -> None:
+        """Write the end down, then remove what rests at the exchange, then complete the figures."""
+        held = finished.direction if self._record.foreign > 0 else None
+        self._reconciler.finish(finished)
+        self._exit_pause.reset()
+        self._clear_orders(held)
+        self._reconciler.settlement.run()
+
+    def _ended_by_fills(self) -> bool:
+        ended = self._reconciler.ended_by_fills()
+        if ended:
+            self._exit_pause.reset()
+        return ended
+
+    def _exit_failed(self, error: ExchangeError) -> bool:
+        """Find out why an exit was not accepted before the next one is sent, after a growing pause."""
+        pause_ms = self._exit_pause.fail(self._clock.now_ms())
+        log.log(
+            logging.ERROR if self._exit_pause.failures >= _ALARM_AFTER else logging.WARNING,
+            "exit not done: symbol=%s retry_in_s=%d attempt=%d reason=%s",
+            self._desk.symbol,
+            pause_ms // 1_000,
+            self._exit_pause.failures,
+            error,
+        )
+        if not isinstance(error, OrderRefused):
+            return False
+        if self._ended_by_fills():
+            return True
+        if error.code == _NOTHING_TO_REDUCE:
+            self._record.move(_EVENT.MISMATCH)
+            self._record.needs_reconcile = True
+        return False
+
+    def retry_exit(self) -> None:
+        """Go on with an exit that was begun and not finished, after its pause."""
+        now = self._clock.now_ms()
+        if not self._record.exit_reason or self._record.start is None or not self._exit_pause.due(now):
+            return
+        if self._exit_pause.failures and (self._ended_by_fills() or not self._is_held(now)):
+            return
+        self.close(self._record.exit_reason)
+
+    def _is_held(self, now: int) -> bool:
+        """Return whether the exchange shows a position that an exit could reduce; after a no the pause grows."""
+        try:
+            held = self.owns(self._exchange.account().position(self._desk.symbol))
+        except ExchangeUnavailable:
+            held = False
+        if not held:
+            self._exit_pause.fail(now)
+        return held
+
+    def reconcile(self, account: Account | None) -> None:
+        """Make journal and exchange agree: settle orders, notice what changed, keep the protection standing.
+
+        ``account`` is the newest that flowed in, confirmed at the exchange by whoever feeds it: while it holds what is
+        expected that is enough. In doubt the exchange is asked, again after growing pauses.
+
+        Raises:
+            ExchangeError: nothing could be found out now; ``halt_reason`` still holds.
+        """
+        self.retry_exit()
+        record, now = self._record, self._clock.now_ms()
+        asks = account is None or record.needs_reconcile or not self._protected or not record.verified
+        if asks or record.differs(account):
+            if self._reconcile_pause.due(now):
+                self._reconcile(now)
+        else:
+            record.halt = record.halt_words(account)
+        self._check_orders(now)
+        self._settle_fees()
+        self._reconciler.settlement.run()
+
+    def request_reconcile(self) -> None:
+        """Ask the exchange again at the next ``mend``: a protective order ended, a socket was lost."""
+        self._record.needs_reconcile = True
+
+    def _reconcile(self, now: int) -> None:
+        """Ask the exchange for orders, account and, where they do not explain each other, for fills and history."""
+        record = self._record
+        self._reconcile_pause.fail(now)  # until everything is known
+        settled = self._reconciler.settle_orders()
+        if settled.entry_ms is not None:
+            record.move(_EVENT.FOUND_OPEN)
+            self._protect(settled.listed, settled.entry_ms, attempt=1)
+        position = self._exchange.account().position(self._desk.symbol)
+        explained = self._reconciler.explain(position, settled.listed)
+        if settled.undecided and not record.halt:
+            record.halt = f"the outcome of order {settled.undecided[0].client_id} is not known yet"
+        known = explained and not settled.undecided
+        record.needs_reconcile = not known
+        self._move_after_reconcile(known)
+        if record.start is None:
+            self._protection.clear(side_held(position))
+        elif explained and not record.exit_reason:
+            listed = settled.listed if settled.entry_ms is None else self._protection.listed()
+            self._protect(listed, now, attempt=2)
+        if not record.needs_reconcile and self._protected:
+            self._reconcile_pause.reset()
+        self._plan_checks(now)
+
+    def _move_after_reconcile(self, known: bool) -> None:
+        record = self._record
+        if not known:
+            record.move(_EVENT.OUTCOME_UNKNOWN if record.state is PositionState.UNKNOWN else _EVENT.MISMATCH)
+        elif record.start is None:
+            record.move(_EVENT.FOUND_FLAT)
+        else:
+            record.move(_EVENT.FOUND_EXITING if record.exit_reason else _EVENT.FOUND_OPEN)
+
+    def _settle_fees(self) -> None:
+        """Price what an entry paid in another asset, and put it into the open trade; a failure is tried again."""
+        owed, start = self._record.owed, self._record.start
+        if owed is None or start is None:
+            return
+        try:
+            fees = self._desk.settle_fees(owed).fees
+        except ExchangeError as error:
+            log.warning("fees of an entry follow later: symbol=%s reason=%s", start.trade.symbol, error)
+            return
+        self._record.owed = None
+        self._record.start = replace(start, trade=replace(start.trade, fees=fees))
+        self._journal.open_trade(self._record.start)
