@@ -26,7 +26,7 @@ from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
-from src.pair_settings import PairSettings
+from src.execution.pair_settings import PairSettings
 from src.storage.database import TradingDatabase
 from src.storage.journal_repository import JournalRepository
 from src.storage.rows import Owner

@@ -12,7 +12,7 @@ from src.domain.portfolio import Direction
 from src.domain.risk import RiskLimits, protection_veto
 from src.execution.journal import InMemoryJournal
 from src.execution.position_manager import PROTECTION_CHECK_MS
-from src.position_state import PositionState
+from src.execution.position_state import PositionState
 from tests.world import START_MS, SYMBOL, Crash, World, path
 
 QUANTITY = Decimal("0.010")

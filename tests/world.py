@@ -17,9 +17,9 @@ from src.execution.journal import InMemoryJournal
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
 from src.execution.position_manager import PositionManager
-from src.pair_settings import PairSettings
+from src.execution.pair_settings import PairSettings
 from src.paper_exchange.venue import Venue
-from src.protective_orders import ProtectiveOrders
+from src.execution.protective_orders import ProtectiveOrders
 
 SYMBOL = "BTCUSDT"
 START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS

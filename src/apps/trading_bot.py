@@ -25,7 +25,7 @@ from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
-from src.pair_settings import PairSettings
+from src.execution.pair_settings import PairSettings
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
 from src.runtime.rule_loader import load_rule_sets, read_rules

@@ -24,7 +24,7 @@ from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import BreakerStatusView, RiskManager
 from src.execution.trader import Trader
 from src.market_data.columns import Candles, CandleView
-from src.pair_settings import PairSettings
+from src.execution.pair_settings import PairSettings
 from src.paper_exchange.events import AlgoUpdate
 from src.paper_exchange.model import money8
 from src.paper_exchange.venue import Venue

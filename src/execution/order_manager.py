@@ -19,8 +19,8 @@ from src.domain.portfolio import Direction
 from src.domain.ports import Exchange
 from src.execution.journal import Journal
 from src.execution.order_updates import OrderUpdateBuffer
-from src.executions import Execution
-from src.pair_settings import PairSettings
+from src.execution.executions import Execution
+from src.execution.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)
 

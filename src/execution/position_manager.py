@@ -18,12 +18,12 @@ from src.domain.ports import Exchange
 from src.domain.risk import ActiveLimits
 from src.execution.journal import Journal
 from src.execution.order_manager import OrderManager
-from src.executions import closed_trade
-from src.pair_settings import PairSettings
-from src.position_record import EarlyStop, PositionRecord, side_held
-from src.position_state import Backoff, PositionEvent, PositionState
-from src.protective_orders import ProtectiveOrders, Unprotected
-from src.reconciler import Reconciler
+from src.execution.executions import closed_trade
+from src.execution.pair_settings import PairSettings
+from src.execution.position_record import EarlyStop, PositionRecord, side_held
+from src.execution.position_state import Backoff, PositionEvent, PositionState
+from src.execution.protective_orders import ProtectiveOrders, Unprotected
+from src.execution.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from src.domain.orders import Fill, Purpose, purpose_of
 from src.domain.portfolio import Direction, Trade
 from src.domain.ports import Income
-from src.executions import Execution
+from src.execution.executions import Execution
 
 FOREIGN_REASON = "foreign"
 _HOUR_MS = 3_600_000

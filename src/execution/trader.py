@@ -18,7 +18,7 @@ from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import Journal, Turn
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
-from src.pair_settings import PairSettings
+from src.execution.pair_settings import PairSettings
 from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, decide
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource, ready
 from src.strategy.q_agent import QLearningAgent, context_code, encode

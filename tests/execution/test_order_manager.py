@@ -9,8 +9,8 @@ from src.domain.orders import OrderStatus, Purpose, decided_ms_of, purpose_of
 from src.domain.portfolio import Direction
 from src.execution.journal import TradeStart
 from src.execution.order_updates import OrderUpdateBuffer
-from src.executions import opened_trade
-from src.protective_orders import Unprotected
+from src.execution.executions import opened_trade
+from src.execution.protective_orders import Unprotected
 from tests.world import START_MS, SYMBOL, World, path
 
 QUANTITY = Decimal("0.010")

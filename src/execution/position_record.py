@@ -12,8 +12,8 @@ from src.domain.portfolio import Account, Direction, Position, Trade
 from src.domain.risk import RiskLimits, early_stop_price
 from src.execution.journal import TradeStart
 from src.execution.trade_recorder import RecordedTrade
-from src.executions import Execution, closed_quantity
-from src.position_state import PositionEvent, PositionState, next_state
+from src.execution.executions import Execution, closed_quantity
+from src.execution.position_state import PositionEvent, PositionState, next_state
 
 _SAME_PRICE_SHARE = Decimal("0.000001")
 

@@ -16,7 +16,7 @@ from src.domain.risk import ActiveLimits
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import OrderManager
 from src.execution.trade_recorder import RecordedTrade, SentOrder, TradeRecorder, funding_may_be_due, unknown_orders
-from src.executions import opened_trade
+from src.execution.executions import opened_trade
 
 log = logging.getLogger(__name__)
 

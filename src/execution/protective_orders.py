@@ -19,7 +19,7 @@ from src.domain.ports import Exchange
 from src.domain.risk import ActiveLimits, protection_veto, stop_price, target_price
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import OrderManager
-from src.pair_settings import PairSettings
+from src.execution.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)
 

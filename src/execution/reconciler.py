@@ -16,11 +16,11 @@ from src.domain.risk import ActiveLimits
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import OrderManager
 from src.execution.trade_recorder import RecordedTrade
-from src.executions import Execution, opened_trade
-from src.position_record import PositionRecord, signed, stranger_words
-from src.protective_orders import ProtectiveOrders
-from src.trade_history import TradeHistory
-from src.trade_settlement import TradeSettlement
+from src.execution.executions import Execution, opened_trade
+from src.execution.position_record import PositionRecord, signed, stranger_words
+from src.execution.protective_orders import ProtectiveOrders
+from src.execution.trade_history import TradeHistory
+from src.execution.trade_settlement import TradeSettlement
 
 log = logging.getLogger(__name__)
 
