@@ -22,11 +22,11 @@ from src.domain.portfolio import Direction
 from src.domain.risk import ActiveLimits, RiskLimits
 from src.exchanges.binance.client import BinanceClient
 from src.execution.order_manager import OrderManager
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
-from src.execution.pair_settings import PairSettings
 from src.storage.database import TradingDatabase
 from src.storage.journal_repository import JournalRepository
 from src.storage.rows import Owner

@@ -7,9 +7,9 @@ import pytest
 
 from src.domain.orders import OrderIntent, OrderKind, Purpose, Side, client_id
 from src.domain.portfolio import Direction
-from src.execution.trade_recorder import FOREIGN_REASON, SentOrder, TradeRecorder
 from src.execution.executions import opened_trade
 from src.execution.position_state import PositionState
+from src.execution.trade_recorder import FOREIGN_REASON, SentOrder, TradeRecorder
 from tests.world import START_MS, SYMBOL, World, path
 
 QUANTITY = Decimal("0.010")

@@ -16,10 +16,10 @@ from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import InMemoryJournal
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
-from src.execution.position_manager import PositionManager
 from src.execution.pair_settings import PairSettings
-from src.paper_exchange.venue import Venue
+from src.execution.position_manager import PositionManager
 from src.execution.protective_orders import ProtectiveOrders
+from src.paper_exchange.venue import Venue
 
 SYMBOL = "BTCUSDT"
 START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS

@@ -1,4 +1,4 @@
-"""The RL trading loop: puts the parts together and takes a turn for every pair each interval."""
+"""The RL trading loop: builds the trader of each pair and runs a turn for each per interval."""
 
 import logging
 import os
@@ -21,11 +21,11 @@ from src.exchanges.binance.transfers import TransferTracker
 from src.execution.journal import Journal, Turn
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
-from src.execution.pair_settings import PairSettings
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
 from src.runtime.rule_loader import load_rule_sets, read_rules

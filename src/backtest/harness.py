@@ -1,4 +1,4 @@
-"""The live trader set up on a venue in process, with a clock and a journal that wait for nobody."""
+"""The live trader set up on an in-process venue, with a simulated clock and an in-memory journal."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +20,11 @@ from src.domain.market import Candle, MarkPrice
 from src.domain.portfolio import Account
 from src.domain.risk import ActiveLimits, early_stop_price, loss_share
 from src.execution.order_manager import OrderManager
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import BreakerStatusView, RiskManager
 from src.execution.trader import Trader
 from src.market_data.columns import Candles, CandleView
-from src.execution.pair_settings import PairSettings
 from src.paper_exchange.events import AlgoUpdate
 from src.paper_exchange.model import money8
 from src.paper_exchange.venue import Venue

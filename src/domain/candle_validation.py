@@ -1,4 +1,4 @@
-"""What a table of recorded candles or rates must be, and the words for what is wrong with one.
+"""Checks of recorded candle and rate tables, and the messages for what is wrong with one.
 
 Binance's archive comes as text, one CSV or one in a zip, with a header or without, in milliseconds or microseconds;
 other makers call the same columns by other names. Whoever reads files hands over what is in them, by name: a table is

@@ -1,4 +1,4 @@
-"""Places orders and tracks them until their outcome is known: noted first, sent once, looked up.
+"""Places orders and tracks them until their outcome is known: recorded first, sent once, looked up.
 
 No order is sent twice: a client id is a function of bot, instant and purpose, and an order whose outcome nobody
 knows is looked up before anything else is sent. Prices of fees in other assets are asked for later, by whoever
@@ -17,9 +17,9 @@ from src.domain.errors import CredentialsRefused, ExchangeError, ExchangeUnavail
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id, is_own
 from src.domain.portfolio import Direction
 from src.domain.ports import Exchange
+from src.execution.executions import Execution
 from src.execution.journal import Journal
 from src.execution.order_updates import OrderUpdateBuffer
-from src.execution.executions import Execution
 from src.execution.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from src.domain.orders import Order
 from src.domain.portfolio import Account, Direction, Position, Trade
 from src.domain.ports import Exchange
 from src.domain.risk import ActiveLimits
+from src.execution.executions import closed_trade
 from src.execution.journal import Journal
 from src.execution.order_manager import OrderManager
-from src.execution.executions import closed_trade
 from src.execution.pair_settings import PairSettings
 from src.execution.position_record import EarlyStop, PositionRecord, side_held
 from src.execution.position_state import Backoff, PositionEvent, PositionState

@@ -10,10 +10,10 @@ from decimal import Decimal
 from src.domain.market import MarkPrice
 from src.domain.portfolio import Account, Direction, Position, Trade
 from src.domain.risk import RiskLimits, early_stop_price
-from src.execution.journal import TradeStart
-from src.execution.trade_recorder import RecordedTrade
 from src.execution.executions import Execution, closed_quantity
+from src.execution.journal import TradeStart
 from src.execution.position_state import PositionEvent, PositionState, next_state
+from src.execution.trade_recorder import RecordedTrade
 
 _SAME_PRICE_SHARE = Decimal("0.000001")
 

@@ -13,13 +13,13 @@ from src.domain.orders import Order, OrderIntent, Purpose, Side
 from src.domain.portfolio import Direction, Position, Trade
 from src.domain.ports import Exchange
 from src.domain.risk import ActiveLimits
+from src.execution.executions import Execution, opened_trade
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import OrderManager
-from src.execution.trade_recorder import RecordedTrade
-from src.execution.executions import Execution, opened_trade
 from src.execution.position_record import PositionRecord, signed, stranger_words
 from src.execution.protective_orders import ProtectiveOrders
 from src.execution.trade_history import TradeHistory
+from src.execution.trade_recorder import RecordedTrade
 from src.execution.trade_settlement import TradeSettlement
 
 log = logging.getLogger(__name__)

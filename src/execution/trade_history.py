@@ -13,10 +13,10 @@ from src.domain.orders import Fill, Order, OrderKind, Purpose, decided_ms_of
 from src.domain.portfolio import Direction, Position, Trade
 from src.domain.ports import Exchange, Income
 from src.domain.risk import ActiveLimits
+from src.execution.executions import opened_trade
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import OrderManager
 from src.execution.trade_recorder import RecordedTrade, SentOrder, TradeRecorder, funding_may_be_due, unknown_orders
-from src.execution.executions import opened_trade
 
 log = logging.getLogger(__name__)
 

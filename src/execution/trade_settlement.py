@@ -11,9 +11,9 @@ from src.domain.clock import Clock
 from src.domain.errors import ExchangeError
 from src.domain.portfolio import Trade
 from src.execution.journal import Journal
-from src.execution.trade_recorder import RecordedTrade, funding_may_be_due
 from src.execution.position_state import Backoff
 from src.execution.trade_history import TradeHistory
+from src.execution.trade_recorder import RecordedTrade, funding_may_be_due
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""One pair's turn: observe, decide, write down, act, learn. Live, paper and backtest share it.
+"""One pair's turn: observe, decide, record, act, learn. Shared by live, paper and backtest.
 
 The trader cannot tell which world it serves: clock, feed, exchange and journal are handed in.
 """
@@ -16,9 +16,9 @@ from src.domain.portfolio import Direction, Position
 from src.domain.ports import MarketFeed
 from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import Journal, Turn
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
-from src.execution.pair_settings import PairSettings
 from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, decide
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource, ready
 from src.strategy.q_agent import QLearningAgent, context_code, encode

@@ -1,4 +1,4 @@
-"""One archive of database and model, taken while everything runs, checked, and put back.
+"""Backs up database and model into one verified archive while everything runs, and restores it.
 
 ``python3 -m src.storage.backup make [FOLDER] [--keep N]`` and ``python3 -m src.storage.backup restore FILE``.
 An archive never holds ``.env`` nor the paper exchange's account.

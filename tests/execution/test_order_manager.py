@@ -7,9 +7,9 @@ import pytest
 from src.domain.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
 from src.domain.orders import OrderStatus, Purpose, decided_ms_of, purpose_of
 from src.domain.portfolio import Direction
+from src.execution.executions import opened_trade
 from src.execution.journal import TradeStart
 from src.execution.order_updates import OrderUpdateBuffer
-from src.execution.executions import opened_trade
 from src.execution.protective_orders import Unprotected
 from tests.world import START_MS, SYMBOL, World, path
 

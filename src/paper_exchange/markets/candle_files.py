@@ -1,4 +1,4 @@
-"""Reads recorded candles, funding rates and index values from files, and refuses bad ones.
+"""Reads recorded candles, funding rates and index values from files, and rejects invalid ones.
 
 Understood are Binance's archive (``domain/candle_validation.py``) and parquet with the same columns. What a file lacks
 is derived, always the same way: ``quote_volume`` is the volume times the mean of open, high, low and close; ``trades``
