@@ -18,7 +18,7 @@ from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
 from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
-from src.execution.protective_orders import ProtectiveOrders
+from src.execution.protection_manager import ProtectionManager
 from src.paper_exchange.venue import Venue
 
 SYMBOL = "BTCUSDT"
@@ -255,9 +255,9 @@ class World:
             reconcile_ms=RECONCILE_MS,
         )
 
-    def protection(self, desk: OrderManager | None = None) -> ProtectiveOrders:
+    def protection(self, desk: OrderManager | None = None) -> ProtectionManager:
         """Return what places the protective orders."""
-        return ProtectiveOrders(
+        return ProtectionManager(
             desk or self.desk(), self.exchange, self.journal, self.clock, self.active, settings=self.settings
         )
 

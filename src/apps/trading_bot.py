@@ -255,15 +255,9 @@ def build_trader(
     slow = rules.candle_interval != _INTERVAL
     desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
     keeper = PositionManager(
-        desk,
-        exchange,
-        journal,
-        clock,
-        limits,
-        settings=pair,
-        mark_price=lambda: feed.mark_price(symbol),
-        reconcile_ms=int(settings.reconcile_s * 1_000),
-    )
+        desk, exchange, journal, clock, limits, settings=pair,
+        mark_price=lambda: feed.mark_price(symbol), reconcile_ms=int(settings.reconcile_s * 1_000),
+    )  # fmt: skip
     return Trader(
         settings.bot_id,
         pair,
@@ -309,25 +303,8 @@ def main(stop: threading.Event) -> int:
     context = build_analyzer(settings, clock, client.candles, database)
     limits = ActiveLimits(limits_under(rules, settings.risk_limits))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
-    traders = [
-        build_trader(
-            settings,
-            pair,
-            client,
-            stream,
-            journal,
-            clock,
-            agents,
-            rules,
-            risk,
-            context.observe,
-            stop,
-            history,
-            news,
-            limits=limits,
-        )
-        for pair in settings.pairs
-    ]
+    shared = (client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news)
+    traders = [build_trader(settings, pair, *shared, limits=limits) for pair in settings.pairs]
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
     stream.start()
     if not _ready(stream, stop):

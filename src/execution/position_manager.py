@@ -22,7 +22,7 @@ from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
 from src.execution.position_record import EarlyStop, PositionRecord, side_held
 from src.execution.position_state import Backoff, PositionEvent, PositionState
-from src.execution.protective_orders import ProtectiveOrders, Unprotected
+from src.execution.protection_manager import ProtectionManager, Unprotected
 from src.execution.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class PositionManager:
         self._limits, self._mark_price = limits, mark_price
         self._reconcile_ms, self._protection_check_ms = reconcile_ms, protection_check_ms
         self._record = PositionRecord(desk.symbol)
-        self._protection = ProtectiveOrders(desk, exchange, journal, clock, limits, settings=settings)
+        self._protection = ProtectionManager(desk, exchange, journal, clock, limits, settings=settings)
         self._reconciler = Reconciler(
             self._record, desk, exchange, journal, clock, limits=limits, protection=self._protection
         )

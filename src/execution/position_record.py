@@ -37,7 +37,7 @@ class PositionRecord:
     ``start`` is the bot's open round trip. ``foreign`` is what others hold beside it, positive on its side.
     ``stranger`` is a position of others while the bot has none, above 0 for long. ``fill_ms`` is the newest fill that
     is known: an account that is older says nothing. ``verified`` says that the trade was compared with the exchange's
-    fills, ``unsettled`` that something must be asked, ``halt`` why entries are halted.
+    fills, ``needs_reconcile`` that something must be asked, ``halt`` why entries are halted.
     """
 
     symbol: str
@@ -50,7 +50,7 @@ class PositionRecord:
     owed: Execution | None = None
     fill_ms: int = 0
     verified: bool = False
-    unsettled: bool = False
+    needs_reconcile: bool = False
     halt: str = "the account was not reconciled yet"
     entry_seen: Decimal = Decimal(0)
 

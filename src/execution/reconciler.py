@@ -17,7 +17,7 @@ from src.execution.executions import Execution, opened_trade
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import OrderManager
 from src.execution.position_record import PositionRecord, signed, stranger_words
-from src.execution.protective_orders import ProtectiveOrders
+from src.execution.protection_manager import ProtectionManager
 from src.execution.trade_history import TradeHistory
 from src.execution.trade_recorder import RecordedTrade
 from src.execution.trade_settlement import TradeSettlement
@@ -48,7 +48,7 @@ class Reconciler:
         clock: Clock,
         *,
         limits: ActiveLimits,
-        protection: ProtectiveOrders,
+        protection: ProtectionManager,
     ) -> None:
         self._record, self._desk, self._exchange = record, desk, exchange
         self._journal, self._clock, self._limits, self._protection = journal, clock, limits, protection

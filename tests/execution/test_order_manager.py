@@ -10,7 +10,7 @@ from src.domain.portfolio import Direction
 from src.execution.executions import opened_trade
 from src.execution.journal import TradeStart
 from src.execution.order_updates import OrderUpdateBuffer
-from src.execution.protective_orders import Unprotected
+from src.execution.protection_manager import Unprotected
 from tests.world import START_MS, SYMBOL, World, path
 
 QUANTITY = Decimal("0.010")

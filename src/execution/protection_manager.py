@@ -48,7 +48,7 @@ class RulesChanged(Unprotected):
     """A protective order was refused by rules that the exchange changed: place it anew by the new ones."""
 
 
-class ProtectiveOrders:
+class ProtectionManager:
     """The conditional orders of one symbol for one bot. Called by one thread at a time.
 
     ``settings`` and ``limits`` are read at the moment of use. ``problem`` says what of the protection is missing,
