@@ -20,7 +20,7 @@ from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.domain.orders import Order, OrderIntent, OrderStatus, Purpose
 from src.domain.portfolio import Account, Trade
 from src.domain.risk import loss_share
-from src.execution.journal import TradeStart, Turn
+from src.execution.journal import TradeStart, Turn, is_part_of
 from src.storage.daily_repository import DailyRepository
 from src.storage.database import TradingDatabase, add_breaker_event
 from src.storage.engine import insert_or
@@ -157,7 +157,7 @@ class JournalRepository:
         trade = start.trade
         with self._lock:
             self._starts[trade.entry_client_id] = start
-            self._untraded.pop(trade.entry_client_id, None)
+            self._forget_entries(trade)
         row = trade_row(self._owner.columns, trade) | {"status": "open", "timestamp": utc_text(trade.entry_ms)}
         row |= {"stop_client_id": start.stop_client_id, "target_client_id": start.target_client_id}
 
@@ -177,7 +177,7 @@ class JournalRepository:
             raise ValueError(f"trade {trade.entry_client_id} has no exit")
         with self._lock:
             self._starts.pop(trade.entry_client_id, None)
-            self._untraded.pop(trade.entry_client_id, None)
+            self._forget_entries(trade)
             self._results[trade.entry_client_id] = (trade.exit_ms, trade.pnl)
             while len(self._results) > _RESULTS_KEPT:
                 self._results.popitem(last=False)
@@ -345,6 +345,11 @@ class JournalRepository:
         with self._lock:
             self._tripped = state
             self._later(lambda connection: add_breaker_event(connection, event))
+
+    def _forget_entries(self, trade: Trade) -> None:
+        """Drop the filled entries that a trade is made of: the one that opened it, and its increases."""
+        for name in [name for name, each in self._untraded.items() if is_part_of(each, trade)]:
+            self._untraded.pop(name)
 
     def _save_intent(self, intent: OrderIntent) -> None:
         row = order_row(self._owner.columns, intent, self._clock.now_ms())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, Table, and_, func, or_, select
 
 from src.domain.clock import instant_of, utc_text
 from src.domain.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, purpose_of
@@ -167,9 +167,17 @@ def unfinished_intents(connection: Connection, own: ColumnElement[bool]) -> list
 
 
 def untraded_entries(connection: Connection, own: ColumnElement[bool]) -> list[OrderIntent]:
-    """Filled entries whose trade was never written: the bot was killed in between."""
+    """Filled entries whose trade was never written: the bot was killed in between.
+
+    One that was decided while a trade of its symbol was open has increased that trade.
+    """
     same = and_(*(trades.c[name] == orders.c[name] for name in ("bot_id", "mode", "world")))
-    known = select(trades.c.id).where(same, trades.c.entry_client_id == orders.c.client_id).exists()
+    within = and_(
+        trades.c.symbol == orders.c.symbol,
+        trades.c.entry_time < orders.c.timestamp,
+        or_(trades.c.exit_time.is_(None), orders.c.timestamp < trades.c.exit_time),
+    )
+    known = select(trades.c.id).where(same, or_(trades.c.entry_client_id == orders.c.client_id, within)).exists()
     entries = and_(orders.c.purpose == str(Purpose.ENTRY), orders.c.status == str(OrderStatus.FILLED))
     return [_intent(row) for row in connection.execute(select(orders).where(own, entries, ~known))]
 
