@@ -22,7 +22,7 @@ from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
 from src.execution.position_record import PositionRecord, side_held
 from src.execution.position_state import Backoff, PositionEvent, PositionState
-from src.execution.position_view import PositionView
+from src.execution.position_status import PositionStatus
 from src.execution.protection_manager import ProtectionManager, Unprotected
 from src.execution.reconciler import Reconciler
 
@@ -37,7 +37,7 @@ _FLAT_CHECKS_MS = (5_000, 60_000)
 _EVENT = PositionEvent
 
 
-class PositionManager(PositionView):
+class PositionManager(PositionStatus):
     """The bot's own position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
 
     def __init__(
