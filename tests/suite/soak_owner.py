@@ -84,12 +84,19 @@ class OwnerFaults:
             self._give_back(held)
 
     def _round_trip(self) -> None:
+        """Sell what the bot holds and buy it back: its trade is over, what stands then is the owner's."""
+        soak = self._soak
         held = self._held("sold and bought back")
-        if held and self._order(-held):
-            time.sleep(self._dice.uniform(0.0, 0.5))
-            self._order(held)
-            time.sleep(self._dice.uniform(0.3, 2.0))
-            self._give_back(held)
+        if not held or not self._order(-held):
+            return
+        time.sleep(self._dice.uniform(0.0, 0.5))
+        before = wallet(soak.exchange)
+        if open_position(soak.exchange) == 0 and self._order(held):
+            noticed = soak.until(lambda: self._open_trades() == 0, 20.0)
+            soak.expect(noticed, "a position that was sold and bought back was taken for the bot's own")
+            if open_position(soak.exchange) == held:
+                self._order(-held, reduceOnly="true")
+                soak.foreign_money += wallet(soak.exchange) - before
 
     def _flip(self) -> None:
         """Reverse the position: the bot's trade is over, the new position is nobody's business but the owner's."""
