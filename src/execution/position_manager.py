@@ -342,8 +342,9 @@ class PositionManager(PositionStatus):
         self._reconciler.settlement.run()
 
     def request_reconcile(self) -> None:
-        """Ask the exchange again at the next ``mend``: a protective order ended, a socket was lost."""
+        """Ask the exchange again at the next ``reconcile``: a protective order ended, a socket was lost."""
         self._record.needs_reconcile = True
+        self._reconcile_pause.reset()
 
     def _reconcile(self, now: int) -> None:
         """Ask the exchange for orders, account and, where they do not explain each other, for fills and history."""

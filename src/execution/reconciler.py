@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from src.domain.clock import DAY_MS, Clock
-from src.domain.errors import ExchangeError
+from src.domain.errors import ExchangeError, StoreCorrupt, StoreUnavailable
 from src.domain.orders import Order, OrderIntent, Purpose, Side
 from src.domain.portfolio import Direction, Position, Trade
 from src.domain.ports import Exchange
@@ -201,8 +201,7 @@ class Reconciler:
         if intent.purpose is Purpose.ENTRY and trade is not None and execution.client_id != trade.entry_client_id:
             record.verified = False  # an increase: the fills tell the new size and mean price
         if intent.kind.conditional and trade is None:  # left for a position of others: its fill is booked as theirs
-            since_ms = self._clock.now_ms() - DAY_MS
-            self.settlement.resume(self._journal.closed_trades(self._order_manager.symbol, since_ms)[-1:])
+            self.settlement.resume(self._closed_since(self._clock.now_ms() - DAY_MS)[-1:])
         return False
 
     def _explain_others(self, position: Position | None, listed: list[Order]) -> bool:
@@ -210,10 +209,13 @@ class Reconciler:
         record = self._record
         if not self._recovered or (position is not None and record.stranger != signed(position)):
             since_ms = None if self._recovered else self._journal.last_note_ms()
-            adopted = self.history.adopt(position, since_ms)
+            try:
+                adopted = self.history.adopt(position, since_ms)
+            except (StoreUnavailable, StoreCorrupt) as error:
+                record.halt = f"the journal could not be read to explain {record.symbol}: {error}"
+                return False
             if not self._recovered:
-                recent_ms = self._clock.now_ms() - _RESUMED_MS
-                self.settlement.resume(self._journal.closed_trades(self._order_manager.symbol, recent_ms))
+                self.settlement.resume(self._closed_since(self._clock.now_ms() - _RESUMED_MS))
             self._recovered = True
             for each in adopted.closed:
                 self._book_missed(each.trade)
@@ -223,6 +225,14 @@ class Reconciler:
         record.stranger = None if position is None else signed(position)
         record.halt = stranger_reason(position)
         return True
+
+    def _closed_since(self, since_ms: int) -> list[Trade]:
+        """Return the closed trades of the journal, none while it cannot be read."""
+        try:
+            return self._journal.closed_trades(self._record.symbol, since_ms)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            log.warning("closed trades not read: symbol=%s reason=%s", self._record.symbol, error)
+            return []
 
     def _book_missed(self, trade: Trade) -> None:
         log.error("trade found at the exchange, missing in the journal: entry=%s", trade.entry_client_id)
