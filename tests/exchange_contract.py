@@ -314,6 +314,11 @@ class ExchangeContract:
         assert touched.client_id not in {each.client_id for each in hand.exchange.open_orders(hand.symbol)}
         hand.exchange.cancel(order)  # finished: counts as cancelled
 
+    def test_an_interval_that_is_not_known_is_refused(self, hand: TraderControl) -> None:
+        with pytest.raises(OrderRefused) as refusal:
+            hand.exchange.candles(hand.symbol, "7m", 5)
+        assert refusal.value.code == -1120
+
     # What reconciliation relies on
 
     def test_the_history_names_the_client_id_behind_every_fill(self, hand: TraderControl) -> None:
