@@ -9,7 +9,7 @@ from src.domain.circuit_breaker import BreakerLimits, BreakerState, BreakerStatu
 from src.domain.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.domain.market import Candle
 from src.domain.portfolio import Account, Direction, Trade
-from src.domain.risk import RiskLimits
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import InMemoryJournal
 from src.execution.risk_manager import RiskManager
 from tests.world import START_MS
@@ -24,7 +24,7 @@ class Desk:
         self.clock = ManualClock(START_MS)
         self.journal = InMemoryJournal(born(START_MS))
         self.limits = BreakerLimits(**breaker)
-        self.desk = RiskManager(self.journal, self.clock, LIMITS, self.limits, MINUTE_MS)
+        self.desk = RiskManager(self.journal, self.clock, ActiveLimits(LIMITS), self.limits, MINUTE_MS)
 
     def account(self, equity: str, transferred: str = "0") -> Account:
         return Account(
