@@ -51,8 +51,8 @@ class PastMarketData:
 def span_of(wish: argparse.Namespace, candles: Candles) -> BacktestSpan:
     """Return the span asked for; what is left out begins ``--train-days`` into the candles, or ends with them."""
     first = int(candles.open_ms[0]) + LEAST_WARM_UP * MINUTE_MS
-    from_ms = first + wish.train_days * DAY_MS if not wish.from_text else _days(wish.from_text)[0]
-    to_ms = int(candles.open_ms[-1]) + MINUTE_MS if not wish.to_text else _days(wish.to_text)[1]
+    from_ms = first + wish.train_days * DAY_MS if not wish.from_text else days_of(wish.from_text)[0]
+    to_ms = int(candles.open_ms[-1]) + MINUTE_MS if not wish.to_text else days_of(wish.to_text)[1]
     if from_ms >= to_ms:
         raise DataRefused(
             f"There is nothing between {utc_text(from_ms)[:10]} and {utc_text(to_ms)[:10]}; the candles reach from "
@@ -61,8 +61,8 @@ def span_of(wish: argparse.Namespace, candles: Candles) -> BacktestSpan:
     return BacktestSpan(from_ms, to_ms)
 
 
-def _days(text: str) -> tuple[int, int]:
-    """Return the first instant of a day or month, and the first one after it."""
+def days_of(text: str) -> tuple[int, int]:
+    """Return the first instant of a day or month in words, and the first one after it; ``SettingsError`` for none."""
     try:
         first = date.fromisoformat(text if len(text) > 7 else f"{text}-01")
     except ValueError as error:
@@ -88,7 +88,7 @@ def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMark
     _refuse_foretold(source_ms, sets)
     funding = store.funding(wish.pair)
     if wish.funding:
-        funding = read_funding(wish.funding).by_instant
+        funding = {at: rate for path in wish.funding for at, rate in read_funding(path).by_instant.items()}
     if len(candles) <= LEAST_WARM_UP:
         raise DataRefused(
             f"A backtest needs more than {LEAST_WARM_UP:,} one-minute candles; here are {len(candles):,}."

@@ -147,9 +147,13 @@ def _slippage(trade: Trade, candles: Candles) -> float:
 
 
 def monthly(outcome: BacktestResult) -> list[dict[str, Any]]:
-    """Return per UTC month the return on its starting equity, the trades that ended in it, and their fees."""
-    months = [utc_text(int(at) - 1)[:7] for at in outcome.instants[_month_ends(outcome.instants)]]
-    ends = outcome.equity[_month_ends(outcome.instants)]
+    """Return per UTC month the return on its starting equity, the trades that ended in it, and their fees.
+
+    The first month is that of the first turn, also where that one falls on the month's first instant.
+    """
+    rows_at = _month_ends(outcome.instants)
+    months = [utc_text(int(at) - 1)[:7] for at in outcome.instants[rows_at]]
+    ends = outcome.equity[rows_at]
     starts = np.concatenate(([float(outcome.start_equity)], ends[:-1]))
     rows = []
     for month, start, end in zip(months, starts, ends, strict=True):
@@ -170,7 +174,8 @@ def monthly(outcome: BacktestResult) -> list[dict[str, Any]]:
 
 def _month_ends(instants: NDArray[np.int64]) -> NDArray[np.int64]:
     months = (instants - 1).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-    return np.flatnonzero(np.append(np.diff(months) > 0, True))
+    ends = np.flatnonzero(np.append(np.diff(months) > 0, True))
+    return ends[1:] if len(ends) > 1 and ends[0] == 0 else ends  # a first turn at midnight belongs to what follows
 
 
 def regime_table(outcome: BacktestResult, candles: Candles) -> list[dict[str, Any]]:
