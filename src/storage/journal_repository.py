@@ -81,9 +81,8 @@ class JournalRepository:
         self._days = DailyRepository(database.owner, clock)
         self._lock = threading.RLock()
         self._sent: dict[str, OrderIntent] = {}
-        self._account_ms = -1
+        self._account_ms, self._peak_since_ms = -1, -1
         self._peak: Decimal | None = None
-        self._peak_since_ms = -1
         self._tripped: BreakerState | None = None
         with database.read() as connection:
             own_orders, own_trades = self._owner.rows_of(orders), self._owner.rows_of(trades)
@@ -96,16 +95,15 @@ class JournalRepository:
             self._highest = self._days.highest_earned(connection)
             self._last_note_ms = newest_note_ms(connection, self._owner.rows_of)
             self.transfers = TransferRepository(database, clock, connection)
-        for intent in [] if intents is None else intents.read():
+        for intent in intents.read() if intents is not None else ():
             self._note_again(intent)
 
     @property
     def open_symbols(self) -> tuple[str, ...]:
         """The pairs with a trade that is not closed, or an order whose end is not known."""
         with self._lock:
-            trades_open = {each.trade.symbol for each in self._starts.values()}
             orders_open = {each.symbol for each in (*self._unfinished.values(), *self._untraded.values())}
-        return tuple(sorted(trades_open | orders_open))
+            return tuple(sorted({each.trade.symbol for each in self._starts.values()} | orders_open))
 
     def plan_order(self, intent: OrderIntent) -> None:
         """Write an intent; it is on disk when this returns.
@@ -182,7 +180,7 @@ class JournalRepository:
             self._starts.pop(trade.entry_client_id, None)
             self._forget_entries(trade)
             self._results[trade.entry_client_id] = (trade.exit_ms, trade.pnl)
-            while len(self._results) > _RESULTS_KEPT:
+            if len(self._results) > _RESULTS_KEPT:
                 self._results.popitem(last=False)
         closed = {"status": "closed", "timestamp": utc_text(trade.exit_ms)}
         row = trade_row(self._owner.columns, trade) | closed | {"pnl": trade.pnl, "pnl_percent": trade.pnl_percent}
