@@ -16,6 +16,8 @@ _NAMES: Final = {
     "unprotected": "no stop could stand",
     "by_hand": "closed by hand",
     "closed_at_exchange": "closed at the exchange",
+    "deleveraged": "auto-deleveraged by the exchange",
+    "foreign": "result of orders of others",
 }
 
 
