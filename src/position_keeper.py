@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from src.core.clock import Clock
 from src.core.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
+from src.core.funding import HOUR_MS
 from src.core.market import Instrument, MarkPrice
 from src.core.orders import OrderIntent, Purpose, Side
 from src.core.portfolio import Account, Direction, Position, Trade
@@ -117,7 +118,7 @@ class PositionKeeper:
             return self._halt
         except ExchangeError as error:
             return f"the entry was refused: {error}"
-        self._funding_due_ms = mark.next_funding_ms if mark is not None else None
+        self._funding_due_ms = _first_funding_ms(mark)
         self._begin(direction, execution, decided_ms, attempt=0)
         return ""
 
@@ -368,3 +369,13 @@ class PositionKeeper:
             liquidation_price=None,
             updated_ms=self._fill_ms,
         )
+
+
+def _first_funding_ms(mark: MarkPrice | None) -> int | None:
+    """Return the first instant at which funding may be paid: the announced one, or the next full hour if sooner.
+
+    Contracts settle every 8, 4 or 1 hours, and the exchange may add settlements in between, on full hours.
+    """
+    if mark is None:
+        return None
+    return min(mark.next_funding_ms, (mark.time_ms // HOUR_MS + 1) * HOUR_MS)

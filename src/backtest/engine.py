@@ -193,8 +193,7 @@ class Engine:
         """Return how many turns come before one that must be taken whatever the market does."""
         due = min(end + 1, now + -now % DAY_MS)
         if self._stage.keeper.trade is not None:
-            funding_ms = self._setup.listed.funding_ms
-            due = min(due, now + -now % funding_ms)
+            due = min(due, self._stage.venue.quotes.next_funding_ms(self._setup.symbol, now - 1))
         return -(-(due - now) // MINUTE_MS)
 
     def _memory(self) -> Memory:
@@ -237,7 +236,7 @@ class Engine:
             instants=instants if taken.all() else instants[taken],
             equity=equity if taken.all() else equity[taken],
             trades=tuple(sorted(journal.closed, key=lambda trade: trade.entry_ms)),
-            open_trade=self._stage.keeper.trade,
+            open_trade=self._stage.open_trade,
             deeds=tuple(journal.deeds),
             breaker_events=tuple(journal.trips),
             turns_taken=self._turns_taken,

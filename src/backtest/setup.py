@@ -11,14 +11,13 @@ import numpy as np
 from src.circuit_breaker_state import BreakerLimits
 from src.core.clock import MINUTE_MS
 from src.core.errors import DataRefused
+from src.core.funding import FundingRecord
 from src.core.market import Candle, MarketContext
 from src.core.risk import RiskLimits
 from src.decision_rules import DecisionRules, limits_under
 from src.market_data.columns import Candles
 from src.paper_exchange.contracts import CONTRACTS, Contract
 
-USUAL_FUNDING_RATE = 0.0001
-_FUNDING_MS = 28_800_000
 _REMEMBERED = 256
 
 
@@ -74,10 +73,10 @@ class PastMarket:
     world = "replay"
 
     def __init__(self, symbol: str, candles: Candles, funding: Mapping[int, float] | None = None) -> None:
-        """``funding`` maps settlement instants to shares; ``USUAL_FUNDING_RATE`` where none is recorded."""
+        """``funding`` maps settlement instants to shares; ``USUAL_RATE`` where none is recorded."""
         self.symbols = (symbol,)
         self._candles = candles
-        self._funding = funding or {}
+        self._funding = FundingRecord(funding)
         self._made: dict[int, Candle | None] = {}
 
     def candle(self, symbol: str, open_ms: int) -> Candle | None:
@@ -91,8 +90,11 @@ class PastMarket:
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the recorded rate of the interval that ends at ``settle_ms`` or holds it."""
-        settled_ms = -(-settle_ms // _FUNDING_MS) * _FUNDING_MS
-        return self._funding.get(settled_ms, USUAL_FUNDING_RATE)
+        return self._funding.rate(settle_ms)
+
+    def funding_record(self, symbol: str) -> FundingRecord:
+        """Return the recorded settlements, which decide when funding is paid."""
+        return self._funding
 
     def calm_until(self, symbol: str, open_ms: int, end_ms: int, low: float, high: float) -> int:
         """Return the first minute in ``open_ms..end_ms`` that is missing or leaves the band, else one behind it."""

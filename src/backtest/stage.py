@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -17,7 +18,7 @@ from src.backtest.venue_exchange import VenueExchange
 from src.circuit_breaker_state import RiskFigures, born, reset
 from src.core.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.core.market import Candle, MarkPrice
-from src.core.portfolio import Account
+from src.core.portfolio import Account, Trade
 from src.core.risk import early_stop_price, loss_share
 from src.indicators import Indicators
 from src.market_data.columns import Candles, CandleView
@@ -131,6 +132,16 @@ class Stage:
     def worth(self) -> float:
         """Equity at the last turn."""
         return float(self._account.equity)
+
+    @property
+    def open_trade(self) -> Trade | None:
+        """What is held now, with the funding that it has paid or received so far."""
+        trade = self.keeper.trade
+        if trade is None:
+            return None
+        incomes = self.exchange.income(trade.entry_ms)
+        paid = (each.amount for each in incomes if each.kind == "FUNDING_FEE" and each.symbol == trade.symbol)
+        return replace(trade, funding=sum(paid, Decimal(0)))
 
     @property
     def held(self) -> Held:

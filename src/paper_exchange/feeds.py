@@ -237,7 +237,6 @@ class DepthFeed:
             }
         ]
 
-
     def _distrust(self, fresh: tuple[dict[str, str], dict[str, str]]) -> None:
         """Let levels that were shown otherwise than they are now count as changed."""
         for shown in self._exchange.shown.since(self._shown, self._rules.symbol):
