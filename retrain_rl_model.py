@@ -23,6 +23,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from src.arguments import whole_number
+from src.backtest.options import rates_of
 from src.backtest.setup import Setup
 from src.core.clock import SystemClock, monotonic_s, utc_text
 from src.core.costs import CostRates
@@ -31,7 +33,6 @@ from src.database import TradingDatabase
 from src.database_connections import StoreUnwritable
 from src.decision_rules import DecisionRules, thresholds
 from src.logs import FloodGate, LineFormatter, LogHandler, Sink, hide
-from src.market_data.files import read_funding
 from src.records import Owner
 from src.retraining import EPISODES, RECENT, Order, Result, Retraining, analytics_of, unseen_figures
 from src.retraining_data import BEST_SIGNALS, LEAST_SIGNALS, Samples, samples_of_candles, samples_of_database
@@ -117,9 +118,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=VERSION)
     made.add_argument("--candles", nargs="+", type=Path, metavar="FILE", help="one pair's one-minute candles instead")
     made.add_argument("--funding", type=Path, metavar="FILE", help="that pair's funding rates (else 0.01 %% each)")
-    made.add_argument("--days", type=positive, default=30, help="how far back signals are taken (30)")
-    made.add_argument("--episodes", type=positive, default=EPISODES, help=f"how often the data are heard ({EPISODES})")
-    made.add_argument("--seed", type=int, default=None, help="same seed, same data: same model (RANDOM_SEED)")
+    made.add_argument("--days", type=whole_number(1, 3_650), default=30, help="how far back signals are taken (30)")
+    made.add_argument(
+        "--episodes",
+        type=whole_number(1, 1_000_000),
+        default=EPISODES,
+        help=f"how often the data are heard ({EPISODES})",
+    )
+    made.add_argument(
+        "--seed", type=whole_number(0), default=None, help="same seed, same data: same model (RANDOM_SEED)"
+    )
     what = made.add_mutually_exclusive_group()
     what.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     what.add_argument("--rollback", action="store_true", help="put the last other model back")
@@ -259,7 +267,7 @@ def judge_of(
 ) -> Judge:
     """Return who judges the models."""
     setup = judge_setup(settings, rules, samples)
-    funding = None if asked.funding is None else read_funding(asked.funding).by_instant
+    funding = None if asked.funding is None else rates_of(asked.funding, samples.symbols[0])
     return Judge(samples, setup, thresholds(rules, setup.limits_in_force), stop, funding)
 
 
@@ -349,14 +357,6 @@ def as_json(result: Result, samples: Samples, order: Order, rules: DecisionRules
         "backup_file": None if result.backup is None else result.backup.name,
         "run_id": result.run_id,
     }
-
-
-def positive(text: str) -> int:
-    """Return a whole number above 0, for ``argparse``."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
 
 
 def percent(share: float | None) -> str:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 
+from src.arguments import whole_number
 from src.core.clock import SystemClock, utc_text
 from src.core.errors import DataRefused, SettingsError, StoreCorrupt, StoreUnavailable
 from src.database import TradingDatabase
@@ -230,11 +231,11 @@ def main(arguments: list[str]) -> int:
     deeds = parser.add_subparsers(dest="deed", required=True)
     make = deeds.add_parser("make", help="write an archive, while everything may run")
     make.add_argument("folder", nargs="?", type=Path, default=PROJECT_ROOT / "backups")
-    make.add_argument("--keep", type=int, default=14, metavar="N", help="archives to keep (default 14)")
+    make.add_argument(
+        "--keep", type=whole_number(1, 10_000), default=14, metavar="N", help="archives to keep (default 14)"
+    )
     deeds.add_parser("restore", help="put an archive back; nothing may run").add_argument("archive", type=Path)
     wish = parser.parse_args(arguments)
-    if wish.deed == "make" and wish.keep < 1:
-        parser.error("--keep must be 1 or more")
     try:
         settings = Settings.load()
         if wish.deed == "make":

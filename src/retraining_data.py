@@ -174,9 +174,9 @@ def samples_of_candles(files: Sequence[Path], rules: DecisionRules) -> Samples:
 
 def _joined(files: Sequence[Path]) -> Candles:
     pieces = read_in_order(files)
-    if any(step != MINUTE_MS for _, step in pieces):
+    if any(each.file.interval_ms != MINUTE_MS for each in pieces):
         raise DataRefused("Retraining needs one-minute candles: longer ones are made of them as the rules ask.")
-    return Candles.joined([piece for piece, _ in pieces])
+    return Candles.joined([each.candles for each in pieces])
 
 
 def _newest_ms(database: TradingDatabase) -> int:

@@ -12,7 +12,14 @@ from src.core.clock import DAY_MS, MINUTE_MS, utc_text
 from src.core.errors import DataRefused
 from src.core.funding import FundingRecord
 from src.core.market import Candle
-from src.paper_exchange.markets.candle_files import CandleColumns, read_candles, read_funding, read_index, symbol_of
+from src.paper_exchange.markets.candle_files import (
+    CandleColumns,
+    holds_funding,
+    read_candles,
+    read_funding,
+    read_index,
+    symbol_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +46,7 @@ class ReplayMarket:
         for path in files:
             if path.name.startswith("fear_greed"):
                 self._index |= read_index(path)
-            elif "_funding_" in path.name or "-fundingRate-" in path.name:
+            elif holds_funding(path):
                 self.funding_record(symbol_of(path)).add(read_funding(path))
             else:
                 parts.setdefault(symbol_of(path), []).append(read_candles(path))
