@@ -20,8 +20,9 @@ from src.core.errors import SettingsError, StoreCorrupt, SuiteError
 from src.database import TradingDatabase
 from src.errand_child import errands
 from src.logs import configure_logs
-from src.openai_analyzer import build_analyzer, paid_model
+from src.openai_analyzer import build_analyzer
 from src.openai_ledger import UsageLedger
+from src.paid_model import paid_model
 from src.records import Owner
 from src.reports import Reports
 from src.service import DATA_DAMAGED, WRONG_SETTINGS

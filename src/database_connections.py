@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.core.errors import StoreCorrupt, StoreUnavailable, StoreUnwritable
 
 BUSY_MS = 5_000
 _VERSION = "PRAGMA data_version"
@@ -24,10 +24,6 @@ _UNDEFINED_TABLE = "42P01"
 
 class StoreLocked(StoreUnavailable):
     """Another program holds the database; trying again can help."""
-
-
-class StoreUnwritable(StoreUnavailable):
-    """File, folder or disk refuse the database (missing, full, read-only, not ours)."""
 
 
 def is_memory(url: URL) -> bool:

@@ -10,8 +10,8 @@ and makes a bot that started yesterday disagree with a backtest that started las
 """
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from src.core.market import Candle
 
@@ -309,3 +309,41 @@ def calculate_indicators(candles: Iterable[Candle]) -> Indicators:
     for candle in candles:
         state, values = step(state, candle.high, candle.low, candle.close, candle.volume)
     return values
+
+
+class IndicatorSource(Protocol):
+    """What turns the closed candles into the indicators after the last of them."""
+
+    def look(self, candles: Sequence[Candle]) -> Indicators | None:
+        """Return the indicators after the last of ``candles`` (oldest first); None before the first candle."""
+
+
+class IndicatorFold:
+    """Takes in each closed candle once; starts anew from all candles when one is missing between two looks."""
+
+    def __init__(self) -> None:
+        self._state: IndicatorState = EMPTY
+        self._last_open_ms = -1
+        self._step_ms = 0
+        self._indicators: Indicators | None = None
+
+    def look(self, candles: Sequence[Candle]) -> Indicators | None:
+        """Return the indicators after the last of ``candles`` (oldest first); None before the first candle."""
+        if not candles:
+            return None
+        new = self._unseen(candles)
+        for candle in new:
+            self._state, self._indicators = step(self._state, candle.high, candle.low, candle.close, candle.volume)
+        if new:
+            self._last_open_ms = new[-1].open_ms
+        return self._indicators
+
+    def _unseen(self, candles: Sequence[Candle]) -> Sequence[Candle]:
+        if len(candles) > 1:
+            self._step_ms = candles[-1].open_ms - candles[-2].open_ms
+        behind = (candles[-1].open_ms - self._last_open_ms) // self._step_ms if self._step_ms else len(candles)
+        first = len(candles) - behind
+        if first >= 0 and (behind == 0 or candles[first].open_ms == self._last_open_ms + self._step_ms):
+            return candles[first:]
+        self._state = EMPTY
+        return candles

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.core.market import INTERVAL_MS, Candle
-from src.indicators import EMPTY, step
+from src.indicators import EMPTY, IndicatorFold, step
 from src.rl_state import TREND_ZONES, trend_zone
 from src.slow_candles import DecisionCandles
-from src.trader import IndicatorFold
 
 Floats = NDArray[np.float64]
 Stamps = NDArray[np.int64]

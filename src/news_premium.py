@@ -2,8 +2,8 @@
 
 from src.database import TradingDatabase
 from src.news_model import Ask
-from src.openai_analyzer import paid_model
 from src.openai_ledger import UsageLedger
+from src.paid_model import paid_model
 from src.records import Owner
 from src.settings import Settings
 

@@ -27,10 +27,9 @@ from src.chart_reading import (
 from src.core.clock import utc_text
 from src.core.errors import SourceUnavailable, StoreUnavailable
 from src.local_analyst import read_chart
-from src.model_prices import price_of
-from src.openai_door import ModelFailed, OpenAiDoor
+from src.openai_door import ModelFailed
 from src.openai_ledger import BudgetSpent, UsageLedger
-from src.paid_model import Bill, PaidModel
+from src.paid_model import Bill, PaidModel, paid_model
 from src.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -198,16 +197,6 @@ def build_analyzer(
     """Return the analyzer that the settings ask for (CHART_ANALYST); ``use_local`` overrules them."""
     local = settings.chart_analyst_name == LOCAL if use_local is None else use_local
     return OpenAIAnalyzer(None if local else paid_model(settings, ledger, settings.openai_model), resize)
-
-
-def paid_model(settings: Settings, ledger: UsageLedger, name: str) -> PaidModel:
-    """Return the way to a model of the settings' server; warns where its last day is known."""
-    price = price_of(name)
-    if price is not None and price.shutdown:
-        log.warning("model ends soon: model=%s on=%s instead=%s", name, price.shutdown, price.replacement)
-    door = OpenAiDoor(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
-    elsewhere = bool(settings.openai_base_url) and "api.openai.com" not in settings.openai_base_url
-    return PaidModel(door, ledger, name, elsewhere)
 
 
 def chart_text(view: ChartView) -> str:

@@ -15,10 +15,11 @@ from typing import Any, Final, Generic
 from src.core.clock import monotonic_s
 from src.core.errors import SourceUnavailable
 from src.model_capabilities import Capabilities, capabilities_of
-from src.model_prices import cost_usd, picture_tokens
-from src.openai_door import NOTHING, Answer, ModelDoor, ModelFailed, Question, Schema, Usage
+from src.model_prices import cost_usd, picture_tokens, price_of
+from src.openai_door import NOTHING, Answer, ModelDoor, ModelFailed, OpenAiDoor, Question, Schema, Usage
 from src.openai_ledger import UsageLedger
 from src.schema import EVERY
+from src.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -201,3 +202,13 @@ class PaidModel:
         log.info("model does not take a parameter: model=%s parameter=%s", self.model, parameter)
         self.capabilities = reduced
         return True
+
+
+def paid_model(settings: Settings, ledger: UsageLedger, name: str) -> PaidModel:
+    """Return the way to a model of the settings' server; warns where its last day is known."""
+    price = price_of(name)
+    if price is not None and price.shutdown:
+        log.warning("model ends soon: model=%s on=%s instead=%s", name, price.shutdown, price.replacement)
+    door = OpenAiDoor(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
+    elsewhere = bool(settings.openai_base_url) and "api.openai.com" not in settings.openai_base_url
+    return PaidModel(door, ledger, name, elsewhere)

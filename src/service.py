@@ -29,9 +29,9 @@ from src.core.errors import (
     SettingsError,
     StoreCorrupt,
     StoreUnavailable,
+    StoreUnwritable,
     SuiteError,
 )
-from src.database_connections import StoreUnwritable
 from src.logs import configure_logs, printable
 from src.settings import Settings, service_manager_socket
 

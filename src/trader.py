@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Protocol
 
 from src.core.clock import Clock, monotonic_s
 from src.core.errors import ExchangeError, StoreUnavailable
@@ -17,7 +16,7 @@ from src.core.portfolio import Direction, Position
 from src.core.ports import MarketFeed
 from src.core.risk import RiskLimits
 from src.decision import Decision, DecisionRules, Observation, Verdict, decide
-from src.indicators import EMPTY, Indicators, IndicatorState, ready, step
+from src.indicators import IndicatorFold, Indicators, IndicatorSource, ready
 from src.journal import Journal, Turn
 from src.position_keeper import PositionKeeper
 from src.risk_desk import RiskDesk
@@ -26,44 +25,6 @@ from src.signals import SILENT, Signal, generate_signal, vote_values
 from src.slow_candles import DecisionCandles
 
 log = logging.getLogger(__name__)
-
-
-class IndicatorSource(Protocol):
-    """What turns the closed candles into the indicators after the last of them."""
-
-    def look(self, candles: Sequence[Candle]) -> Indicators | None:
-        """Return the indicators after the last of ``candles`` (oldest first); None before the first candle."""
-
-
-class IndicatorFold:
-    """Takes in each closed candle once; starts anew from all candles when one is missing between two looks."""
-
-    def __init__(self) -> None:
-        self._state: IndicatorState = EMPTY
-        self._last_open_ms = -1
-        self._step_ms = 0
-        self._indicators: Indicators | None = None
-
-    def look(self, candles: Sequence[Candle]) -> Indicators | None:
-        """Return the indicators after the last of ``candles`` (oldest first); None before the first candle."""
-        if not candles:
-            return None
-        new = self._unseen(candles)
-        for candle in new:
-            self._state, self._indicators = step(self._state, candle.high, candle.low, candle.close, candle.volume)
-        if new:
-            self._last_open_ms = new[-1].open_ms
-        return self._indicators
-
-    def _unseen(self, candles: Sequence[Candle]) -> Sequence[Candle]:
-        if len(candles) > 1:
-            self._step_ms = candles[-1].open_ms - candles[-2].open_ms
-        behind = (candles[-1].open_ms - self._last_open_ms) // self._step_ms if self._step_ms else len(candles)
-        first = len(candles) - behind
-        if first >= 0 and (behind == 0 or candles[first].open_ms == self._last_open_ms + self._step_ms):
-            return candles[first:]
-        self._state = EMPTY
-        return candles
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ as the history shows it.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 
 from src.binance_words import Json, decimal
 from src.core.clock import DAY_MS
+from src.core.portfolio import KnownTransfers
 from src.core.ports import Income
 
 log = logging.getLogger(__name__)
@@ -31,18 +31,6 @@ _SAME_WITHIN_MS = 60_000  # the history's instant of a payment against the strea
 _LOOK_BACK_MS = DAY_MS  # how far before the last look is asked again: the stream may have been deaf before it
 _KEPT_MS = 89 * DAY_MS  # the exchange tells three months
 _REMEMBERED = 100
-
-
-@dataclass(frozen=True, slots=True)
-class KnownTransfers:
-    """What is known from before: ids (kind and transaction) of payments, their sum, and when one last looked.
-
-    ``looked_ms`` is None where nobody ever did: then what lies before is part of the balance one begins with.
-    """
-
-    ids: frozenset[tuple[str, str]] = frozenset()
-    total: Decimal = Decimal(0)
-    looked_ms: int | None = None
 
 
 class TransferBook:

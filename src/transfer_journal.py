@@ -6,12 +6,12 @@ from decimal import Decimal
 from sqlalchemy import Connection, func, select
 
 from src.core.clock import Clock, instant_of, utc_day, utc_text
+from src.core.portfolio import KnownTransfers
 from src.core.ports import Income
 from src.database import TradingDatabase
 from src.database_engine import insert_or
 from src.records import Owner
 from src.schema import EVERY, account_balance, transfers
-from src.transfer_book import KnownTransfers
 
 
 class TransferJournal:

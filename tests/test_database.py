@@ -26,9 +26,9 @@ from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from src.core.clock import utc_text
-from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.core.errors import StoreCorrupt, StoreUnavailable, StoreUnwritable
 from src.database import TradingDatabase, describe, main, self_check
-from src.database_connections import StoreLocked, StoreUnwritable
+from src.database_connections import StoreLocked
 from src.database_engine import revision_of
 from src.migrations import configuration
 from src.records import Heartbeat, NewsArticle, TrainingEnd, TrainingEpisode, TrainingStart

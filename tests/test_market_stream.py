@@ -13,9 +13,10 @@ import pytest
 from src.core.errors import OutcomeUnknown, RateLimited
 from src.core.market import Candle, MarkPrice
 from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id
+from src.core.portfolio import KnownTransfers
 from src.core.ports import Income
 from src.market_stream import Callbacks, MarketStream
-from src.transfer_book import KnownTransfers, TransferBook
+from src.transfer_book import TransferBook
 from tests.paper_world import PaperServer, paper_server
 
 pytestmark = pytest.mark.long

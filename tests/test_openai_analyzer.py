@@ -16,10 +16,10 @@ from src.local_analyst import MARK
 from src.model_capabilities import LOCAL as LOCAL_SERVER
 from src.model_capabilities import capabilities_of
 from src.model_prices import known_models
-from src.openai_analyzer import AdviceFormat, ChartFormat, OpenAIAnalyzer, believed, paid_model, png_size
+from src.openai_analyzer import AdviceFormat, ChartFormat, OpenAIAnalyzer, believed, png_size
 from src.openai_door import ModelFailed, OpenAiDoor, usage_in
 from src.openai_ledger import UNKNOWN, BudgetSpent, UsageLedger
-from src.paid_model import PaidModel
+from src.paid_model import PaidModel, paid_model
 from src.schema import api_usage
 from src.settings import Settings
 from tests.charts import plain_png, resize, wave_view

@@ -10,9 +10,10 @@ from src.core.clock import utc_day
 from src.core.orders import OrderIntent, OrderKind, Purpose, Side
 from src.core.portfolio import Direction
 from src.decision import DecisionRules, Verdict
+from src.indicators import IndicatorFold
 from src.risk_desk import RiskDesk
 from src.rl_model import Action, QLearningAgent, Recommendation
-from src.trader import IndicatorFold, Trader
+from src.trader import Trader
 from tests.world import START_MS, SYMBOL, World, path, walk
 
 MINUTE_MS = 60_000

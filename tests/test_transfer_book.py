@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core.clock import DAY_MS
+from src.core.portfolio import KnownTransfers
 from src.core.ports import Income
-from src.transfer_book import KnownTransfers, TransferBook
+from src.transfer_book import TransferBook
 
 NOW = 1_795_343_400_000
 

@@ -25,13 +25,13 @@ from src.core.clock import DAY_MS, MINUTE_MS
 from src.core.errors import DataRefused
 from src.core.market import INTERVAL_MS, Candle, MarketContext
 from src.decision_rules import thresholds
-from src.indicators import Indicators
+from src.indicators import IndicatorFold, Indicators, IndicatorSource
 from src.journal import Turn
 from src.longer_trends import LongerTrends
 from src.market_data.columns import Candles
 from src.rl_model import QLearningAgent
 from src.signals import votes_mask
-from src.trader import IndicatorFold, IndicatorSource, Remembered
+from src.trader import Remembered
 
 _SETTLED_AFTER_MS = 2 * MINUTE_MS  # by then the mark price, a mean over 30 s, stands still as well
 

@@ -20,7 +20,7 @@ from src.core.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.core.market import Candle, MarkPrice
 from src.core.portfolio import Account, Trade
 from src.core.risk import early_stop_price, loss_share
-from src.indicators import Indicators
+from src.indicators import Indicators, IndicatorSource
 from src.market_data.columns import Candles, CandleView
 from src.order_desk import OrderDesk
 from src.paper_exchange.events import AlgoUpdate
@@ -29,7 +29,7 @@ from src.paper_exchange.venue import Venue
 from src.position_keeper import PositionKeeper
 from src.risk_desk import BreakerLook, RiskDesk
 from src.rl_model import QLearningAgent
-from src.trader import IndicatorSource, Trader
+from src.trader import Trader
 
 ACCOUNT = "backtest"
 _NEVER_MS = 1 << 60

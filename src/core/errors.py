@@ -58,6 +58,10 @@ class StoreUnavailable(SuiteError):
     """The database cannot be read or written just now (locked, disk full); nothing was lost."""
 
 
+class StoreUnwritable(StoreUnavailable):
+    """File, folder or disk refuse the database (missing, full, read-only, not ours)."""
+
+
 class StoreCorrupt(SuiteError):
     """The database is damaged; restore a backup before trading on."""
 

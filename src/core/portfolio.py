@@ -117,3 +117,15 @@ class Trade:
         """Profit as percent of the margin at entry."""
         margin = self.quantity * self.entry_price / self.leverage
         return Decimal(0) if margin == 0 else self.pnl / margin * 100
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTransfers:
+    """What is known from before: ids (kind and transaction) of payments, their sum, and when one last looked.
+
+    ``looked_ms`` is None where nobody ever did: then what lies before is part of the balance one begins with.
+    """
+
+    ids: frozenset[tuple[str, str]] = frozenset()
+    total: Decimal = Decimal(0)
+    looked_ms: int | None = None
