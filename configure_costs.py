@@ -3,7 +3,7 @@
 
 # ruff: noqa: E402  the first import may start this script anew with the Python that has the others
 
-from src.own_python import use_project_python
+from src.runtime.venv_reexec import use_project_python
 
 use_project_python()
 
@@ -17,12 +17,21 @@ from typing import Any, Final, get_args
 from rich.console import Console
 from rich.table import Table
 
-from src.core.clock import SystemClock
-from src.core.errors import SettingsError
-from src.cost_report import MODE_SETTINGS, Ledger, Mode, ModeCost, current_mode, model_reachable, month_of, read_ledger
-from src.env_file import Change, EnvMissing, EnvNotWritable, changes_in, edited, read_env, value_in, write_env
-from src.model_prices import price_of
-from src.settings import Settings
+from src.domain.clock import SystemClock
+from src.domain.errors import SettingsError
+from src.llm.cost_report import (
+    MODE_SETTINGS,
+    Mode,
+    ModeCost,
+    SpendingRecord,
+    current_mode,
+    model_reachable,
+    month_of,
+    read_ledger,
+)
+from src.llm.pricing import price_of
+from src.runtime.env_file import Change, EnvMissing, EnvNotWritable, changes_in, edited, read_env, value_in, write_env
+from src.runtime.settings import Settings
 
 EX_OK: Final = 0
 EX_CANTCREAT: Final = 73
@@ -134,7 +143,7 @@ def warnings_of(mode: Mode, settings: Settings) -> list[str]:
     return found
 
 
-def show_status(settings: Settings, ledger: Ledger, content: bytes, console: Console) -> None:
+def show_status(settings: Settings, ledger: SpendingRecord, content: bytes, console: Console) -> None:
     """Print the settings with their source, the month so far, and the month to expect."""
     mode = current_mode(settings)
     console.print(f"Mode: {mode or 'mixed (charts on this machine, news by the model)'}")
@@ -150,7 +159,7 @@ def show_status(settings: Settings, ledger: Ledger, content: bytes, console: Con
         show_month([month_of(mode, settings, ledger)], console)
 
 
-def show_comparison(settings: Settings, ledger: Ledger, console: Console) -> None:
+def show_comparison(settings: Settings, ledger: SpendingRecord, console: Console) -> None:
     """Print all modes side by side, with what each saves against premium."""
     costs = [month_of(mode, settings, ledger) for mode in MODES]
     show_month(costs, console)
@@ -184,7 +193,7 @@ def source_of(name: str, value: Any, content: bytes) -> str:
     return "default" if written is None and value == Settings.model_fields[name.lower()].default else "environment"
 
 
-def as_json(settings: Settings, ledger: Ledger) -> dict[str, Any]:
+def as_json(settings: Settings, ledger: SpendingRecord) -> dict[str, Any]:
     """Return status and comparison for a program; dollars are text, as they are exact."""
     return {
         "mode": current_mode(settings),

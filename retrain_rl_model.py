@@ -3,7 +3,7 @@
 
 # ruff: noqa: E402  the first import may start this script anew with the Python that has the others
 
-from src.own_python import use_project_python
+from src.runtime.venv_reexec import use_project_python
 
 use_project_python()
 
@@ -24,25 +24,33 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from src.arguments import whole_number
+from src.backtest.config import Setup
 from src.backtest.options import rates_of
-from src.backtest.setup import Setup
-from src.core.clock import SystemClock, monotonic_s, utc_text
-from src.core.costs import CostRates
-from src.core.errors import DataRefused, ModelRefused, SettingsError, StoreCorrupt, StoreUnavailable, SuiteError
-from src.database import TradingDatabase
-from src.database_connections import StoreUnwritable
-from src.decision_rules import DecisionRules, thresholds
-from src.logs import FloodGate, LineFormatter, LogHandler, Sink, hide
-from src.records import Owner
-from src.retraining import EPISODES, RECENT, Order, Result, Retraining, analytics_of, unseen_figures
-from src.retraining_data import BEST_SIGNALS, LEAST_SIGNALS, Samples, samples_of_candles, samples_of_database
-from src.retraining_files import ModelFiles, NothingThere
-from src.retraining_judge import Judge
-from src.retraining_learn import Episode, Pupil
-from src.rl_model import QLearningAgent, features_of, migrate_pickle
-from src.rule_book import read_rules
-from src.service import AlreadyRunning, only_one
-from src.settings import PROJECT_ROOT, Settings
+from src.domain.clock import SystemClock, monotonic_s, utc_text
+from src.domain.costs import CostRates
+from src.domain.errors import DataRefused, ModelRefused, SettingsError, StoreCorrupt, StoreUnavailable, SuiteError
+from src.runtime.logging_setup import LineFormatter, LogHandler, RepeatFilter, Sink, hide
+from src.runtime.process import AlreadyRunning, single_instance
+from src.runtime.rule_loader import read_rules
+from src.runtime.settings import PROJECT_ROOT, Settings
+from src.storage.connections import StoreUnwritable
+from src.storage.database import TradingDatabase
+from src.storage.rows import Owner
+from src.strategy.q_agent import QLearningAgent, features_of, migrate_pickle
+from src.strategy.rules import DecisionRules, thresholds
+from src.training.checkpoints import ModelFiles, NoCheckpoint
+from src.training.dataset import BEST_SIGNALS, LEAST_SIGNALS, Samples, samples_of_candles, samples_of_database
+from src.training.episodes import Episode, EpisodeRunner
+from src.training.evaluation import ModelEvaluator
+from src.training.trainer import (
+    EPISODES,
+    RECENT,
+    ModelTrainer,
+    TrainingRequest,
+    TrainingResult,
+    analytics_of,
+    unseen_figures,
+)
 
 EX_OK: Final = 0
 EX_NOT_BETTER: Final = 10
@@ -70,7 +78,7 @@ exit codes: 0 promoted (or done), 10 trained but not better, 2 usage, 65 bad dat
 CODES: Final[tuple[tuple[type[Exception], int], ...]] = (  # the first that fits
     (SettingsError, EX_CONFIG),
     (AlreadyRunning, EX_TEMPFAIL),
-    (NothingThere, EX_NOINPUT),
+    (NoCheckpoint, EX_NOINPUT),
     (DataRefused, EX_DATAERR),
     (ModelRefused, EX_DATAERR),
     (StoreCorrupt, EX_DATAERR),
@@ -80,7 +88,7 @@ CODES: Final[tuple[tuple[type[Exception], int], ...]] = (  # the first that fits
     (OSError, EX_CANTCREAT),
 )
 
-OWN_LOGS: Final = ("retrain_rl_model", "src.retraining", "src.database", "src.rl_")
+OWN_LOGS: Final = ("retrain_rl_model", "src.training.trainer", "src.storage.database", "src.rl_")
 """Whose records are written: the trader's would tell of entries and trips that only the judgement made up."""
 
 log = logging.getLogger("retrain_rl_model")
@@ -95,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
         hide(*settings.secrets())
         if asked.dry_run:
             return explain(asked, settings)
-        with log_file(settings), told_to_the_log(), only_one("retraining", settings.model_path.parent):
+        with log_file(settings), told_to_the_log(), single_instance("retraining", settings.model_path.parent):
             return retrain(asked, settings)
     except (SuiteError, OSError) as error:
         if asked.debug:
@@ -172,12 +180,12 @@ def train(asked: argparse.Namespace, settings: Settings, files: ModelFiles, data
     screen.print(found_in_words(samples))
     stop = Event()
     seed = settings.random_seed if asked.seed is None else asked.seed
-    order = Order(asked.episodes, seed, asked.force, asked.resume)
+    order = TrainingRequest(asked.episodes, seed, asked.force, asked.resume)
     judge = judge_of(asked, settings, rules, samples, stop)
     t = thresholds(rules, judge_setup(settings, rules, samples).limits_in_force)
     with stopped_by_signals(stop) as number, shown_progress(screen, order.episodes) as show:
         log.info("retraining begins: %s", found_in_words(samples))
-        run = Retraining(samples, judge, t, lambda: untaught(rules), files, database, SystemClock(), stop, show)
+        run = ModelTrainer(samples, judge, t, lambda: untaught(rules), files, database, SystemClock(), stop, show)
         result = run.run(order, rules.name)
     told = as_json(result, samples, order, rules, files)
     if result.status == "interrupted":
@@ -196,7 +204,7 @@ def explain(asked: argparse.Namespace, settings: Settings) -> int:
         samples = samples_of_own_file(settings, rules, asked.days)
     refuse_too_few(samples)
     setup = judge_setup(settings, rules, samples)
-    pupil = Pupil(untaught(rules), samples, thresholds(rules, setup.limits_in_force), 1.0, (asked.seed or 0,))
+    pupil = EpisodeRunner(untaught(rules), samples, thresholds(rules, setup.limits_in_force), 1.0, (asked.seed or 0,))
     pupil.learn_until(1, lambda: False, lambda _episode: None)  # makes the machine code ready
     began_s = monotonic_s()
     pupil.learn_until(4, lambda: False, lambda _episode: None)
@@ -229,11 +237,11 @@ def samples_of_own_file(settings: Settings, rules: DecisionRules, days: int) -> 
 
 
 def refuse_too_few(samples: Samples) -> None:
-    """Raise ``NothingThere`` where there is not enough to learn from."""
+    """Raise ``NoCheckpoint`` where there is not enough to learn from."""
     ready = int((samples.state >= 0).sum())
     if ready < LEAST_SIGNALS:
         found = "1 signal" if ready == 1 else f"{ready} signals"
-        raise NothingThere(
+        raise NoCheckpoint(
             f"{found} to learn from, at least {LEAST_SIGNALS} are needed: let the bot run longer, or train from past "
             "candles with --candles FILE."
         )
@@ -264,11 +272,11 @@ def judge_setup(settings: Settings, rules: DecisionRules, samples: Samples) -> S
 
 def judge_of(
     asked: argparse.Namespace, settings: Settings, rules: DecisionRules, samples: Samples, stop: Event
-) -> Judge:
+) -> ModelEvaluator:
     """Return who judges the models."""
     setup = judge_setup(settings, rules, samples)
     funding = None if asked.funding is None else rates_of(asked.funding, samples.symbols[0])
-    return Judge(samples, setup, thresholds(rules, setup.limits_in_force), stop, funding)
+    return ModelEvaluator(samples, setup, thresholds(rules, setup.limits_in_force), stop, funding)
 
 
 def found_in_words(samples: Samples) -> str:
@@ -282,7 +290,7 @@ def found_in_words(samples: Samples) -> str:
     return found + few
 
 
-def in_words(result: Result, episodes: int, files: ModelFiles) -> str:
+def in_words(result: TrainingResult, episodes: int, files: ModelFiles) -> str:
     """Return the analytics and the judgement for a person."""
     seen = analytics_of(result.episodes)
     best = seen.best
@@ -308,7 +316,7 @@ def in_words(result: Result, episodes: int, files: ModelFiles) -> str:
     return "\n".join(lines)
 
 
-def judgement_lines(result: Result) -> list[str]:
+def judgement_lines(result: TrainingResult) -> list[str]:
     """Return what each brought on unseen data, a line each."""
     rows = [("New model", result.candidate)] + ([("Present model", result.present)] if result.present else [])
     lines = [f"   {name}: {score.net_return:+.2%} in {score.trades} trades" for name, score in rows]
@@ -333,7 +341,9 @@ def facts_of(samples: Samples, rules: DecisionRules) -> dict[str, Any]:
     }
 
 
-def as_json(result: Result, samples: Samples, order: Order, rules: DecisionRules, files: ModelFiles) -> dict[str, Any]:
+def as_json(
+    result: TrainingResult, samples: Samples, order: TrainingRequest, rules: DecisionRules, files: ModelFiles
+) -> dict[str, Any]:
     """Return the result for a program (docs/retraining.schema.json)."""
     seen = analytics_of(result.episodes)
     best = seen.best
@@ -431,7 +441,7 @@ def log_file(settings: Settings) -> Iterator[None]:
     root = logging.getLogger()
     with path.open("a", encoding="utf-8") as stream:
         sink = Sink(stream, logging.DEBUG, path, int(settings.log_max_mb * 1_000_000), settings.log_backups)
-        handler = LogHandler([sink], FloodGate())
+        handler = LogHandler([sink], RepeatFilter())
         handler.setFormatter(LineFormatter(settings.log_format == "json"))
         handler.addFilter(lambda record: record.levelno >= logging.CRITICAL or record.name.startswith(OWN_LOGS))
         root.addHandler(handler)

@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import insert
 
-from src.api.serving import THREADS
-from src.core.clock import SystemClock, utc_text
-from src.core.errors import StoreUnavailable
-from src.database import TradingDatabase
-from src.records import Heartbeat
-from src.schema import signals
+from src.api.server import THREADS
+from src.domain.clock import SystemClock, utc_text
+from src.domain.errors import StoreUnavailable
+from src.storage.database import TradingDatabase
+from src.storage.rows import Heartbeat
+from src.storage.tables import signals
 from tests.api.rows import OWNER, SYMBOLS, fill, signal_row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -301,7 +301,7 @@ def bare(port: int) -> None:
     """Serve one APIFlask endpoint that does nothing."""
     from apiflask import APIFlask
 
-    from src.api.serving import WebServer
+    from src.api.server import ApiServer
 
     app = APIFlask("bare")
 
@@ -309,7 +309,7 @@ def bare(port: int) -> None:
     def livez() -> dict[str, str]:
         return {"status": "up"}
 
-    serve_until_told(WebServer(app, "127.0.0.1", port).serve)
+    serve_until_told(ApiServer(app, "127.0.0.1", port).serve)
 
 
 def under_uvicorn(port: int) -> None:
@@ -317,16 +317,16 @@ def under_uvicorn(port: int) -> None:
     import a2wsgi
     import uvicorn
 
-    from src.api.door import Door
+    from src.api.auth import Authenticator
+    from src.api.context import ApiContext
     from src.api.keys import KEYS_FILE, KeyStore
     from src.api.rest import build_app
-    from src.api.source import Source
-    from src.settings import Settings
+    from src.runtime.settings import Settings
 
     url = os.environ["DATABASE_URL"]
-    source = Source(TradingDatabase(url, OWNER, read_only=True), SystemClock(), lambda: TradingDatabase(url, OWNER))
+    source = ApiContext(TradingDatabase(url, OWNER, read_only=True), SystemClock(), lambda: TradingDatabase(url, OWNER))
     keys = KeyStore(Settings.load().state_dir / KEYS_FILE)
-    app = a2wsgi.WSGIMiddleware(build_app(source, Door("127.0.0.1", (), keys, SystemClock())), workers=THREADS)
+    app = a2wsgi.WSGIMiddleware(build_app(source, Authenticator("127.0.0.1", (), keys, SystemClock())), workers=THREADS)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

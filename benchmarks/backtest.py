@@ -52,9 +52,9 @@ def walk(count: int) -> Candles:
 
 def exact(path: Path, explore: float) -> dict[str, object]:
     """Run the live trader over all candles; ``explore`` makes it trade more."""
+    from src.backtest.config import BreakerPolicy, Setup
     from src.backtest.engine import run_backtest
-    from src.backtest.setup import BreakerPolicy, Setup
-    from src.rl_model import QLearningAgent
+    from src.strategy.q_agent import QLearningAgent
 
     candles = read_candles(path)
     run_backtest(candles.cut(0, 3_000), Setup(), QLearningAgent())  # loads the compiled code
@@ -66,10 +66,10 @@ def exact(path: Path, explore: float) -> dict[str, object]:
 
 def kernel(path: Path, count: int) -> dict[str, object]:
     """Run ``count`` variants of the same rules, on all cores."""
-    from src.backtest.setup import Setup
+    from src.backtest.config import Setup
     from src.backtest.sweep import Sweep
     from src.backtest.variants import parse_grid, variants
-    from src.rl_model import QLearningAgent
+    from src.strategy.q_agent import QLearningAgent
 
     candles = read_candles(path)
     stops = ",".join(f"{0.005 + 0.001 * number:.3f}" for number in range(max(count // 4, 1)))

@@ -16,13 +16,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from src.cache_manager import CacheManager
-from src.core.clock import DAY_MS, ManualClock, monotonic_s
-from src.core.market import Candle
-from src.market_context import MarketContextAnalyzer, build_analyzer
-from src.news_fetcher import NewsFetcher, as_dict
-from src.news_sentiment import NewsSentimentAnalyzer
-from src.settings import Settings
+from src.context.analyzer import MarketContextAnalyzer, build_analyzer
+from src.domain.clock import DAY_MS, ManualClock, monotonic_s
+from src.domain.market import Candle
+from src.news.fetcher import NewsFetcher, as_dict
+from src.news.sentiment import NewsSentimentAnalyzer
+from src.runtime.cache import CacheManager
+from src.runtime.settings import Settings
 from tests.standins.context import NOW_MS, AlternativeMeStandIn, CoinGeckoStandIn, CoinMarketCapStandIn
 from tests.standins.news import RssStandIn
 from tests.standins.server import StandIn

@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from src.chart_reading import ChartView, view_of
-from src.core.clock import monotonic_s
-from src.core.market import Candle
+from src.charts.analysis_schema import ChartView, view_of
+from src.domain.clock import monotonic_s
+from src.domain.market import Candle
 
 ROOT = Path(__file__).resolve().parent.parent
 CANDLES = ROOT.parent / "shared" / "data" / "BTCUSDT_um_15m_2022_2024H1.parquet"
@@ -59,7 +59,7 @@ def main(pictures: int, file: Path) -> int:
 def child(pictures: int, file: Path) -> None:
     """Draw that many different charts, and write what they took on one line."""
     began_s = monotonic_s()
-    import src.chart_drawing as drawing
+    import src.charts.renderer as drawing
 
     candles = candles_of(file)
     views = charts_of(candles, random.Random(7))
@@ -127,11 +127,11 @@ def loop_memory_mb() -> tuple[float, float]:
         import sys, threading
         from decimal import Decimal
         from src import chart_analysis_bot as bot
-        from src.chart_console import ChartConsole
-        from src.console import Console
-        from src.core.clock import ExchangeClock
-        from src.database import TradingDatabase
-        from src.settings import Settings
+        from src.charts.console_output import ChartConsole
+        from src.runtime.console import Console
+        from src.domain.clock import ExchangeClock
+        from src.storage.database import TradingDatabase
+        from src.runtime.settings import Settings
         from pathlib import Path
         database = TradingDatabase(f"sqlite:///{sys.argv[1]}/t.db")
         if sys.argv[2] == "make":

@@ -19,22 +19,22 @@ from pathlib import Path
 import numpy as np
 
 from src.backtest.compiled import compiled
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.deflated import daily_ratio, deflated_sharpe
 from src.backtest.engine import run_backtest
-from src.backtest.kernel import Deal, simulate
-from src.backtest.outcome import Outcome
-from src.backtest.series import figures_of, make_series
-from src.backtest.setup import BreakerPolicy, Setup
+from src.backtest.kernel import KernelTrade, simulate
+from src.backtest.kernel_inputs import figures_of, make_series
+from src.backtest.result import BacktestResult
 from src.backtest.training import teach_past
-from src.core.clock import DAY_MS, MINUTE_MS
-from src.core.costs import CostRates
-from src.core.market import INTERVAL_MS
-from src.core.metrics import daily_returns, drawdown, sharpe
-from src.decision_rules import DecisionRules, load_rules
+from src.domain.clock import DAY_MS, MINUTE_MS
+from src.domain.costs import CostRates
+from src.domain.market import INTERVAL_MS
+from src.domain.metrics import daily_returns, drawdown, sharpe
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import COLUMNS, Candles
 from src.market_data.files import interval_ms_of, read_candles, read_funding
-from src.rl_model import QLearningAgent
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.rules import DecisionRules, load_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -128,7 +128,7 @@ def in_words(daily: np.ndarray) -> str:
     return f"{daily[-1] / daily[0] - 1.0:+.1%} | {value}{reach} | {drawdown(daily).worst_share:.1%}"
 
 
-def outcome_cells(outcome: Outcome) -> str:
+def outcome_cells(outcome: BacktestResult) -> str:
     figures = outcome.trade_figures
     win = "-" if figures.win_rate is None else f"{figures.win_rate:.0%}"
     factor = "-" if figures.profit_factor is None else f"{figures.profit_factor:.2f}"
@@ -233,7 +233,7 @@ def grid() -> None:
                 teach_past(agent, candles.cut(0, first))
                 made[key] = make_series(candles, agent, first, funding, rules=rules)
             setup = Setup(symbol=span.symbol, rules=rules)
-            deals, daily = np.empty((100_000, len(Deal._fields))), np.empty(2_000)
+            deals, daily = np.empty((100_000, len(KernelTrade._fields))), np.empty(2_000)
             _, days, _, _ = compiled(simulate)(made[key], figures_of(setup), first, deals, daily)
             curves[place].append(dated(daily_returns(daily[: days - 1]), first_trade_ms(candles)))
         print(f"{span.name} done", file=sys.stderr, flush=True)

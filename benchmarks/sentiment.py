@@ -25,8 +25,8 @@ from benchmarks.sentiment_fit import (
     read_headlines,
     seed_document,
 )
-from src.core.clock import monotonic_s
-from src.sentiment_local import CLASSES, LocalSentimentAnalyzer, lexicon_from, parse_lexicon
+from src.domain.clock import monotonic_s
+from src.news.lexicon import CLASSES, LocalSentimentAnalyzer, lexicon_from, parse_lexicon
 
 HEADLINES = ROOT.parent / "shared" / "data" / "headlines_cryptolin_train.csv"
 NEUTRAL = CLASSES.index("neutral")

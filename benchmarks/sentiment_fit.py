@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from src.sentiment_local import CLASSES, Lexicon, Term, Weights, lexicon_from, matches, stems, words_of
+from src.news.lexicon import CLASSES, Lexicon, Term, Weights, lexicon_from, matches, stems, words_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED_FILE = ROOT / "benchmarks" / "sentiment_seed.toml"

@@ -8,12 +8,12 @@ import time
 
 import numpy as np
 
-from src.core.risk import RiskLimits
-from src.decision_rules import DecisionRules, thresholds
-from src.retraining_data import Outcomes, Samples
-from src.retraining_learn import Pupil, course_of, learn_blocks, rehearse, rehearsed
-from src.rl_model import QLearningAgent
-from src.rl_state import STATES
+from src.domain.risk import RiskLimits
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.q_state import STATES
+from src.strategy.rules import DecisionRules, thresholds
+from src.training.dataset import Outcomes, Samples
+from src.training.episodes import EpisodeRunner, course_of, learn_blocks, rehearse, rehearsed
 
 EPISODES = 150
 
@@ -38,7 +38,7 @@ def made_up(count: int, seed: int = 7) -> Samples:
 
 
 def train(samples: Samples) -> tuple[float, QLearningAgent]:
-    pupil = Pupil(QLearningAgent(), samples, thresholds(DecisionRules(), RiskLimits()), 0.5, (7, 0))
+    pupil = EpisodeRunner(QLearningAgent(), samples, thresholds(DecisionRules(), RiskLimits()), 0.5, (7, 0))
     began = time.perf_counter()
     pupil.learn_until(EPISODES, lambda: False, lambda _: None)
     return time.perf_counter() - began, pupil.agent

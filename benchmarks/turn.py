@@ -16,21 +16,21 @@ from pathlib import Path
 import pandas
 import ta
 
-from src.binance_client import BinanceClient
-from src.circuit_breaker_state import BreakerLimits
-from src.core.clock import ExchangeClock
-from src.core.portfolio import Direction
-from src.core.risk import RiskLimits
-from src.database import TradingDatabase
-from src.database_journal import DatabaseJournal
-from src.decision import DecisionRules
-from src.guard_watch import GuardWatch
-from src.order_desk import OrderDesk
-from src.position_keeper import PositionKeeper
-from src.records import Owner
-from src.risk_desk import RiskDesk
-from src.rl_model import QLearningAgent
-from src.trader import Trader
+from src.domain.circuit_breaker import BreakerLimits
+from src.domain.clock import ExchangeClock
+from src.domain.portfolio import Direction
+from src.domain.risk import RiskLimits
+from src.exchanges.binance.client import BinanceClient
+from src.execution.order_manager import OrderManager
+from src.execution.position_manager import PositionManager
+from src.execution.risk_manager import RiskManager
+from src.execution.stop_monitor import StopMonitor
+from src.execution.trader import Trader
+from src.storage.database import TradingDatabase
+from src.storage.journal_repository import JournalRepository
+from src.storage.rows import Owner
+from src.strategy.decision import DecisionRules
+from src.strategy.q_agent import QLearningAgent
 from tests.paper_world import paper_server
 from tests.world import SYMBOL, World, walk
 
@@ -59,9 +59,9 @@ def turns(folder: Path) -> list[float]:
     world = World(walk(TURNS + 400))
     database = TradingDatabase(f"sqlite:///{folder}/turn.db", Owner())
     database.migrate()
-    journal = DatabaseJournal(database, world.clock)
+    journal = JournalRepository(database, world.clock)
     world.journal = journal
-    risk = RiskDesk(journal, world.clock, world.limits, BreakerLimits(), 60_000)
+    risk = RiskManager(journal, world.clock, world.limits, BreakerLimits(), 60_000)
     trader = Trader(
         "bot", world.inner.instrument(SYMBOL), world.feed, world.keeper(), journal, world.clock, QLearningAgent(),
         DecisionRules(), world.limits, risk, lambda: None, lambda: False,
@@ -115,19 +115,19 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     clock: ExchangeClock = client.clock
     database = TradingDatabase(f"sqlite:///{folder}/stop{number}.db", Owner())
     database.migrate()
-    journal = DatabaseJournal(database, clock)
+    journal = JournalRepository(database, clock)
     instrument = client.instrument(SYMBOL)
     feed = _Feed(client)
-    desk = OrderDesk(client, journal, clock, f"b{number}", instrument)
-    keeper = PositionKeeper(desk, client, journal, clock, RiskLimits(), instrument, lambda: feed.mark, 600_000)
-    risk = RiskDesk(journal, clock, RiskLimits(), BreakerLimits(), 60_000)
+    desk = OrderManager(client, journal, clock, f"b{number}", instrument)
+    keeper = PositionManager(desk, client, journal, clock, RiskLimits(), instrument, lambda: feed.mark, 600_000)
+    risk = RiskManager(journal, clock, RiskLimits(), BreakerLimits(), 60_000)
     trader = Trader(
         "bot", instrument, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), RiskLimits(), risk,
         lambda: None, lambda: False,
     )  # fmt: skip
-    watch = GuardWatch(trader)
+    watch = StopMonitor(trader)
     watch.start()
-    keeper.mend(client.account())
+    keeper.reconcile(client.account())
     assert keeper.open(Direction.LONG, Decimal("0.010"), clock.now_ms(), "benchmark") == ""
     sent: list[float] = []
     plain_close = desk.close

@@ -13,4 +13,4 @@ if (($#)) && [[ $1 != -* ]]; then
     shift
 fi
 cd "$root"
-exec "$python" -m src.backup make "${folder[@]}" "$@"
+exec "$python" -m src.storage.backup make "${folder[@]}" "$@"

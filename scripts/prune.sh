@@ -11,4 +11,4 @@ if (($#)); then
     exit 2
 fi
 cd "$root"
-exec "$python" -m src.upkeep prune
+exec "$python" -m src.storage.retention prune

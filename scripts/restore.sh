@@ -12,4 +12,4 @@ fi
 file="$1"
 if [[ $file != /* ]]; then file="$PWD/$file"; fi
 cd "$root"
-exec "$python" -m src.backup restore "$file"
+exec "$python" -m src.storage.backup restore "$file"

@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 service=chart_bot title="Chart Bot" short="chart bot"
 command=("$python" src/chart_analysis_bot.py)
 prepare() { prepare_environment; }
-healthy() { "$python" -m src.health chart_bot "$@"; }
+healthy() { "$python" -m src.monitoring.health chart_bot "$@"; }
 
 # shellcheck source=lib/service.sh
 source "$root/scripts/lib/service.sh"

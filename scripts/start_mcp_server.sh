@@ -11,7 +11,7 @@ main_log="$root/logs/mcp_server.log" error_log="$root/logs/mcp_server.log"
 port="$(setting MCP_PORT 3000)" port_setting=MCP_PORT
 address="http://localhost:$port/api/v1/info"
 prepare() { prepare_environment; }
-healthy() { "$python" -m src.health mcp_server "$@"; }
+healthy() { "$python" -m src.monitoring.health mcp_server "$@"; }
 
 # shellcheck source=lib/service.sh
 source "$root/scripts/lib/service.sh"

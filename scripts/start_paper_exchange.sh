@@ -10,7 +10,7 @@ command=("$python" -m src.paper_exchange)
 port="$(setting PAPER_PORT 3100)" port_setting=PAPER_PORT
 address="http://$(setting PAPER_HOST 127.0.0.1):$port"
 prepare() { prepare_environment; }
-healthy() { "$python" -m src.health paper_exchange "$@"; }
+healthy() { "$python" -m src.monitoring.health paper_exchange "$@"; }
 
 # shellcheck source=lib/service.sh
 source "$root/scripts/lib/service.sh"

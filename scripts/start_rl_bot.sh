@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 service=rl_bot title="RL Trading Bot" short="RL bot"
 command=("$python" src/trading_bot.py)
 prepare() { prepare_environment; }
-healthy() { "$python" -m src.health rl_bot "$@"; }
+healthy() { "$python" -m src.monitoring.health rl_bot "$@"; }
 
 # shellcheck source=lib/service.sh
 source "$root/scripts/lib/service.sh"

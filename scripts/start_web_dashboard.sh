@@ -11,7 +11,7 @@ main_log="$root/logs/web_dashboard.log" error_log="$root/logs/web_dashboard.log"
 port="$(setting DASHBOARD_PORT 5000)" port_setting=DASHBOARD_PORT
 address="http://localhost:$port"
 prepare() { prepare_environment; }
-healthy() { "$python" -m src.health web_dashboard "$@"; }
+healthy() { "$python" -m src.monitoring.health web_dashboard "$@"; }
 
 # shellcheck source=lib/service.sh
 source "$root/scripts/lib/service.sh"

@@ -7,9 +7,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 
 service=watcher title="Watcher" short="watcher"
-command=("$python" src/watcher.py)
+command=("$python" -m src.monitoring.watchdog)
 prepare() { prepare_environment; }
-healthy() { "$python" -m src.health watcher "$@"; }
+healthy() { "$python" -m src.monitoring.health watcher "$@"; }
 
 # shellcheck source=lib/service.sh
 source "$root/scripts/lib/service.sh"

@@ -1,1 +1,1 @@
-"""An AI trading suite for Binance USDⓈ-M futures; docs/architecture.md shows the floors."""
+"""The trading suite: one package for each domain; the modules beside them are the names that users call."""

@@ -1,4 +1,4 @@
-"""Floor 3, shell: numbers on the command line, typed and bounded; what is wrong is said in one sentence."""
+"""Numbers on the command line, typed and bounded; what is wrong is said in one sentence."""
 
 import argparse
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 import random
 
-from src.core.market import Candle
+from src.domain.market import Candle
 from tests.shared_data import shared_file
 
 START_MS = 1_700_000_000_000 // 60_000 * 60_000

@@ -18,6 +18,6 @@ def no_settings_of_this_folder(tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Let ``Settings.load`` find no file where a user's own choices would otherwise decide what a test sees."""
     nowhere = tmp_path_factory.mktemp("settings") / ".env"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("src.settings.ENV_FILE", nowhere)
+        patch.setattr("src.runtime.settings.ENV_FILE", nowhere)
         patch.setenv("STATE_DIR", str(tmp_path_factory.mktemp("state")))
         yield nowhere

@@ -10,12 +10,12 @@ from typing import Protocol
 
 import pytest
 
-from src.core.errors import OrderRefused
-from src.core.market import INTERVAL_MS, Instrument
-from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id
-from src.core.portfolio import Direction, Position
-from src.core.ports import Exchange
-from src.core.risk import RiskLimits, position_quantity, stop_price, target_price
+from src.domain.errors import OrderRefused
+from src.domain.market import INTERVAL_MS, Instrument
+from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id
+from src.domain.portfolio import Direction, Position
+from src.domain.ports import Exchange
+from src.domain.risk import RiskLimits, position_quantity, stop_price, target_price
 
 LIMITS = RiskLimits(leverage=10)
 MINUTE_MS = 60_000
@@ -37,7 +37,7 @@ class World(Protocol):
         """Move the market's prices by so many percent, from now on."""
 
 
-class Hand:
+class TraderControl:
     """Makes intents the way the trader does, each with an id of its own."""
 
     def __init__(self, world: World) -> None:
@@ -118,29 +118,29 @@ class ExchangeContract:
         raise NotImplementedError("the subclass gives a world")
 
     @pytest.fixture
-    def hand(self, world: World) -> Hand:
-        return Hand(world)
+    def hand(self, world: World) -> TraderControl:
+        return TraderControl(world)
 
     # Reading
 
-    def test_the_rules_of_a_contract_can_be_traded_by(self, hand: Hand) -> None:
+    def test_the_rules_of_a_contract_can_be_traded_by(self, hand: TraderControl) -> None:
         rules = hand.rules
         assert rules.symbol == hand.symbol
         assert min(rules.tick_size, rules.step_size, rules.min_quantity, rules.min_notional) > 0
         assert rules.min_quantity <= rules.max_market_quantity <= rules.max_quantity
 
-    def test_a_symbol_that_is_not_traded_is_refused(self, hand: Hand) -> None:
+    def test_a_symbol_that_is_not_traded_is_refused(self, hand: TraderControl) -> None:
         with pytest.raises(OrderRefused) as refusal:
             hand.exchange.instrument("NOSUCHUSDT")
         assert refusal.value.code == -1121
 
-    def test_fees_are_small_shares(self, hand: Hand) -> None:
+    def test_fees_are_small_shares(self, hand: TraderControl) -> None:
         costs = hand.exchange.cost_rates(hand.symbol)
         assert 0 <= costs.maker_share <= costs.taker_share < Decimal("0.01")
 
     @pytest.mark.parametrize(("interval", "limit"), [("1m", 1), ("1m", 300), ("1m", 1_700), ("15m", 20), ("1h", 5)])
     def test_candles_are_as_many_as_asked_closed_in_order_without_hole(
-        self, hand: Hand, interval: str, limit: int
+        self, hand: TraderControl, interval: str, limit: int
     ) -> None:
         found = hand.exchange.candles(hand.symbol, interval, limit)
         step_ms = INTERVAL_MS[interval]
@@ -150,20 +150,20 @@ class ExchangeContract:
         assert hand.world.now_ms() - 2 * step_ms - 1_000 <= found[-1].open_ms <= hand.world.now_ms() - step_ms
         assert all(each.low <= min(each.open, each.close) <= max(each.open, each.close) <= each.high for each in found)
 
-    def test_a_closed_candle_never_changes(self, hand: Hand) -> None:
+    def test_a_closed_candle_never_changes(self, hand: TraderControl) -> None:
         before = hand.exchange.candles(hand.symbol, "1m", 50)
         hand.world.pass_time(3 * MINUTE_MS)
         after = {each.open_ms: each for each in hand.exchange.candles(hand.symbol, "1m", 60)}
         assert all(after[each.open_ms] == each for each in before)
 
-    def test_the_mark_price_is_near_the_market(self, hand: Hand) -> None:
+    def test_the_mark_price_is_near_the_market(self, hand: TraderControl) -> None:
         mark = hand.exchange.mark_price(hand.symbol)
         close = Decimal(str(hand.exchange.candles(hand.symbol, "1m", 1)[0].close))
         assert mark.symbol == hand.symbol
         assert abs(mark.mark / close - 1) < Decimal("0.05")
         assert mark.next_funding_ms > mark.time_ms
 
-    def test_a_flat_account_is_worth_its_wallet(self, hand: Hand) -> None:
+    def test_a_flat_account_is_worth_its_wallet(self, hand: TraderControl) -> None:
         account = hand.exchange.account()
         assert account.positions == ()
         assert account.equity == account.wallet_balance == account.available_balance > 0
@@ -171,7 +171,7 @@ class ExchangeContract:
 
     # Trading
 
-    def test_preparing_twice_is_preparing_once(self, hand: Hand) -> None:
+    def test_preparing_twice_is_preparing_once(self, hand: TraderControl) -> None:
         for _ in range(2):
             hand.exchange.prepare(hand.symbol, 7, "CROSSED")
         hand.enter()
@@ -180,7 +180,7 @@ class ExchangeContract:
         assert (held.leverage, held.margin_type) == (7, "CROSSED")
 
     @pytest.mark.parametrize("direction", list(Direction))
-    def test_a_market_order_fills_and_shows_everywhere(self, hand: Hand, direction: Direction) -> None:
+    def test_a_market_order_fills_and_shows_everywhere(self, hand: TraderControl, direction: Direction) -> None:
         wallet, size = hand.wallet(), hand.size()
         order = hand.enter(direction)
         fills, held = hand.exchange.order_fills(order), hand.held()
@@ -196,7 +196,9 @@ class ExchangeContract:
         assert hand.wallet() - wallet == paid(fills) < 0
 
     @pytest.mark.parametrize("direction", list(Direction))
-    def test_a_round_trip_changes_the_wallet_by_profit_less_fees(self, hand: Hand, direction: Direction) -> None:
+    def test_a_round_trip_changes_the_wallet_by_profit_less_fees(
+        self, hand: TraderControl, direction: Direction
+    ) -> None:
         wallet = hand.wallet()
         began_ms = hand.world.now_ms()
         entry = hand.enter(direction)
@@ -211,12 +213,12 @@ class ExchangeContract:
         assert [each.trade_id for each in shown] == [each.trade_id for each in fills]
         assert [each.time_ms for each in shown] == sorted(each.time_ms for each in shown)
 
-    def test_fills_before_the_instant_are_left_out(self, hand: Hand) -> None:
+    def test_fills_before_the_instant_are_left_out(self, hand: TraderControl) -> None:
         hand.enter()
         hand.world.pass_time(2 * MINUTE_MS)
         assert hand.exchange.fills(hand.symbol, hand.world.now_ms() - MINUTE_MS) == []
 
-    def test_an_order_is_found_by_the_intents_id_and_a_strange_one_is_not(self, hand: Hand) -> None:
+    def test_an_order_is_found_by_the_intents_id_and_a_strange_one_is_not(self, hand: TraderControl) -> None:
         intent = hand.intent(Purpose.ENTRY, Side.BUY, hand.size())
         assert hand.exchange.find_order(intent) is None
         sent = hand.exchange.send(intent)
@@ -224,7 +226,7 @@ class ExchangeContract:
         assert found is not None
         assert (found.client_id, found.order_id) == (intent.client_id, sent.order_id)
 
-    def test_reducing_nothing_is_refused(self, hand: Hand) -> None:
+    def test_reducing_nothing_is_refused(self, hand: TraderControl) -> None:
         with pytest.raises(OrderRefused) as refusal:
             hand.exchange.send(hand.intent(Purpose.EXIT, Side.SELL, hand.size(), reduce_only=True))
         assert refusal.value.code == -2022
@@ -240,7 +242,7 @@ class ExchangeContract:
         ids=["less than a step", "more than the most", "less than the least notional"],
     )
     def test_sizes_against_the_rules_are_refused_with_binances_code(
-        self, hand: Hand, quantity_of: Callable[[Instrument], Decimal], codes: set[int]
+        self, hand: TraderControl, quantity_of: Callable[[Instrument], Decimal], codes: set[int]
     ) -> None:
         quantity = quantity_of(hand.rules)
         if codes == {-4164} and quantity * hand.exchange.mark_price(hand.symbol).mark >= hand.rules.min_notional:
@@ -252,7 +254,7 @@ class ExchangeContract:
         assert refusal.value.code in codes
         assert hand.held() is None
 
-    def test_more_than_the_margin_allows_is_refused(self, hand: Hand) -> None:
+    def test_more_than_the_margin_allows_is_refused(self, hand: TraderControl) -> None:
         hand.exchange.prepare(hand.symbol, 2, "CROSSED")
         quantity = hand.rules.quantity_down(hand.size() * 80)
         with pytest.raises(OrderRefused) as refusal:
@@ -262,7 +264,9 @@ class ExchangeContract:
     # Protection
 
     @pytest.mark.parametrize("direction", list(Direction))
-    def test_stop_and_target_stand_in_the_open_orders_until_cancelled(self, hand: Hand, direction: Direction) -> None:
+    def test_stop_and_target_stand_in_the_open_orders_until_cancelled(
+        self, hand: TraderControl, direction: Direction
+    ) -> None:
         hand.enter(direction)
         stop, target = hand.protect()
         shown = {order.client_id: order for order in hand.exchange.open_orders(hand.symbol)}
@@ -279,7 +283,7 @@ class ExchangeContract:
         assert gone is not None
         assert gone.status is OrderStatus.CANCELED
 
-    def test_a_stop_beyond_the_market_is_refused(self, hand: Hand) -> None:
+    def test_a_stop_beyond_the_market_is_refused(self, hand: TraderControl) -> None:
         hand.enter()
         above = hand.rules.price_near(hand.exchange.mark_price(hand.symbol).mark * Decimal("1.02"))
         with pytest.raises(OrderRefused) as refusal:
@@ -289,7 +293,9 @@ class ExchangeContract:
 
     @pytest.mark.parametrize("direction", list(Direction))
     @pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.TARGET])
-    def test_a_touched_level_closes_the_position_once(self, hand: Hand, direction: Direction, purpose: Purpose) -> None:
+    def test_a_touched_level_closes_the_position_once(
+        self, hand: TraderControl, direction: Direction, purpose: Purpose
+    ) -> None:
         wallet = hand.wallet()
         entry = hand.enter(direction)
         stop, target = hand.protect()

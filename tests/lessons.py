@@ -5,11 +5,11 @@ from decimal import Decimal
 import numpy as np
 from sqlalchemy import insert
 
-from src.core.clock import utc_text
-from src.database import TradingDatabase
-from src.indicators import Indicators
-from src.retraining_data import Outcomes, Samples
-from src.schema import signals, trades
+from src.domain.clock import utc_text
+from src.storage.database import TradingDatabase
+from src.storage.tables import signals, trades
+from src.strategy.indicators import Indicators
+from src.training.dataset import Outcomes, Samples
 
 START_MS = 1_750_000_020_000 // 60_000 * 60_000
 RISING, FALLING = 5_000, 12_000

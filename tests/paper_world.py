@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from src.binance_client import BinanceClient, budget_file
-from src.binance_wire import Addresses, BinanceWire, Credentials
-from src.core.clock import ExchangeClock
-from src.rate_budget import RateBudget
+from src.domain.clock import ExchangeClock
+from src.exchanges.binance.client import BinanceClient, budget_file
+from src.exchanges.binance.rate_limiter import SharedRateLimiter
+from src.exchanges.binance.transport import Addresses, BinanceTransport, Credentials
 from tests.paper_exchange.running import API_KEY, API_SECRET, PaperExchange, running
 
 
@@ -33,8 +33,8 @@ class PaperServer:
         """Return a client of this exchange; clients of one name share a request budget."""
         clock = ExchangeClock(self.speed)
         addresses = Addresses.of_base("paper", self.exchange.address)
-        budget = RateBudget(budget_file(self.folder / name, addresses), clock, self.speed)
-        return BinanceClient(BinanceWire(addresses, Credentials(API_KEY, API_SECRET), clock, budget))
+        budget = SharedRateLimiter(budget_file(self.folder / name, addresses), clock, self.speed)
+        return BinanceClient(BinanceTransport(addresses, Credentials(API_KEY, API_SECRET), clock, budget))
 
 
 @contextmanager

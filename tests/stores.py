@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from src.database import TradingDatabase
-from src.records import Owner
-from src.schema import metadata
+from src.storage.database import TradingDatabase
+from src.storage.rows import Owner
+from src.storage.tables import metadata
 
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "")
 STORES = ("sqlite", "postgresql") if POSTGRES_URL else ("sqlite",)

@@ -1,4 +1,4 @@
-"""The law of the house: STYLE's table and DESIGN's prohibitions, held against every line of ``src``.
+"""The rules of the layout: which package may import which, and what no module may do, held against all of ``src``.
 
 Each failure says what to do. Where a law has exceptions, they are named here with their reason, and nowhere else.
 """
@@ -15,17 +15,47 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
 
-FLOORS = {  # rooms that the user's document or the table of floors names; all others say theirs in their first line
-    "core": 1,
-    **dict.fromkeys(("decision", "signals", "rl_model", "indicators", "circuit_breaker_state", "sentiment_local"), 2),
-    **dict.fromkeys(("trader", "settings", "service", "logs", "database", "binance_client", "market_stream"), 3),
-    **dict.fromkeys(("news_fetcher", "news_sentiment", "openai_analyzer", "chart_generator", "cache_manager"), 3),
-    **dict.fromkeys(("notifier", "paper_exchange", "market_data"), 3),
-    **dict.fromkeys(("api", "backtest", "reports", "market_context"), 4),
-    **dict.fromkeys(("trading_bot", "chart_analysis_bot", "web_dashboard", "mcp_server", "tools"), 5),
+MAY_IMPORT = {  # package: the packages that it may import beside itself (docs/architecture.md explains the table)
+    "domain": set(),
+    "strategy": {"domain"},
+    "execution": {"domain", "strategy"},
+    "runtime": {"domain", "strategy"},  # strategy: the rule loader returns the rules
+    "exchanges": {"domain", "runtime"},
+    "paper_exchange": {"domain"},
+    "market_data": {"domain"},
+    "storage": {"domain", "strategy", "execution", "runtime"},
+    "reporting": {"domain", "strategy", "storage", "runtime"},
+    "llm": {"domain", "strategy", "storage", "runtime"},
+    "news": {"domain", "strategy", "storage", "runtime", "llm"},
+    "charts": {"domain", "strategy", "storage", "runtime", "llm", "reporting"},
+    "context": {"domain", "strategy", "storage", "runtime", "charts", "exchanges"},
+    "monitoring": {"domain", "storage", "runtime", "reporting"},
+    "agents": {"domain", "storage", "runtime", "reporting", "monitoring", "llm"},
+    "api": {"domain", "strategy", "storage", "runtime", "reporting", "monitoring", "agents"},
+    "dashboard": {"domain", "strategy", "storage", "runtime", "reporting", "monitoring"},
+    "training": {"domain", "strategy", "execution", "storage", "runtime", "market_data", "backtest"},
+    "backtest": {
+        "domain",
+        "strategy",
+        "execution",
+        "runtime",
+        "market_data",
+        "paper_exchange",
+        "training",
+        "reporting",
+    },
+    "apps": None,  # everything: each process is put together here
+    "tools": {"agents"},
 }
+PURE = {"domain", "strategy"}
+PROCESSES = {"trading_bot", "chart_analysis_bot", "web_dashboard", "mcp_server"}
+USER_NAMES = PROCESSES | {
+    *("binance_client", "market_context", "database", "rl_model", "indicators", "news_fetcher", "news_sentiment"),
+    *("sentiment_local", "openai_analyzer", "chart_generator", "cache_manager", "circuit_breaker_state"),
+}
+LONGEST_FACE = 60
 # fmt: off
-FLOOR_1_MAY_IMPORT = {
+PURE_MAY_IMPORT = {
     "abc", "array", "bisect", "collections", "copy", "dataclasses", "decimal", "enum", "fractions",
     "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "numpy", "operator", "re",
     "statistics", "string", "struct", "tomllib", "types", "typing",
@@ -33,30 +63,29 @@ FLOOR_1_MAY_IMPORT = {
 # fmt: on
 PURE_PARTS = ("urllib.parse.", "html.", "unicodedata", "email.utils.")  # these only transform text
 PURE_EXCEPTIONS = {  # room: what it may import beyond that, and why
-    "core.clock": {"time", "datetime", "threading"},  # the one room that reads the clock
-    "core.candle_sources": {"gzip", "zipfile", "zlib", "pyarrow"},  # unpacks the bytes that it is handed
-    "core.candle_text": {"csv"},
-    "rl_model": {"os", "pathlib", "io", "zipfile", "zlib", "threading", "contextlib"},  # the agent saves itself
-    "rl_file": {"os", "pathlib", "io", "zipfile", "zlib", "tempfile", "contextlib", "pickle"},
+    "domain.clock": {"time", "datetime", "threading"},  # the one module that reads the clock
+    "domain.candle_validation": {"contextlib", "zipfile", "zlib"},  # unpacks what it is handed
+    "strategy.q_agent": {"os", "pathlib", "io", "zipfile", "zlib", "threading", "contextlib"},  # the agent saves itself
+    "strategy.timeframes": {"logging"},  # reports a hole in the candles
+    "strategy.q_checkpoint": {"os", "pathlib", "io", "zipfile", "zlib", "tempfile", "contextlib", "pickle"},
 }
 READS_ENVIRONMENT = {
-    "settings",
+    "runtime.settings",
     "paper_exchange.__main__",  # a foreign party, as Binance's own servers are: it does not know our settings
 }
-READS_CLOCK = {"core.clock"}
-FOREIGN = ("paper_exchange", "market_data")  # both ends of a wire, written once, would share their mistakes
-MAY_UNPICKLE = {"rl_model", "rl_file"}  # `--migrate` alone, with an allow-list
+READS_CLOCK = {"domain.clock"}
+MAY_UNPICKLE = {"strategy.q_agent", "strategy.q_checkpoint"}  # `--migrate` alone, with an allow-list
 CATCHES_ALL = {  # the edges that answer a stranger
-    ("service", "run_process"),
-    ("database_engine", "_write_batch"),  # told to the thread that queued the row
+    ("runtime.process", "run_process"),
+    ("storage.engine", "_write_batch"),  # told to the thread that queued the row
 }
 LONGEST_FILE = {
-    **dict.fromkeys(("database", "schema"), 600),  # lists of like things
+    "storage.tables": 600,  # a list of like things
 }
 HEAVY = {"pandas", "openai", "mplfinance", "matplotlib", "pyarrow", "numba", "ccxt", "talib", "ta"}
 LEAN = (
-    *("trading_bot", "chart_analysis_bot", "trader", "web_dashboard"),
-    *("mcp_server", "api", "database", "binance_client"),
+    *("trading_bot", "chart_analysis_bot", "web_dashboard", "mcp_server"),
+    *("execution.trader", "api.rest", "storage.database", "exchanges.binance.client"),
 )
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))  # what always runs, and what alerts and agents need beside it
 MOVED_NAMES = {
@@ -75,7 +104,7 @@ def name_of(path):
 
 
 MODULES = {name_of(path): path for path in sorted(SRC.rglob("*.py")) if path != SRC / "__init__.py"}
-HOUSE = {name: path for name, path in MODULES.items() if name != "src" and not name.startswith("migrations.")}
+HOUSE = {name: path for name, path in MODULES.items() if name != "src" and not name.startswith("storage.migrations.")}
 
 
 def law(check):
@@ -138,9 +167,9 @@ def first_line(name):
     return (ast.get_docstring(tree(name)) or "").split("\n")[0]
 
 
-def floor_of(name):
-    match = re.match(r"Floor ([1-5])", first_line(name))
-    return int(match[1]) if match else FLOORS.get(name.split(".")[0], 0)
+def package_of(name):
+    """Return the package of a module; the names at the top of ``src`` belong to ``apps``, which sees everything."""
+    return name.split(".")[0] if name.split(".")[0] in MAY_IMPORT else "apps"
 
 
 def called(node):
@@ -149,11 +178,10 @@ def called(node):
 
 
 @law
-def test_the_first_line_says_floor_and_job(name):
+def test_the_first_line_says_the_job(name):
     line = first_line(name)
-    assert re.match(r"Floor [1-5], [a-z ]+: .{10,}", line), (
-        f'{MODULES[name]}: begin with a docstring like \'"""Floor 2, judgement: what it is for.\' (found: {line!r})'
-    )
+    assert re.match(r"[A-Z`].{12,}", line), f"{MODULES[name]}: begin with one sentence that says its job ({line!r})"
+    assert not line.startswith("Floor"), f"{MODULES[name]}: the package says where it belongs, not a floor."
 
 
 @law
@@ -163,21 +191,41 @@ def test_imports_name_the_whole_way(name):
 
 
 @law
-def test_the_rooms_that_documents_name_stand_on_their_floor(name):
-    named = FLOORS.get(name.split(".")[0])
-    assert named in (None, floor_of(name)), f"{name} belongs on floor {named}; its first line says {floor_of(name)}"
+def test_imports_follow_the_table_of_packages(name):
+    package = package_of(name)
+    allowed = MAY_IMPORT[package]
+    if allowed is None:
+        return
+    foreign = {used: package_of(used) for used in rooms_used(name) if package_of(used) not in allowed | {package}}
+    assert not foreign, f"{name} imports {foreign}: hand it in as an argument, or change MAY_IMPORT with its reason."
 
 
-@law
-def test_imports_run_down_or_sideways(name):
-    up = {used: floor_of(used) for used in rooms_used(name) if floor_of(used) > floor_of(name)}
-    assert not up, f"{name} (floor {floor_of(name)}) imports upward: {up}. Hand it in as an argument instead."
+def test_the_top_of_src_holds_the_names_that_users_call():
+    top = {path.stem for path in SRC.glob("*.py")} - {"__init__", "src"}
+    assert top == USER_NAMES, f"move {top - USER_NAMES} into a package; restore {USER_NAMES - top}"
+    long = {name for name in top if len(MODULES[name].read_text(encoding="utf-8").splitlines()) > LONGEST_FACE}
+    assert not long, f"{long}: what a process is made of belongs into src/apps"
+
+
+def test_packages_are_those_of_the_table():
+    packages = {path.parent.name for path in SRC.glob("*/__init__.py")}
+    assert packages == MAY_IMPORT.keys(), "name each package in MAY_IMPORT with what it may import"
+
+
+def test_no_public_class_stands_twice():
+    places = {}
+    for name in HOUSE:
+        for node in tree(name).body:
+            if isinstance(node, ast.ClassDef) and node.name[0] != "_":
+                places.setdefault(node.name, []).append(name)
+    twice = {each: names for each, names in places.items() if len(names) > 1}
+    assert not twice, f"give each its own name: {twice}"
 
 
 @law
 def test_nobody_imports_a_process(name):
-    processes = {used for used in rooms_used(name) if floor_of(used) == 5 and not name.startswith("tools")}
-    assert not processes, f"{name} imports the process {processes}: move what it needs to a lower floor."
+    processes = rooms_used(name) & USER_NAMES
+    assert not processes, f"{name} imports {processes}: inside src import the module where the code lives."
 
 
 def test_nothing_runs_in_a_circle_not_even_for_types():
@@ -199,18 +247,18 @@ def test_nothing_runs_in_a_circle_not_even_for_types():
 
 
 @law
-def test_ground_and_judgement_touch_nothing_outside(name):
-    if floor_of(name) > 2:
+def test_domain_and_strategy_touch_nothing_outside(name):
+    if package_of(name) not in PURE:
         return
-    allowed = FLOOR_1_MAY_IMPORT | PURE_EXCEPTIONS.get(name, set()) | {"src"}
+    allowed = PURE_MAY_IMPORT | PURE_EXCEPTIONS.get(name, set()) | {"src"}
     foreign = {each.split(".")[0] for each in imported(name) if not f"{each}.".startswith(PURE_PARTS)} - allowed
     assert not foreign, (
-        f"{name} imports {foreign}: floors 1 and 2 see no network, disk, environment, clock or chance. "
+        f"{name} imports {foreign}: domain and strategy see no network, disk, environment, clock or chance. "
         "Take what it needs as an argument."
     )
     for call in nodes(name, ast.Call):
         if called(call) == "open" and name not in PURE_EXCEPTIONS:
-            raise AssertionError(f"{name}:{call.lineno} opens a file: let floor 3 read it and hand over the text.")
+            raise AssertionError(f"{name}:{call.lineno} opens a file: let an adapter read it and hand over the text.")
         if re.match(r"(np|numpy)\.random\.(?!default_rng|Generator|PCG64)", called(call)):
             raise AssertionError(f"{name}:{call.lineno} uses global chance: take a numpy Generator as an argument.")
 
@@ -220,7 +268,9 @@ def test_one_room_reads_the_environment(name):
     if name in READS_ENVIRONMENT:
         return
     reads = [node.lineno for node in nodes(name, ast.Attribute) if ast.unparse(node) in ("os.environ", "os.getenv")]
-    assert not reads, f"{name}:{reads} reads the environment: add a field to src/settings_fields.py and be handed it."
+    assert not reads, (
+        f"{name}:{reads} reads the environment: add a field to src/runtime/settings_fields.py and be handed it."
+    )
     assert "os.environ" not in imported(name)
 
 
@@ -231,22 +281,12 @@ def test_one_room_reads_the_clock(name):
     read = {ast.unparse(node) for node in nodes(name, ast.Attribute) if ast.unparse(node).startswith("time.")}
     read |= {each for each in imported(name) if each.startswith("time.")}
     assert not read - {"time.struct_time"} or "time" not in {each.split(".")[0] for each in imported(name)}, (
-        f"{name} uses {read}: use a Clock, or monotonic_s of src.core.clock."
+        f"{name} uses {read}: use a Clock, or monotonic_s of src.domain.clock."
     )
     now = [
         call.lineno for call in nodes(name, ast.Call) if re.search(r"\bdate(time)?\.(now|utcnow|today)$", called(call))
     ]
     assert not now, f"{name}:{now} reads the time: take a Clock as an argument."
-
-
-@law
-def test_the_foreign_parties_know_the_ground_alone(name):
-    party = name.split(".")[0]
-    used = {each.split(".")[0] for each in rooms_used(name)}
-    if party in FOREIGN:
-        assert used <= {"core", party}, f"{name} imports {used - {'core', party}}: it shares no code with our side."
-    elif floor_of(name) == 3:
-        assert not used & {"paper_exchange"}, f"{name} imports the paper exchange: they meet on the wire alone."
 
 
 @law
@@ -311,7 +351,7 @@ def test_no_fault_is_swallowed(name):
         caught = ast.unparse(handler.type) if handler.type else "everything"
         if re.search(r"\b(everything|Exception|BaseException)\b", caught):
             assert (name, owners.get(handler)) in CATCHES_ALL, (
-                f"{name}:{handler.lineno} catches {caught}: name the errors of src/core/errors.py or the library's. "
+                f"{name}:{handler.lineno} catches {caught}: name the errors of src/domain/errors.py or the library's. "
                 "Only an edge that answers a stranger catches all; name it in CATCHES_ALL with its reason."
             )
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from src.database import TradingDatabase
-from src.records import Owner
-from src.rl_model import QLearningAgent
-from src.service import only_one
-from src.settings import PROJECT_ROOT
+from src.runtime.process import single_instance
+from src.runtime.settings import PROJECT_ROOT
+from src.storage.database import TradingDatabase
+from src.storage.rows import Owner
+from src.strategy.q_agent import QLearningAgent
 from tests.candles import random_candles
 from tests.lessons import fill
 
@@ -182,7 +182,7 @@ def test_each_refusal_is_one_sentence_and_its_code(place, arguments, settings, c
 
 @pytest.mark.long
 def test_two_retrainings_of_one_model_exclude_each_other(place):
-    with only_one("retraining", place.model.parent):
+    with single_instance("retraining", place.model.parent):
         code, _, error = place.run()
     assert code == 75 and "runs already" in error
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from src.backtest.venue_exchange import VenueExchange, VenueFeed
-from src.circuit_breaker_state import born
-from src.core.clock import MINUTE_MS, ManualClock
-from src.core.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.core.market import Candle
-from src.core.orders import Order, OrderIntent
-from src.core.risk import RiskLimits
-from src.journal import MemoryJournal
-from src.order_desk import OrderDesk
-from src.order_news import OrderNews
+from src.domain.circuit_breaker import born
+from src.domain.clock import MINUTE_MS, ManualClock
+from src.domain.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown
+from src.domain.market import Candle
+from src.domain.orders import Order, OrderIntent
+from src.domain.risk import RiskLimits
+from src.execution.journal import InMemoryJournal
+from src.execution.order_manager import OrderManager
+from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.position_manager import PositionManager
 from src.paper_exchange.venue import Venue
-from src.position_keeper import PositionKeeper
 
 SYMBOL = "BTCUSDT"
 START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS
@@ -144,8 +144,8 @@ class LaggingJournal:
     _READS = ("unfinished_orders", "open_trades", "exit_reason", "closed_pnls", "breaker")
 
     def __init__(self) -> None:
-        self.live = MemoryJournal(born(START_MS))
-        self.disk = MemoryJournal(born(START_MS))
+        self.live = InMemoryJournal(born(START_MS))
+        self.disk = InMemoryJournal(born(START_MS))
         self.before: Callable[[str], None] = lambda _name: None
         self._behind: list[tuple[str, tuple]] = []
 
@@ -180,7 +180,7 @@ class World:
         self.inner = VenueExchange(self.venue, "bot", self.clock, self.history)
         self.exchange = FaultyExchange(self.inner)
         self.feed = VenueFeed(self.inner, self.history)
-        self.journal = MemoryJournal(born(START_MS))
+        self.journal = InMemoryJournal(born(START_MS))
         self.limits = RiskLimits()
         self.exchange.prepare(SYMBOL, self.limits.leverage, "CROSSED")
 
@@ -193,13 +193,13 @@ class World:
         self.venue.advance(self.clock.now_ms())
         return self.clock.now_ms()
 
-    def desk(self, news: OrderNews | None = None) -> OrderDesk:
+    def desk(self, news: OrderUpdateBuffer | None = None) -> OrderManager:
         """Return a new desk, as after a start of the process."""
-        return OrderDesk(self.exchange, self.journal, self.clock, "bot", self.inner.instrument(SYMBOL), news)
+        return OrderManager(self.exchange, self.journal, self.clock, "bot", self.inner.instrument(SYMBOL), news)
 
-    def streamed(self, patience_s: float = 0.05, **changes: object) -> OrderNews:
+    def streamed(self, patience_s: float = 0.05, **changes: object) -> OrderUpdateBuffer:
         """Return what a user stream tells of every regular order as it is sent; ``changes`` are made to each fill."""
-        news = OrderNews(patience_s=patience_s)
+        news = OrderUpdateBuffer(patience_s=patience_s)
 
         def tell(name: str) -> None:
             sent = self.exchange.sent[-1] if name == "send" else None
@@ -214,9 +214,9 @@ class World:
         self.exchange.after = tell
         return news
 
-    def keeper(self, desk: OrderDesk | None = None) -> PositionKeeper:
+    def keeper(self, desk: OrderManager | None = None) -> PositionManager:
         """Return a new keeper, as after a start of the process."""
-        return PositionKeeper(
+        return PositionManager(
             desk or self.desk(),
             self.exchange,
             self.journal,

@@ -11,7 +11,7 @@
 #   healthy()                      optional function: one line about its health on stdout, 0 only when it is well;
 #                                  it is given the PID, and in a start the seconds that it may wait for good news
 #
-# Who starts several services at once keeps one sheet of how all of them are (src/health_sheet.py) and exports its name
+# Who starts several services at once keeps one sheet of how all of them are (src/monitoring/status_file.py) and exports its name
 # as health_sheet; then `healthy` is not called.
 #
 # Exit codes: start, stop, restart: 0 done, 1 failed, 73 cannot write, 78 wrong settings. status (as LSB has it): 0 running,

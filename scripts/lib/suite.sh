@@ -8,7 +8,7 @@
 services=(paper_exchange rl_bot chart_bot mcp_server web_dashboard watcher)
 declare -A script_of=([watcher]=watch.sh) part_file=(
     [paper_exchange]=src/paper_exchange/__main__.py [rl_bot]=src/trading_bot.py [chart_bot]=src/chart_analysis_bot.py
-    [mcp_server]=src/mcp_server.py [web_dashboard]=src/web_dashboard.py [watcher]=src/watcher.py
+    [mcp_server]=src/mcp_server.py [web_dashboard]=src/web_dashboard.py [watcher]=src/monitoring/watchdog.py
 )
 # First the watcher, since it starts again what ends; last the exchange, since the bot looks after its stops there.
 # shellcheck disable=SC2034
@@ -66,14 +66,14 @@ those_started() {
 # Asks once how all services are: one start of Python instead of one each.
 read_health() {
     export health_sheet="$scratch/health"
-    (cd "$root" && "$python" -m src.health_sheet) >"$health_sheet" 2>"$scratch/problems" || cat "$scratch/problems" >&2
+    (cd "$root" && "$python" -m src.monitoring.status_file) >"$health_sheet" 2>"$scratch/problems" || cat "$scratch/problems" >&2
 }
 
 # Keeps asking, in the background, until this script ends; sets `mode`. 78 when the settings are wrong.
 follow_health() {
     local code=0
     export health_sheet="$scratch/health"
-    "$python" -m src.health_sheet "$health_sheet" &
+    "$python" -m src.monitoring.status_file "$health_sheet" &
     asker=$!
     until [[ -s $health_sheet ]]; do
         if ! kill -0 "$asker" 2>/dev/null; then
@@ -92,7 +92,7 @@ rule() {
     printf '\n'
 }
 
-# Whether the paper exchange belongs to the services; decided as src/settings.py does.
+# Whether the paper exchange belongs to the services; decided as src/runtime/settings.py does.
 is_paper() {
     local mode
     mode="$(setting TRADING_MODE)"

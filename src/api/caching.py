@@ -1,4 +1,4 @@
-"""Floor 4, wings: answers that need not be made, or sent, again.
+"""Answers that need not be made, or sent, again.
 
 The database's version names everything that was read, so the tag of an answer is known before the answer is: while
 nothing was written a client's copy is confirmed (304) and a repeated question is answered from memory.
@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from src.api.context import ApiContext, Caller
 from src.api.operations import Operation
-from src.api.source import Caller, Source
-from src.core.clock import MINUTE_MS
-from src.core.errors import StoreCorrupt, StoreUnavailable
+from src.domain.clock import MINUTE_MS
+from src.domain.errors import StoreCorrupt, StoreUnavailable
 
 _MOST_BYTES = 2_000_000
 
 
-class Kept(NamedTuple):
+class CachedAnswer(NamedTuple):
     """An answer as it was sent."""
 
     body: bytes
@@ -35,15 +35,15 @@ class AnswerCache:
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._kept: OrderedDict[str, CachedAnswer] = OrderedDict()
         self._bytes = 0
 
-    def get(self, tag: str) -> Kept | None:
+    def get(self, tag: str) -> CachedAnswer | None:
         """Return the answer of that tag, if it is still here; none has an empty tag."""
         with self._lock:
             return self._kept.get(tag)
 
-    def put(self, tag: str, kept: Kept) -> None:
+    def put(self, tag: str, kept: CachedAnswer) -> None:
         """Keep an answer, and let go of the oldest for it."""
         with self._lock:
             if len(kept.body) > self._most_bytes // 4 or tag in self._kept:
@@ -60,7 +60,7 @@ class Tags:
     def __init__(self) -> None:
         self._life = secrets.token_hex(4)
 
-    def tag(self, operation: Operation, source: Source, asked: Mapping[str, Any], caller: Caller, form: str) -> str:
+    def tag(self, operation: Operation, source: ApiContext, asked: Mapping[str, Any], caller: Caller, form: str) -> str:
         """Return the tag of the answer that would be given now, or "" where the database cannot name its version."""
         if not operation.told:
             return ""  # it asks nobody
@@ -75,7 +75,7 @@ class Tags:
         return blake2b(text, digest_size=12).hexdigest()
 
 
-def _moment(operation: Operation, source: Source) -> int:
+def _moment(operation: Operation, source: ApiContext) -> int:
     """The part of time in which the answer stays the same while nothing is written."""
     if operation.changes == "rows":
         return 0

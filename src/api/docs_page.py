@@ -1,4 +1,4 @@
-"""Floor 4, wings: the operations as a page for people: one file, no script, nothing from another host."""
+"""The operations as a page for people: one file, no script, nothing from another host."""
 
 from base64 import b64encode
 from functools import cache
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from flask import Response
 
-from src.api.door import HEADERS
+from src.api.auth import HEADERS
 from src.api.operations import OPERATIONS, ROOT, Operation
 from src.api.tool_schemas import input_schema
 

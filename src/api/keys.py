@@ -1,4 +1,4 @@
-"""Floor 4, wings: the keys that open the API: made once, shown once, kept as scrypt hashes in a file of this machine.
+"""The keys that open the API: made once, shown once, kept as scrypt hashes in a file of this machine.
 
 They stand in a file and not in the database: they open a door of this machine, must be checked while the database
 is away, are not to travel with its copies, and so the server's way to the database stays read-only.
@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from src.core.clock import Clock, SystemClock, utc_text
-from src.core.errors import SettingsError
-from src.settings import Settings
+from src.domain.clock import Clock, SystemClock, utc_text
+from src.domain.errors import SettingsError
+from src.runtime.settings import Settings
 
 KEYS_FILE: Final = "api_keys.json"  # in STATE_DIR
 _TOKEN = re.compile(r"key_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")

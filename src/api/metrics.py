@@ -1,16 +1,16 @@
-"""Floor 4, wings: what Prometheus reads: the bots' state from the database, and this server's own calls."""
+"""What Prometheus reads: the bots' state from the database, and this server's own calls."""
 
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from src.api.bot_answers import bot_ids, processes
+from src.api.bot_operations import bot_ids, processes
+from src.api.context import ApiContext
 from src.api.operations import VERSION
-from src.api.shapes import Json
-from src.api.source import Source
-from src.core.clock import DAY_MS, instant_of
-from src.core.errors import StoreCorrupt, StoreUnavailable
-from src.reports import Reports
+from src.api.serializers import Json
+from src.domain.clock import DAY_MS, instant_of
+from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.reporting.service import ReportService
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -24,7 +24,7 @@ _LOOP = ["bot_id", "process"]
 class Metrics:
     """Prometheus's view of one source; the library is loaded with the first look."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ApiContext) -> None:
         self._source = source
         self._turn = threading.Lock()
         self._kept: tuple[Moment, bytes] | None = None
@@ -87,7 +87,7 @@ class Metrics:
         ]
         yield _gauge("bot_cycle_duration_seconds", "How long the last turn took.", [*_LOOP, "symbol"], turns)
 
-    def _bots(self, reports: Reports) -> Iterator["Metric"]:
+    def _bots(self, reports: ReportService) -> Iterator["Metric"]:
         now_ms = self._source.now_ms()
         bots = [(bot_id, self._source.scope(bot_id)) for bot_id in bot_ids(self._source)]
         stats = [(bot_id, reports.signal_stats(scope)) for bot_id, scope in bots]

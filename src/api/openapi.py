@@ -1,10 +1,10 @@
-"""Floor 4, wings: the OpenAPI 3.1 document, made from the table of operations; a copy is kept in ``docs/``."""
+"""The OpenAPI 3.1 document, made from the table of operations; a copy is kept in ``docs/``."""
 
 from typing import Any, Final
 
 from src.api import problems
 from src.api.operations import OPERATIONS, ROOT, Operation
-from src.api.shapes import Json
+from src.api.serializers import Json
 
 _REFUSALS: Final = {
     "400": "The request cannot be understood, or names a foreign Host.",

@@ -1,4 +1,4 @@
-"""Floor 4, wings: the one table of operations: REST, the OpenAPI document and the MCP tools are made from it."""
+"""The one table of operations: REST, the OpenAPI document and the MCP tools are made from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from typing import Final, Literal
 
 from apiflask import Schema
 
-from src.api.bot_answers import STATUS_SCHEMA, SUMMARY_SCHEMA, bot_status_answer, summary
-from src.api.control_answers import CONTROL_SCHEMA, ask_for_reset, trip_breaker
-from src.api.market_answers import (
+from src.api.bot_operations import STATUS_SCHEMA, SUMMARY_SCHEMA, bot_status_answer, summary
+from src.api.context import ApiContext, Caller, Params
+from src.api.control_operations import CONTROL_SCHEMA, ask_for_reset, trip_breaker
+from src.api.market_operations import (
     CHART_SCHEMA,
     CONTEXT_SCHEMA,
     CONTEXTS_SCHEMA,
@@ -17,10 +18,9 @@ from src.api.market_answers import (
     current_context,
 )
 from src.api.parameters import ContextHistory, Nothing, OfBot, OfSymbol, Period, Reason, SignalList, TradeList
-from src.api.server_answers import HEALTH_SCHEMA, PROBE_SCHEMA, STATUS, alive, health, ready
-from src.api.shapes import INSTANT, TEXT, Json, closed, listed, nullable, plain
-from src.api.source import Asked, Caller, Source
-from src.api.trading_answers import (
+from src.api.serializers import INSTANT, TEXT, Json, closed, listed, nullable, plain
+from src.api.server_operations import HEALTH_SCHEMA, PROBE_SCHEMA, STATUS, alive, health, ready
+from src.api.trading_operations import (
     PAGE_SCHEMA,
     PERFORMANCE_SCHEMA,
     SIGNALS_SCHEMA,
@@ -59,7 +59,7 @@ class Operation:
     path: str
     title: str
     description: str
-    answer: Callable[[Source, Asked, Caller], Json]
+    answer: Callable[[ApiContext, Params, Caller], Json]
     schema: Json
     parameters: type[Schema] = Nothing
     tag: str = "Trading"
@@ -84,13 +84,13 @@ class Operation:
         parts |= {"data": self.schema} | ({"page": PAGE_SCHEMA} if self.paged else {})
         return closed(parts | ({"meta": META_SCHEMA} if self.told else {}))
 
-    def body(self, source: Source, asked: Asked, caller: Caller) -> Json:
+    def body(self, source: ApiContext, asked: Params, caller: Caller) -> Json:
         """Return the whole answer; raises ``NothingThere``, ``WrongArgument``, and as the database does."""
         answer = self.answer(source, asked, caller)
         return answer | ({"meta": source.meta()} if self.told else {})
 
 
-def info(source: Source, _: Asked, caller: Caller) -> Json:
+def info(source: ApiContext, _: Params, caller: Caller) -> Json:
     """Return what there is to ask and where."""
     endpoints = [
         {

@@ -1,4 +1,4 @@
-"""Floor 4, wings: what may be asked with a question, by name, bounds and meaning; REST and MCP read the same.
+"""What may be asked with a question, by name, bounds and meaning; REST and MCP read the same.
 
 A name that is not here is refused: a mistyped filter must not answer with everything.
 """
@@ -11,8 +11,8 @@ from apiflask.fields import Boolean, Decimal, Integer, String
 from apiflask.validators import Length, OneOf, Range, Regexp
 from marshmallow import ValidationError
 
-from src.core.clock import instant_of, utc_text
-from src.report_pages import MOST_ROWS, MOST_VOTES
+from src.domain.clock import instant_of, utc_text
+from src.reporting.pages import MOST_ROWS, MOST_VOTES
 
 MOST_OFFSET = 10**9
 MOST_HOURS = 87_600
@@ -32,7 +32,7 @@ class Matches(Regexp):
         return super().__call__(value)
 
 
-class Whole(Integer):
+class WholeNumber(Integer):
     """A whole number; text must be its digits and nothing else."""
 
     def _validated(self, value: Any) -> int:
@@ -101,8 +101,8 @@ def _end() -> Any:
 def _hours(default: int | None) -> Any:
     words = "Look back this many hours from now, in the market's time"
     if default is None:
-        return Whole(validate=Range(1, MOST_HOURS), metadata=_told(f"{words}; without it, at everything."))
-    return Whole(load_default=default, validate=Range(1, MOST_HOURS), metadata=_told(f"{words}."))
+        return WholeNumber(validate=Range(1, MOST_HOURS), metadata=_told(f"{words}; without it, at everything."))
+    return WholeNumber(load_default=default, validate=Range(1, MOST_HOURS), metadata=_told(f"{words}."))
 
 
 class Nothing(Schema):
@@ -124,10 +124,10 @@ class OfSymbol(OfBot):
 class Paged(Schema):
     """Which part of a long list."""
 
-    limit = Whole(
+    limit = WholeNumber(
         load_default=100, validate=Range(1, MOST_ROWS), metadata=_told("How many rows at most, newest first.")
     )
-    offset = Whole(
+    offset = WholeNumber(
         load_default=0,
         validate=Range(0, MOST_OFFSET),
         metadata=_told("How many rows to pass over. Each costs time; a `cursor` goes on at none."),
@@ -142,7 +142,7 @@ class SignalList(OfSymbol, Paged):
     """Which signals."""
 
     signal_type = String(validate=OneOf(["BUY", "SELL", "HOLD"]), metadata=_told("What the market said."))
-    min_strength = Whole(
+    min_strength = WholeNumber(
         validate=Range(0, MOST_VOTES), metadata=_told("At least this many of the six votes agreed on the signal.")
     )
     acted = Boolean(

@@ -1,4 +1,4 @@
-"""Floor 4, wings: refusals and failures as RFC 9457 problem documents; one shape for all of them.
+"""Refusals and failures as RFC 9457 problem documents; one shape for all of them.
 
 What a stranger reads holds no path, no SQL and no stack; the log holds the whole under the same ``request_id``.
 """
@@ -14,9 +14,9 @@ from apiflask import HTTPError
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from src.api.shapes import COUNT, TEXT, Json, closed, listed, plain
-from src.api.source import NothingThere, WrongArgument
-from src.core.errors import StoreCorrupt, StoreUnavailable, SuiteError
+from src.api.context import NotFound, WrongArgument
+from src.api.serializers import COUNT, TEXT, Json, closed, listed, plain
+from src.domain.errors import StoreCorrupt, StoreUnavailable, SuiteError
 
 log = logging.getLogger("src.api")
 
@@ -78,7 +78,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(HTTPError, _invalid)
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(NothingThere, lambda error: answer(404, str(error)))
+    app.register_error_handler(NotFound, lambda error: answer(404, str(error)))
     app.register_error_handler(WrongArgument, lambda error: answer(422, str(error)))
     app.register_error_handler(StoreUnavailable, _away)
     app.register_error_handler(StoreCorrupt, _away)

@@ -1,11 +1,11 @@
-"""Floor 4, wings: what an agent can be sent to find out: a day's review, and why there was no trade."""
+"""What an agent can be sent to find out: a day's review, and why there was no trade."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from src.api.source import WrongArgument
+from src.api.context import WrongArgument
 
 _SHORT = re.compile(r"[A-Za-z0-9:._+ -]{0,40}")
 

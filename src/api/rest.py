@@ -1,4 +1,4 @@
-"""Floor 4, wings: REST: every operation of the table under ``/api/v1``, with its document, tags, links and CSV."""
+"""REST: every operation of the table under ``/api/v1``, with its document, tags, links and CSV."""
 
 import csv
 import io
@@ -15,12 +15,12 @@ from flask_cors import CORS
 from werkzeug.http import quote_etag
 
 from src.api import problems
-from src.api.caching import AnswerCache, Kept, Tags
+from src.api.auth import Authenticator
+from src.api.caching import AnswerCache, CachedAnswer, Tags
+from src.api.context import ApiContext, Caller, Params
 from src.api.docs_page import docs_page
-from src.api.door import Door
 from src.api.openapi import describe, finish
 from src.api.operations import BY_NAME, OPERATIONS, ROOT, Operation
-from src.api.source import Asked, Caller, Source
 
 Protocol = Callable[[Request, Caller], Response]
 
@@ -33,7 +33,7 @@ JSON_TYPE, CSV_TYPE = "application/json", "text/csv; charset=utf-8"
 class Rest:
     """The views: parse, ask, answer; the answers themselves come from the table."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ApiContext) -> None:
         self._source = source
         self._cache = AnswerCache()
         self._tags = Tags()
@@ -43,7 +43,7 @@ class Rest:
     def view(self, operation: Operation) -> Callable[..., Response]:
         """Return the view of one operation."""
 
-        def answer(query_data: Asked | None = None, json_data: Asked | None = None) -> Response:
+        def answer(query_data: Params | None = None, json_data: Params | None = None) -> Response:
             _refuse_stray(operation)
             if operation.method == "POST":
                 return _json(operation.body(self._source, json_data or {}, g.caller), ())
@@ -52,7 +52,7 @@ class Rest:
         answer.__name__ = operation.name
         return answer
 
-    def _read(self, operation: Operation, asked: Asked) -> Response:
+    def _read(self, operation: Operation, asked: Params) -> Response:
         wants_csv = operation.csv and request.accept_mimetypes.best_match([JSON_TYPE, "text/csv"]) == "text/csv"
         tag = self._tags.tag(operation, self._source, asked, g.caller, "csv" if wants_csv else "json")
         if tag and request.if_none_match.contains_weak(tag):
@@ -67,17 +67,17 @@ class Rest:
             self._cache.put(tag, kept)
         return _tagged(Response(kept.body, kept.status, headers=list(kept.headers)), tag, operation)
 
-    def _make(self, operation: Operation, asked: Asked, wants_csv: bool) -> Kept:
+    def _make(self, operation: Operation, asked: Params, wants_csv: bool) -> CachedAnswer:
         body = operation.body(self._source, asked, g.caller)
         headers = [("Content-Type", CSV_TYPE if wants_csv else JSON_TYPE)]
         if "page" in body:
             headers.append(("Link", _links(body["page"])))
         sent = _csv(body["data"], operation) if wants_csv else orjson.dumps(body)
-        return Kept(sent, _UNHEALTHY if body.get("status") == "down" else 200, tuple(headers))
+        return CachedAnswer(sent, _UNHEALTHY if body.get("status") == "down" else 200, tuple(headers))
 
 
 def build_app(
-    source: Source, door: Door, mcp: Protocol | None = None, metrics: Callable[[], bytes] | None = None
+    source: ApiContext, door: Authenticator, mcp: Protocol | None = None, metrics: Callable[[], bytes] | None = None
 ) -> APIFlask:
     """Return the whole server as a WSGI application.
 
@@ -181,7 +181,7 @@ def _tag_the_rest(response: Response) -> Response:
     return response
 
 
-def _links(page: Asked) -> str:
+def _links(page: Params) -> str:
     """Return the ways to the first and the next page, and back where an offset was used (RFC 8288)."""
     asked = {name: value for name, value in request.args.items() if name not in ("cursor", "offset")}
     links = [("first", asked)]

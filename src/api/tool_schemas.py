@@ -1,4 +1,4 @@
-"""Floor 4, wings: the operations' parameters as JSON Schema, for MCP tools and the page for people."""
+"""The operations' parameters as JSON Schema, for MCP tools and the page for people."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from src.api.operations import Operation
-from src.api.shapes import Json
+from src.api.serializers import Json
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Floor 4, wing: the live trader driven over past candles, on the paper exchange's own venue, in one process."""
+"""The live trader driven over past candles, on the paper exchange's own venue, in one process."""

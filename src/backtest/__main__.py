@@ -1,4 +1,4 @@
-"""Floor 4, wing: the command ``python3 -m src.backtest``: run, compare, sweep, walk-forward.
+"""The command ``python3 -m src.backtest``: run, compare, sweep, walk-forward.
 
 Exit codes: 0 done, 2 wrong arguments, 65 bad data or model, 73 cannot write, 78 wrong settings, 130 broken off (a sweep
 goes on from there when it is started again).
@@ -19,18 +19,25 @@ from rich.table import Table
 
 from src.arguments import amount, whole_number
 from src.arguments import share as share_argument
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.deflated import Deflated
 from src.backtest.engine import run_backtest
-from src.backtest.options import Past, agent_maker, past_of, settings_of, setup_of, taught_agent
-from src.backtest.page import comparison_rows, number, part, share
-from src.backtest.reports import folds_as_json, read_summary, report_folder, write_comparison, write_report, write_sweep
-from src.backtest.setup import BreakerPolicy, Setup
+from src.backtest.html_report import comparison_rows, number, part, share
+from src.backtest.options import PastMarketData, agent_maker, past_of, settings_of, setup_of, taught_agent
+from src.backtest.reports import (
+    folds_as_json,
+    read_summary,
+    report_folder,
+    write_comparison,
+    write_report,
+    write_sweep,
+)
 from src.backtest.sweep import Sweep, SweepResult
 from src.backtest.variants import Variant, parse_grid, variants, varied
 from src.backtest.walk_forward import Fold, walk_forward
-from src.core.clock import monotonic_s, utc_text
-from src.core.errors import SettingsError, SuiteError
-from src.settings import PROJECT_ROOT
+from src.domain.clock import monotonic_s, utc_text
+from src.domain.errors import SettingsError, SuiteError
+from src.runtime.settings import PROJECT_ROOT
 
 MOST_FEE = Decimal("0.01")
 _SHOWN = 10
@@ -202,7 +209,7 @@ def _walk_forward(wish: argparse.Namespace) -> None:
     print(f"{max(len(tried), 1)} variants tried in each of {len(walked.folds)} folds; report: {folder / 'index.html'}")
 
 
-def _say_data(past: Past) -> None:
+def _say_data(past: PastMarketData) -> None:
     print(*past.understood, sep="\n")
 
 
@@ -217,7 +224,7 @@ def _variants(wish: argparse.Namespace) -> list[Variant]:
     return variants(parse_grid(wish.grid), wish.random, wish.seed)
 
 
-def _default_name(setup: Setup, past: Past) -> str:
+def _default_name(setup: Setup, past: PastMarketData) -> str:
     first, last = utc_text(past.span.from_ms)[:10], utc_text(past.span.to_ms - 1)[:10]
     return f"{setup.symbol}-{setup.rules.name}-{first}-{last}"
 

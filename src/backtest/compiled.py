@@ -1,4 +1,4 @@
-"""Floor 4, wing: compiles the live loop's own functions, with all that they call, so that past years pass in seconds.
+"""Compiles the live loop's own functions, with all that they call, so that past years pass in seconds.
 
 There is no second implementation: what runs compiled is the source of ``indicators``, ``signals``, ``rl_state``,
 ``rl_table`` and ``decision_rules`` as it stands, equal bit for bit (tested). Machine code is kept on disk under a hash

@@ -1,4 +1,4 @@
-"""Floor 4, wing: how good the best of many tries looks once one remembers how many were tried."""
+"""How good the best of many tries looks once one remembers how many were tried."""
 
 import math
 from collections.abc import Sequence

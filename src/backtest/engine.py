@@ -1,4 +1,4 @@
-"""Floor 4, wing: drives the live trader over past candles, on the paper exchange's own venue, without waiting.
+"""Drives the live trader over past candles, on the paper exchange's own venue, without waiting.
 
 One candle is one turn right after its close; between turns the early stop is watched on the exchange's grid of whole
 seconds, as the live watch does. Minutes in which the trader could do nothing but hold and learn are passed over by
@@ -14,24 +14,24 @@ from contextlib import contextmanager
 import numpy as np
 
 from src.backtest.compiled import compiled
-from src.backtest.outcome import Outcome
-from src.backtest.passing import Held, Memory, pass_turns
+from src.backtest.config import PastContexts, Setup
+from src.backtest.fast_forward import PriceBand, TurnMemory, pass_turns
+from src.backtest.harness import BacktestHarness
+from src.backtest.kernel_inputs import lessons_of, perceived_block, regimes, slow_past, tables_of
+from src.backtest.past_timeframes import PastCandleAggregator, PastHigherTimeframeTrend
 from src.backtest.pipeline import Pipeline, fold_block
-from src.backtest.series import lessons_of, perceived_block, regimes, slow_past, tables_of
-from src.backtest.setup import PastContexts, Setup
-from src.backtest.slow_past import PastSlowCandles, PastTrends
-from src.backtest.stage import Stage
-from src.core.clock import DAY_MS, MINUTE_MS
-from src.core.errors import DataRefused
-from src.core.market import INTERVAL_MS, Candle, MarketContext
-from src.decision_rules import thresholds
-from src.indicators import IndicatorFold, Indicators, IndicatorSource
-from src.journal import Turn
-from src.longer_trends import LongerTrends
+from src.backtest.result import BacktestResult
+from src.domain.clock import DAY_MS, MINUTE_MS
+from src.domain.errors import DataRefused
+from src.domain.market import INTERVAL_MS, Candle, MarketContext
+from src.execution.journal import Turn
+from src.execution.trader import Remembered
 from src.market_data.columns import Candles
-from src.rl_model import QLearningAgent
-from src.signals import votes_mask
-from src.trader import Remembered
+from src.strategy.higher_timeframes import HigherTimeframeTrend
+from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.rules import thresholds
+from src.strategy.signals import votes_mask
 
 _SETTLED_AFTER_MS = 2 * MINUTE_MS  # by then the mark price, a mean over 30 s, stands still as well
 
@@ -51,7 +51,7 @@ def run_backtest(
     every_turn: bool = False,
     stop: threading.Event | None = None,
     on_turn: Callable[[Turn], None] | None = None,
-) -> Outcome:
+) -> BacktestResult:
     """Run the live trader over past one-minute candles and return what came of it.
 
     Args:
@@ -97,14 +97,14 @@ class Engine:
         self._must_take = True
         self._unrest = True
 
-    def run(self, from_ms: int | None, to_ms: int | None, stop: threading.Event | None = None) -> Outcome:
+    def run(self, from_ms: int | None, to_ms: int | None, stop: threading.Event | None = None) -> BacktestResult:
         """Take all turns in ``from_ms <= instant < to_ms`` and return what came of them."""
         now, end = self._span(from_ms, to_ms)
         self._prepare(now)
         with _collector_asleep():
             return self._take_turns(now, end, stop)
 
-    def _take_turns(self, now: int, end: int, stop: threading.Event | None) -> Outcome:
+    def _take_turns(self, now: int, end: int, stop: threading.Event | None) -> BacktestResult:
         row = int(np.searchsorted(self._candles.open_ms, now)) - 1
         self._first_row = row
         while now <= end and not (stop is not None and stop.is_set()):
@@ -157,18 +157,18 @@ class Engine:
         count = len(self._candles)
         self._pipeline: Pipeline | None = None
         source: IndicatorSource = IndicatorFold()
-        trends: LongerTrends | PastTrends = LongerTrends(
-            [PastSlowCandles(self._candles, INTERVAL_MS[each]) for each in self._setup.rules.trend_intervals]
+        trends: HigherTimeframeTrend | PastHigherTimeframeTrend = HigherTimeframeTrend(
+            [PastCandleAggregator(self._candles, INTERVAL_MS[each]) for each in self._setup.rules.trend_intervals]
         )
         if not self._every_turn:
-            trends = PastTrends(self._candles, self._setup.rules.trend_intervals)
+            trends = PastHigherTimeframeTrend(self._candles, self._setup.rules.trend_intervals)
             self._regime = regime = regimes(self._candles, self._contexts, trends.codes)
             mask = votes_mask(self._setup.rules.votes)
             self._pipeline = Pipeline(self._candles, regime, compiled(fold_block), mask)
             source = _PipelineIndicators(self._pipeline)
         self._source = source
         self._slow = slow_past(self._candles, self._setup.rules)
-        self._stage = Stage(
+        self._stage = BacktestHarness(
             self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source, self._slow,
             trends.look,
         )  # fmt: skip
@@ -209,7 +209,7 @@ class Engine:
             self._equity,
         )
         if stopped > row:
-            self._take_over(row, stopped, held, before, Memory(*after))
+            self._take_over(row, stopped, held, before, TurnMemory(*after))
         return int(stopped - row)
 
     def _turns_until_date(self, now: int, end: int) -> int:
@@ -219,14 +219,14 @@ class Engine:
             due = min(due, self._stage.venue.quotes.next_funding_ms(self._setup.symbol, now - 1))
         return -(-(due - now) // MINUTE_MS)
 
-    def _memory(self) -> Memory:
+    def _memory(self) -> TurnMemory:
         last, risk, journal = self._stage.trader.remembered, self._stage.risk, self._stage.journal
         usual = np.nan if risk.usual_volatility is None else risk.usual_volatility
         if last is None:
-            return Memory(-1, np.nan, -1, float(usual), float(journal.peak))
-        return Memory(last.state, last.close, last.open_ms, float(usual), float(journal.peak))
+            return TurnMemory(-1, np.nan, -1, float(usual), float(journal.peak))
+        return TurnMemory(last.state, last.close, last.open_ms, float(usual), float(journal.peak))
 
-    def _take_over(self, row: int, stopped: int, held: Held, before: Memory, after: Memory) -> None:
+    def _take_over(self, row: int, stopped: int, held: PriceBand, before: TurnMemory, after: TurnMemory) -> None:
         """Let the trader go on from where the passed turns left off."""
         stage = self._stage
         if after.open_ms >= 0:
@@ -250,11 +250,11 @@ class Engine:
         if fresh:
             self._equity[row] = stage.worth
 
-    def _outcome(self, last_row: int) -> Outcome:
+    def _outcome(self, last_row: int) -> BacktestResult:
         span = slice(self._first_row, last_row + 1)
         equity, instants, journal = self._equity[span], self._candles.open_ms[span] + MINUTE_MS, self._stage.journal
         taken = ~np.isnan(equity)
-        return Outcome(
+        return BacktestResult(
             symbol=self._setup.symbol,
             start_equity=self._setup.balance,
             instants=instants if taken.all() else instants[taken],

@@ -1,4 +1,4 @@
-"""Floor 4, wing: the same rules as one compiled loop over a whole series, for thousands of variants.
+"""The same rules as one compiled loop over a whole series, for thousands of variants.
 
 What it shares with the exact path: the signals, the agent's advice (its lessons do not depend on what is held, so one
 pass serves all variants), ``entry_code`` and ``exit_code``, sizes, stops, the watch on whole seconds, funding, the
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from src.backtest.marks import last_at, mark_at
-from src.decision_rules import Thresholds, entry_code, exit_code, size_share
+from src.backtest.mark_prices import last_at, mark_at
+from src.strategy.rules import Thresholds, entry_code, exit_code, size_share
 
 Array = NDArray[Any]
 MIDNIGHT, FUNDING = 1, 2
@@ -22,7 +22,7 @@ _MINUTE_MS = 60_000
 _HAIR = 1e-9
 
 
-class Series(NamedTuple):
+class KernelSeries(NamedTuple):
     """Columns over candles. ``mark`` and ``date`` (bits MIDNIGHT, FUNDING) are of the turn after each candle.
 
     ``funding`` is the share settled at that turn. ``action`` (1, 0, -1) and ``confidence`` have a row for each
@@ -45,7 +45,7 @@ class Series(NamedTuple):
     volatility: Array
 
 
-class Figures(NamedTuple):
+class KernelFigures(NamedTuple):
     """One variant as plain numbers.
 
     ``slip_share`` is what a market order loses against the last price, or -1 for the paper exchange's own spread and
@@ -70,7 +70,7 @@ class Figures(NamedTuple):
     calm_volatility_share: float
 
 
-class Open(NamedTuple):
+class KernelPosition(NamedTuple):
     """What is held (``sign`` 0: nothing), its guards, and what it has cost so far.
 
     When flat, ``quantity`` is what the closing order took of the depth at ``entry_ms`` (signed as its side).
@@ -87,7 +87,7 @@ class Open(NamedTuple):
     funding: float
 
 
-class Deal(NamedTuple):
+class KernelTrade(NamedTuple):
     """One closed trade, all as floats; ``reason`` is a code of ``verdict_code``, or UNPROTECTED."""
 
     sign: float
@@ -102,14 +102,16 @@ class Deal(NamedTuple):
     pnl: float
 
 
-def simulate(series: Series, f: Figures, first: int, deals: Array, daily: Array) -> tuple[int, int, float, Open]:
+def simulate(
+    series: KernelSeries, f: KernelFigures, first: int, deals: Array, daily: Array
+) -> tuple[int, int, float, KernelPosition]:
     """Run one variant from the turn after candle ``first`` on; the last candle is only traded in.
 
     Args:
         series: the columns.
         f: the variant.
         first: row of the first turn.
-        deals: a row of ten figures (``Deal``) for each closed trade is written here; what has no room is counted only.
+        deals: a row of ten figures (``KernelTrade``) for each closed trade goes here; what has no room is counted.
         daily: equity at each UTC midnight, then at the end, is written here.
 
     Returns:
@@ -151,8 +153,16 @@ def simulate(series: Series, f: Figures, first: int, deals: Array, daily: Array)
 
 
 def act(
-    series: Series, row: int, code: int, held: Open, wallet: float, equity: float, f: Figures, deals: Array, count: int
-) -> tuple[Open, float, int]:
+    series: KernelSeries,
+    row: int,
+    code: int,
+    held: KernelPosition,
+    wallet: float,
+    equity: float,
+    f: KernelFigures,
+    deals: Array,
+    count: int,
+) -> tuple[KernelPosition, float, int]:
     """Carry a verdict out at the next open; return position, wallet and number of trades after it. Compiles."""
     at_ms, last = series.open_ms[row] + _MINUTE_MS, series.open[row + 1]
     if code <= 2:
@@ -171,20 +181,20 @@ def act(
     return nothing(taken, at_ms), book(held, code, price, at_ms, f, wallet, deals, count), count + 1
 
 
-def nothing(taken: float, at_ms: int) -> Open:
+def nothing(taken: float, at_ms: int) -> KernelPosition:
     """Return the flat position after an order took ``taken`` (signed) of the depth. Compiles under numba."""
-    return Open(0, taken, 0.0, at_ms, 0.0, 0.0, 0.0, 0.0, 0.0)
+    return KernelPosition(0, taken, 0.0, at_ms, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def funded(held: Open, wallet: float, paid_by_one: float) -> tuple[Open, float]:
+def funded(held: KernelPosition, wallet: float, paid_by_one: float) -> tuple[KernelPosition, float]:
     """Return position and wallet after funding; ``paid_by_one`` is what a long position of 1 pays. Compiles."""
     h, paid = held, -held.sign * held.quantity * paid_by_one
-    after = Open(h.sign, h.quantity, h.entry, h.entry_ms, h.stop, h.target, h.early, h.fees, h.funding + paid)
+    after = KernelPosition(h.sign, h.quantity, h.entry, h.entry_ms, h.stop, h.target, h.early, h.fees, h.funding + paid)
     return after, wallet + paid
 
 
 def verdict(
-    held: Open,
+    held: KernelPosition,
     mark: float,
     at_ms: int,
     side: int,
@@ -193,7 +203,7 @@ def verdict(
     confidence: float,
     lost: bool,
     halted: bool,
-    f: Figures,
+    f: KernelFigures,
 ) -> int:
     """Return the verdict's code at a turn, as ``decide`` would. Compiles under numba."""
     if held.sign == 0:
@@ -204,7 +214,7 @@ def verdict(
     return exit_code(held.sign, move, at_ms - held.entry_ms, side, strength, action, confidence, lost, f.t)
 
 
-def calm(low: Array, high: Array, row: int, held: Open, f: Figures) -> bool:
+def calm(low: Array, high: Array, row: int, held: KernelPosition, f: KernelFigures) -> bool:
     """Return whether no guard can be touched during a candle; the mark price lags by half a minute. Compiles."""
     before = row if f.at_levels or row == 0 else row - 1
     least, most = min(low[row], low[before]), max(high[row], high[before])
@@ -214,7 +224,7 @@ def calm(low: Array, high: Array, row: int, held: Open, f: Figures) -> bool:
     return inside
 
 
-def size(mark: float, equity: float, f: Figures) -> float:
+def size(mark: float, equity: float, f: KernelFigures) -> float:
     """Return the quantity to enter: a share of equity on the step, 0 below the exchange's least. Compiles."""
     if f.fixed_quantity > 0.0:
         return f.fixed_quantity
@@ -224,13 +234,13 @@ def size(mark: float, equity: float, f: Figures) -> float:
     return 0.0 if small else quantity
 
 
-def opened(entry: float, quantity: float, sign: int, at_ms: int, f: Figures) -> Open:
+def opened(entry: float, quantity: float, sign: int, at_ms: int, f: KernelFigures) -> KernelPosition:
     """Return the position that an entry makes, with its guards on the tick. Compiles."""
     stop, target = entry * (1.0 - sign * f.t.stop_loss_share), entry * (1.0 + sign * f.t.take_profit_share)
     if not f.at_levels:
         stop, target = nearer(stop, sign, f.tick), nearer(target, -sign, f.tick)
     early = entry * (1.0 - sign * f.t.early_stop_share)
-    return Open(sign, quantity, entry, at_ms, stop, target, early, quantity * entry * f.taker_share, 0.0)
+    return KernelPosition(sign, quantity, entry, at_ms, stop, target, early, quantity * entry * f.taker_share, 0.0)
 
 
 def nearer(level: float, sign: int, tick: float) -> float:
@@ -249,12 +259,12 @@ def step_down(value: float, step: float) -> float:
     return edge
 
 
-def would_trigger(held: Open, mark: float) -> bool:
+def would_trigger(held: KernelPosition, mark: float) -> bool:
     """Return whether the exchange refuses a guard because the mark price is there already. Compiles."""
     return (mark - held.stop) * held.sign <= 0.0 or (mark - held.target) * held.sign >= 0.0
 
 
-def guard_exit(series: Series, row: int, held: Open, f: Figures) -> tuple[int, float, int]:
+def guard_exit(series: KernelSeries, row: int, held: KernelPosition, f: KernelFigures) -> tuple[int, float, int]:
     """Return how a guard closed the position during candle ``row``: reason (0: not), price, instant. Compiles."""
     if f.at_levels:
         return level_exit(series.open[row], series.low[row], series.high[row], series.open_ms[row], held)
@@ -271,7 +281,7 @@ def guard_exit(series: Series, row: int, held: Open, f: Figures) -> tuple[int, f
     return 0, 0.0, opened_ms + _MINUTE_MS
 
 
-def guard_reason(held: Open, mark: float) -> int:
+def guard_reason(held: KernelPosition, mark: float) -> int:
     """Return which guard a mark price touches: 4 stop, 6 target (both at the exchange), 5 our early stop; 0 none."""
     if (mark - held.stop) * held.sign <= 0.0:
         return 4
@@ -280,7 +290,7 @@ def guard_reason(held: Open, mark: float) -> int:
     return 5 if (mark - held.early) * held.sign <= 0.0 else 0
 
 
-def level_exit(opened: float, low: float, high: float, at_ms: int, held: Open) -> tuple[int, float, int]:
+def level_exit(opened: float, low: float, high: float, at_ms: int, held: KernelPosition) -> tuple[int, float, int]:
     """Return how stop or target fill at their own price, or at the open beyond it; the stop first. Compiles."""
     worst, best = (low, high) if held.sign > 0 else (high, low)
     if (worst - held.stop) * held.sign <= 0.0:
@@ -292,7 +302,9 @@ def level_exit(opened: float, low: float, high: float, at_ms: int, held: Open) -
     return 0, 0.0, at_ms
 
 
-def fill_price(series: Series, row: int, last: float, side: int, quantity: float, gone: float, f: Figures) -> float:
+def fill_price(
+    series: KernelSeries, row: int, last: float, side: int, quantity: float, gone: float, f: KernelFigures
+) -> float:
     """Return the mean price of a market order (``side`` 1 buys, -1 sells) in the minute ``row``. Compiles.
 
     ``gone`` is what an order of the same side took of the depth in that minute before.
@@ -316,7 +328,14 @@ def fill_price(series: Series, row: int, last: float, side: int, quantity: float
 
 
 def book(
-    held: Open, reason: int, price: float, at_ms: int, f: Figures, wallet: float, deals: Array, count: int
+    held: KernelPosition,
+    reason: int,
+    price: float,
+    at_ms: int,
+    f: KernelFigures,
+    wallet: float,
+    deals: Array,
+    count: int,
 ) -> float:
     """Write the closed trade down, where there is room, and return the wallet after it. Compiles."""
     fee = held.quantity * price * f.taker_share
@@ -325,13 +344,13 @@ def book(
         fees = held.fees + fee
         pnl = gross - fees + held.funding
         sign, entry_ms, exit_ms, code = float(held.sign), float(held.entry_ms), float(at_ms), float(reason)
-        deal = Deal(sign, held.quantity, held.entry, entry_ms, price, exit_ms, code, fees, held.funding, pnl)
+        deal = KernelTrade(sign, held.quantity, held.entry, entry_ms, price, exit_ms, code, fees, held.funding, pnl)
         for place in range(10):
             deals[count, place] = deal[place]
     return wallet + gross - fee
 
 
-def worth(held: Open, wallet: float, mark: float) -> float:
+def worth(held: KernelPosition, wallet: float, mark: float) -> float:
     """Return the equity at a mark price. Compiles."""
     return wallet + held.quantity * held.sign * (mark - held.entry) if held.sign != 0 else wallet
 

@@ -1,4 +1,4 @@
-"""Floor 4, wing: turns the command's words into what a backtest needs: span, candles, setup, agent."""
+"""Turns the command's words into what a backtest needs: span, candles, setup, agent."""
 
 import argparse
 import calendar
@@ -8,29 +8,29 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.engine import LEAST_WARM_UP
-from src.backtest.setup import BreakerPolicy, Setup
 from src.backtest.training import teach_past, warm_up_ms
-from src.core.candle_names import Series, facts_of
-from src.core.clock import DAY_MS, MINUTE_MS, utc_text
-from src.core.costs import CostRates
-from src.core.errors import DataRefused, SettingsError
-from src.core.market import INTERVAL_MS
-from src.decision_rules import DecisionRules
+from src.domain.candle_names import Series, facts_of
+from src.domain.clock import DAY_MS, MINUTE_MS, utc_text
+from src.domain.costs import CostRates
+from src.domain.errors import DataRefused, SettingsError
+from src.domain.market import INTERVAL_MS
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
 from src.market_data.files import interval_name, read_funding, read_in_order
 from src.market_data.store import MarketStore
-from src.rl_model import QLearningAgent
-from src.rule_book import changed_figures, named, read_rules
-from src.settings import Settings
+from src.runtime.rule_loader import changed_figures, named, read_rules
+from src.runtime.settings import Settings
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.rules import DecisionRules
 
 DEFAULT_PAIR: Final = "BTCUSDT"
 NewAgent = Callable[[DecisionRules], QLearningAgent]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class BacktestSpan:
     """Turns are taken in ``from_ms <= instant < to_ms``."""
 
     from_ms: int
@@ -38,7 +38,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastMarketData:
     """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span.
 
     ``understood`` says of each source what it was taken for.
@@ -46,11 +46,11 @@ class Past:
 
     candles: Candles
     funding: dict[int, float]
-    span: Span
+    span: BacktestSpan
     understood: tuple[str, ...] = ()
 
 
-def span_of(wish: argparse.Namespace, candles: Candles) -> Span:
+def span_of(wish: argparse.Namespace, candles: Candles) -> BacktestSpan:
     """Return the span asked for; what is left out begins ``--train-days`` into the candles, or ends with them."""
     first = int(candles.open_ms[0]) + LEAST_WARM_UP * MINUTE_MS
     from_ms = first + wish.train_days * DAY_MS if not wish.from_text else _days(wish.from_text)[0]
@@ -60,7 +60,7 @@ def span_of(wish: argparse.Namespace, candles: Candles) -> Span:
             f"There is nothing between {utc_text(from_ms)[:10]} and {utc_text(to_ms)[:10]}; the candles reach from "
             f"{utc_text(int(candles.open_ms[0]))[:10]} to {utc_text(int(candles.open_ms[-1]))[:10]}."
         )
-    return Span(from_ms, to_ms)
+    return BacktestSpan(from_ms, to_ms)
 
 
 def _days(text: str) -> tuple[int, int]:
@@ -97,7 +97,7 @@ def pair_of(wish: argparse.Namespace) -> str:
     return str(wish.pair or next(iter(named_by), DEFAULT_PAIR))
 
 
-def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> Past:
+def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMarketData:
     """Return the candles and funding rates named by ``--candles`` and ``--funding``, else those of the store.
 
     Before what the agent is taught by come as many candles as the indicators of ``sets`` want, where there are any.
@@ -118,7 +118,7 @@ def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> Past:
     least_ms = span.from_ms - (wish.train_days * DAY_MS + warm_up_ms(sets))
     rates = f"{len(funding):,} recorded settlements of funding" if funding else "no recorded funding: 0.01 % each"
     said = (*found.understood, rates)
-    return Past(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, said)
+    return PastMarketData(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, said)
 
 
 class _Minutes(NamedTuple):
@@ -222,7 +222,9 @@ def agent_maker(wish: argparse.Namespace, setup: Setup, settings: Settings) -> N
     return lambda rules: QLearningAgent.for_rules(rules, cost, float(wish.exploration), settings.random_seed)
 
 
-def taught_agent(wish: argparse.Namespace, past: Past, new_agent: NewAgent, rules: DecisionRules) -> QLearningAgent:
+def taught_agent(
+    wish: argparse.Namespace, past: PastMarketData, new_agent: NewAgent, rules: DecisionRules
+) -> QLearningAgent:
     """Return the agent of ``--model``, else one taught by the candles before the span: nothing in it is known to it.
 
     Raises:

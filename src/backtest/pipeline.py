@@ -1,15 +1,15 @@
-"""Floor 4, wing: indicators, votes and market states of many candles at once, by the live functions compiled."""
+"""Indicators, votes and market states of many candles at once, by the live functions compiled."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.indicators import EMPTY, Indicators, IndicatorState, step
 from src.market_data.columns import Candles
-from src.rl_state import encode
-from src.rl_table import exploration_base
-from src.signals import VOTE_NAMES, Six, counted_votes, signal_code, vote_values, votes_mask
+from src.strategy.indicators import EMPTY, Indicators, IndicatorState, step
+from src.strategy.q_state import encode
+from src.strategy.q_table import exploration_base
+from src.strategy.signals import VOTE_NAMES, Six, counted_votes, signal_code, vote_values, votes_mask
 
 Array = NDArray[Any]
 WIDTH = len(Indicators._fields)

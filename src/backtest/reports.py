@@ -1,4 +1,4 @@
-"""Floor 4, wing: writes a backtest's folder: ``index.html``, ``trades.csv``, ``summary.json``; and reads it back."""
+"""Writes a backtest's folder: ``index.html``, ``trades.csv``, ``summary.json``; and reads it back."""
 
 import csv
 import io
@@ -10,14 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from src.backtest.figures import TRADE_COLUMNS, summary, trade_row
-from src.backtest.outcome import Outcome
-from src.backtest.page import compare_page, page
-from src.backtest.setup import Setup
+from src.backtest.config import Setup
+from src.backtest.html_report import compare_page, page
+from src.backtest.performance import TRADE_COLUMNS, summary, trade_row
+from src.backtest.result import BacktestResult
 from src.backtest.sweep import SweepResult
 from src.backtest.walk_forward import Fold
-from src.core.errors import DataRefused, SettingsError
-from src.core.portfolio import Trade
+from src.domain.errors import DataRefused, SettingsError
+from src.domain.portfolio import Trade
 from src.market_data.columns import Candles
 
 
@@ -29,7 +29,7 @@ def report_folder(root: Path, name: str) -> Path:
 
 
 def write_report(
-    folder: Path, outcome: Outcome, setup: Setup, candles: Candles, more: Mapping[str, Any] | None = None
+    folder: Path, outcome: BacktestResult, setup: Setup, candles: Candles, more: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Write the three files of a run and return its summary; ``more`` is added to it."""
     facts = {**summary(outcome, setup, candles, folder.name), **(more or {})}

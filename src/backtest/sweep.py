@@ -1,4 +1,4 @@
-"""Floor 4, wing: tries many variants with the kernel, on all cores or on a Ray cluster, and can be taken up again.
+"""Tries many variants with the kernel, on all cores or on a Ray cluster, and can be taken up again.
 
 Each finished variant is one line in ``sweep.jsonl``; a second run skips those. The first line says what was swept: a
 file of another span, pair or base is refused.
@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 
 from src.backtest.compiled import compiled
+from src.backtest.config import Setup
 from src.backtest.deflated import Deflated, daily_ratio, deflated_sharpe
 from src.backtest.engine import LEAST_WARM_UP
-from src.backtest.kernel import Deal, Open, Series, simulate
-from src.backtest.series import figures_of, make_series, tables_of
-from src.backtest.setup import Setup
+from src.backtest.kernel import KernelPosition, KernelSeries, KernelTrade, simulate
+from src.backtest.kernel_inputs import figures_of, make_series, tables_of
 from src.backtest.variants import Variant, label, varied
-from src.core.clock import DAY_MS
-from src.core.errors import SettingsError
-from src.core.metrics import daily_returns, drawdown
-from src.decision_rules import DecisionRules
+from src.domain.clock import DAY_MS
+from src.domain.errors import SettingsError
+from src.domain.metrics import daily_returns, drawdown
 from src.market_data.columns import COLUMNS, Candles
-from src.rl_model import QLearningAgent
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.rules import DecisionRules
 
 Row = dict[str, Any]
 Job = tuple[Variant, Setup]
@@ -74,7 +74,7 @@ class Sweep:
         self._setup = setup
         self._taught = taught
         self._funding = funding
-        self._series: dict[Perception, Series] = {}
+        self._series: dict[Perception, KernelSeries] = {}
 
     def run(
         self,
@@ -106,7 +106,7 @@ class Sweep:
         wanted = [rows[label(each)] for each in variants]
         return _judged(wanted)
 
-    def series(self, setup: Setup) -> Series:
+    def series(self, setup: Setup) -> KernelSeries:
         """Return what the kernel runs over for a variant, made at the first call for all that perceive alike."""
         key = perception(setup)
         if key not in self._series:
@@ -223,7 +223,7 @@ def perception(setup: Setup) -> Perception:
 
 
 def try_all(
-    jobs: Sequence[Job], series: Mapping[Perception, Series], first: int, stop: threading.Event | None = None
+    jobs: Sequence[Job], series: Mapping[Perception, KernelSeries], first: int, stop: threading.Event | None = None
 ) -> list[Row]:
     """Run each job's variant and return one row for each (fewer when ``stop`` is set)."""
     kernel = compiled(simulate)
@@ -232,17 +232,17 @@ def try_all(
         if stop is not None and stop.is_set():
             break
         columns = series[perception(setup)]
-        deals = np.empty((len(columns.close), len(Deal._fields)))
+        deals = np.empty((len(columns.close), len(KernelTrade._fields)))
         daily = np.empty((int(columns.open_ms[-1]) - int(columns.open_ms[0])) // DAY_MS + 3)
         count, days, _, held = kernel(columns, figures_of(setup), first, deals, daily)
         rows.append(_row(variant, deals[:count], np.concatenate(([float(setup.balance)], daily[:days])), held))
     return rows
 
 
-def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, Any], held: Open) -> Row:
+def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, Any], held: KernelPosition) -> Row:
     broke = bool((daily <= 0.0).any())
     returns = np.array([-1.0]) if broke else daily_returns(daily)
-    pnl = deals[:, Deal._fields.index("pnl")]
+    pnl = deals[:, KernelTrade._fields.index("pnl")]
     return {
         "variant": label(variant),
         "return_share": float(daily[-1] / daily[0] - 1.0),
@@ -251,8 +251,8 @@ def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, A
         "trades": len(deals),
         "win_rate": float((pnl > 0).mean()) if len(deals) else None,
         "pnl": float(pnl.sum()),
-        "fees": float(deals[:, Deal._fields.index("fees")].sum()) + held.fees,
-        "funding": float(deals[:, Deal._fields.index("funding")].sum()) + held.funding,
+        "fees": float(deals[:, KernelTrade._fields.index("fees")].sum()) + held.fees,
+        "funding": float(deals[:, KernelTrade._fields.index("funding")].sum()) + held.funding,
         "daily_returns": [round(value, 10) for value in returns.tolist()],
     }
 

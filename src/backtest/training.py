@@ -1,4 +1,4 @@
-"""Floor 4, wing: teaches the agent from past candles, compiled; the same lessons as at the bot's first start."""
+"""Teaches the agent from past candles, compiled; the same lessons as at the bot's first start."""
 
 import copy
 import hashlib
@@ -8,15 +8,15 @@ import numpy as np
 
 from src.backtest.compiled import compiled
 from src.backtest.engine import LEAST_WARM_UP
+from src.backtest.past_timeframes import longer, trends_known
 from src.backtest.pipeline import Pipeline, fold_block
-from src.backtest.slow_past import longer, trends_known
-from src.core.clock import MINUTE_MS
-from src.core.market import INTERVAL_MS
-from src.decision_rules import DecisionRules
+from src.domain.clock import MINUTE_MS
+from src.domain.market import INTERVAL_MS
 from src.market_data.columns import Candles
-from src.rl_model import QLearningAgent, Training
-from src.rl_state import REGIMES
-from src.rl_table import learn_pass
+from src.strategy.q_agent import QLearningAgent, Training
+from src.strategy.q_state import REGIMES
+from src.strategy.q_table import learn_pass
+from src.strategy.rules import DecisionRules
 
 PASSES = 2
 

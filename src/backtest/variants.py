@@ -1,4 +1,4 @@
-"""Floor 4, wing: the variants of a sweep: which figures are varied, all combinations or some by chance."""
+"""The variants of a sweep: which figures are varied, all combinations or some by chance."""
 
 import itertools
 import math
@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from src.backtest.setup import Setup
-from src.core.errors import SettingsError
-from src.core.risk import RiskLimits
-from src.decision_rules import DecisionRules
+from src.backtest.config import Setup
+from src.domain.errors import SettingsError
+from src.domain.risk import RiskLimits
+from src.strategy.rules import DecisionRules
 
 Variant = tuple[tuple[str, str], ...]
 """Names of figures and their values as texts, in the order of the grid."""

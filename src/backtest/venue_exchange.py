@@ -1,14 +1,14 @@
-"""Floor 4, wing: the paper exchange's venue as an Exchange and a MarketFeed, in process and without waiting."""
+"""The paper exchange's venue as an Exchange and a MarketFeed, in process and without waiting."""
 
 from collections.abc import Sequence
 
-from src.core.clock import ManualClock
-from src.core.costs import CostRates
-from src.core.errors import OrderRefused
-from src.core.market import Candle, Instrument, MarkPrice
-from src.core.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side
-from src.core.portfolio import Account, Direction, Position
-from src.core.ports import Income
+from src.domain.clock import ManualClock
+from src.domain.costs import CostRates
+from src.domain.errors import OrderRefused
+from src.domain.market import Candle, Instrument, MarkPrice
+from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side
+from src.domain.portfolio import Account, Direction, Position
+from src.domain.ports import Income
 from src.paper_exchange.model import AlgoOrder, AlgoRequest, OrderRequest, VenueError, VenueOrder, VenueTrade
 from src.paper_exchange.venue import Venue
 

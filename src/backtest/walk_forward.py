@@ -1,4 +1,4 @@
-"""Floor 4, wing: learns on a rolling window and trades the time after it; reports only what was out of sample."""
+"""Learns on a rolling window and trades the time after it; reports only what was out of sample."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -7,18 +7,18 @@ from decimal import Decimal
 
 import numpy as np
 
+from src.backtest.config import Setup
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
-from src.backtest.outcome import Outcome
-from src.backtest.setup import Setup
+from src.backtest.result import BacktestResult
 from src.backtest.sweep import Sweep
 from src.backtest.training import teach_past, warm_up_ms
 from src.backtest.variants import Variant, label, varied
-from src.core.clock import DAY_MS, MINUTE_MS
-from src.core.errors import DataRefused
-from src.core.market import MarketContext
-from src.decision_rules import DecisionRules
+from src.domain.clock import DAY_MS, MINUTE_MS
+from src.domain.errors import DataRefused
+from src.domain.market import MarketContext
 from src.market_data.columns import Candles
-from src.rl_model import QLearningAgent
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.rules import DecisionRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class WalkForward:
     """The folds, and all their out-of-sample time as one run."""
 
     folds: tuple[Fold, ...]
-    outcome: Outcome
+    outcome: BacktestResult
 
 
 def walk_forward(
@@ -74,7 +74,7 @@ def walk_forward(
     """
     _refuse_too_short(candles, from_ms, to_ms, train_days)
     folds: list[Fold] = []
-    outcomes: list[Outcome] = []
+    outcomes: list[BacktestResult] = []
     balance, start_ms = setup.balance, from_ms
     warm_ms = warm_up_ms(varied(setup, each).rules for each in variants or [()])
     while start_ms + DAY_MS <= to_ms and not (stop is not None and stop.is_set()):
@@ -94,7 +94,7 @@ def walk_forward(
     return WalkForward(tuple(folds), joined(outcomes))
 
 
-def _fold(edges: tuple[int, int, int], chosen: str, tried: int, outcome: Outcome) -> Fold:
+def _fold(edges: tuple[int, int, int], chosen: str, tried: int, outcome: BacktestResult) -> Fold:
     return Fold(*edges, chosen, tried, outcome.return_share, len(outcome.trades))
 
 
@@ -114,7 +114,7 @@ def _traded(
     funding: Mapping[int, float] | None,
     contexts: Sequence[MarketContext],
     stop: threading.Event | None,
-) -> Outcome:
+) -> BacktestResult:
     """Return the exact path's run over one fold."""
     return run_backtest(
         seen, setup, agent, from_ms=span[0], to_ms=span[1], funding=funding, contexts=contexts, stop=stop
@@ -146,7 +146,7 @@ def _best(
     return by_label[ranked[0]["variant"]]
 
 
-def _carried(outcome: Outcome, setup: Setup) -> Decimal:
+def _carried(outcome: BacktestResult, setup: Setup) -> Decimal:
     """Return the balance for the next fold: what is still held is given up at mark price, with its fee."""
     worth = Decimal(str(round(outcome.end_equity, 8)))
     held = outcome.open_trade
@@ -154,10 +154,10 @@ def _carried(outcome: Outcome, setup: Setup) -> Decimal:
     return worth - round(fee, 8)
 
 
-def joined(outcomes: Sequence[Outcome]) -> Outcome:
+def joined(outcomes: Sequence[BacktestResult]) -> BacktestResult:
     """Return runs that follow one another as one; positions held at the end of a run are not among the trades."""
     first, last = outcomes[0], outcomes[-1]
-    return Outcome(
+    return BacktestResult(
         symbol=first.symbol,
         start_equity=first.start_equity,
         instants=np.concatenate([each.instants for each in outcomes]),

@@ -1,1 +1,1 @@
-"""Floor 4, wings: the dashboard's rooms: what a card says, who may press a button, and how the page is served."""
+"""The dashboard's rooms: what a card says, who may press a button, and how the page is served."""

@@ -1,4 +1,4 @@
-"""Floor 4, wings: the web application and its guard: hosts, origins, sizes, headers, errors without secrets."""
+"""The web application and its guard: hosts, origins, sizes, headers, errors without secrets."""
 
 import gzip
 import hashlib
@@ -14,10 +14,10 @@ from flask import Flask, Response, abort, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge, ServiceUnavailable
 
-from src.core.errors import SettingsError, StoreCorrupt, StoreUnavailable
-from src.dashboard.desk import Desk
+from src.dashboard.context import DashboardContext
 from src.dashboard.headers import HEADERS
-from src.settings import PROJECT_ROOT, Settings, is_loopback
+from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
+from src.runtime.settings import PROJECT_ROOT, Settings, is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class _Json(DefaultJSONProvider):
         return float(value) if isinstance(value, Decimal) else DefaultJSONProvider.default(value)
 
 
-def create_app(desk: Desk) -> Flask:
+def create_app(desk: DashboardContext) -> Flask:
     """Return the application on a desk; it holds no state of its own."""
     from src.dashboard import endpoints, endpoints_control, events, pages, period_report, pictures
 
@@ -54,7 +54,7 @@ def create_app(desk: Desk) -> Flask:
     app.extensions["desk"] = desk
     app.extensions["streams"] = events.Streams()
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
-    shelf = Shelf(PROJECT_ROOT / "static")
+    shelf = StaticAssets(PROJECT_ROOT / "static")
     app.extensions["shelf"] = shelf
     _guard(app, desk.settings)
     _answer_errors(app)
@@ -65,7 +65,7 @@ def create_app(desk: Desk) -> Flask:
     return app
 
 
-class Shelf:
+class StaticAssets:
     """The files that a browser may have, read once; nothing else can be asked for, whatever the path says."""
 
     def __init__(self, folder: Path) -> None:
@@ -111,7 +111,7 @@ def _guard(app: Flask, settings: Settings) -> None:
             raise RequestEntityTooLarge()
         if request.method in _WRITES:
             _check_origin()
-        desk: Desk = app.extensions["desk"]
+        desk: DashboardContext = app.extensions["desk"]
         if desk.reading_needs_pin and request.path != "/" and not request.path.startswith(_OPEN_PATHS):
             desk.require_session()
 

@@ -1,13 +1,13 @@
-"""Floor 4, wings: the cards about money: balance, performance, open positions with their risk, recent trades."""
+"""The cards about money: balance, performance, open positions with their risk, recent trades."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
-from src.core.clock import instant_of
-from src.core.metrics import Ratio
-from src.dashboard.cells import (
+from src.dashboard.bot_view import BotView
+from src.dashboard.states import age_words
+from src.dashboard.widgets import (
     UNKNOWN,
     Card,
     Cell,
@@ -29,9 +29,9 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.look import Look
-from src.dashboard.states import age_words
-from src.report_pages import TradeFilter
+from src.domain.clock import instant_of
+from src.domain.metrics import Ratio
+from src.reporting.pages import TradeFilter
 
 RECENT_TRADES: Final = 10
 _MINOR: Final = (5, 6, 7, 8, 9, 10)  # columns of a trade that a phone shows on demand
@@ -52,7 +52,7 @@ _EXITS: Final = {
 }
 
 
-def balance(look: Look) -> Card:
+def balance(look: BotView) -> Card:
     """Return what the account is worth."""
     row = look.reports.balance(look.scope)
     if row is None:
@@ -93,7 +93,7 @@ def _and(cell: Cell, more: str) -> Cell:
     return replace(cell, text=f"{cell.text} {more}", tone="")
 
 
-def gained_today(look: Look, row: Mapping[str, Any]) -> tuple[Decimal | None, Mapping[str, Any]]:
+def gained_today(look: BotView, row: Mapping[str, Any]) -> tuple[Decimal | None, Mapping[str, Any]]:
     """Return what trading brought since the UTC day of a balance began (None: unknown), and the row of that day.
 
     Open positions count at their mark price; what was paid in or out is no result.
@@ -103,7 +103,7 @@ def gained_today(look: Look, row: Mapping[str, Any]) -> tuple[Decimal | None, Ma
     return (row["equity"] - start - today["transfers"] if start else None), today
 
 
-def _today(look: Look, row: Mapping[str, Any]) -> list[Fact]:
+def _today(look: BotView, row: Mapping[str, Any]) -> list[Fact]:
     change, today = gained_today(look, row)
     if change is None:
         return [Fact("Today (UTC)", UNKNOWN)]
@@ -112,7 +112,7 @@ def _today(look: Look, row: Mapping[str, Any]) -> list[Fact]:
     return [Fact("Today (UTC)", result(change)), Fact("Today, of starting equity", shown), *limit]
 
 
-def performance(look: Look) -> Card:
+def performance(look: BotView) -> Card:
     """Return what trading brought, net of fees and funding."""
     title = "Performance"
     if look.turned_ms is None:
@@ -151,7 +151,7 @@ def _ratio(ratio: Ratio) -> Cell:
     return Cell(f"{shown.text} (n={ratio.n})", raw=shown.raw, title=f"{ratio.basis}, {ratio.n} days")
 
 
-def positions(look: Look) -> Card:
+def positions(look: BotView) -> Card:
     """Return the open positions, each with what it risks."""
     title = "Open positions"
     last = look.reports.balance(look.scope)
@@ -192,7 +192,7 @@ def _open_tile(rows: list[dict[str, Any]]) -> Tile:
     return Tile("Open PnL, USDT", result(sum((row["unrealized_pnl"] for row in rows), Decimal(0)), ""), Cell(said))
 
 
-def _position(look: Look, row: Mapping[str, Any], trade: Mapping[str, Any] | None) -> Row:
+def _position(look: BotView, row: Mapping[str, Any], trade: Mapping[str, Any] | None) -> Row:
     symbol, mark, entry = row["symbol"], row["mark_price"], row["entry_price"]
     sign = 1 if row["side"] == "LONG" else -1
     tick = look.tick(symbol)
@@ -227,7 +227,7 @@ def _distance(level: Decimal | None, mark: Decimal) -> Cell:
     return share(None if level is None or not mark else level / mark - 1, 2, True, of="the mark price")
 
 
-def _funding(look: Look, row: Mapping[str, Any], sign: int) -> Cell:
+def _funding(look: BotView, row: Mapping[str, Any], sign: int) -> Cell:
     """What the next funding would bring (above 0) or cost at the present rate."""
     known = (look.details.get("marks") or {}).get(row["symbol"])
     if not known:
@@ -237,7 +237,7 @@ def _funding(look: Look, row: Mapping[str, Any], sign: int) -> Cell:
     return Cell(shown.text, "amount", shown.tone, shown.raw, f"at {known['next_funding'][11:16]} UTC")
 
 
-def trades(look: Look) -> Card:
+def trades(look: BotView) -> Card:
     """Return the last ten closed trades."""
     title = "Recent trades"
     if look.turned_ms is None:
@@ -256,7 +256,7 @@ def trades(look: Look) -> Card:
                 tables=(table,) if page.rows else ())  # fmt: skip
 
 
-def _trade(look: Look, row: Mapping[str, Any]) -> Row:
+def _trade(look: BotView, row: Mapping[str, Any]) -> Row:
     tick, step = look.tick(row["symbol"]), look.step(row["symbol"])
     cells = (
         words(row["symbol"]),
@@ -288,7 +288,7 @@ def _trade(look: Look, row: Mapping[str, Any]) -> Row:
     return Row(cells, key=f"trade-{row['id']}", details=details)
 
 
-def held_words(look: Look) -> list[str]:
+def held_words(look: BotView) -> list[str]:
     """Return the positions last seen, in words for the alarm: they may still be open."""
     return [
         f"{row['side']} {row['quantity']:f} {row['symbol']} from {row['entry_price']:f}"

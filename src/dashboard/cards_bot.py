@@ -1,4 +1,4 @@
-"""Floor 4, wings: the cards about the bots themselves: status, reconciliation, circuit breaker."""
+"""The cards about the bots themselves: status, reconciliation, circuit breaker."""
 
 import os
 from collections.abc import Mapping
@@ -6,10 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from src.circuit_breaker_state import BreakerState
-from src.core.clock import instant_of, utc_text
-from src.core.orders import OrderStatus, Purpose
-from src.dashboard.cells import (
+from src.dashboard.bot_view import CHARTS, TRADING, BotView
+from src.dashboard.states import DataSource
+from src.dashboard.widgets import (
     UNKNOWN,
     Card,
     Cell,
@@ -25,16 +24,17 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.look import CHARTS, TRADING, Look
-from src.dashboard.states import Source
-from src.report_pages import OrderFilter, TradeFilter
+from src.domain.circuit_breaker import BreakerState
+from src.domain.clock import instant_of, utc_text
+from src.domain.orders import OrderStatus, Purpose
+from src.reporting.pages import OrderFilter, TradeFilter
 
 _UNSURE: Final = frozenset({OrderStatus.UNKNOWN, OrderStatus.PLANNED})
 _MARKET: Final = frozenset({Purpose.ENTRY, Purpose.EXIT})
 _FILES: Final = {TRADING: "trading_bot", CHARTS: "chart_analysis_bot"}
 
 
-def status(look: Look) -> Card:
+def status(look: BotView) -> Card:
     """Return how the trading bot and the chart bot are, a light for each thing that can fail by itself."""
     title, beat = "Bot status", look.beat()
     if beat is None:
@@ -60,7 +60,7 @@ def status(look: Look) -> Card:
     return Card("status", title, "data", look.turned_ms, look.turn_s, facts=facts, tiles=(tile,), notes=notes)
 
 
-def _light(source: Source, now_ms: int) -> Cell:
+def _light(source: DataSource, now_ms: int) -> Cell:
     if source.beat_ms is None:
         return word("NEVER SEEN", "warn")
     if source.phase in ("stopped", "stopping"):
@@ -68,14 +68,14 @@ def _light(source: Source, now_ms: int) -> Cell:
     return word("DOWN", "bad") if source.is_down(now_ms) else word("RUNNING", "good")
 
 
-def _exchange_age(look: Look, moment: str | None, most_s: float) -> Cell:
+def _exchange_age(look: BotView, moment: str | None, most_s: float) -> Cell:
     if not moment:
         return UNKNOWN
     late = look.now - instant_of(moment) > most_s * 1000
     return gone(look.wall_of(moment), tone="warn" if late else "")
 
 
-def _analysis_age(look: Look) -> Cell:
+def _analysis_age(look: BotView) -> Cell:
     row = look.reports.chart_analysis(look.scope)
     return UNKNOWN if row is None else gone(look.wall_of(row["timestamp"], CHARTS))
 
@@ -93,14 +93,14 @@ def _process(beat: Mapping[str, Any]) -> Cell:
     return Cell(f"{pid} runs{own}", raw=str(pid), tone="good")
 
 
-def _clock(look: Look, beat: Mapping[str, Any]) -> Cell:
+def _clock(look: BotView, beat: Mapping[str, Any]) -> Cell:
     if beat["speed"] != 1:
         return Cell(f"{beat['speed']:g} times as fast", raw=str(beat["speed"]))
     ahead_s = (instant_of(beat["timestamp"]) - instant_of(beat["beat_at"])) / 1000
     return Cell(f"{ahead_s:+.1f} s to this machine's".replace("-", "\N{MINUS SIGN}"), raw=str(ahead_s))
 
 
-def reconciliation(look: Look) -> Card:
+def reconciliation(look: BotView) -> Card:
     """Return whether exchange and journal agree, position by position."""
     title = "Reconciliation"
     last = look.reports.balance(look.scope)
@@ -137,7 +137,7 @@ def _comparison(symbol: str, held: Mapping[str, Any] | None, meant: Mapping[str,
     return Row((words(symbol), *shown, verdict), key=f"compare-{symbol}")
 
 
-def breaker(look: Look) -> Card:
+def breaker(look: BotView) -> Card:
     """Return whether the circuit breaker lets entries pass, and what it did."""
     title = "Circuit breaker"
     if look.turned_ms is None:
@@ -168,7 +168,7 @@ def breaker(look: Look) -> Card:
                 tiles=(tile,))  # fmt: skip
 
 
-def _rules(look: Look) -> Cell:
+def _rules(look: BotView) -> Cell:
     """Return the set in force, and what of it the settings change."""
     name, changes = look.details.get("rules"), look.details.get("rules_changed") or ()
     return words(name and ", ".join((name, *changes)))

@@ -1,4 +1,4 @@
-"""Floor 4, wings: all bots of the database in one table, each in its own state; there is none where one bot is alone.
+"""All bots of the database in one table, each in its own state; there is none where one bot is alone.
 
 A row is judged by its own bot's last turn and last beat, the card by the liveliest of them: one bot that fell silent
 must neither look alive among the others nor make them look old.
@@ -7,18 +7,18 @@ must neither look alive among the others nor make them look old.
 from collections.abc import Mapping
 from typing import Any
 
+from src.dashboard.bot_view import BotView
 from src.dashboard.cards_account import gained_today
-from src.dashboard.cells import UNKNOWN, Card, Cell, Life, Row, Table, amount, gone, result, word, words
 from src.dashboard.journal import decided, reason
-from src.dashboard.look import Look
-from src.dashboard.states import ENDED, Source
-from src.report_pages import SignalFilter
+from src.dashboard.states import ENDED, DataSource
+from src.dashboard.widgets import UNKNOWN, Card, Cell, Row, RowFreshness, Table, amount, gone, result, word, words
+from src.reporting.pages import SignalFilter
 
 _COLUMNS = ("Bot", "State", "Last turn", "World", "Positions", "Equity, USDT", "Today, USDT", "Breaker",
             "Last decision", "Why")  # fmt: skip
 
 
-def bots(look: Look) -> Card:
+def bots(look: BotView) -> Card:
     """Return the card of all bots, unknown where none ever reported."""
     rows = tuple(_row(each) for each in look.bots)
     if not rows:
@@ -28,7 +28,7 @@ def bots(look: Look) -> Card:
     return Card("bots", "All bots", "data", newest.turned_ms, newest.turn_s, "bots", tables=(table,))
 
 
-def bot_sources(look: Look) -> dict[str, Source]:
+def bot_sources(look: BotView) -> dict[str, DataSource]:
     """Return each bot as the source of its row, and ``bots``, the liveliest, as the source of the whole card."""
     found = [each.sources["bot"] for each in look.bots]
     if not found:
@@ -37,12 +37,12 @@ def bot_sources(look: Look) -> dict[str, Source]:
     return {"bots": lively} | {row_source(each): each.sources["bot"] for each in look.bots}
 
 
-def row_source(look: Look) -> str:
+def row_source(look: BotView) -> str:
     """Return the name under which a bot is the source of its row."""
     return f"bot {look.bot_id}"
 
 
-def _row(look: Look) -> Row:
+def _row(look: BotView) -> Row:
     phase = look.sources["bot"].phase
     money = look.reports.balance(look.scope)
     turn = next(iter(look.reports.signals(SignalFilter(scope=look.scope), limit=1).rows), None)
@@ -58,10 +58,10 @@ def _row(look: Look) -> Row:
         UNKNOWN if turn is None else _decision(turn),
         UNKNOWN if turn is None else reason(turn),
     )
-    return Row(cells, key=f"bot-{look.bot_id}", life=Life(row_source(look), look.turned_ms, look.turn_s))
+    return Row(cells, key=f"bot-{look.bot_id}", life=RowFreshness(row_source(look), look.turned_ms, look.turn_s))
 
 
-def _positions(look: Look) -> Cell:
+def _positions(look: BotView) -> Cell:
     """How many positions are open, and whether each has its stop at the exchange."""
     held = look.reports.open_positions(look.scope)
     if not held:
@@ -72,7 +72,7 @@ def _positions(look: Look) -> Cell:
     return Cell(f"{len(held)} open, with stop", raw=str(len(held)), title=" ".join(row["symbol"] for row in held))
 
 
-def _breaker(look: Look) -> Cell:
+def _breaker(look: BotView) -> Cell:
     state = look.reports.breaker(look.bot_id, look.now)
     if state.tripped:
         return word("TRIPPED", "bad", state.reason)

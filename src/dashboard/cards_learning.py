@@ -1,11 +1,11 @@
-"""Floor 4, wings: the cards about what learning brought and what everything costs."""
+"""The cards about what learning brought and what everything costs."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from src.core.clock import instant_of, utc_text
-from src.dashboard.cells import (
+from src.dashboard.bot_view import CHARTS, BotView
+from src.dashboard.widgets import (
     UNKNOWN,
     Card,
     Cell,
@@ -20,14 +20,14 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.look import CHARTS, Look
+from src.domain.clock import instant_of, utc_text
 
 _TRAINING_AGE_S: Final = 30 * 86_400.0  # a model trained longer ago has not seen the market of today
 _CURVE_POINTS: Final = 60
 _MONTH_MS: Final = 30 * 86_400_000
 
 
-def training(look: Look) -> Card:
+def training(look: BotView) -> Card:
     """Return the last training run: its learning curve, and whether its model won on data neither had seen."""
     title = "Training"
     runs = [row for row in look.reports.training_runs(20) if row["bot_id"] in (look.bot_id, "*")]
@@ -120,7 +120,7 @@ def _curve(episodes: list[dict[str, Any]]) -> Table | None:
     return Table("Learning curve in figures", columns, rows, (0, 1, 2, 3, 4), folded=True, look="small")
 
 
-def costs(look: Look) -> Card:
+def costs(look: BotView) -> Card:
     """Return what paid and limited calls cost in the last thirty days, by service and model."""
     title, since_ms = "Costs", look.wall_ms - _MONTH_MS
     rows = look.reports.api_costs(since_ms)

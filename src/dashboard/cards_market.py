@@ -1,10 +1,12 @@
-"""Floor 4, wings: the cards about the market and what is said of it: prices, context, chart analysis, news."""
+"""The cards about the market and what is said of it: prices, context, chart analysis, news."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from src.dashboard.cells import (
+from src.dashboard.bot_view import CHARTS, BotView
+from src.dashboard.chart_files import picture_address
+from src.dashboard.widgets import (
     UNKNOWN,
     Card,
     Cell,
@@ -22,16 +24,14 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.chart_files import picture_address
-from src.dashboard.look import CHARTS, Look
-from src.report_pages import NewsFilter, SignalFilter
+from src.reporting.pages import NewsFilter, SignalFilter
 
 _HEADLINES: Final = 6
 _MOODS: Final = {"bullish": "up", "bearish": "down"}
 _LEVELS: Final = {"high": "good", "medium": "", "low": "warn"}
 
 
-def last_turns(look: Look) -> list[dict[str, Any]]:
+def last_turns(look: BotView) -> list[dict[str, Any]]:
     """Return each contract's newest turn."""
     if "turns" not in look.kept:
         newest: dict[str, dict[str, Any]] = {}
@@ -42,7 +42,7 @@ def last_turns(look: Look) -> list[dict[str, Any]]:
     return found
 
 
-def market(look: Look) -> Card:
+def market(look: BotView) -> Card:
     """Return price, indicators and signal of each contract, as the bot saw them in its last turn."""
     turns = last_turns(look)
     if not turns:
@@ -61,7 +61,7 @@ def market(look: Look) -> Card:
     return Card("market", "Live market data", "data", look.wall_of(seen), look.turn_s, tables=(table,), tiles=(tile,))
 
 
-def _market(look: Look, row: Mapping[str, Any]) -> Row:
+def _market(look: BotView, row: Mapping[str, Any]) -> Row:
     tick = look.tick(row["symbol"])
     mark = (look.details.get("marks") or {}).get(row["symbol"])
     cells = (
@@ -79,7 +79,7 @@ def _market(look: Look, row: Mapping[str, Any]) -> Row:
     return Row(cells, key=f"market-{row['symbol']}")
 
 
-def context(look: Look) -> Card:
+def context(look: BotView) -> Card:
     """Return the wider market; what no source told is unknown, with the reason."""
     title, row = "Market context", look.reports.market_context(look.scope)
     if row is None:
@@ -113,7 +113,7 @@ def _fear(index: int | None) -> Cell:
     return Cell(f"{index} of 100, {next(name for most, name in names if index < most)}", raw=str(index))
 
 
-def analysis(look: Look) -> Card:
+def analysis(look: BotView) -> Card:
     """Return what the analyst last read from a chart, at what cost, and how old it is."""
     title, newest = "AI chart analysis", look.reports.chart_analysis(look.scope)
     if newest is None:
@@ -130,7 +130,7 @@ def analysis(look: Look) -> Card:
                 "charts", why, facts, notes=notes, picture=picture)  # fmt: skip
 
 
-def _analysis(look: Look, row: Mapping[str, Any]) -> tuple[Fact, ...]:
+def _analysis(look: BotView, row: Mapping[str, Any]) -> tuple[Fact, ...]:
     tick = look.tick(row["symbol"])
     return (
         Fact("Contract", Cell(f"{row['symbol']}, {row['candles']} candles of {row['interval']}", raw=row["symbol"])),
@@ -153,7 +153,7 @@ def _levels(levels: list[float] | None, tick: Decimal | None) -> Cell:
     return Cell("  ".join(shown), "price", raw=",".join(map(str, (levels or [])[:3]))) if shown else UNKNOWN
 
 
-def news(look: Look) -> Card:
+def news(look: BotView) -> Card:
     """Return the newest headlines with what was judged of them."""
     title = "News sentiment"
     world = look.scope.world if look.scope.world in ("synthetic", "replay") else None
@@ -180,7 +180,7 @@ def news(look: Look) -> Card:
     return Card("news", title, "data", as_of, age_s, "charts", facts=facts, tables=(table,))
 
 
-def _round_ms(look: Look, charts: Mapping[str, Any] | None) -> int:
+def _round_ms(look: BotView, charts: Mapping[str, Any] | None) -> int:
     """When the chart bot's last round ended: known headlines are confirmed then, no new row is written."""
     finished = None if charts is None else charts["cycle_finished"]
     return look.wall_of(finished, CHARTS) or 0

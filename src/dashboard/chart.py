@@ -1,4 +1,4 @@
-"""Floor 4, wings: the chart: the candles the bot saw, its own indicators, what it did, its levels, and the equity.
+"""The chart: the candles the bot saw, its own indicators, what it did, its levels, and the equity.
 
 Indicators are those that the bot wrote down in its turns. For candles before its first turn they are folded from the
 same candles by the same function, so that the picture does not begin empty.
@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from src.core.clock import MINUTE_MS, instant_of, utc_text
-from src.core.market import INTERVAL_MS
-from src.dashboard.cells import MINUS, Row, Table, instant, number, price
-from src.dashboard.look import Look
-from src.indicators import EMPTY, ready, step
-from src.report_equity import EquityPoint
-from src.schema import candles, signals, trades
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import MINUS, Row, Table, instant, number, price
+from src.domain.clock import MINUTE_MS, instant_of, utc_text
+from src.domain.market import INTERVAL_MS
+from src.reporting.equity import EquityPoint
+from src.storage.tables import candles, signals, trades
+from src.strategy.indicators import EMPTY, ready, step
 
 SHOWN: Final = 500
 _WARM: Final = 1_000
@@ -31,7 +31,7 @@ _DAYS: Final = 30
 _WEEK: Final = 7
 
 
-def chart(look: Look, wanted: str | None) -> dict[str, Any]:
+def chart(look: BotView, wanted: str | None) -> dict[str, Any]:
     """Return the chart of one contract, of the first one where none is named."""
     rows = _candles(look, wanted)
     symbol = rows[-1]["symbol"] if rows else wanted or ""
@@ -65,7 +65,7 @@ def chart(look: Look, wanted: str | None) -> dict[str, Any]:
     }
 
 
-def _candles(look: Look, wanted: str | None) -> list[dict[str, Any]]:
+def _candles(look: BotView, wanted: str | None) -> list[dict[str, Any]]:
     """Return the last candles of the contract, oldest first."""
     own = look.scope.conditions(candles)
     if wanted is None:
@@ -77,7 +77,7 @@ def _candles(look: Look, wanted: str | None) -> list[dict[str, Any]]:
     return look.reports.rows(query)[::-1]
 
 
-def _turns(look: Look, symbol: str, since_ms: int) -> list[dict[str, Any]]:
+def _turns(look: BotView, symbol: str, since_ms: int) -> list[dict[str, Any]]:
     """Return what the bot wrote down of its indicators in these turns, oldest first."""
     columns = [signals.c.timestamp, signals.c.instant_ms, signals.c.close, *(signals.c[name] for name in _LINES)]
     query = (
@@ -137,7 +137,7 @@ def _folded(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
     return found
 
 
-def _marks(look: Look, symbol: str, since_ms: int) -> list[dict[str, Any]]:
+def _marks(look: BotView, symbol: str, since_ms: int) -> list[dict[str, Any]]:
     """Return entries and exits since an instant, oldest first."""
     query = (
         select(trades)
@@ -157,7 +157,7 @@ def _marks(look: Look, symbol: str, since_ms: int) -> list[dict[str, Any]]:
     return sorted((mark for mark in found if mark["time"] * 1000 >= since_ms), key=lambda mark: mark["time"])
 
 
-def _levels(look: Look, symbol: str) -> list[dict[str, Any]]:
+def _levels(look: BotView, symbol: str) -> list[dict[str, Any]]:
     """Return the prices that matter: entry, stop, target, liquidation of the position, the analyst's levels."""
     found = []
     for row in look.reports.open_positions(look.scope):
@@ -177,7 +177,7 @@ def _levels(look: Look, symbol: str) -> list[dict[str, Any]]:
 
 
 def _sentence(
-    look: Look, symbol: str, last: Mapping[str, Any], levels: Sequence[Mapping[str, Any]], rsi: float | None
+    look: BotView, symbol: str, last: Mapping[str, Any], levels: Sequence[Mapping[str, Any]], rsi: float | None
 ) -> str:
     """Say what the picture shows, for who does not see it."""
     tick = look.tick(symbol)
@@ -194,7 +194,7 @@ def _sentence(
     return ", ".join(said) + "."
 
 
-def _told(look: Look, symbol: str, rows: Sequence[Mapping[str, Any]], rsi: Sequence[float | None]) -> dict[str, Any]:
+def _told(look: BotView, symbol: str, rows: Sequence[Mapping[str, Any]], rsi: Sequence[float | None]) -> dict[str, Any]:
     """Return the last bars as a table."""
     tick = look.tick(symbol)
     told = [
@@ -213,7 +213,7 @@ def _told(look: Look, symbol: str, rows: Sequence[Mapping[str, Any]], rsi: Seque
     return asdict(Table(f"The last {_BARS_TOLD} candles of {symbol}", columns, tuple(told), (1, 2, 3, 4, 5, 6)))
 
 
-def _equity(look: Look, symbol: str) -> dict[str, Any]:
+def _equity(look: BotView, symbol: str) -> dict[str, Any]:
     """Return equity, its fall below the highest until then, and what holding the contract would have made of it.
 
     Money paid in or out moves the highest with it, and lies beside what is held.
@@ -240,7 +240,7 @@ def _equity(look: Look, symbol: str) -> dict[str, Any]:
     return {"points": found, "against": f"holding {symbol}" if symbol else ""}
 
 
-def _price_at(look: Look, symbol: str, moment: str) -> float | None:
+def _price_at(look: BotView, symbol: str, moment: str) -> float | None:
     query = (
         select(signals.c.price)
         .where(*look.scope.account.conditions(signals), signals.c.symbol == symbol, signals.c.timestamp <= moment)

@@ -1,4 +1,4 @@
-"""Floor 4, wings: which files of the chart folder are pictures that the page may show."""
+"""Which files of the chart folder are pictures that the page may show."""
 
 import re
 import stat

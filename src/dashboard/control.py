@@ -1,4 +1,4 @@
-"""Floor 4, wings: what can be wished of a bot from the page: in words before, and in the audit after."""
+"""What can be wished of a bot from the page: in words before, and in the audit after."""
 
 import re
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from src.control_wishes import ACTIONS, VALID_FOR_S
-from src.core.errors import SettingsError
-from src.dashboard.cells import Card, Fact, Row, Table, instant, plain, word, words
-from src.dashboard.look import Look
-from src.decision_rules import load_rules
-from src.schema import control_requests, login_attempts
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import Card, Fact, Row, Table, instant, plain, word, words
+from src.domain.errors import SettingsError
+from src.storage.command_queue import ACTIONS, VALID_FOR_S
+from src.storage.tables import control_requests, login_attempts
+from src.strategy.rules import load_rules
 
 SERVICE_VERBS: Final = ("start", "stop")
 SERVICES: Final = {
@@ -48,7 +48,7 @@ def rule_sets(folder: Path) -> dict[str, str]:
     return found
 
 
-def plan(look: Look, action: str, target: str, rules: Mapping[str, str]) -> Plan:
+def plan(look: BotView, action: str, target: str, rules: Mapping[str, str]) -> Plan:
     """Return what will happen; ``SettingsError`` where there is no such wish."""
     symbols = sorted(look.details.get("cycle_ms") or {})
     typed = "" if look.scope.mode != "live" else target if action == "close" else (symbols or [look.bot_id])[0]
@@ -62,7 +62,7 @@ def plan(look: Look, action: str, target: str, rules: Mapping[str, str]) -> Plan
     return _asked_of_the_bot(look, Plan(action, target, _bot_words(look, action, target, rules), typed))
 
 
-def _asked_of_the_bot(look: Look, wanted: Plan) -> Plan:
+def _asked_of_the_bot(look: BotView, wanted: Plan) -> Plan:
     """Say before all else when the bot is silent, for then nobody takes the wish."""
     if not look.sources["bot"].is_down(look.wall_ms):
         return wanted
@@ -70,7 +70,7 @@ def _asked_of_the_bot(look: Look, wanted: Plan) -> Plan:
     return replace(wanted, says=silent + wanted.says)
 
 
-def _bot_words(look: Look, action: str, target: str, rules: Mapping[str, str]) -> str:
+def _bot_words(look: BotView, action: str, target: str, rules: Mapping[str, str]) -> str:
     if action == "close":
         return _closing_words(look, target)
     if action == "rules":
@@ -102,7 +102,7 @@ def _service_words(verb: str, service: str) -> str:
     return f"Stops {name} in order.{more}"
 
 
-def _closing_words(look: Look, symbol: str) -> str:
+def _closing_words(look: BotView, symbol: str) -> str:
     row = next((each for each in look.reports.open_positions(look.scope) if each["symbol"] == symbol), None)
     if row is None:
         raise SettingsError((f"No open position in {symbol} is known.",))
@@ -116,7 +116,7 @@ def _closing_words(look: Look, symbol: str) -> str:
     )
 
 
-def control_card(look: Look) -> Card:
+def control_card(look: BotView) -> Card:
     """Return what was wished lately, by whom, from where and what came of it; log-ins too."""
     column = control_requests.c
     query = select(control_requests).where(column.bot_id == look.bot_id).order_by(column.id.desc()).limit(_SHOWN)

@@ -1,4 +1,4 @@
-"""Floor 4, wings: the ten endpoints of the dashboard, its one snapshot, the journal and the chart, read-only."""
+"""The ten endpoints of the dashboard, its one snapshot, the journal and the chart, read-only."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request
 
-from src.core.clock import instant_of
-from src.core.errors import StoreCorrupt, StoreUnavailable
 from src.dashboard import chart, journal
+from src.dashboard.bot_view import CHARTS, TRADING, BotView
 from src.dashboard.cards_market import last_turns
-from src.dashboard.desk import desk
-from src.dashboard.look import CHARTS, TRADING, Look
-from src.dashboard.states import Source, source_of
-from src.report_pages import NewsFilter, SignalFilter, TradeFilter
+from src.dashboard.context import desk
+from src.dashboard.states import DataSource, source_of
+from src.domain.clock import instant_of
+from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.reporting.pages import NewsFilter, SignalFilter, TradeFilter
 
 blueprint = Blueprint("endpoints", __name__)
 
@@ -132,7 +132,7 @@ def chart_data() -> Response:
 
 
 @contextmanager
-def _look() -> Iterator[Look]:
+def _look() -> Iterator[BotView]:
     """Lend a look at one instant on behalf of the bot that was asked for; nonsense in the query is 400."""
     here = desk()
     try:
@@ -142,7 +142,7 @@ def _look() -> Iterator[Look]:
         abort(400, str(error))
 
 
-def _stated(look: Look, name: str, **content: Any) -> Response:
+def _stated(look: BotView, name: str, **content: Any) -> Response:
     """Return content with its own age and the state of its card."""
     card, state = desk().snapshots.card(name, look.bot_id)
     age_s = None if card.as_of_ms is None else round((look.wall_ms - card.as_of_ms) / 1000, 3)
@@ -158,7 +158,7 @@ def _stated(look: Look, name: str, **content: Any) -> Response:
 
 
 def _process(row: dict[str, Any], now_ms: int) -> dict[str, Any]:
-    source: Source = source_of("", "", row)
+    source: DataSource = source_of("", "", row)
     ended = row["phase"] in ("stopped", "stopping")
     status = row["phase"] if ended else "down" if source.is_down(now_ms) else "running"
     age_s = round((now_ms - instant_of(row["beat_at"])) / 1000, 3)

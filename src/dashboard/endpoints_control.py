@@ -1,4 +1,4 @@
-"""Floor 4, wings: the doors with a lock: log-in, log-out, wishes to the bot, each with who and when."""
+"""The doors with a lock: log-in, log-out, wishes to the bot, each with who and when."""
 
 import re
 from typing import Any, Final
@@ -6,12 +6,12 @@ from typing import Any, Final
 from flask import Blueprint, Response, abort, jsonify, request
 from werkzeug.exceptions import TooManyRequests
 
-from src import control_wishes
-from src.control_wishes import ACTIONS, Wish
+from src.dashboard.auth import LASTS_S, Session
+from src.dashboard.context import DashboardContext, cookie_name, desk, session_words
 from src.dashboard.control import Plan, plan, rule_sets
-from src.dashboard.desk import Desk, cookie_name, desk, session_words
-from src.dashboard.door import LASTS_S, Session
-from src.records import Owner
+from src.storage import command_queue
+from src.storage.command_queue import ACTIONS, OperatorCommand
+from src.storage.rows import Owner
 
 blueprint = Blueprint("control", __name__)
 
@@ -82,7 +82,7 @@ def control_answer(key: str) -> Response:
     """Return what became of a wish."""
     here = desk()
     here.require_session()
-    row = control_wishes.find(here.database, key) if _KEY.fullmatch(key) else None
+    row = command_queue.find(here.database, key) if _KEY.fullmatch(key) else None
     if row is None:
         abort(404, "There is no such wish.")
     return jsonify(_told(row))
@@ -98,40 +98,40 @@ def control() -> Response:
         abort(400, "action, target, key, bot and confirm are texts.")
     if not _KEY.fullmatch(texts["key"]):
         abort(400, "key must be 16 to 64 letters, digits, - or _.")
-    known = control_wishes.find(here.database, texts["key"])
+    known = command_queue.find(here.database, texts["key"])
     if known is not None:
         return jsonify(_told(known))
     found = _plan(here, texts["bot"], texts["action"], texts["target"])
     if found.type_to_confirm and texts["confirm"].strip().upper() != found.type_to_confirm.upper():
         abort(409, f"Live trading: type {found.type_to_confirm} to confirm.")
-    wish = Wish(texts["key"], found.action, found.target, who.actor, request.remote_addr or "unknown")
+    wish = OperatorCommand(texts["key"], found.action, found.target, who.actor, request.remote_addr or "unknown")
     answer = jsonify(_told(_carry(here, texts["bot"], wish)))
     answer.status_code = 202
     return answer
 
 
-def _carry(here: Desk, bot: str, wish: Wish) -> dict[str, Any]:
+def _carry(here: DashboardContext, bot: str, wish: OperatorCommand) -> dict[str, Any]:
     """Hand a wish to the bot, or carry it out here where it concerns a service."""
     owner, now_ms = _owner(here, bot), here.clock.now_ms()
     if wish.action in ACTIONS:
-        return control_wishes.submit(here.database, owner, wish, now_ms)
+        return command_queue.submit(here.database, owner, wish, now_ms)
     verb, _, service = wish.action.partition(":")
-    started = control_wishes.submit(here.database, owner, wish, now_ms)
+    started = command_queue.submit(here.database, owner, wish, now_ms)
     if started["request_key"] != wish.key:
         return started
     answer = here.services.run(verb, service)
-    control_wishes.answer(here.database, started["id"], answer, here.clock.now_ms())
+    command_queue.answer(here.database, started["id"], answer, here.clock.now_ms())
     here.database.flush()
-    return control_wishes.find(here.database, wish.key) or started
+    return command_queue.find(here.database, wish.key) or started
 
 
-def _owner(here: Desk, bot: str) -> Owner:
+def _owner(here: DashboardContext, bot: str) -> Owner:
     with here.reports.at_one_instant() as reports:
         scope = here.snapshots.look(reports, bot or None).scope
     return Owner(scope.bot_id or "", scope.mode or "", scope.world or "")
 
 
-def _plan(here: Desk, bot: str | None, action: str, target: str) -> Plan:
+def _plan(here: DashboardContext, bot: str | None, action: str, target: str) -> Plan:
     with here.reports.at_one_instant() as reports:
         look = here.snapshots.look(reports, bot or None)
         return plan(look, action, target, rule_sets(here.settings.project_root / "config" / "rules"))

@@ -1,4 +1,4 @@
-"""Floor 4, wings: a nudge to the page that something changed; the page then asks as it always does.
+"""A nudge to the page that something changed; the page then asks as it always does.
 
 A stream holds a thread of the server, so there are few at a time, and each ends after five minutes: losing one loses
 nothing but a few seconds.
@@ -12,11 +12,11 @@ from flask import Blueprint, Response, current_app, request
 from sqlalchemy import func, select
 from werkzeug.exceptions import ServiceUnavailable
 
-from src.core.clock import monotonic_s
-from src.core.errors import StoreCorrupt, StoreUnavailable
-from src.dashboard.desk import Desk, desk
-from src.dashboard.serving import THREADS
-from src.schema import control_requests, positions, signals, trades
+from src.dashboard.context import DashboardContext, desk
+from src.dashboard.server import THREADS
+from src.domain.clock import monotonic_s
+from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.storage.tables import control_requests, positions, signals, trades
 
 blueprint = Blueprint("events", __name__)
 
@@ -67,7 +67,7 @@ def _never() -> bool:
     return False
 
 
-def _stream(here: Desk, bot: str, ends_within: Callable[[float], bool]) -> Iterator[str]:
+def _stream(here: DashboardContext, bot: str, ends_within: Callable[[float], bool]) -> Iterator[str]:
     """Yield an event for each change until the stream's time is up, the browser left or the server stops."""
     began_s = pinged_s = monotonic_s()
     seen = _version(here, bot)
@@ -82,7 +82,7 @@ def _stream(here: Desk, bot: str, ends_within: Callable[[float], bool]) -> Itera
             yield ": still here\n\n"
 
 
-def _version(here: Desk, bot: str) -> str:
+def _version(here: DashboardContext, bot: str) -> str:
     """Return a text that changes when the bot took a turn, traded, or answered."""
     newest = [  # along the index of time: the greatest id would have to be sought among all
         select(table.c.id)

@@ -1,4 +1,4 @@
-"""Floor 4, wings: what every answer of the dashboard tells the browser it may not do."""
+"""What every answer of the dashboard tells the browser it may not do."""
 
 from typing import Final
 

@@ -1,9 +1,10 @@
-"""Floor 4, wings: the decision journal: every turn, what was seen, and in words why it traded or did not."""
+"""The decision journal: every turn, what was seen, and in words why it traded or did not."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from src.dashboard.cells import (
+from src.dashboard.bot_view import BotView
+from src.dashboard.widgets import (
     Card,
     Cell,
     Fact,
@@ -18,8 +19,7 @@ from src.dashboard.cells import (
     word,
     words,
 )
-from src.dashboard.look import Look
-from src.report_pages import Page, SignalFilter
+from src.reporting.pages import Page, SignalFilter
 
 RECENT: Final = 5
 PAGE: Final = 20
@@ -27,7 +27,7 @@ FILTERS: Final = {"all": None, "acted": True, "not_acted": False}
 _COLUMNS: Final = ("When", "Contract", "Signal", "Agent", "Decision", "Why")
 
 
-def signals(look: Look) -> Card:
+def signals(look: BotView) -> Card:
     """Return what the market said in the last five turns, and above the page what was last decided."""
     title, nothing = "Recent signals", "The bot has not finished a turn yet."
     page = look.reports.signals(SignalFilter(scope=look.scope), limit=RECENT)
@@ -52,7 +52,7 @@ def decided(row: Mapping[str, Any]) -> Cell:
     return word("NOT DONE", "warn") if row["veto"] and not row["acted"] else _verdict(row)
 
 
-def _signal_row(look: Look, row: Mapping[str, Any]) -> Row:
+def _signal_row(look: BotView, row: Mapping[str, Any]) -> Row:
     cells = (
         instant(row["timestamp"]),
         words(row["symbol"]),
@@ -64,7 +64,7 @@ def _signal_row(look: Look, row: Mapping[str, Any]) -> Row:
     return Row(cells, key=f"signal-{row['id']}")
 
 
-def journal(look: Look, wanted: str) -> Card:
+def journal(look: BotView, wanted: str) -> Card:
     """Return the newest page of the journal; ``wanted`` is a name of ``FILTERS``."""
     page = read(look, wanted, None)
     nothing = {
@@ -75,7 +75,7 @@ def journal(look: Look, wanted: str) -> Card:
     return _card(look, "journal", "Decision journal", page, "Decisions, newest first", nothing)
 
 
-def read(look: Look, wanted: str, cursor: str | None, limit: int = PAGE) -> Page:
+def read(look: BotView, wanted: str, cursor: str | None, limit: int = PAGE) -> Page:
     """Return a page of turns after ``cursor``; ``ValueError`` for a filter or cursor that is none of ours."""
     if wanted not in FILTERS:
         raise ValueError(f"filter must be one of {', '.join(FILTERS)}")
@@ -83,7 +83,7 @@ def read(look: Look, wanted: str, cursor: str | None, limit: int = PAGE) -> Page
     return look.reports.signals(query, limit=limit, cursor=cursor)
 
 
-def _card(look: Look, name: str, title: str, page: Page, caption: str, nothing: str) -> Card:
+def _card(look: BotView, name: str, title: str, page: Page, caption: str, nothing: str) -> Card:
     if look.turned_ms is None:
         return Card(name, title, reason="No bot has reported yet.")
     if not page.rows:
@@ -94,7 +94,7 @@ def _card(look: Look, name: str, title: str, page: Page, caption: str, nothing: 
     )
 
 
-def turn_row(look: Look, row: Mapping[str, Any]) -> Row:
+def turn_row(look: BotView, row: Mapping[str, Any]) -> Row:
     """Return one turn: what was decided in the row, all that led to it in the details."""
     cells = (
         instant(row["timestamp"]),
@@ -124,7 +124,7 @@ def _verdict(row: Mapping[str, Any]) -> Cell:
     return word(row["decision"].replace("_", " ") if row["decision"] != "HOLD" else "HOLD", "hold")
 
 
-def _details(look: Look, row: Mapping[str, Any]) -> list[Fact]:
+def _details(look: BotView, row: Mapping[str, Any]) -> list[Fact]:
     tick = look.tick(row["symbol"])
     facts = [
         Fact("In words", words(row["reason"])),

@@ -1,14 +1,14 @@
-"""Floor 4, wings: the page itself, drawn once by the server so that it says something before any script runs."""
+"""The page itself, drawn once by the server so that it says something before any script runs."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import Blueprint, Response, current_app, render_template, request
 
-from src.core.clock import DAY_MS, instant_of, utc_text
-from src.dashboard.cells import HIDDEN, NOTHING, Card
-from src.dashboard.desk import Desk, amounts_hidden, desk, session_words
-from src.dashboard.states import ENDED, Source, State, age_words, state_of
+from src.dashboard.context import DashboardContext, amounts_hidden, desk, session_words
+from src.dashboard.states import ENDED, DataSource, State, age_words, state_of
+from src.dashboard.widgets import HIDDEN, NOTHING, Card
+from src.domain.clock import DAY_MS, instant_of, utc_text
 
 blueprint = Blueprint("pages", __name__)
 
@@ -45,7 +45,7 @@ def page() -> str:
         return _page(desk())
 
 
-def _page(here: Desk) -> str:
+def _page(here: DashboardContext) -> str:
     hidden = here.reading_needs_pin and here.session() is None
     now_ms = here.clock.now_ms()
     wanted = request.args.get("bot", "")[:64] or None
@@ -76,7 +76,7 @@ def icon() -> Response:
 
 def _drawn(content: dict[str, Any], now_ms: int) -> list[dict[str, Any]]:
     """Return the cards with their state and age in words, as the template draws them."""
-    sources = {name: Source(**source) for name, source in content.get("sources", {}).items()}
+    sources = {name: DataSource(**source) for name, source in content.get("sources", {}).items()}
     drawn = []
     for name, card in content.get("cards", {}).items():
         as_of_ms, source = card["as_of_ms"], sources.get(card["source"])
@@ -91,7 +91,7 @@ def _drawn(content: dict[str, Any], now_ms: int) -> list[dict[str, Any]]:
     return drawn
 
 
-def _alive(row: dict[str, Any], base: str, sources: Mapping[str, Source], now_ms: int) -> dict[str, Any]:
+def _alive(row: dict[str, Any], base: str, sources: Mapping[str, DataSource], now_ms: int) -> dict[str, Any]:
     """Return a row with its own state, where it has one, and with the words for it (as ``draw.js`` does)."""
     life = row.get("life")
     if life is None:
@@ -124,7 +124,7 @@ def _alarm(content: dict[str, Any], now_ms: int) -> str:
 
 def _other_alarm(bot: dict[str, Any], now_ms: int) -> str:
     """Say that another bot fell silent which nobody stopped; after a day its row alone tells of it."""
-    source = Source("bot", bot["bot_id"], bot["beat_ms"], bot["phase"], bot["down_after_s"])
+    source = DataSource("bot", bot["bot_id"], bot["beat_ms"], bot["phase"], bot["down_after_s"])
     if source.beat_ms is None or source.phase in ENDED or not source.is_down(now_ms):
         return ""
     gone_ms = now_ms - source.beat_ms
@@ -132,7 +132,7 @@ def _other_alarm(bot: dict[str, Any], now_ms: int) -> str:
 
 
 def _own_alarm(content: dict[str, Any], now_ms: int) -> str:
-    bot = Source(**content["sources"]["bot"])
+    bot = DataSource(**content["sources"]["bot"])
     if bot.beat_ms is None or not bot.is_down(now_ms):
         return ""
     gone = age_words((now_ms - bot.beat_ms) / 1000)

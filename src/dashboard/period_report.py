@@ -1,4 +1,4 @@
-"""Floor 4, wings: what a period brought, as a page to print or a table for other programs."""
+"""What a period brought, as a page to print or a table for other programs."""
 
 import csv
 import io
@@ -10,11 +10,24 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
-from src.core.clock import DAY_MS, instant_of, utc_text
-from src.dashboard.cells import Cell, Row, Table, amount, count, instant, price, quantity, result, share, veiled, words
-from src.dashboard.desk import amounts_hidden, desk
-from src.dashboard.look import Look
-from src.report_pages import TradeFilter
+from src.dashboard.bot_view import BotView
+from src.dashboard.context import amounts_hidden, desk
+from src.dashboard.widgets import (
+    Cell,
+    Row,
+    Table,
+    amount,
+    count,
+    instant,
+    price,
+    quantity,
+    result,
+    share,
+    veiled,
+    words,
+)
+from src.domain.clock import DAY_MS, instant_of, utc_text
+from src.reporting.pages import TradeFilter
 
 blueprint = Blueprint("period_report", __name__)
 
@@ -89,7 +102,7 @@ def _day(name: str) -> int:
         abort(400, f"{name} must be a day such as 2026-11-22.")
 
 
-def _closed(look: Look, since_ms: int, until_ms: int) -> Iterator[dict[str, Any]]:
+def _closed(look: BotView, since_ms: int, until_ms: int) -> Iterator[dict[str, Any]]:
     """Yield the closed trades of a period, newest first."""
     wanted = TradeFilter(scope=look.scope, status="closed", start=utc_text(since_ms), end=utc_text(until_ms))
     cursor: str | None = None
@@ -134,7 +147,7 @@ def _harmless(value: Any) -> str:
     return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _tables(look: Look, rows: Sequence[Mapping[str, Any]], usage: Sequence[Mapping[str, Any]]) -> list[Table]:
+def _tables(look: BotView, rows: Sequence[Mapping[str, Any]], usage: Sequence[Mapping[str, Any]]) -> list[Table]:
     whole = _Sum()
     groups: dict[str, dict[str, _Sum]] = {name: defaultdict(_Sum) for name in ("symbol", "exit_reason", "side")}
     for row in rows:
@@ -176,13 +189,13 @@ def _usage(usage: Sequence[Mapping[str, Any]]) -> Table:
     return Table("Models and services", ("Service", "Model", "Calls", "Cost"), rows, (2, 3))
 
 
-def _trades(look: Look, rows: Sequence[Mapping[str, Any]]) -> Table:
+def _trades(look: BotView, rows: Sequence[Mapping[str, Any]]) -> Table:
     told = tuple(_trade(look, row) for row in rows)
     columns = ("Exit", "Contract", "Side", "Size", "In", "Out", "Fees", "Funding", "Net PnL", "Why")
     return Table("Trades, newest first", columns, told, (3, 4, 5, 6, 7, 8))
 
 
-def _trade(look: Look, row: Mapping[str, Any]) -> Row:
+def _trade(look: BotView, row: Mapping[str, Any]) -> Row:
     tick = look.tick(row["symbol"])
     cells: tuple[Cell, ...] = (
         instant(row["exit_time"]),

@@ -1,11 +1,11 @@
-"""Floor 4, wings: the pictures that the chart bot drew and the analyst saw, by safe names from one folder only."""
+"""The pictures that the chart bot drew and the analyst saw, by safe names from one folder only."""
 
 from typing import Final
 
 from flask import Blueprint, Response, abort
 
 from src.dashboard.chart_files import picture_file
-from src.dashboard.desk import desk
+from src.dashboard.context import desk
 
 blueprint = Blueprint("pictures", __name__)
 

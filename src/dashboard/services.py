@@ -1,4 +1,4 @@
-"""Floor 4, wings: starts and stops services from the page: a fixed list of scripts, each called without a shell."""
+"""Starts and stops services from the page: a fixed list of scripts, each called without a shell."""
 
 import logging
 import subprocess
@@ -6,8 +6,8 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from src.control_wishes import DONE, FAILED, Answer
 from src.dashboard.control import SERVICE_VERBS, SERVICES
+from src.storage.command_queue import DONE, FAILED, CommandResult
 
 log = logging.getLogger(__name__)
 
@@ -15,20 +15,20 @@ _TIMEOUT_S: Final = 100.0  # a start waits a minute for its service to be well
 _LONGEST: Final = 400
 
 
-class ServiceDesk:
+class ServiceController:
     """Runs ``scripts/start_NAME.sh VERB``, one at a time."""
 
     def __init__(self, root: Path) -> None:
         self._scripts = root / "scripts"
         self._lock = threading.Lock()
 
-    def run(self, verb: str, service: str) -> Answer:
+    def run(self, verb: str, service: str) -> CommandResult:
         """Start or stop a service and return what its script said; ``ValueError`` for what is not on the list."""
         if verb not in SERVICE_VERBS or service not in SERVICES:
             raise ValueError("no such service")
         script = self._scripts / f"start_{service}.sh"
         if not self._lock.acquire(blocking=False):
-            return Answer(FAILED, "Another service is being started or stopped: wait for it.")
+            return CommandResult(FAILED, "Another service is being started or stopped: wait for it.")
         try:
             done = subprocess.run(  # noqa: S603 - one of eight fixed command lines
                 [str(script), verb],
@@ -41,11 +41,11 @@ class ServiceDesk:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             log.warning("service script failed: script=%s verb=%s reason=%s", script.name, verb, error)
-            return Answer(FAILED, f"{script.name} {verb} did not end in order.")
+            return CommandResult(FAILED, f"{script.name} {verb} did not end in order.")
         finally:
             self._lock.release()
         said = _last_line(done.stdout + done.stderr) or f"{script.name} {verb} ended with code {done.returncode}."
-        return Answer(DONE if done.returncode == 0 else FAILED, said, after=f"exit code {done.returncode}")
+        return CommandResult(DONE if done.returncode == 0 else FAILED, said, after=f"exit code {done.returncode}")
 
 
 def _last_line(said: str) -> str:

@@ -1,4 +1,4 @@
-"""Floor 4, wings: everything the page shows, from one instant of the database.
+"""Everything the page shows, from one instant of the database.
 
 Ages are not in it: the page counts them itself, from ``as_of_ms`` and the server's time, so that two looks at the
 same rows are the same bytes and a screen that nobody feeds grows old by its own clock.
@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from src.core.clock import Clock
-from src.core.errors import StoreCorrupt, StoreUnavailable
 from src.dashboard import cards_account, cards_bot, cards_bots, cards_learning, cards_market, journal
-from src.dashboard.cells import Card
+from src.dashboard.bot_view import TRADING, BotView, FreshnessLimits
 from src.dashboard.control import control_card
-from src.dashboard.look import TRADING, Limits, Look
-from src.dashboard.states import Source, State, state_of
-from src.report_pages import Scope
-from src.reports import Reports
-from src.rule_book import read_rules
-from src.settings import Settings
+from src.dashboard.states import DataSource, State, state_of
+from src.dashboard.widgets import Card
+from src.domain.clock import Clock
+from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.reporting.pages import Scope
+from src.reporting.service import ReportService
+from src.runtime.rule_loader import read_rules
+from src.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Builder = Callable[[Look], Card]
+Builder = Callable[[BotView], Card]
 BUILDERS: Final[dict[str, Builder]] = {
     "bots": cards_bots.bots,
     "status": cards_bot.status,
@@ -65,10 +65,10 @@ TITLES: Final = {
 _DAMAGED = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, IndexError)
 
 
-class SnapshotDesk:
+class SnapshotService:
     """Makes snapshots; keeps each card's last good content, to be shown, marked as such, while it cannot be read."""
 
-    def __init__(self, reports: Reports, settings: Settings, clock: Clock) -> None:
+    def __init__(self, reports: ReportService, settings: Settings, clock: Clock) -> None:
         self._reports = reports
         self._settings = settings
         self._account_age_s = read_rules(settings).max_account_age_ms / 1_000
@@ -78,13 +78,13 @@ class SnapshotDesk:
         self._frame: dict[str, Any] = {}
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> FreshnessLimits:
         """How old data may be, by the settings."""
         own = self._settings
         chart_s, news_s = own.chart_interval_minutes * 60.0, own.news_interval_minutes * 60.0
-        return Limits(self._account_age_s, own.context_cache_s, chart_s, news_s)
+        return FreshnessLimits(self._account_age_s, own.context_cache_s, chart_s, news_s)
 
-    def look(self, reports: Reports, bot_id: str | None) -> Look:
+    def look(self, reports: ReportService, bot_id: str | None) -> BotView:
         """Return a look on behalf of ``bot_id`` (this installation's own bot by default)."""
         now_ms = self._clock.now_ms()
         beats = tuple(reports.bot_status(now_ms))
@@ -92,7 +92,7 @@ class SnapshotDesk:
         own = next((row for row in beats if row["bot_id"] == chosen and row["process"] == TRADING), None)
         known = own or {"mode": self._settings.mode, "world": self._settings.world}
         scope = Scope(chosen, known["mode"], known["world"])
-        return Look(reports, chosen, scope, beats, now_ms, self.limits, chart_dir=self._settings.chart_dir)
+        return BotView(reports, chosen, scope, beats, now_ms, self.limits, chart_dir=self._settings.chart_dir)
 
     def _default_bot(self, beats: tuple[Mapping[str, Any], ...]) -> str:
         known = [row["bot_id"] for row in beats if row["process"] == TRADING]
@@ -123,10 +123,10 @@ class SnapshotDesk:
             card = self._card(name, look)
             return card, state_of(card, _sources(look).get(card.source), look.wall_ms)
 
-    def _card(self, name: str, look: Look) -> Card:
+    def _card(self, name: str, look: BotView) -> Card:
         return self._guarded(name, look, BUILDERS[name])
 
-    def _guarded(self, name: str, look: Look, build: Builder) -> Card:
+    def _guarded(self, name: str, look: BotView, build: Builder) -> Card:
         """A row that cannot be read spoils its card, never the page."""
         key = (look.bot_id, name)
         try:
@@ -146,7 +146,7 @@ class SnapshotDesk:
             return Card(key[1], TITLES[key[1]], "error", reason=reason)
         return replace(good, base="error", reason=reason)
 
-    def _frame_of(self, look: Look) -> dict[str, Any]:
+    def _frame_of(self, look: BotView) -> dict[str, Any]:
         held = self._guarded_words(look)
         return {
             "bot_id": look.bot_id,
@@ -162,7 +162,7 @@ class SnapshotDesk:
             "database": "ok",
         }
 
-    def _guarded_words(self, look: Look) -> list[str] | None:
+    def _guarded_words(self, look: BotView) -> list[str] | None:
         """The positions for the alarm; None where nobody can say."""
         try:
             return cards_account.held_words(look) if look.reports.balance(look.scope) else None
@@ -187,7 +187,7 @@ class SnapshotDesk:
             "demo": self._settings.world != "live",
             "live": self._settings.mode == "live",
             "pairs": list(self._settings.pairs),
-            "sources": {name: Source(name, "The bot").as_dict() for name in ("bot", "charts")},
+            "sources": {name: DataSource(name, "The bot").as_dict() for name in ("bot", "charts")},
             "held": None,
             "time_zone": self._settings.time_zone,
         }
@@ -199,12 +199,12 @@ def _without_paths(sentence: str) -> str:
     return " ".join(part.rpartition("/")[2] if "/" in part and len(part) > 1 else part for part in sentence.split(" "))
 
 
-def _sources(look: Look) -> dict[str, Source]:
+def _sources(look: BotView) -> dict[str, DataSource]:
     """Return what brings this bot's data and, where there are several bots, each of them."""
     return look.sources | (cards_bots.bot_sources(look) if len(look.bots) > 1 else {})
 
 
-def _bots(look: Look) -> list[dict[str, Any]]:
+def _bots(look: BotView) -> list[dict[str, Any]]:
     """Return every trading bot in the database with its state, for the choice on top of the page."""
     found = []
     for each in look.bots:
@@ -223,4 +223,4 @@ def _bots(look: Look) -> list[dict[str, Any]]:
     return found
 
 
-__all__ = ["BUILDERS", "TITLES", "SnapshotDesk"]
+__all__ = ["BUILDERS", "TITLES", "SnapshotService"]

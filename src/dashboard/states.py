@@ -1,4 +1,4 @@
-"""Floor 4, wings: the seven states of a card, and when a process counts as down.
+"""The seven states of a card, and when a process counts as down.
 
 Unknown is not empty, empty is not zero, old is not current. ``static/js/states.js`` holds the same rules for the
 page's own clock; a test puts both through the same table.
@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from src.core.clock import instant_of
-from src.dashboard.cells import Card
+from src.dashboard.widgets import Card
+from src.domain.clock import instant_of
 
 DOWN_AFTER_S: Final = 35.0
 """A process beats every ten seconds; silent for this long it is down, and the page says so within 45 s."""
@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """A process that brings data: when it was last heard of, by the machine's clock; None is never."""
 
     name: str
@@ -51,14 +51,14 @@ class Source:
         return asdict(self)
 
 
-def source_of(name: str, title: str, beat: Mapping[str, Any] | None) -> Source:
+def source_of(name: str, title: str, beat: Mapping[str, Any] | None) -> DataSource:
     """Return the source that a row of ``bot_status`` speaks of."""
     if beat is None:
-        return Source(name, title)
-    return Source(name, title, instant_of(beat["beat_at"]), beat["phase"])
+        return DataSource(name, title)
+    return DataSource(name, title, instant_of(beat["beat_at"]), beat["phase"])
 
 
-def state_of(card: Card, source: Source | None, now_ms: int) -> State:
+def state_of(card: Card, source: DataSource | None, now_ms: int) -> State:
     """Return the card's state at ``now_ms`` by the machine's clock."""
     if card.base == State.ERROR:
         return State.ERROR

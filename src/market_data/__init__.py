@@ -1,1 +1,1 @@
-"""Floor 3, adapters: past market data: fetched from Binance's public archive, imported, checked, kept in parquet."""
+"""Past market data: fetched from Binance's public archive, imported, checked, kept in parquet."""

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: the command ``python3 -m src.market_data``: download, import, check.
+"""The command ``python3 -m src.market_data``: download, import, check.
 
 Exit codes: 0 done, 2 wrong arguments, 65 bad data (nothing was changed), 69 the archive is away, 73 cannot write, 130
 broken off (run again to continue).
@@ -16,11 +16,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from src.core.candle_names import Series
-from src.core.candle_reader import CandleFile, Told, whole_files
-from src.core.clock import SystemClock, utc_text
-from src.core.errors import DataRefused, SourceUnavailable
-from src.core.market import INTERVAL_MS
+from src.domain.candle_names import Series
+from src.domain.candle_reader import CandleFile, Told, whole_files
+from src.domain.clock import SystemClock, utc_text
+from src.domain.errors import DataRefused, SourceUnavailable
+from src.domain.market import INTERVAL_MS
 from src.market_data.archive import BASE_URL, Archive, ArchiveFile, Part, day_files, month_file, months_of, span_of
 from src.market_data.columns import Candles
 from src.market_data.files import (
@@ -200,7 +200,7 @@ def _candles(file: CandleFile) -> _Part:
 def _refuse_doubtful(store: MarketStore, part: _Part) -> None:
     """Raise ``DataRefused`` where a file seems to be of another market than the series that it would change."""
     if isinstance(part.rows, Candles):
-        doubt = store.doubt(part.symbol, part.interval, part.rows, part.series)
+        doubt = store.request_reconcile(part.symbol, part.interval, part.rows, part.series)
         if doubt:
             raise DataRefused(
                 f"{part.name} does not look like {_stored_name(store, part)}: {doubt}; say what it is (--kind spot, "

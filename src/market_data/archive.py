@@ -1,4 +1,4 @@
-"""Floor 3, adapters: Binance's public archive: which files hold a span, fetched, held to their checksums, resumed.
+"""Binance's public archive: which files hold a span, fetched, held to their checksums, resumed.
 
 A manifest beside the store remembers the checksum of every file taken in: a second run asks for checksums only, and a
 file cut off half-way is continued where it stopped.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import requests
 from urllib3.exceptions import HTTPError
 
-from src.core.errors import DataRefused, SourceUnavailable
+from src.domain.errors import DataRefused, SourceUnavailable
 
 BASE_URL = "https://data.binance.vision"
 KINDS = {"klines": "klines", "mark": "markPriceKlines", "funding": "fundingRate"}

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: minutes out of coarser candles, where no finer ones are to be had."""
+"""Minutes out of coarser candles, where no finer ones are to be had."""
 
 import numpy as np
 from numpy.typing import NDArray

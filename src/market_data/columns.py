@@ -1,4 +1,4 @@
-"""Floor 3, adapters: past candles of one contract as columns of numbers, and single candles made from them."""
+"""Past candles of one contract as columns of numbers, and single candles made from them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from src.core.market import Candle
+from src.domain.market import Candle
 
 Floats = NDArray[np.float64]
 Stamps = NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: reads candles and funding rates from disk; ``core/candle_reader.py`` knows the formats."""
+"""Reads candles and funding rates from disk; ``core/candle_reader.py`` knows the formats."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from src.core import candle_table
-from src.core.candle_columns import NEEDED, OPTIONAL
-from src.core.candle_names import Series, facts_of
-from src.core.candle_reader import CandleFile, Told, read_candle_file, read_funding_file, whole_files
-from src.core.candle_table import interval_name, length_of
-from src.core.clock import SystemClock, utc_text
-from src.core.errors import DataRefused
+from src.domain import candle_validation
+from src.domain.candle_columns import NEEDED, OPTIONAL
+from src.domain.candle_names import Series, facts_of
+from src.domain.candle_reader import CandleFile, Told, read_candle_file, read_funding_file, whole_files
+from src.domain.candle_validation import interval_name, length_of
+from src.domain.clock import SystemClock, utc_text
+from src.domain.errors import DataRefused
 from src.market_data.columns import COLUMNS, Candles, Floats, Stamps
 
 __all__ = ["Funding", "Read", "interval_ms_of", "interval_name", "read_candles", "read_file", "read_funding"]
@@ -140,7 +140,7 @@ def interval_ms_of(candles: Candles, name: str = "The candles") -> int:
 def refuse_impossible(name: str, candles: Candles) -> None:
     """Raise ``DataRefused`` for candles that cannot be: order, prices, negative amounts."""
     columns = {column: getattr(candles, column) for column in COLUMNS}
-    candle_table.refuse_impossible(name, candles.open_ms, columns)
+    candle_validation.refuse_impossible(name, candles.open_ms, columns)
 
 
 def _folders(path: Path) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""Floor 3, adapters: what is doubtful about stored candles: gaps, frozen stretches, sudden jumps."""
+"""What is doubtful about stored candles: gaps, frozen stretches, sudden jumps."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.core.clock import utc_text
+from src.domain.clock import utc_text
 from src.market_data.columns import Candles
 from src.market_data.files import interval_ms_of
 

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: the local store of past market data: one parquet file a series, replaced whole or not at all."""
+"""The local store of past market data: one parquet file a series, replaced whole or not at all."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.core.candle_names import Series
-from src.core.errors import DataRefused
-from src.core.market import INTERVAL_MS
+from src.domain.candle_names import Series
+from src.domain.errors import DataRefused
+from src.domain.market import INTERVAL_MS
 from src.market_data.columns import COLUMNS, Candles
 from src.market_data.files import Funding, read_candles, read_funding, refuse_impossible
 
@@ -96,7 +96,7 @@ class MarketStore:
         _write(self.funding_path(symbol), {"funding_time": times, "funding_rate": rates})
         return Merged(len(whole) - len(before), replaced, len(whole))
 
-    def doubt(self, symbol: str, interval: str, new: Candles, series: Series = Series.PERPETUAL) -> str:
+    def request_reconcile(self, symbol: str, interval: str, new: Candles, series: Series = Series.PERPETUAL) -> str:
         """Return why new candles may belong to another market than the stored series, empty where nothing speaks so.
 
         What an archive re-issues differs here and there. Where most candles of the same instants differ, or prices

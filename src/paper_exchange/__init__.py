@@ -1,1 +1,1 @@
-"""Floor 3, adapters: a stand-in for Binance USDⓈ-M futures; it knows the ground alone, and no line of the client."""
+"""A stand-in for Binance USDⓈ-M futures; it knows the ground alone, and no line of the client."""

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the process. ``python3 -m src.paper_exchange`` serves until SIGTERM or SIGINT."""
+"""The process. ``python3 -m src.paper_exchange`` serves until SIGTERM or SIGINT."""
 
 import argparse
 import asyncio
@@ -16,14 +16,14 @@ from typing import TypeVar
 from aiohttp import web
 from dotenv import dotenv_values
 
-from src.core.errors import DataRefused
+from src.domain.errors import DataRefused
 from src.paper_exchange.config import PaperConfig
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.markets import open_market
 from src.paper_exchange.port_owner import port_owner
 from src.paper_exchange.server import Server
 from src.paper_exchange.signing import key_ring
-from src.paper_exchange.store import StateCorrupt, StateTaken, Store
+from src.paper_exchange.store import StateCorrupt, StateStore, StateTaken
 
 log = logging.getLogger("paper_exchange")
 
@@ -95,7 +95,7 @@ def _environment() -> dict[str, str]:
     return {**found, **os.environ}
 
 
-async def serve(exchange: Exchange) -> int:
+async def serve(exchange: PaperExchange) -> int:
     """Serve until a signal asks to end; return the process's exit code."""
     config, asked = exchange.config, asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -146,8 +146,8 @@ def main(arguments: list[str]) -> int:
     try:
         config = read_config(arguments, _environment())
         market = open_market(config.market)
-        with contextlib.closing(Store(config.state)) as store:
-            exchange = Exchange(config, market, store)
+        with contextlib.closing(StateStore(config.state)) as store:
+            exchange = PaperExchange(config, market, store)
             code = asyncio.run(serve(exchange))
             exchange.save()
             market.close()

@@ -1,15 +1,15 @@
-"""Floor 3, paper exchange: what the owner of an account may change besides orders: leverage, modes, margins, money."""
+"""What the owner of an account may change besides orders: leverage, modes, margins, money."""
 
 from decimal import Decimal
 
 from src.paper_exchange import margin
-from src.paper_exchange.desk import Desk, Ledger
+from src.paper_exchange.accounts import AccountLedger, Accounts
 from src.paper_exchange.events import ConfigUpdate
 from src.paper_exchange.ledger import book, tell_account
 from src.paper_exchange.model import ZERO, SymbolConfig, VenueError, money8
 
 
-def set_leverage(desk: Desk, ledger: Ledger, symbol: str, leverage: int) -> SymbolConfig:
+def set_leverage(desk: Accounts, ledger: AccountLedger, symbol: str, leverage: int) -> SymbolConfig:
     """Set the leverage, where bracket, margin and an isolated position allow it, and return what holds now."""
     contract = desk.contract(symbol)
     before = ledger.leverage_of(symbol)
@@ -28,7 +28,7 @@ def set_leverage(desk: Desk, ledger: Ledger, symbol: str, leverage: int) -> Symb
     return margin.config(desk, ledger, symbol)
 
 
-def set_margin_type(desk: Desk, ledger: Ledger, symbol: str, margin_type: str) -> None:
+def set_margin_type(desk: Accounts, ledger: AccountLedger, symbol: str, margin_type: str) -> None:
     """Set CROSSED or ISOLATED for a symbol without orders and positions."""
     desk.contract(symbol)
     if margin_type not in ("CROSSED", "ISOLATED"):
@@ -44,7 +44,7 @@ def set_margin_type(desk: Desk, ledger: Ledger, symbol: str, margin_type: str) -
     ledger.isolated ^= {symbol}
 
 
-def set_position_mode(ledger: Ledger, dual_side: bool) -> None:
+def set_position_mode(ledger: AccountLedger, dual_side: bool) -> None:
     """Switch between one-way and hedge mode for an account without orders and positions."""
     if dual_side == ledger.dual_side:
         raise VenueError(-4059, "No need to change position side.")
@@ -55,7 +55,7 @@ def set_position_mode(ledger: Ledger, dual_side: bool) -> None:
     ledger.dual_side = dual_side
 
 
-def set_multi_assets(desk: Desk, ledger: Ledger, enabled: bool) -> None:
+def set_multi_assets(desk: Accounts, ledger: AccountLedger, enabled: bool) -> None:
     """Switch multi-assets mode; a flag here, since USDT alone serves as margin."""
     if enabled and ledger.isolated:
         raise VenueError(
@@ -67,7 +67,7 @@ def set_multi_assets(desk: Desk, ledger: Ledger, enabled: bool) -> None:
 
 
 def change_position_margin(
-    desk: Desk, ledger: Ledger, symbol: str, amount: Decimal, add: bool, position_side: str
+    desk: Accounts, ledger: AccountLedger, symbol: str, amount: Decimal, add: bool, position_side: str
 ) -> None:
     """Move USDT between the cross wallet and an isolated position.
 
@@ -91,7 +91,7 @@ def change_position_margin(
     tell_account(desk, ledger, "MARGIN_TRANSFER", [held])
 
 
-def transfer(desk: Desk, ledger: Ledger, asset: str, amount: Decimal) -> int:
+def transfer(desk: Accounts, ledger: AccountLedger, asset: str, amount: Decimal) -> int:
     """Move money in (or out, when negative) and return the transaction's id."""
     if asset not in ledger.wallet:
         raise VenueError(-1102, "Mandatory parameter 'asset' was not sent, was empty/null, or malformed.")

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: candles of every interval, of last price, mark price and premium, and the last 24 hours."""
+"""Candles of every interval, of last price, mark price and premium, and the last 24 hours."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src.core.clock import DAY_MS, MINUTE_MS
-from src.core.market import Candle
+from src.domain.clock import DAY_MS, MINUTE_MS
+from src.domain.market import Candle
+from src.paper_exchange.intrabar_path import CLOSE_MS, FIRST_EXTREME_MS, HOLD_MS, SECOND_EXTREME_MS
 from src.paper_exchange.markets import Market
 from src.paper_exchange.markets.klines import MONTH, aggregate, bar_end_ms, joined, span_ms
-from src.paper_exchange.path import CLOSE_MS, FIRST_EXTREME_MS, HOLD_MS, SECOND_EXTREME_MS
-from src.paper_exchange.quotes import MARK_WINDOW_MS, Quotes
+from src.paper_exchange.prices import MARK_WINDOW_MS, Prices
 
 _WHOLE_DAYS = frozenset(("1d", "3d", "1w", MONTH))
 _PIECE_MINUTES = 10 * 1_440
@@ -23,7 +23,7 @@ Reader = Callable[[int, int], list[Candle]]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class KlineRange:
     """Which bars are asked for: startTime, endTime and how many."""
 
     start_ms: int | None
@@ -34,7 +34,7 @@ class Span:
 class Charts:
     """Reads candles of one market; ``now`` tells the market instant up to which they are known."""
 
-    def __init__(self, market: Market, quotes: Quotes, now: Callable[[], int]) -> None:
+    def __init__(self, market: Market, quotes: Prices, now: Callable[[], int]) -> None:
         self._market = market
         self._quotes = quotes
         self._now = now
@@ -62,16 +62,16 @@ class Charts:
             return None
         return self._quotes.running_candle(symbol, now)
 
-    def bars(self, symbol: str, interval: str, span: Span) -> list[Candle]:
+    def bars(self, symbol: str, interval: str, span: KlineRange) -> list[Candle]:
         """Return bars of the last price; the last one may still be open."""
         read = self._by_days if interval in _WHOLE_DAYS else self._known
         return self._collect(interval, span, lambda start_ms, end_ms: read(symbol, start_ms, end_ms))
 
-    def mark_bars(self, symbol: str, interval: str, span: Span) -> list[Candle]:
+    def mark_bars(self, symbol: str, interval: str, span: KlineRange) -> list[Candle]:
         """Return bars of the mark price, sampled at whole seconds; ``trades`` is the number of samples."""
         return self._collect(interval, span, lambda start_ms, end_ms: self._mark_minutes(symbol, start_ms, end_ms))
 
-    def premium_bars(self, symbol: str, interval: str, span: Span) -> list[Candle]:
+    def premium_bars(self, symbol: str, interval: str, span: KlineRange) -> list[Candle]:
         """Return bars of the premium: the funding rate of each bar's interval, for the premium is not modelled."""
         return [self._premium(symbol, bar) for bar in self.bars(symbol, interval, span)]
 
@@ -131,13 +131,13 @@ class Charts:
             found.append(known)
         return found
 
-    def _collect(self, interval: str, span: Span, read: Reader) -> list[Candle]:
+    def _collect(self, interval: str, span: KlineRange, read: Reader) -> list[Candle]:
         """Read piece by piece until there are ``limit`` bars, so that a gap costs no rows."""
         if span.start_ms is None:
             return self._backwards(interval, span, read)
         return self._forwards(interval, max(span.start_ms, self._market.first_ms), span, read)
 
-    def _forwards(self, interval: str, from_ms: int, span: Span, read: Reader) -> list[Candle]:
+    def _forwards(self, interval: str, from_ms: int, span: KlineRange, read: Reader) -> list[Candle]:
         now, found = self._now(), list[Candle]()
         while (missing := span.limit - len(found)) > 0:
             first_ms, beyond_ms = span_ms(interval, missing, now, from_ms, span.end_ms)
@@ -147,7 +147,7 @@ class Charts:
             from_ms = beyond_ms
         return found
 
-    def _backwards(self, interval: str, span: Span, read: Reader) -> list[Candle]:
+    def _backwards(self, interval: str, span: KlineRange, read: Reader) -> list[Candle]:
         now, end_ms, found = self._now(), span.end_ms, list[Candle]()
         while (missing := span.limit - len(found)) > 0:
             first_ms, beyond_ms = span_ms(interval, missing, now, None, end_ms)
@@ -165,7 +165,7 @@ class Charts:
         return found
 
     def _mark_piece(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
-        """Mark candles of closed minutes from the very paths that ``Quotes`` uses, and of the running one."""
+        """Mark candles of closed minutes from the very paths that ``Prices`` uses, and of the running one."""
         candles = self.minutes(symbol, start_ms - MINUTE_MS, end_ms)
         found = _mark_candles(candles)
         now = self._now()

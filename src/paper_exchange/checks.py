@@ -1,13 +1,13 @@
-"""Floor 3, paper exchange: what a request must fulfil before anything happens, in the exchange's order and words."""
+"""What a request must fulfil before anything happens, in the exchange's order and words."""
 
 import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from src.core.market import Instrument
+from src.domain.market import Instrument
 from src.paper_exchange import margin
+from src.paper_exchange.accounts import AccountLedger, Accounts
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.desk import Desk, Ledger
 from src.paper_exchange.model import CONDITIONAL_TYPES, ZERO, AlgoRequest, OrderRequest, VenueError
 
 TIMES_IN_FORCE = frozenset(("GTC", "IOC", "FOK", "GTX", "GTD"))
@@ -32,7 +32,7 @@ def unwanted(name: str) -> VenueError:
     return VenueError(-1106, f"Parameter '{name}' sent when not required.")
 
 
-def check_order_form(desk: Desk, request: OrderRequest) -> Contract:
+def check_order_form(desk: Accounts, request: OrderRequest) -> Contract:
     """Check what can be said of an order without looking at the account (steps 3 to 8), and return its contract."""
     _check_parameters(request)
     _check_words(request, TIMES_IN_FORCE, {"LIMIT", "MARKET"} | CONDITIONAL_TYPES)
@@ -132,7 +132,7 @@ def check_quantity(rules: Instrument, quantity: Decimal, market: bool) -> None:
         raise VenueError(-4023, "Qty not increased by step size.")
 
 
-def check_leg(ledger: Ledger, position_side: str, reduce_only: bool | None) -> None:
+def check_leg(ledger: AccountLedger, position_side: str, reduce_only: bool | None) -> None:
     """Hold the position side against the account's mode (-4061), and refuse reduceOnly in hedge mode (-1106)."""
     if ledger.dual_side == (position_side == "BOTH"):
         raise VenueError(-4061, "Order's position side does not match user's setting.")
@@ -140,14 +140,14 @@ def check_leg(ledger: Ledger, position_side: str, reduce_only: bool | None) -> N
         raise unwanted("reduceonly")
 
 
-def closes_only(ledger: Ledger, side: str, leg: str, reduce_only: bool | None) -> bool:
+def closes_only(ledger: AccountLedger, side: str, leg: str, reduce_only: bool | None) -> bool:
     """Return whether an order can only make a position smaller: by its flag, or by its side of a hedge leg."""
     if ledger.dual_side:
         return (side, leg) in (("SELL", "LONG"), ("BUY", "SHORT"))
     return bool(reduce_only)
 
 
-def reducible(ledger: Ledger, symbol: str, side: str, leg: str) -> Decimal:
+def reducible(ledger: AccountLedger, symbol: str, side: str, leg: str) -> Decimal:
     """Return how much an order of this side could close."""
     held = ledger.amount(symbol, leg)
     return abs(held) if held * (1 if side == "SELL" else -1) > 0 else ZERO
@@ -169,7 +169,7 @@ def check_percent_price(rules: Instrument, side: str, price: Decimal, mark: Deci
         raise VenueError(-4024, "Price is lower than mark price multiplier floor.")
 
 
-def check_room(desk: Desk, ledger: Ledger, request: OrderRequest, price: Decimal, quantity: Decimal) -> None:
+def check_room(desk: Accounts, ledger: AccountLedger, request: OrderRequest, price: Decimal, quantity: Decimal) -> None:
     """Refuse what the leverage bracket (-2027) or the free margin (-2019) does not allow.
 
     ``price`` is what the order may cost at worst: its limit or, for MARKET, a little beyond the best price.
@@ -188,13 +188,13 @@ def check_room(desk: Desk, ledger: Ledger, request: OrderRequest, price: Decimal
         raise VenueError(-2019, "Margin is insufficient.")
 
 
-def assumed_price(desk: Desk, symbol: str, side: str) -> Decimal:
+def assumed_price(desk: Accounts, symbol: str, side: str) -> Decimal:
     """Return the price at which the margin of a MARKET order is reckoned."""
     best = desk.quotes.best_price(symbol, side, desk.now_ms)
     return best * MARKET_BUY_MARGIN if side == "BUY" else max(best, desk.mark(symbol))
 
 
-def matched_price(desk: Desk, rules: Instrument, side: str, word: str) -> Decimal:
+def matched_price(desk: Accounts, rules: Instrument, side: str, word: str) -> Decimal:
     """Return the price of a ``priceMatch`` word: the n-th level of the opposite side or of the own one."""
     kind, _, number = word.partition("_")
     opposite = side if kind == "OPPONENT" else ("SELL" if side == "BUY" else "BUY")
@@ -203,7 +203,7 @@ def matched_price(desk: Desk, rules: Instrument, side: str, word: str) -> Decima
     return rows[-1][0]
 
 
-def check_algo_form(desk: Desk, request: AlgoRequest) -> Contract:
+def check_algo_form(desk: Accounts, request: AlgoRequest) -> Contract:
     """Check what can be said of a conditional order without looking at the account, and return its contract."""
     _check_algo_parameters(request)
     _check_words(request, ALGO_TIMES_IN_FORCE, CONDITIONAL_TYPES)

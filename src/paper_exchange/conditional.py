@@ -1,10 +1,10 @@
-"""Floor 3, paper exchange: the algo service: conditional orders that wait for a price and then place an order."""
+"""The algo service: conditional orders that wait for a price and then place an order."""
 
 from dataclasses import replace
 from decimal import Decimal
 
 from src.paper_exchange import checks, matching
-from src.paper_exchange.desk import Desk, Ledger
+from src.paper_exchange.accounts import AccountLedger, Accounts
 from src.paper_exchange.events import AlgoUpdate
 from src.paper_exchange.ledger import keep
 from src.paper_exchange.model import ZERO, AlgoOrder, AlgoRequest, OrderRequest, VenueError
@@ -13,7 +13,7 @@ TRAILING = "TRAILING_STOP_MARKET"
 _WOULD_TRIGGER = (-2021, "Order would immediately trigger.")
 
 
-def place(desk: Desk, ledger: Ledger, request: AlgoRequest) -> AlgoOrder:
+def place(desk: Accounts, ledger: AccountLedger, request: AlgoRequest) -> AlgoOrder:
     """Check and place a conditional order; margin and position are looked at when it triggers, not before."""
     contract = checks.check_algo_form(desk, request)
     checks.check_leg(ledger, request.position_side, request.reduce_only)
@@ -34,7 +34,7 @@ def place(desk: Desk, ledger: Ledger, request: AlgoRequest) -> AlgoOrder:
     return _tell(desk, ledger, order)
 
 
-def _order(desk: Desk, request: AlgoRequest) -> AlgoOrder:
+def _order(desk: Accounts, request: AlgoRequest) -> AlgoOrder:
     number = desk.next_algo_id()
     at_once = request.type == TRAILING and request.activate_price is None
     order = AlgoOrder(
@@ -65,14 +65,14 @@ def _order(desk: Desk, request: AlgoRequest) -> AlgoOrder:
     return replace(order, peak=watched_price(desk, order)) if at_once else order
 
 
-def _check_not_due(desk: Desk, order: AlgoOrder) -> None:
+def _check_not_due(desk: Accounts, order: AlgoOrder) -> None:
     if order.type == TRAILING and order.activated:
         return
     if is_due(order, watched_price(desk, order)):
         raise VenueError(*_WOULD_TRIGGER)
 
 
-def watched_price(desk: Desk, order: AlgoOrder) -> float:
+def watched_price(desk: Accounts, order: AlgoOrder) -> float:
     """Return the price that the order watches, now: last or mark."""
     if order.working_type == "MARK_PRICE":
         return desk.quotes.mark(order.symbol, desk.now_ms)
@@ -110,7 +110,7 @@ def is_due(order: AlgoOrder, price: float) -> bool:
     return price >= level(order) if rising(order) else price <= level(order)
 
 
-def react(desk: Desk, ledger: Ledger, order: AlgoOrder) -> None:
+def react(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> None:
     """Let happen what is due: a trailing stop is activated, any other order fires."""
     if order.type == TRAILING and not order.activated:
         active = replace(order, activated=True, peak=watched_price(desk, order), updated_ms=desk.now_ms)
@@ -119,7 +119,7 @@ def react(desk: Desk, ledger: Ledger, order: AlgoOrder) -> None:
         _fire(desk, ledger, order)
 
 
-def _fire(desk: Desk, ledger: Ledger, order: AlgoOrder) -> None:
+def _fire(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> None:
     """Trigger the order: TRIGGERING, then TRIGGERED with the order it made, or REJECTED or EXPIRED with the reason."""
     order = replace(order, status="TRIGGERING", triggered_ms=desk.now_ms, updated_ms=desk.now_ms)
     _tell(desk, ledger, order)
@@ -139,7 +139,7 @@ def _fire(desk: Desk, ledger: Ledger, order: AlgoOrder) -> None:
     matching.enter(desk, ledger, made)
 
 
-def _refusal(desk: Desk, ledger: Ledger, order: AlgoOrder) -> tuple[str, str] | None:
+def _refusal(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> tuple[str, str] | None:
     """Why the order cannot be executed: the status it ends in and the reason; None when it can."""
     if order.price_protect:
         mark = desk.mark(order.symbol)
@@ -151,11 +151,11 @@ def _refusal(desk: Desk, ledger: Ledger, order: AlgoOrder) -> tuple[str, str] | 
     return None
 
 
-def _closable(ledger: Ledger, order: AlgoOrder) -> Decimal:
+def _closable(ledger: AccountLedger, order: AlgoOrder) -> Decimal:
     return checks.reducible(ledger, order.symbol, order.side, order.position_side)
 
 
-def _request(ledger: Ledger, order: AlgoOrder) -> OrderRequest:
+def _request(ledger: AccountLedger, order: AlgoOrder) -> OrderRequest:
     limit = order.type in ("STOP", "TAKE_PROFIT")
     closes = order.close_position or checks.closes_only(ledger, order.side, order.position_side, order.reduce_only)
     there = _closable(ledger, order) if closes else order.quantity
@@ -175,23 +175,23 @@ def _request(ledger: Ledger, order: AlgoOrder) -> OrderRequest:
     )
 
 
-def remember_peak(ledger: Ledger, order: AlgoOrder, peak: float) -> None:
+def remember_peak(ledger: AccountLedger, order: AlgoOrder, peak: float) -> None:
     """Note the best price an active trailing stop has seen; nobody is told."""
     if peak != order.peak:
         keep(ledger, replace(order, peak=peak))
 
 
-def cancel(desk: Desk, ledger: Ledger, order: AlgoOrder) -> AlgoOrder:
+def cancel(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
     """Cancel a waiting order by its owner's wish and return it."""
     return _tell(desk, ledger, replace(order, status="CANCELED"))
 
 
-def expire(desk: Desk, ledger: Ledger, order: AlgoOrder) -> AlgoOrder:
+def expire(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
     """End a waiting order by the exchange's rules and return it."""
     return _tell(desk, ledger, replace(order, status="EXPIRED"))
 
 
-def _tell(desk: Desk, ledger: Ledger, order: AlgoOrder) -> AlgoOrder:
+def _tell(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
     order = replace(order, updated_ms=desk.now_ms)
     keep(ledger, order)
     desk.emit(AlgoUpdate(ledger.key, desk.now_ms, order))

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: its settings, checked once."""
+"""Its settings, checked once."""
 
 import ipaddress
 from dataclasses import dataclass, field

@@ -1,10 +1,10 @@
-"""Floor 3, paper exchange: the six contracts it lists, with their filters, leverage brackets and funding rules."""
+"""The six contracts it lists, with their filters, leverage brackets and funding rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from src.core.market import Instrument
+from src.domain.market import Instrument
 
 HOUR_MS = 3_600_000
 

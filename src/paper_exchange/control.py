@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the control paths, for tests only - faults, the clock, and what an observer may see."""
+"""The control paths, for tests only - faults, the clock, and what an observer may see."""
 
 import hmac
 from collections import Counter
@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from src.core.clock import utc_text
-from src.paper_exchange.exchange import Exchange
+from src.domain.clock import utc_text
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.faults import Fault
 from src.paper_exchange.formats import algo_row, order_row
 from src.paper_exchange.formats_account import balance_row, risk_v2
@@ -19,16 +19,16 @@ from src.paper_exchange.model import VenueError
 from src.paper_exchange.streams import Hub
 
 TOKEN_HEADER = "X-Control-Token"  # noqa: S105  # the name of a header
-Wish = dict[str, Any]
+OperatorCommand = dict[str, Any]
 
 
 class Control:
     """Answers ``/control/...``; every request must carry the token."""
 
-    def __init__(self, exchange: Exchange, hub: Hub) -> None:
+    def __init__(self, exchange: PaperExchange, hub: Hub) -> None:
         self._exchange = exchange
         self._hub = hub
-        self._deeds: dict[tuple[str, str], Callable[[Wish], Awaitable[Any]]] = {
+        self._deeds: dict[tuple[str, str], Callable[[OperatorCommand], Awaitable[Any]]] = {
             ("POST", "faults"): self._add_fault,
             ("GET", "faults"): self._faults,
             ("DELETE", "faults"): self._clear_faults,
@@ -66,17 +66,17 @@ class Control:
             return _json({"error": f"{type(error).__name__}: {error}"}, 400)
         return _json(found)
 
-    async def _add_fault(self, wish: Wish) -> Any:
+    async def _add_fault(self, wish: OperatorCommand) -> Any:
         return _fault(self._exchange.faults.add(str(wish.pop("kind")), **wish))
 
-    async def _faults(self, wish: Wish) -> Any:
+    async def _faults(self, wish: OperatorCommand) -> Any:
         return [_fault(fault) for fault in self._exchange.faults.active()]
 
-    async def _clear_faults(self, wish: Wish) -> Any:
+    async def _clear_faults(self, wish: OperatorCommand) -> Any:
         self._exchange.faults.clear()
         return {}
 
-    async def _clock(self, wish: Wish) -> Any:
+    async def _clock(self, wish: OperatorCommand) -> Any:
         """``{"freeze": true}``, ``{"freeze": false}`` or ``{"advance_ms": 60000}``, ``{"advance_to": instant}``.
 
         The state is saved at once unless ``{"save": false}`` is said.
@@ -93,7 +93,7 @@ class Control:
             self._exchange.save()
         return await self._clock_state(wish)
 
-    async def _clock_state(self, wish: Wish) -> Any:
+    async def _clock_state(self, wish: OperatorCommand) -> Any:
         """The time, and what tells whoever steps through it that a client is ready: its sockets, what it asked."""
         pace, asked = self._exchange.pace, Counter[str]()
         for (_, endpoint), count in self._exchange.limits.requests.items():
@@ -109,18 +109,18 @@ class Control:
             "asked": asked,
         }
 
-    async def _ban(self, wish: Wish) -> Any:
+    async def _ban(self, wish: OperatorCommand) -> Any:
         """``{"for_s": wall seconds, "address": "127.0.0.1"}``: 418 until then."""
         span_ms = float(wish["for_s"]) * 1000.0 * self._exchange.pace.speed
         until_ms = self._exchange.venue.now_ms + int(span_ms)
         self._exchange.limits.ban(str(wish.get("address", "127.0.0.1")), until_ms)
         return {"until_ms": until_ms}
 
-    async def _skew(self, wish: Wish) -> Any:
+    async def _skew(self, wish: OperatorCommand) -> Any:
         self._exchange.faults.skew_ms = int(wish["skew_ms"])
         return {"skew_ms": self._exchange.faults.skew_ms}
 
-    async def _shock(self, wish: Wish) -> Any:
+    async def _shock(self, wish: OperatorCommand) -> Any:
         """``{"symbol": "BTCUSDT", "percent": -3}``: all prices of the symbol from the next whole second on."""
         symbol = str(wish["symbol"])
         self._exchange.venue.shock(symbol, 1.0 + float(wish["percent"]) / 100.0)
@@ -129,18 +129,18 @@ class Control:
         self._exchange.save()
         return {}
 
-    async def _hold_triggers(self, wish: Wish) -> Any:
+    async def _hold_triggers(self, wish: OperatorCommand) -> Any:
         self._exchange.venue.hold_triggers(int(wish["count"]))
         self._exchange.save()
         return {}
 
-    async def _expire_keys(self, wish: Wish) -> Any:
+    async def _expire_keys(self, wish: OperatorCommand) -> Any:
         self._exchange.listen_keys.expire_all(self._exchange.venue.now_ms)
         self._exchange.tick()
         self._exchange.save()
         return {}
 
-    async def _end_sockets(self, wish: Wish) -> Any:
+    async def _end_sockets(self, wish: OperatorCommand) -> Any:
         """``{"how": "drop" | "close", "route": "" | "market" | "public" | "private"}``: drop cuts, close says so."""
         route = str(wish.get("route", ""))
         if wish["how"] == "drop":
@@ -149,17 +149,17 @@ class Control:
             raise ValueError("how must be drop or close")
         return {"ended": await self._hub.close_all(route)}
 
-    async def _sockets(self, wish: Wish) -> Any:
+    async def _sockets(self, wish: OperatorCommand) -> Any:
         return self._hub.open_sockets()
 
-    async def _requests(self, wish: Wish) -> Any:
+    async def _requests(self, wish: OperatorCommand) -> Any:
         """Requests per market hour and endpoint, the control paths left out."""
         hours: dict[str, dict[str, int]] = {}
         for (hour_ms, endpoint), count in sorted(self._exchange.limits.requests.items()):
             hours.setdefault(utc_text(hour_ms), {})[endpoint] = count
         return hours
 
-    async def _client_ids(self, wish: Wish) -> Any:
+    async def _client_ids(self, wish: OperatorCommand) -> Any:
         """How many orders, regular and conditional, each client id has led to."""
         venue, counts = self._exchange.venue, Counter[str]()
         for account in venue.accounts():
@@ -177,7 +177,7 @@ class Control:
             for order in venue.all_orders(account, symbol, start_ms=0, limit=_EVERYTHING)
         ]
 
-    async def _state(self, wish: Wish) -> Any:
+    async def _state(self, wish: OperatorCommand) -> Any:
         """What an independent observer sees: balances, open positions, open orders of both families, limits."""
         return {
             "clock": await self._clock_state(wish),
@@ -195,7 +195,7 @@ class Control:
             "algo_orders": [algo_row(order, rules[order.symbol]) for order in venue.open_algo_orders(account)],
         }
 
-    async def _transfer(self, wish: Wish) -> Any:
+    async def _transfer(self, wish: OperatorCommand) -> Any:
         """``{"asset": "USDT", "amount": "100"}``: money comes in, or goes when negative."""
         account = str(wish.get("account") or self._exchange.venue.accounts()[0])
         number = self._exchange.venue.transfer(account, str(wish["asset"]), Decimal(str(wish["amount"])))

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: what the venue tells an account, in the order in which it happened."""
+"""What the venue tells an account, in the order in which it happened."""
 
 from dataclasses import dataclass
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the venue with its clock, its listeners and its memory; everything but the network."""
+"""The venue with its clock, its listeners and its memory; everything but the network."""
 
 import asyncio
 import logging
@@ -9,23 +9,23 @@ from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any
 
-from src.core.clock import SystemClock, instant_of, monotonic_s
-from src.core.errors import DataRefused
-from src.core.market import Instrument
+from src.domain.clock import SystemClock, instant_of, monotonic_s
+from src.domain.errors import DataRefused
+from src.domain.market import Instrument
 from src.paper_exchange.charts import Charts
 from src.paper_exchange.config import PaperConfig
 from src.paper_exchange.contracts import CONTRACTS, Contract
+from src.paper_exchange.depth_history import DepthHistory
 from src.paper_exchange.events import Event
 from src.paper_exchange.faults import Faults
-from src.paper_exchange.limits import Limits
+from src.paper_exchange.intrabar_path import MINUTE_MS
+from src.paper_exchange.limits import RequestLimits
 from src.paper_exchange.listen_keys import ListenKey, ListenKeys
+from src.paper_exchange.market_clock import Anchor, MarketClock
 from src.paper_exchange.markets import Market, OpenedMarket
 from src.paper_exchange.model import VenueError
-from src.paper_exchange.pace import Anchor, Pace
-from src.paper_exchange.path import MINUTE_MS
-from src.paper_exchange.shown_books import ShownBooks
-from src.paper_exchange.store import DiskFull, Store
-from src.paper_exchange.tape import Tick, ticks_of
+from src.paper_exchange.store import DiskFull, StateStore
+from src.paper_exchange.trade_tape import Tick, ticks_of
 from src.paper_exchange.venue import Venue
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,10 @@ EventSink = Callable[[list[Event]], None]
 KeySink = Callable[[ListenKey], None]
 
 
-class Exchange:
+class PaperExchange:
     """One paper exchange; ``tick`` brings it to the present, and everybody calls it before asking anything."""
 
-    def __init__(self, config: PaperConfig, market: OpenedMarket, store: Store) -> None:
+    def __init__(self, config: PaperConfig, market: OpenedMarket, store: StateStore) -> None:
         self.config = config
         self.market = market
         self.contracts: dict[str, Contract] = {
@@ -55,9 +55,9 @@ class Exchange:
         self.instruments: dict[str, Instrument] = {
             symbol: contract.rules for symbol, contract in self.contracts.items()
         }
-        self.limits = Limits()
+        self.limits = RequestLimits()
         self.faults = Faults()
-        self.shown = ShownBooks()
+        self.shown = DepthHistory()
         self.listen_keys = ListenKeys()
         self.on_events: list[EventSink] = []
         self.on_expired_key: list[KeySink] = []
@@ -70,7 +70,7 @@ class Exchange:
         saved = self._saved()
         begin_ms = start_of(market, config)
         anchor, start_ms = saved_anchor(saved, store) if saved else (Anchor(begin_ms, _wall_ms()), begin_ms)
-        self.pace = Pace(anchor, config.speed, market.end_ms)
+        self.pace = MarketClock(anchor, config.speed, market.end_ms)
         self.venue = Venue(market, start_ms, contracts=self.contracts, balance=config.balance)
         if saved:
             self._take_over(saved)
@@ -228,7 +228,7 @@ class Exchange:
         return f"{readable}-{blake2b(f'{spec}|{start}'.encode(), digest_size=4).hexdigest()}"
 
 
-def saved_anchor(saved: dict[str, Any], store: Store) -> tuple[Anchor, int]:
+def saved_anchor(saved: dict[str, Any], store: StateStore) -> tuple[Anchor, int]:
     """Return the clocks' anchor and the venue's instant of a picture; raises ``StateCorrupt``."""
     try:
         return Anchor(**saved["anchor"]), int(saved["venue_ms"])

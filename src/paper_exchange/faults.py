@@ -1,11 +1,11 @@
-"""Floor 3, paper exchange: faults that tests switch on, and what each does to a request."""
+"""Faults that tests switch on, and what each does to a request."""
 
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.core.clock import monotonic_s
+from src.domain.clock import monotonic_s
 from src.paper_exchange.limits import too_many_requests
 
 UNKNOWN_TEXT = "Unknown error, please check your request or try again later."

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: what each market stream says, and on which route it flows.
+"""What each market stream says, and on which route it flows.
 
 A feed is asked about every 20 ms of wall time and returns what is due by market time; what came too fast in between
 is left out, but never a closed candle.
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
 
-from src.core.market import Candle, Instrument
+from src.domain.market import Candle, Instrument
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json, decimals_of, fixed
 from src.paper_exchange.formats_market import agg_trade_row, book_levels, kline_body, mean_price, price_text
+from src.paper_exchange.intrabar_path import MINUTE_MS
 from src.paper_exchange.markets.klines import INTERVALS, bar_end_ms, bar_open_ms
-from src.paper_exchange.path import MINUTE_MS
-from src.paper_exchange.tape import Tick, first_trade_id
+from src.paper_exchange.trade_tape import Tick, first_trade_id
 
 KLINE_EVERY_MS = 250
 TAPE_EVERY_MS = 100
@@ -28,7 +28,7 @@ _PUBLIC = re.compile(r"(bookTicker|trade|rpiDepth|depth\d*)(@|$)")
 Frame = Json | list[Json]
 
 
-class Feed(Protocol):
+class StreamFeed(Protocol):
     """One stream's source of frames."""
 
     def frames(self, now_ms: int) -> list[Frame]:
@@ -54,7 +54,7 @@ class Cadence:
 class KlineFeed:
     """Candles of one interval: each closed one exactly once, the running one at most four times a second."""
 
-    def __init__(self, exchange: Exchange, contract: Contract, interval: str, continuous: bool) -> None:
+    def __init__(self, exchange: PaperExchange, contract: Contract, interval: str, continuous: bool) -> None:
         self._exchange = exchange
         self._rules = contract.rules
         self._interval = interval
@@ -90,7 +90,7 @@ class KlineFeed:
 class MarkFeed:
     """Mark prices every second or every three."""
 
-    def __init__(self, exchange: Exchange, contracts: list[Contract], every_ms: int, array: bool) -> None:
+    def __init__(self, exchange: PaperExchange, contracts: list[Contract], every_ms: int, array: bool) -> None:
         self._exchange = exchange
         self._contracts = contracts
         self._cadence = Cadence(every_ms)
@@ -122,7 +122,7 @@ class MarkFeed:
 class TapeFeed:
     """Aggregated or single trades, all of them."""
 
-    def __init__(self, exchange: Exchange, contract: Contract, aggregated: bool) -> None:
+    def __init__(self, exchange: PaperExchange, contract: Contract, aggregated: bool) -> None:
         self._exchange = exchange
         self._rules = contract.rules
         self._aggregated = aggregated
@@ -160,7 +160,7 @@ class TapeFeed:
 class BookTickerFeed:
     """Best bid and ask whenever they move, of one contract or of all."""
 
-    def __init__(self, exchange: Exchange, contracts: list[Contract]) -> None:
+    def __init__(self, exchange: PaperExchange, contracts: list[Contract]) -> None:
         self._exchange = exchange
         self._contracts = contracts
         self._last: dict[str, object] = {}
@@ -198,7 +198,7 @@ class DepthFeed:
     Differences also correct what GET depth has shown meanwhile: deeper levels, and those of an instant between frames.
     """
 
-    def __init__(self, exchange: Exchange, contract: Contract, levels: int, every_ms: int) -> None:
+    def __init__(self, exchange: PaperExchange, contract: Contract, levels: int, every_ms: int) -> None:
         self._exchange = exchange
         self._rules = contract.rules
         self._levels = levels
@@ -253,7 +253,7 @@ def _changes(old: dict[str, str], new: dict[str, str]) -> list[list[str]]:
 class DayFeed:
     """The last 24 hours, in full or in short."""
 
-    def __init__(self, exchange: Exchange, contracts: list[Contract], full: bool, array: bool) -> None:
+    def __init__(self, exchange: PaperExchange, contracts: list[Contract], full: bool, array: bool) -> None:
         self._exchange = exchange
         self._contracts = contracts
         self._full = full
@@ -308,7 +308,7 @@ def route_of(stream: str) -> str:
     return "public" if _PUBLIC.match(name) else "market"
 
 
-def open_feed(exchange: Exchange, stream: str) -> Feed | None:
+def open_feed(exchange: PaperExchange, stream: str) -> StreamFeed | None:
     """Return the source of a stream, None for one that nobody feeds: it stays silent."""
     if stream.startswith("!"):
         return _feed_of_all(exchange, *_kind(stream[1:]))
@@ -330,7 +330,7 @@ def _kind(text: str) -> tuple[str, str]:
     return kind, option
 
 
-def _feed_of_all(exchange: Exchange, kind: str, option: str) -> Feed | None:
+def _feed_of_all(exchange: PaperExchange, kind: str, option: str) -> StreamFeed | None:
     contracts = list(exchange.contracts.values())
     if kind == "bookTicker":
         return BookTickerFeed(exchange, contracts)
@@ -341,13 +341,13 @@ def _feed_of_all(exchange: Exchange, kind: str, option: str) -> Feed | None:
     return None
 
 
-def _feed_of_one(exchange: Exchange, contract: Contract, kind: str, option: str) -> Feed | None:
+def _feed_of_one(exchange: PaperExchange, contract: Contract, kind: str, option: str) -> StreamFeed | None:
     depth = _DEPTH.fullmatch(f"{kind}@{option}")
     if depth:
         return DepthFeed(exchange, contract, int(depth["levels"] or 0), int(depth["every"] or 250))
     if kind == "markPrice" and option in ("", "1s"):
         return MarkFeed(exchange, [contract], 1_000 if option else 3_000, array=False)
-    makers: dict[str, Callable[[], Feed]] = {
+    makers: dict[str, Callable[[], StreamFeed]] = {
         "aggTrade": lambda: TapeFeed(exchange, contract, aggregated=True),
         "trade": lambda: TapeFeed(exchange, contract, aggregated=False),
         "bookTicker": lambda: BookTickerFeed(exchange, [contract]),

@@ -1,9 +1,9 @@
-"""Floor 3, paper exchange: numbers, orders and trades as Binance writes them in JSON."""
+"""Numbers, orders and trades as Binance writes them in JSON."""
 
 from decimal import Decimal
 from typing import Any
 
-from src.core.market import Instrument
+from src.domain.market import Instrument
 from src.paper_exchange.model import AlgoOrder, IncomeRow, VenueOrder, VenueTrade, money8
 
 Json = dict[str, Any]

@@ -1,6 +1,6 @@
-"""Floor 3, paper exchange: balances, positions and settings of an account as Binance writes them in JSON."""
+"""Balances, positions and settings of an account as Binance writes them in JSON."""
 
-from src.core.market import Instrument
+from src.domain.market import Instrument
 from src.paper_exchange.formats import Json, amount, fixed, pointed, trimmed
 from src.paper_exchange.model import AccountView, BalanceView, PositionView, SymbolConfig
 

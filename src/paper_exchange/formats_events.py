@@ -1,8 +1,8 @@
-"""Floor 3, paper exchange: what the user stream says, as Binance writes it in JSON."""
+"""What the user stream says, as Binance writes it in JSON."""
 
 from functools import singledispatch
 
-from src.core.market import Instrument
+from src.domain.market import Instrument
 from src.paper_exchange.events import (
     AccountUpdate,
     AlgoUpdate,

@@ -1,14 +1,14 @@
-"""Floor 3, paper exchange: contracts, prices, books and candles as Binance writes them in JSON."""
+"""Contracts, prices, books and candles as Binance writes them in JSON."""
 
 from decimal import Decimal
 from typing import Any
 
-from src.core.market import Candle, Instrument
+from src.domain.market import Candle, Instrument
 from src.paper_exchange.contracts import Contract
 from src.paper_exchange.formats import Json, decimals_of, fixed, quote_decimals
 from src.paper_exchange.limits import ORDERS_1M_LIMIT, ORDERS_10S_LIMIT, WEIGHT_LIMIT
 from src.paper_exchange.model import Book, Premium
-from src.paper_exchange.tape import Tick, first_trade_id, last_trade_id
+from src.paper_exchange.trade_tape import Tick, first_trade_id, last_trade_id
 
 RATE_LIMITS = [
     {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_LIMIT},

@@ -1,10 +1,10 @@
-"""Floor 3, paper exchange: the only place where money and positions change, each change with its income row."""
+"""The only place where money and positions change, each change with its income row."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from src.paper_exchange.desk import Desk, Ledger, Position
+from src.paper_exchange.accounts import AccountLedger, Accounts, VenuePosition
 from src.paper_exchange.events import AccountUpdate, BalanceChange, OrderUpdate, PositionChange, TradeLite
 from src.paper_exchange.margin import break_even, cross_positions, order_notional, unrealized
 from src.paper_exchange.model import ZERO, AlgoOrder, IncomeRow, VenueOrder, VenueTrade, money8
@@ -13,7 +13,13 @@ BNB_FEE_SHARE = Decimal("0.9")
 
 
 def book(
-    desk: Desk, ledger: Ledger, kind: str, amount: Decimal, symbol: str = "", asset: str = "USDT", trade_id: int = 0
+    desk: Accounts,
+    ledger: AccountLedger,
+    kind: str,
+    amount: Decimal,
+    symbol: str = "",
+    asset: str = "USDT",
+    trade_id: int = 0,
 ) -> int:
     """Change a wallet by ``amount`` with its income row and return the row's transaction id; 0 leaves no row."""
     if not amount:
@@ -26,8 +32,8 @@ def book(
 
 
 def fill(
-    desk: Desk,
-    ledger: Ledger,
+    desk: Accounts,
+    ledger: AccountLedger,
     order: VenueOrder,
     price: Decimal,
     quantity: Decimal,
@@ -64,7 +70,7 @@ def fill(
     return after
 
 
-def _make_whole(desk: Desk, ledger: Ledger, held: Position) -> None:
+def _make_whole(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> None:
     """Let the insurance fund pay what a fill beyond the account's last money left owing."""
     missing = -ledger.cross_wallet
     if missing > 0 and not any(True for _ in cross_positions(ledger)):
@@ -72,7 +78,7 @@ def _make_whole(desk: Desk, ledger: Ledger, held: Position) -> None:
         tell_account(desk, ledger, "INSURANCE_CLEAR", change=missing)
 
 
-def _close(held: Position, closing: Decimal, price: Decimal) -> Decimal:
+def _close(held: VenuePosition, closing: Decimal, price: Decimal) -> Decimal:
     """Take ``closing`` off the position and return the profit."""
     if not closing:
         return ZERO
@@ -88,7 +94,13 @@ def _close(held: Position, closing: Decimal, price: Decimal) -> Decimal:
 
 
 def _open(
-    desk: Desk, ledger: Ledger, held: Position, signed: Decimal, closing: Decimal, price: Decimal, fee: Decimal
+    desk: Accounts,
+    ledger: AccountLedger,
+    held: VenuePosition,
+    signed: Decimal,
+    closing: Decimal,
+    price: Decimal,
+    fee: Decimal,
 ) -> None:
     """Add what the fill did not close: weighted entry, its share of the fee, isolated margin."""
     held.updated_ms = desk.now_ms
@@ -103,7 +115,9 @@ def _open(
         held.isolated_wallet += money8(opening * price / ledger.leverage_of(held.symbol))
 
 
-def _charge(desk: Desk, ledger: Ledger, quote_fee: Decimal, symbol: str, trade_id: int) -> tuple[Decimal, str]:
+def _charge(
+    desk: Accounts, ledger: AccountLedger, quote_fee: Decimal, symbol: str, trade_id: int
+) -> tuple[Decimal, str]:
     """Book the fee in BNB at a discount where the account wants and can, else in USDT; return amount and asset."""
     if ledger.fee_burn and ledger.wallet["BNB"] > 0 and "BNBUSDT" in desk.contracts:
         in_bnb = money8(quote_fee * BNB_FEE_SHARE / desk.last_price("BNBUSDT"))
@@ -115,7 +129,7 @@ def _charge(desk: Desk, ledger: Ledger, quote_fee: Decimal, symbol: str, trade_i
 
 
 def _trade(
-    desk: Desk,
+    desk: Accounts,
     order: VenueOrder,
     trade_id: int,
     price: Decimal,
@@ -143,7 +157,7 @@ def _trade(
     )
 
 
-def _executed(desk: Desk, order: VenueOrder, trade: VenueTrade) -> VenueOrder:
+def _executed(desk: Accounts, order: VenueOrder, trade: VenueTrade) -> VenueOrder:
     executed = order.executed + trade.quantity
     return replace(
         order,
@@ -154,7 +168,7 @@ def _executed(desk: Desk, order: VenueOrder, trade: VenueTrade) -> VenueOrder:
     )
 
 
-def keep(ledger: Ledger, order: VenueOrder | AlgoOrder) -> None:
+def keep(ledger: AccountLedger, order: VenueOrder | AlgoOrder) -> None:
     """Write the order down as it stands, among the open ones or not."""
     if isinstance(order, AlgoOrder):
         ledger.algos[order.algo_id] = order
@@ -170,7 +184,9 @@ def keep(ledger: Ledger, order: VenueOrder | AlgoOrder) -> None:
             del ledger.open_orders[order.order_id]
 
 
-def tell_order(desk: Desk, ledger: Ledger, order: VenueOrder, execution: str, trade: VenueTrade | None = None) -> None:
+def tell_order(
+    desk: Accounts, ledger: AccountLedger, order: VenueOrder, execution: str, trade: VenueTrade | None = None
+) -> None:
     """Emit the ORDER_TRADE_UPDATE of one step of an order."""
     bids = order_notional(ledger, order.symbol, "BUY")
     asks = order_notional(ledger, order.symbol, "SELL")
@@ -178,10 +194,10 @@ def tell_order(desk: Desk, ledger: Ledger, order: VenueOrder, execution: str, tr
 
 
 def tell_account(
-    desk: Desk,
-    ledger: Ledger,
+    desk: Accounts,
+    ledger: AccountLedger,
     reason: str,
-    positions: Iterable[Position] = (),
+    positions: Iterable[VenuePosition] = (),
     *,
     assets: Iterable[str] = ("USDT",),
     change: Decimal = ZERO,
@@ -197,11 +213,11 @@ def tell_account(
     desk.emit(AccountUpdate(ledger.key, desk.now_ms, reason, balances, rows, symbol))
 
 
-def _cross(ledger: Ledger, asset: str) -> Decimal:
+def _cross(ledger: AccountLedger, asset: str) -> Decimal:
     return ledger.cross_wallet if asset == "USDT" else ledger.wallet[asset]
 
 
-def _position_change(desk: Desk, ledger: Ledger, held: Position) -> PositionChange:
+def _position_change(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> PositionChange:
     return PositionChange(
         held.symbol,
         held.leg,
@@ -215,7 +231,7 @@ def _position_change(desk: Desk, ledger: Ledger, held: Position) -> PositionChan
     )
 
 
-def settle_funding(desk: Desk, ledger: Ledger, symbol: str) -> None:
+def settle_funding(desk: Accounts, ledger: AccountLedger, symbol: str) -> None:
     """Pay or receive funding for the symbol's positions at this very instant."""
     rate = desk.quotes.funding_rate(symbol, desk.now_ms)
     mark = desk.mark(symbol)

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: how much one address and one account may ask, counted in market time."""
+"""How much one address and one account may ask, counted in market time."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class _Orders:
 
 
 @dataclass(slots=True)
-class Strain:
+class LimitUsage:
     """How near to the limits anybody came since this process began, for who watches the watchers.
 
     ``exceeded`` counts requests refused because a limit was passed, ``banned`` those that came during a ban.
@@ -76,14 +76,14 @@ class OrderCount:
     minute: int
 
 
-class Limits:
+class RequestLimits:
     """Counts request weight per address and orders per account, and refuses as Binance does."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, _Address] = {}
         self._orders: dict[str, _Orders] = {}
         self.requests: Counter[tuple[int, str]] = Counter()
-        self.strain = Strain()
+        self.strain = LimitUsage()
 
     def charge(self, address: str, weight: int, now_ms: int) -> int:
         """Count a request of ``weight`` and return what the address has used in this minute, this one included.

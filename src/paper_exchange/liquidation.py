@@ -1,15 +1,15 @@
-"""Floor 3, paper exchange: margin calls and liquidation, looked at on whole seconds by mark price."""
+"""Margin calls and liquidation, looked at on whole seconds by mark price."""
 
 from decimal import Decimal
 
 from src.paper_exchange import conditional, margin, matching
-from src.paper_exchange.desk import Desk, Ledger, Position
+from src.paper_exchange.accounts import AccountLedger, Accounts, VenuePosition
 from src.paper_exchange.events import MarginCall, MarginCallRow
 from src.paper_exchange.ledger import book, keep, tell_account, tell_order
 from src.paper_exchange.model import ZERO, VenueOrder, money8
 
 
-def is_due(desk: Desk, ledger: Ledger) -> bool:
+def is_due(desk: Accounts, ledger: AccountLedger) -> bool:
     """Return whether ``watch`` would do something at this second."""
     groups = [margin.isolated_health(desk, held) for held in ledger.live() if held.symbol in ledger.isolated]
     if any(True for _ in margin.cross_positions(ledger)):
@@ -17,7 +17,7 @@ def is_due(desk: Desk, ledger: Ledger) -> bool:
     return any(health.liquidated or (health.called and not ledger.margin_called) for health in groups)
 
 
-def watch(desk: Desk, ledger: Ledger) -> None:
+def watch(desk: Accounts, ledger: AccountLedger) -> None:
     """Liquidate what can no longer carry itself, and warn once where that is near."""
     for held in [held for held in ledger.live() if held.symbol in ledger.isolated]:
         health = margin.isolated_health(desk, held)
@@ -33,7 +33,7 @@ def watch(desk: Desk, ledger: Ledger) -> None:
         _warn(desk, ledger, cross, ledger.cross_wallet)
 
 
-def _warn(desk: Desk, ledger: Ledger, positions: list[Position], cross_wallet: Decimal | None) -> None:
+def _warn(desk: Accounts, ledger: AccountLedger, positions: list[VenuePosition], cross_wallet: Decimal | None) -> None:
     """Send one margin call; the next one only after the account has changed."""
     if ledger.margin_called:
         return
@@ -54,7 +54,7 @@ def _warn(desk: Desk, ledger: Ledger, positions: list[Position], cross_wallet: D
     desk.emit(MarginCall(ledger.key, desk.now_ms, cross_wallet, rows))
 
 
-def _end_isolated(desk: Desk, ledger: Ledger, held: Position) -> None:
+def _end_isolated(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> None:
     """Close one isolated position; it costs its own margin and never more."""
     _drop_orders(desk, ledger, held.symbol)
     wallet_before = ledger.wallet["USDT"] - held.isolated_wallet
@@ -62,7 +62,7 @@ def _end_isolated(desk: Desk, ledger: Ledger, held: Position) -> None:
     _clear(desk, ledger, held, notional, ledger.wallet["USDT"] - wallet_before)
 
 
-def _end_cross(desk: Desk, ledger: Ledger) -> None:
+def _end_cross(desk: Accounts, ledger: AccountLedger) -> None:
     """Close cross positions, the one that binds most first, until the rest can carry itself."""
     _drop_orders(desk, ledger, "")
     while margin.cross_health(desk, ledger).liquidated:
@@ -71,14 +71,14 @@ def _end_cross(desk: Desk, ledger: Ledger) -> None:
         _clear(desk, ledger, held, notional, margin.cross_health(desk, ledger).balance)
 
 
-def _drop_orders(desk: Desk, ledger: Ledger, symbol: str) -> None:
+def _drop_orders(desk: Accounts, ledger: AccountLedger, symbol: str) -> None:
     for order in ledger.orders_of(symbol):
         matching.expire(desk, ledger, order)
     for waiting in ledger.algos_of(symbol):
         conditional.expire(desk, ledger, waiting)
 
 
-def _close(desk: Desk, ledger: Ledger, held: Position) -> Decimal:
+def _close(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> Decimal:
     """Take the whole position to the market and return the notional closed.
 
     What the depth within the contract's bound does not take, the insurance fund takes at the bound (CALCULATED).
@@ -101,7 +101,7 @@ def _close(desk: Desk, ledger: Ledger, held: Position) -> Decimal:
     return order.cum_quote
 
 
-def _order(desk: Desk, held: Position, side: str, price: Decimal) -> VenueOrder:
+def _order(desk: Accounts, held: VenuePosition, side: str, price: Decimal) -> VenueOrder:
     number = desk.next_order_id()
     return VenueOrder(
         order_id=number,
@@ -121,7 +121,7 @@ def _order(desk: Desk, held: Position, side: str, price: Decimal) -> VenueOrder:
     )
 
 
-def _clear(desk: Desk, ledger: Ledger, held: Position, notional: Decimal, left: Decimal) -> None:
+def _clear(desk: Accounts, ledger: AccountLedger, held: VenuePosition, notional: Decimal, left: Decimal) -> None:
     """Book the liquidation fee, at most what is left; where less than nothing is left, the fund pays it back."""
     fee = money8(notional * desk.contracts[held.symbol].rules.liquidation_fee_share)
     cleared = -min(fee, left) if left > 0 else -left

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: what positions and orders bind: margins, balances, limits, liquidation price.
+"""What positions and orders bind: margins, balances, limits, liquidation price.
 
 Nothing here changes anything. Marks are those of now; money has eight decimals and is USDT, save the row of another
 asset.
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from src.paper_exchange.desk import Desk, Ledger, Position
+from src.paper_exchange.accounts import AccountLedger, Accounts, VenuePosition
 from src.paper_exchange.model import ZERO, BalanceView, PositionView, SymbolConfig, money8
 
 MARGIN_CALL_SHARE = Decimal("0.8")
@@ -16,7 +16,7 @@ _NO_MONEY = money8(ZERO)
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class MarginHealth:
     """A margin balance and the maintenance margin it must stay above."""
 
     balance: Decimal
@@ -33,23 +33,23 @@ class Health:
         return self.maint > 0 and self.maint >= self.balance * MARGIN_CALL_SHARE
 
 
-def unrealized(desk: Desk, held: Position) -> Decimal:
+def unrealized(desk: Accounts, held: VenuePosition) -> Decimal:
     """Return the position's profit at mark price."""
     return money8(held.amount * (desk.mark(held.symbol) - held.entry))
 
 
-def maint_margin(desk: Desk, held: Position) -> Decimal:
+def maint_margin(desk: Accounts, held: VenuePosition) -> Decimal:
     """Return the position's maintenance margin at mark price."""
     notional = abs(held.amount) * desk.mark(held.symbol)
     return money8(desk.contracts[held.symbol].maint_margin(notional))
 
 
-def initial_margin(desk: Desk, ledger: Ledger, held: Position) -> Decimal:
+def initial_margin(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> Decimal:
     """Return the position's initial margin at mark price and the leverage set."""
     return money8(abs(held.amount) * desk.mark(held.symbol) / ledger.leverage_of(held.symbol))
 
 
-def order_notional(ledger: Ledger, symbol: str, side: str, leg: str = "") -> Decimal:
+def order_notional(ledger: AccountLedger, symbol: str, side: str, leg: str = "") -> Decimal:
     """Return the notional of the symbol's open orders of one side that may open a position."""
     total = ZERO
     for order in ledger.open_orders.values():
@@ -59,7 +59,9 @@ def order_notional(ledger: Ledger, symbol: str, side: str, leg: str = "") -> Dec
     return total
 
 
-def worst_notional(desk: Desk, ledger: Ledger, symbol: str, bids: Decimal = ZERO, asks: Decimal = ZERO) -> Decimal:
+def worst_notional(
+    desk: Accounts, ledger: AccountLedger, symbol: str, bids: Decimal = ZERO, asks: Decimal = ZERO
+) -> Decimal:
     """Return the largest notional that position and open orders can become, with more bids and asks added."""
     mark = desk.mark(symbol)
     if ledger.dual_side:
@@ -72,7 +74,7 @@ def worst_notional(desk: Desk, ledger: Ledger, symbol: str, bids: Decimal = ZERO
     return max(abs(now), abs(now + buys), abs(now - sells))
 
 
-def open_order_margin(desk: Desk, ledger: Ledger, symbol: str) -> Decimal:
+def open_order_margin(desk: Accounts, ledger: AccountLedger, symbol: str) -> Decimal:
     """Return the initial margin that the symbol's open orders bind beyond the position's own."""
     if not ledger.open_orders:
         return _NO_MONEY
@@ -80,35 +82,35 @@ def open_order_margin(desk: Desk, ledger: Ledger, symbol: str) -> Decimal:
     return money8((worst_notional(desk, ledger, symbol) - own) / ledger.leverage_of(symbol))
 
 
-def symbols_in_use(ledger: Ledger) -> set[str]:
+def symbols_in_use(ledger: AccountLedger) -> set[str]:
     """Return the symbols with a position or an open regular order."""
     held = {position.symbol for position in ledger.live()}
     return held | {order.symbol for order in ledger.open_orders.values()}
 
 
-def cross_positions(ledger: Ledger) -> Iterable[Position]:
+def cross_positions(ledger: AccountLedger) -> Iterable[VenuePosition]:
     """Return the live positions whose margin is the common wallet."""
     return [held for held in ledger.live() if held.symbol not in ledger.isolated]
 
 
-def cross_health(desk: Desk, ledger: Ledger) -> Health:
+def cross_health(desk: Accounts, ledger: AccountLedger) -> MarginHealth:
     """Return margin balance and maintenance of all cross positions together."""
     held = cross_positions(ledger)
     profit = sum((unrealized(desk, position) for position in held), ZERO)
-    return Health(ledger.cross_wallet + profit, sum((maint_margin(desk, position) for position in held), ZERO))
+    return MarginHealth(ledger.cross_wallet + profit, sum((maint_margin(desk, position) for position in held), ZERO))
 
 
-def isolated_health(desk: Desk, held: Position) -> Health:
+def isolated_health(desk: Accounts, held: VenuePosition) -> MarginHealth:
     """Return margin balance and maintenance of one isolated position."""
-    return Health(held.isolated_wallet + unrealized(desk, held), maint_margin(desk, held))
+    return MarginHealth(held.isolated_wallet + unrealized(desk, held), maint_margin(desk, held))
 
 
-def available(desk: Desk, ledger: Ledger) -> Decimal:
+def available(desk: Accounts, ledger: AccountLedger) -> Decimal:
     """Return what new orders may bind, never less than 0."""
     return max(ZERO, free_margin(desk, ledger))
 
 
-def free_margin(desk: Desk, ledger: Ledger) -> Decimal:
+def free_margin(desk: Accounts, ledger: AccountLedger) -> Decimal:
     """Return cross wallet and profit less all margins bound in cross and by orders; below 0 in need."""
     free = ledger.cross_wallet
     if ledger.open_orders:
@@ -118,14 +120,14 @@ def free_margin(desk: Desk, ledger: Ledger) -> Decimal:
     return free
 
 
-def config(desk: Desk, ledger: Ledger, symbol: str) -> SymbolConfig:
+def config(desk: Accounts, ledger: AccountLedger, symbol: str) -> SymbolConfig:
     """Return leverage, margin type and the largest notional of one symbol."""
     leverage = ledger.leverage_of(symbol)
     kind = "ISOLATED" if symbol in ledger.isolated else "CROSSED"
     return SymbolConfig(symbol, kind, leverage, desk.contracts[symbol].max_notional(leverage))
 
 
-def liquidation_price(desk: Desk, ledger: Ledger, held: Position) -> Decimal:
+def liquidation_price(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> Decimal:
     """Return the mark price at which the position would be liquidated, others unchanged; 0 when there is none.
 
     The wallet is the isolated one or, in cross, what the other symbols leave; both legs of a hedged cross symbol
@@ -149,14 +151,14 @@ def liquidation_price(desk: Desk, ledger: Ledger, held: Position) -> Decimal:
     return max(ZERO, money8(top / bottom)) if bottom else ZERO
 
 
-def break_even(held: Position) -> Decimal:
+def break_even(held: VenuePosition) -> Decimal:
     """Return the entry price moved by the fees paid for what is still open."""
     return money8(held.entry + held.fees / held.amount) if held.amount else ZERO
 
 
-def position_view(desk: Desk, ledger: Ledger, symbol: str, leg: str) -> PositionView:
+def position_view(desk: Accounts, ledger: AccountLedger, symbol: str, leg: str) -> PositionView:
     """Return one row with every figure; a flat leg gives a row of zeros."""
-    held = ledger.positions.get((symbol, leg), Position(symbol, leg))
+    held = ledger.positions.get((symbol, leg), VenuePosition(symbol, leg))
     settings = config(desk, ledger, symbol)
     mark, profit = desk.mark(symbol), unrealized(desk, held)
     isolated = settings.margin_type == "ISOLATED"
@@ -187,19 +189,19 @@ def position_view(desk: Desk, ledger: Ledger, symbol: str, leg: str) -> Position
     )
 
 
-def _leg_order_margin(desk: Desk, ledger: Ledger, symbol: str, leg: str) -> Decimal:
+def _leg_order_margin(desk: Accounts, ledger: AccountLedger, symbol: str, leg: str) -> Decimal:
     if leg == "BOTH":
         return ZERO if ledger.dual_side else open_order_margin(desk, ledger, symbol)
     side = "BUY" if leg == "LONG" else "SELL"
     return money8(order_notional(ledger, symbol, side, leg) / ledger.leverage_of(symbol))
 
 
-def _adl(held: Position, profit: Decimal) -> int:
+def _adl(held: VenuePosition, profit: Decimal) -> int:
     """Where the position stands in the queue of automatic deleveraging: losers last."""
     return 0 if not held.amount else 2 if profit > 0 else 1
 
 
-def usdt_view(desk: Desk, ledger: Ledger) -> BalanceView:
+def usdt_view(desk: Accounts, ledger: AccountLedger) -> BalanceView:
     """Return the USDT row, which is the account's total as well."""
     live = list(ledger.live())
     profit = sum((unrealized(desk, held) for held in live), ZERO)
@@ -224,7 +226,7 @@ def usdt_view(desk: Desk, ledger: Ledger) -> BalanceView:
     )
 
 
-def plain_view(ledger: Ledger, asset: str) -> BalanceView:
+def plain_view(ledger: AccountLedger, asset: str) -> BalanceView:
     """Return the row of an asset that serves as no margin."""
     held = ledger.wallet[asset]
     return BalanceView(asset, held, ZERO, held, ZERO, ZERO, ZERO, ZERO, held, ZERO, held, held, ledger.updated_ms)

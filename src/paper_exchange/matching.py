@@ -1,11 +1,11 @@
-"""Floor 3, paper exchange: the life of regular orders: placed, matched with the depth, amended, cancelled, expired."""
+"""The life of regular orders: placed, matched with the depth, amended, cancelled, expired."""
 
 from dataclasses import replace
 from decimal import Decimal
 
 from src.paper_exchange import checks
+from src.paper_exchange.accounts import AccountLedger, Accounts
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.desk import Desk, Ledger
 from src.paper_exchange.events import AlgoUpdate
 from src.paper_exchange.ledger import fill, keep, tell_order
 from src.paper_exchange.model import ZERO, AlgoOrder, OrderRequest, VenueError, VenueOrder
@@ -13,12 +13,14 @@ from src.paper_exchange.model import ZERO, AlgoOrder, OrderRequest, VenueError, 
 Level = tuple[Decimal, Decimal]
 
 
-def place(desk: Desk, ledger: Ledger, request: OrderRequest) -> VenueOrder:
+def place(desk: Accounts, ledger: AccountLedger, request: OrderRequest) -> VenueOrder:
     """Check and place an order, match it, and return it as it stands after that."""
     return enter(desk, ledger, checked(desk, ledger, request))
 
 
-def checked(desk: Desk, ledger: Ledger, request: OrderRequest, source: AlgoOrder | None = None) -> VenueOrder:
+def checked(
+    desk: Accounts, ledger: AccountLedger, request: OrderRequest, source: AlgoOrder | None = None
+) -> VenueOrder:
     """Return the order that the request would become, after every check; nothing is changed but the order number.
 
     ``source`` is the conditional order whose trigger places it: it passed the filters when it was placed, and is no
@@ -43,13 +45,13 @@ def checked(desk: Desk, ledger: Ledger, request: OrderRequest, source: AlgoOrder
     return order
 
 
-def _price(desk: Desk, contract: Contract, request: OrderRequest) -> Decimal:
+def _price(desk: Accounts, contract: Contract, request: OrderRequest) -> Decimal:
     if request.price_match != "NONE":
         return checks.matched_price(desk, contract.rules, request.side, request.price_match)
     return request.price or ZERO
 
 
-def _quantity(ledger: Ledger, request: OrderRequest, closing: bool) -> Decimal:
+def _quantity(ledger: AccountLedger, request: OrderRequest, closing: bool) -> Decimal:
     """The quantity asked for; a MARKET order that only closes is cut to what there is (-2022 when there is nothing)."""
     quantity = request.quantity or ZERO
     if not closing:
@@ -61,7 +63,7 @@ def _quantity(ledger: Ledger, request: OrderRequest, closing: bool) -> Decimal:
 
 
 def _check_market(
-    desk: Desk, contract: Contract, request: OrderRequest, price: Decimal, quantity: Decimal, closing: bool
+    desk: Accounts, contract: Contract, request: OrderRequest, price: Decimal, quantity: Decimal, closing: bool
 ) -> None:
     mark = desk.mark(request.symbol)
     if not closing:
@@ -72,7 +74,7 @@ def _check_market(
         raise VenueError(-4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit")
 
 
-def _check_book(ledger: Ledger, contract: Contract, request: OrderRequest) -> None:
+def _check_book(ledger: AccountLedger, contract: Contract, request: OrderRequest) -> None:
     open_here = ledger.orders_of()
     if request.client_id and any(order.client_id == request.client_id for order in open_here):
         raise VenueError(-4116, "clientOrderId is duplicated")
@@ -80,7 +82,7 @@ def _check_book(ledger: Ledger, contract: Contract, request: OrderRequest) -> No
         raise VenueError(-2025, "Reach max open order limit.")
 
 
-def _check_match(desk: Desk, order: VenueOrder) -> None:
+def _check_match(desk: Accounts, order: VenueOrder) -> None:
     """Refuse a post-only order that would take (-5022) and a fill-or-kill order that would not fill (-5021)."""
     if order.time_in_force == "GTX" and _crosses(desk, order.symbol, order.side, order.price):
         raise VenueError(
@@ -98,13 +100,13 @@ def _check_match(desk: Desk, order: VenueOrder) -> None:
             )
 
 
-def _crosses(desk: Desk, symbol: str, side: str, price: Decimal) -> bool:
+def _crosses(desk: Accounts, symbol: str, side: str, price: Decimal) -> bool:
     best = desk.quotes.best_price(symbol, side, desk.now_ms)
     return price >= best if side == "BUY" else price <= best
 
 
 def _order(
-    desk: Desk, request: OrderRequest, price: Decimal, quantity: Decimal, source: AlgoOrder | None
+    desk: Accounts, request: OrderRequest, price: Decimal, quantity: Decimal, source: AlgoOrder | None
 ) -> VenueOrder:
     number = desk.next_order_id()
     return VenueOrder(
@@ -135,13 +137,13 @@ def _order(
     )
 
 
-def _bound(desk: Desk, contract: Contract, side: str) -> Decimal:
+def _bound(desk: Accounts, contract: Contract, side: str) -> Decimal:
     """The price beyond which a MARKET order takes nothing."""
     mark = desk.mark(contract.symbol)
     return mark * (1 + contract.bound_share) if side == "BUY" else mark * (1 - contract.bound_share)
 
 
-def enter(desk: Desk, ledger: Ledger, order: VenueOrder) -> VenueOrder:
+def enter(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
     """Write a checked order down and take what the depth offers; the rest waits, or expires where it may not wait."""
     keep(ledger, order)
     bound = order.price or _bound(desk, desk.contract(order.symbol), order.side)
@@ -157,7 +159,7 @@ def enter(desk: Desk, ledger: Ledger, order: VenueOrder) -> VenueOrder:
     return _without_purpose(desk, ledger, order)
 
 
-def portions(desk: Desk, ledger: Ledger, order: VenueOrder, bound: Decimal) -> list[Level]:
+def portions(desk: Accounts, ledger: AccountLedger, order: VenueOrder, bound: Decimal) -> list[Level]:
     """Return the prices and quantities at which the order would be taken now; never more than it may close."""
     left, portions = min(order.remaining, closable(ledger, order)), []
     for price, held in desk.depth(order.symbol, order.side, bound) if left else ():
@@ -170,8 +172,8 @@ def portions(desk: Desk, ledger: Ledger, order: VenueOrder, bound: Decimal) -> l
 
 
 def take(
-    desk: Desk,
-    ledger: Ledger,
+    desk: Accounts,
+    ledger: AccountLedger,
     order: VenueOrder,
     price: Decimal,
     quantity: Decimal,
@@ -190,14 +192,14 @@ def take(
     return after
 
 
-def closable(ledger: Ledger, order: VenueOrder) -> Decimal:
+def closable(ledger: AccountLedger, order: VenueOrder) -> Decimal:
     """Return how much the order may execute by the position it closes; its remainder when it may open one."""
     if not checks.closes_only(ledger, order.side, order.position_side, order.reduce_only):
         return order.remaining
     return checks.reducible(ledger, order.symbol, order.side, order.position_side)
 
 
-def fill_waiting(desk: Desk, ledger: Ledger, order: VenueOrder) -> bool:
+def fill_waiting(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> bool:
     """Fill a waiting LIMIT order, at its own price, with the depth that has come to it; return whether it had any."""
     there = sum((held for _, held in desk.depth(order.symbol, order.side, order.price)), ZERO)
     quantity = min(order.remaining, there, closable(ledger, order))
@@ -207,22 +209,22 @@ def fill_waiting(desk: Desk, ledger: Ledger, order: VenueOrder) -> bool:
     return bool(quantity)
 
 
-def _without_purpose(desk: Desk, ledger: Ledger, order: VenueOrder) -> VenueOrder:
+def _without_purpose(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
     """Expire an order that may only close and has nothing left to close."""
     return expire(desk, ledger, order) if order.is_open and not closable(ledger, order) else order
 
 
-def expire(desk: Desk, ledger: Ledger, order: VenueOrder) -> VenueOrder:
+def expire(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
     """End an order by the exchange's rules and return it."""
     return _end(desk, ledger, order, "EXPIRED")
 
 
-def cancel(desk: Desk, ledger: Ledger, order: VenueOrder) -> VenueOrder:
+def cancel(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
     """End an order by its owner's wish and return it."""
     return _end(desk, ledger, order, "CANCELED")
 
 
-def cancel_symbol(desk: Desk, ledger: Ledger, symbol: str) -> int:
+def cancel_symbol(desk: Accounts, ledger: AccountLedger, symbol: str) -> int:
     """Cancel the symbol's open orders and return how many there were."""
     waiting = ledger.orders_of(symbol)
     for order in waiting:
@@ -230,7 +232,7 @@ def cancel_symbol(desk: Desk, ledger: Ledger, symbol: str) -> int:
     return len(waiting)
 
 
-def _end(desk: Desk, ledger: Ledger, order: VenueOrder, status: str) -> VenueOrder:
+def _end(desk: Accounts, ledger: AccountLedger, order: VenueOrder, status: str) -> VenueOrder:
     ended = replace(order, status=status, updated_ms=desk.now_ms)
     keep(ledger, ended)
     tell_order(desk, ledger, ended, status)
@@ -238,7 +240,7 @@ def _end(desk: Desk, ledger: Ledger, order: VenueOrder, status: str) -> VenueOrd
     return ended
 
 
-def end_algo(desk: Desk, ledger: Ledger, order: VenueOrder) -> None:
+def end_algo(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> None:
     """Tell the conditional order that made this one how it ended, once it has."""
     source = ledger.algos.get(order.algo_id)
     if order.is_open or source is None:
@@ -254,7 +256,9 @@ def end_algo(desk: Desk, ledger: Ledger, order: VenueOrder) -> None:
     desk.emit(AlgoUpdate(ledger.key, desk.now_ms, done))
 
 
-def amend(desk: Desk, ledger: Ledger, order: VenueOrder, side: str, quantity: Decimal, price: Decimal) -> VenueOrder:
+def amend(
+    desk: Accounts, ledger: AccountLedger, order: VenueOrder, side: str, quantity: Decimal, price: Decimal
+) -> VenueOrder:
     """Change an open LIMIT order's quantity and price, match it again, and return it.
 
     A price that meets the other side takes at once; a post-only order is refused instead (-5022).
@@ -284,7 +288,9 @@ def amend(desk: Desk, ledger: Ledger, order: VenueOrder, side: str, quantity: De
     return _without_purpose(desk, ledger, changed)
 
 
-def _check_amended(desk: Desk, ledger: Ledger, order: VenueOrder, changed: VenueOrder, closing: bool) -> None:
+def _check_amended(
+    desk: Accounts, ledger: AccountLedger, order: VenueOrder, changed: VenueOrder, closing: bool
+) -> None:
     _check_match(desk, changed)
     if closing:
         return

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: what is asked of the venue and what it keeps: requests, orders, trades, income."""
+"""What is asked of the venue and what it keeps: requests, orders, trades, income."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal

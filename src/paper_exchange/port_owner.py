@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: who listens on a port of this machine, as far as it can be known."""
+"""Who listens on a port of this machine, as far as it can be known."""
 
 from pathlib import Path
 

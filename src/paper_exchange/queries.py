@@ -1,10 +1,10 @@
-"""Floor 3, paper exchange: what an account may read of its own past, as far back as the exchange keeps it."""
+"""What an account may read of its own past, as far back as the exchange keeps it."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from src.paper_exchange.desk import Desk, Ledger
+from src.paper_exchange.accounts import AccountLedger, Accounts
 from src.paper_exchange.model import AlgoOrder, IncomeRow, VenueError, VenueOrder, VenueTrade
 
 DAY_MS = 86_400_000
@@ -22,7 +22,9 @@ def is_kept(order: VenueOrder | AlgoOrder, now_ms: int) -> bool:
     return order.updated_ms >= now_ms - (KEPT_DAYS if executed else UNFILLED_DAYS) * DAY_MS
 
 
-def order(desk: Desk, ledger: Ledger, symbol: str, order_id: int, client_id: str, only_open: bool) -> VenueOrder:
+def order(
+    desk: Accounts, ledger: AccountLedger, symbol: str, order_id: int, client_id: str, only_open: bool
+) -> VenueOrder:
     """Return the order of that id or, of those with that client id, the newest; -2013 when there is none."""
     desk.contract(symbol)
     if not order_id and not client_id:
@@ -33,7 +35,7 @@ def order(desk: Desk, ledger: Ledger, symbol: str, order_id: int, client_id: str
     return found
 
 
-def to_cancel(desk: Desk, ledger: Ledger, symbol: str, order_id: int, client_id: str) -> VenueOrder:
+def to_cancel(desk: Accounts, ledger: AccountLedger, symbol: str, order_id: int, client_id: str) -> VenueOrder:
     """Return the open order that is to be cancelled; -2011 when there is none."""
     desk.contract(symbol)
     if not order_id and not client_id:
@@ -44,7 +46,7 @@ def to_cancel(desk: Desk, ledger: Ledger, symbol: str, order_id: int, client_id:
     return found
 
 
-def algo_order(desk: Desk, ledger: Ledger, algo_id: int, client_id: str) -> AlgoOrder:
+def algo_order(desk: Accounts, ledger: AccountLedger, algo_id: int, client_id: str) -> AlgoOrder:
     """Return the conditional order of that id or, of those with that client id, the newest; -2013 else."""
     found = ledger.algos.get(algo_id or ledger.newest_algo.get(client_id, 0))
     if found is None or not is_kept(found, desk.now_ms):
@@ -52,7 +54,7 @@ def algo_order(desk: Desk, ledger: Ledger, algo_id: int, client_id: str) -> Algo
     return found
 
 
-def algo_to_cancel(ledger: Ledger, algo_id: int, client_id: str) -> AlgoOrder:
+def algo_to_cancel(ledger: AccountLedger, algo_id: int, client_id: str) -> AlgoOrder:
     """Return the untriggered conditional order that is to be cancelled; -2011 when there is none."""
     found = ledger.open_algos.get(algo_id or ledger.newest_algo.get(client_id, 0))
     if found is None or found.status != "NEW":
@@ -61,7 +63,13 @@ def algo_to_cancel(ledger: Ledger, algo_id: int, client_id: str) -> AlgoOrder:
 
 
 def all_orders(
-    desk: Desk, ledger: Ledger, symbol: str, order_id: int, start_ms: int | None, end_ms: int | None, limit: int
+    desk: Accounts,
+    ledger: AccountLedger,
+    symbol: str,
+    order_id: int,
+    start_ms: int | None,
+    end_ms: int | None,
+    limit: int,
 ) -> list[VenueOrder]:
     """Return the newest ``limit`` orders of a window of their making, oldest first."""
     inside = _window(desk, symbol, start_ms, end_ms)
@@ -77,7 +85,13 @@ def all_orders(
 
 
 def all_algo_orders(
-    desk: Desk, ledger: Ledger, symbol: str, algo_id: int, start_ms: int | None, end_ms: int | None, limit: int
+    desk: Accounts,
+    ledger: AccountLedger,
+    symbol: str,
+    algo_id: int,
+    start_ms: int | None,
+    end_ms: int | None,
+    limit: int,
 ) -> list[AlgoOrder]:
     """Return the newest ``limit`` conditional orders of a window of their making, newest first."""
     inside = _window(desk, symbol, start_ms, end_ms)
@@ -92,7 +106,7 @@ def all_algo_orders(
     return rows[:limit]
 
 
-def _window(desk: Desk, symbol: str, start_ms: int | None, end_ms: int | None) -> Callable[[int], bool]:
+def _window(desk: Accounts, symbol: str, start_ms: int | None, end_ms: int | None) -> Callable[[int], bool]:
     """A test for instants between two limits; -1127 when they are more than seven days apart."""
     if symbol:
         desk.contract(symbol)
@@ -104,8 +118,8 @@ def _window(desk: Desk, symbol: str, start_ms: int | None, end_ms: int | None) -
 
 
 def trades(
-    desk: Desk,
-    ledger: Ledger,
+    desk: Accounts,
+    ledger: AccountLedger,
     symbol: str,
     order_id: int,
     from_id: int | None,
@@ -131,7 +145,7 @@ def trades(
     return rows[:limit] if bounded else rows[-limit:]
 
 
-def _span(desk: Desk, start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
+def _span(desk: Accounts, start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
     """Seven days from the start, or up to the end, or up to now."""
     if start_ms is not None:
         return start_ms, end_ms if end_ms is not None else start_ms + WEEK_MS
@@ -140,7 +154,7 @@ def _span(desk: Desk, start_ms: int | None, end_ms: int | None) -> tuple[int, in
 
 
 def income(
-    desk: Desk, ledger: Ledger, symbol: str, kind: str, start_ms: int | None, end_ms: int | None, limit: int
+    desk: Accounts, ledger: AccountLedger, symbol: str, kind: str, start_ms: int | None, end_ms: int | None, limit: int
 ) -> list[IncomeRow]:
     """Return income rows, oldest first: the oldest ``limit`` of a window, else the newest of the last seven days."""
     if symbol:
@@ -155,7 +169,7 @@ def income(
     return rows[:limit] if start_ms is not None or end_ms is not None else rows[-limit:]
 
 
-def force_orders(ledger: Ledger, symbol: str, limit: int) -> list[VenueOrder]:
+def force_orders(ledger: AccountLedger, symbol: str, limit: int) -> list[VenueOrder]:
     """Return the liquidation orders, newest first."""
     rows: Iterable[VenueOrder] = reversed(ledger.orders.values())
     found = [row for row in rows if row.client_id.startswith("autoclose-") and symbol in ("", row.symbol)]

@@ -1,8 +1,8 @@
-"""Floor 3, paper exchange: the endpoints of an account, its settings, its key and its listen key."""
+"""The endpoints of an account, its settings, its key and its listen key."""
 
-from src.core.market import Instrument
+from src.domain.market import Instrument
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json, fixed, trimmed
 from src.paper_exchange.formats_account import (
     account_config,
@@ -27,45 +27,45 @@ ORDER_LIMITS = [
 ]
 
 
-def get_account_v2(exchange: Exchange, call: Call) -> Json:
+def get_account_v2(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v2/account."""
     return account_v2(exchange.venue.account(call.account), exchange.instruments)
 
 
-def get_account_v3(exchange: Exchange, call: Call) -> Json:
+def get_account_v3(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v3/account."""
     return account_v3(exchange.venue.account(call.account), exchange.instruments)
 
 
-def get_balance(exchange: Exchange, call: Call) -> list[Json]:
+def get_balance(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v2/balance and v3/balance."""
     return [balance_row(balance) for balance in exchange.venue.account(call.account).balances]
 
 
-def position_risk_v2(exchange: Exchange, call: Call) -> list[Json]:
+def position_risk_v2(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v2/positionRisk: every symbol."""
     rows = exchange.venue.positions(call.account, call.symbol_or_all(exchange.contracts))
     return [risk_v2(row, exchange.instruments[row.symbol]) for row in rows]
 
 
-def position_risk_v3(exchange: Exchange, call: Call) -> list[Json]:
+def position_risk_v3(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v3/positionRisk: only symbols with a position or open orders."""
     rows = exchange.venue.positions(call.account, call.symbol_or_all(exchange.contracts))
     return [risk_v3(row, exchange.instruments[row.symbol]) for row in rows if is_busy(row)]
 
 
-def get_account_config(exchange: Exchange, call: Call) -> Json:
+def get_account_config(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/accountConfig."""
     return account_config(exchange.venue.account(call.account))
 
 
-def get_symbol_config(exchange: Exchange, call: Call) -> list[Json]:
+def get_symbol_config(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/symbolConfig."""
     configs = exchange.venue.symbol_configs(call.account, call.symbol_or_all(exchange.contracts))
     return [symbol_config(config) for config in configs]
 
 
-def leverage_brackets(exchange: Exchange, call: Call) -> list[Json]:
+def leverage_brackets(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/leverageBracket."""
     chosen = call.contract_or_none(exchange.contracts)
     contracts = [chosen] if chosen else list(exchange.contracts.values())
@@ -86,7 +86,7 @@ def _brackets(contract: Contract) -> list[Json]:
     ]
 
 
-def commission_rate(exchange: Exchange, call: Call) -> Json:
+def commission_rate(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/commissionRate."""
     symbol = call.contract(exchange.contracts).symbol
     maker, taker = exchange.venue.commission(call.account, symbol)
@@ -98,34 +98,34 @@ def commission_rate(exchange: Exchange, call: Call) -> Json:
     }
 
 
-def position_mode(exchange: Exchange, call: Call) -> Json:
+def position_mode(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/positionSide/dual."""
     return {"dualSidePosition": exchange.venue.dual_side(call.account)}
 
 
-def set_position_mode(exchange: Exchange, call: Call) -> Json:
+def set_position_mode(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/positionSide/dual."""
     exchange.venue.set_position_mode(call.account, _needed_flag(call, "dualSidePosition"))
     return SUCCESS
 
 
-def multi_assets(exchange: Exchange, call: Call) -> Json:
+def multi_assets(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/multiAssetsMargin."""
     return {"multiAssetsMargin": exchange.venue.multi_assets(call.account)}
 
 
-def set_multi_assets(exchange: Exchange, call: Call) -> Json:
+def set_multi_assets(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/multiAssetsMargin."""
     exchange.venue.set_multi_assets(call.account, _needed_flag(call, "multiAssetsMargin"))
     return SUCCESS
 
 
-def fee_burn(exchange: Exchange, call: Call) -> Json:
+def fee_burn(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/feeBurn."""
     return {"feeBurn": exchange.venue.fee_burn(call.account)}
 
 
-def set_fee_burn(exchange: Exchange, call: Call) -> Json:
+def set_fee_burn(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/feeBurn."""
     exchange.venue.set_fee_burn(call.account, _needed_flag(call, "feeBurn"))
     return SUCCESS
@@ -138,14 +138,14 @@ def _needed_flag(call: Call, name: str) -> bool:
     return value
 
 
-def set_leverage(exchange: Exchange, call: Call) -> Json:
+def set_leverage(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/leverage."""
     symbol = call.contract(exchange.contracts).symbol
     config = exchange.venue.set_leverage(call.account, symbol, call.whole("leverage"))
     return {"leverage": config.leverage, "maxNotionalValue": trimmed(config.max_notional), "symbol": symbol}
 
 
-def set_margin_type(exchange: Exchange, call: Call) -> Json:
+def set_margin_type(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/marginType."""
     symbol = call.contract(exchange.contracts).symbol
     margin_type = call.text("marginType")
@@ -155,7 +155,7 @@ def set_margin_type(exchange: Exchange, call: Call) -> Json:
     return SUCCESS
 
 
-def set_position_margin(exchange: Exchange, call: Call) -> Json:
+def set_position_margin(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/positionMargin."""
     symbol = call.contract(exchange.contracts).symbol
     amount, kind = call.decimal("amount"), call.whole("type")
@@ -169,12 +169,12 @@ def set_position_margin(exchange: Exchange, call: Call) -> Json:
     return {"amount": shown, "code": 200, "msg": "Successfully modify position margin.", "type": kind}
 
 
-def rate_limit_order(exchange: Exchange, call: Call) -> list[Json]:
+def rate_limit_order(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/rateLimit/order."""
     return ORDER_LIMITS
 
 
-def api_restrictions(exchange: Exchange, call: Call) -> Json:
+def api_restrictions(exchange: PaperExchange, call: Call) -> Json:
     """GET /sapi/v1/account/apiRestrictions: a key that trades futures and can take nothing out."""
     return {
         "ipRestrict": False,
@@ -193,7 +193,7 @@ def api_restrictions(exchange: Exchange, call: Call) -> Json:
     }
 
 
-def capital_config(exchange: Exchange, call: Call) -> list[Json]:
+def capital_config(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /sapi/v1/capital/config/getall: the assets there are; none of them can be moved in or out."""
     rules: list[Instrument] = list(exchange.instruments.values())
     names = dict.fromkeys([rules[0].quote_asset, *(rule.base_asset for rule in rules)])
@@ -220,22 +220,22 @@ def _coin(name: str) -> Json:
     }
 
 
-def margin_pairs(exchange: Exchange, call: Call) -> list[Json]:
+def margin_pairs(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /sapi/v1/margin/allPairs: there is no margin trading here."""
     return []
 
 
-def create_listen_key(exchange: Exchange, call: Call) -> Json:
+def create_listen_key(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/listenKey: a living one is given again, with a new hour."""
     return {"listenKey": exchange.listen_keys.create(call.account, call.now_ms)}
 
 
-def keep_listen_key(exchange: Exchange, call: Call) -> Json:
+def keep_listen_key(exchange: PaperExchange, call: Call) -> Json:
     """PUT /fapi/v1/listenKey."""
     return {"listenKey": exchange.listen_keys.keep(call.account, call.now_ms)}
 
 
-def close_listen_key(exchange: Exchange, call: Call) -> Json:
+def close_listen_key(exchange: PaperExchange, call: Call) -> Json:
     """DELETE /fapi/v1/listenKey."""
     exchange.listen_keys.close(call.account)
     return {}

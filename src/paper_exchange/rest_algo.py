@@ -1,6 +1,6 @@
-"""Floor 3, paper exchange: the endpoints of the Algo service, where conditional orders live."""
+"""The endpoints of the Algo service, where conditional orders live."""
 
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json, algo_cancelled, algo_reply, algo_row, open_algo_row
 from src.paper_exchange.model import AlgoRequest, VenueError
 from src.paper_exchange.rest_call import Call, Endpoint, Security, per_symbol
@@ -32,7 +32,7 @@ def _algo_request(call: Call) -> AlgoRequest:
     )
 
 
-def place_algo(exchange: Exchange, call: Call) -> Json:
+def place_algo(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/algoOrder."""
     wants_result(call)
     order = exchange.venue.place_algo(call.account, _algo_request(call))
@@ -46,18 +46,18 @@ def _identity(call: Call) -> tuple[int, str]:
     return algo_id, client_id
 
 
-def get_algo(exchange: Exchange, call: Call) -> Json:
+def get_algo(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/algoOrder."""
     order = exchange.venue.algo_order(call.account, *_identity(call))
     return algo_row(order, exchange.instruments[order.symbol])
 
 
-def cancel_algo(exchange: Exchange, call: Call) -> Json:
+def cancel_algo(exchange: PaperExchange, call: Call) -> Json:
     """DELETE /fapi/v1/algoOrder; no symbol is needed."""
     return algo_cancelled(exchange.venue.cancel_algo(call.account, *_identity(call)))
 
 
-def open_algos(exchange: Exchange, call: Call) -> list[Json]:
+def open_algos(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/openAlgoOrders."""
     orders = exchange.venue.open_algo_orders(
         call.account, call.symbol_or_all(exchange.contracts), call.whole("algoId", 0)
@@ -65,7 +65,7 @@ def open_algos(exchange: Exchange, call: Call) -> list[Json]:
     return [open_algo_row(order, exchange.instruments[order.symbol]) for order in orders]
 
 
-def all_algos(exchange: Exchange, call: Call) -> list[Json]:
+def all_algos(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/allAlgoOrders, newest first."""
     contract = call.contract(exchange.contracts)
     start_ms, end_ms = call.window(WEEK_MS)
@@ -75,7 +75,7 @@ def all_algos(exchange: Exchange, call: Call) -> list[Json]:
     return [algo_row(order, contract.rules) for order in orders]
 
 
-def cancel_all_algos(exchange: Exchange, call: Call) -> Json:
+def cancel_all_algos(exchange: PaperExchange, call: Call) -> Json:
     """DELETE /fapi/v1/algoOpenOrders."""
     exchange.venue.cancel_all_algo(call.account, call.contract(exchange.contracts).symbol)
     return ALL_CANCELLED

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: one REST request as the endpoints see it, and the table in which endpoints stand."""
+"""One REST request as the endpoints see it, and the table in which endpoints stand."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.signing import mandatory
 
@@ -131,7 +131,7 @@ def _illegal(name: str, form: str) -> VenueError:
     return VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{form}'.")
 
 
-Handler = Callable[[Exchange, Call], Any]
+Handler = Callable[[PaperExchange, Call], Any]
 Weight = int | Callable[[Mapping[str, str]], int]
 
 

@@ -1,12 +1,12 @@
-"""Floor 3, paper exchange: the five endpoints of candles."""
+"""The five endpoints of candles."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from src.core.market import Candle
-from src.paper_exchange.charts import Span
+from src.domain.market import Candle
+from src.paper_exchange.charts import KlineRange
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats_market import kline_row, mark_kline_row
 from src.paper_exchange.markets.klines import FIXED_MS, INTERVALS, bar_end_ms
 from src.paper_exchange.model import VenueError
@@ -19,13 +19,13 @@ LONG_SPAN_MS = 10 * 86_400_000
 Rows = list[list[Any]]
 
 
-def _asked(exchange: Exchange, call: Call, name: str) -> tuple[Contract, str, Span]:
+def _asked(exchange: PaperExchange, call: Call, name: str) -> tuple[Contract, str, KlineRange]:
     contract = call.contract(exchange.contracts, name)
     interval = call.text("interval")
     if interval not in INTERVALS:
         raise VenueError(-1120, "Invalid interval.")
     limit = call.limit(DEFAULT_LIMIT, MAX_LIMIT)
-    return contract, interval, Span(*call.window(), limit)
+    return contract, interval, KlineRange(*call.window(), limit)
 
 
 def _rows(bars: list[Candle], interval: str, contract: Contract) -> Rows:
@@ -36,13 +36,13 @@ def _mark_rows(bars: list[Candle], interval: str) -> Rows:
     return [mark_kline_row(bar, bar_end_ms(interval, bar.open_ms)) for bar in bars]
 
 
-def klines(exchange: Exchange, call: Call) -> Rows:
+def klines(exchange: PaperExchange, call: Call) -> Rows:
     """GET /fapi/v1/klines."""
     contract, interval, span = _asked(exchange, call, "symbol")
     return _rows(exchange.charts.bars(contract.symbol, interval, span), interval, contract)
 
 
-def continuous_klines(exchange: Exchange, call: Call) -> Rows:
+def continuous_klines(exchange: PaperExchange, call: Call) -> Rows:
     """GET /fapi/v1/continuousKlines: of the perpetual contract, the only kind listed here."""
     contract, interval, span = _asked(exchange, call, "pair")
     if call.text("contractType") != "PERPETUAL":
@@ -50,19 +50,19 @@ def continuous_klines(exchange: Exchange, call: Call) -> Rows:
     return _rows(exchange.charts.bars(contract.symbol, interval, span), interval, contract)
 
 
-def mark_klines(exchange: Exchange, call: Call) -> Rows:
+def mark_klines(exchange: PaperExchange, call: Call) -> Rows:
     """GET /fapi/v1/markPriceKlines."""
     contract, interval, span = _asked(exchange, call, "symbol")
     return _mark_rows(exchange.charts.mark_bars(contract.symbol, interval, span), interval)
 
 
-def index_klines(exchange: Exchange, call: Call) -> Rows:
+def index_klines(exchange: PaperExchange, call: Call) -> Rows:
     """GET /fapi/v1/indexPriceKlines: here the index is the mark price."""
     contract, interval, span = _asked(exchange, call, "pair")
     return _mark_rows(exchange.charts.mark_bars(contract.symbol, interval, span), interval)
 
 
-def premium_klines(exchange: Exchange, call: Call) -> Rows:
+def premium_klines(exchange: PaperExchange, call: Call) -> Rows:
     """GET /fapi/v1/premiumIndexKlines."""
     contract, interval, span = _asked(exchange, call, "symbol")
     return _mark_rows(exchange.charts.premium_bars(contract.symbol, interval, span), interval)

@@ -1,10 +1,10 @@
-"""Floor 3, paper exchange: two questions Binance does not know: which world this is, and how it feels.
+"""Two questions Binance does not know: which world this is, and how it feels.
 
 A synthetic or replayed market has its own Fear & Greed index; the real one would speak of another world.
 """
 
-from src.core.clock import DAY_MS, utc_text
-from src.paper_exchange.exchange import Exchange
+from src.domain.clock import DAY_MS, utc_text
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.rest_call import Call, Endpoint, Security
@@ -17,7 +17,7 @@ def classification(value: int) -> str:
     return next((word for below, word in _CLASSES if value < below), "Extreme Greed")
 
 
-def fear_greed(exchange: Exchange, call: Call) -> Json:
+def fear_greed(exchange: PaperExchange, call: Call) -> Json:
     """GET /paper/v1/fear_greed: the index dated by today's 00:00 UTC; 404 where the market has none."""
     day_ms = exchange.venue.now_ms // DAY_MS * DAY_MS
     value = exchange.market.fear_greed(day_ms)
@@ -26,7 +26,7 @@ def fear_greed(exchange: Exchange, call: Call) -> Json:
     return {"value": value, "as_of_ms": day_ms, "value_classification": classification(value)}
 
 
-def status(exchange: Exchange, call: Call) -> Json:
+def status(exchange: PaperExchange, call: Call) -> Json:
     """GET /paper/v1/status: the world, its market time and its speed."""
     return {
         "world": exchange.market.world,

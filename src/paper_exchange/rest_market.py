@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the public endpoints of prices, books, trades, funding and the listing itself."""
+"""The public endpoints of prices, books, trades, funding and the listing itself."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -6,9 +6,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from src.core.funding import LONGEST_INTERVAL_MS
+from src.domain.funding import LONGEST_INTERVAL_MS
 from src.paper_exchange.contracts import Contract
-from src.paper_exchange.exchange import Exchange
+from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json, fixed
 from src.paper_exchange.formats_market import (
     agg_trade_row,
@@ -20,10 +20,10 @@ from src.paper_exchange.formats_market import (
     price_text,
     public_trade_row,
 )
+from src.paper_exchange.intrabar_path import MINUTE_MS
 from src.paper_exchange.model import VenueError
-from src.paper_exchange.path import MINUTE_MS
 from src.paper_exchange.rest_call import Call, Endpoint, Security, per_symbol
-from src.paper_exchange.tape import Tick, minute_of_tick
+from src.paper_exchange.trade_tape import Tick, minute_of_tick
 
 DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
 TAPE_MS = 48 * 3_600_000
@@ -34,22 +34,22 @@ OPEN_INTEREST_SHARE = 0.6
 FEW_SETTLEMENTS = 12
 
 
-def ping(exchange: Exchange, call: Call) -> Json:
+def ping(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/ping and the spot one that client libraries call first."""
     return {}
 
 
-def server_time(exchange: Exchange, call: Call) -> Json:
+def server_time(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/time."""
     return {"serverTime": exchange.wire_ms()}
 
 
-def get_exchange_info(exchange: Exchange, call: Call) -> Json:
+def get_exchange_info(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/exchangeInfo: always the whole of it."""
     return exchange_info(exchange.contracts, exchange.wire_ms())
 
 
-def depth(exchange: Exchange, call: Call) -> Json:
+def depth(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/depth."""
     contract = call.contract(exchange.contracts)
     limit = call.limit(500, 1000)
@@ -71,7 +71,7 @@ def _number(parameters: Mapping[str, str], default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() else default
 
 
-def _ticks_between(exchange: Exchange, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[Tick]:
+def _ticks_between(exchange: PaperExchange, symbol: str, start_ms: int, end_ms: int, limit: int) -> list[Tick]:
     """The oldest ``limit`` trades of the span, both ends included."""
     found: list[Tick] = []
     for open_ms in range(start_ms // MINUTE_MS * MINUTE_MS, end_ms + 1, MINUTE_MS):
@@ -81,7 +81,7 @@ def _ticks_between(exchange: Exchange, symbol: str, start_ms: int, end_ms: int, 
     return found[:limit]
 
 
-def _newest_ticks(exchange: Exchange, symbol: str, end_ms: int, limit: int) -> list[Tick]:
+def _newest_ticks(exchange: PaperExchange, symbol: str, end_ms: int, limit: int) -> list[Tick]:
     found: list[Tick] = []
     open_ms = end_ms // MINUTE_MS * MINUTE_MS
     first_ms = max(end_ms - TAPE_MS, exchange.market.first_ms)
@@ -91,7 +91,7 @@ def _newest_ticks(exchange: Exchange, symbol: str, end_ms: int, limit: int) -> l
     return found[-limit:]
 
 
-def _asked_ticks(exchange: Exchange, call: Call, from_id: int | None, symbol: str) -> list[Tick]:
+def _asked_ticks(exchange: PaperExchange, call: Call, from_id: int | None, symbol: str) -> list[Tick]:
     now, limit = exchange.venue.now_ms, call.limit(500, 1000)
     start_ms, end_ms = call.window(3_600_000)
     until_ms = now if end_ms is None else min(end_ms, now)
@@ -104,21 +104,21 @@ def _asked_ticks(exchange: Exchange, call: Call, from_id: int | None, symbol: st
     return _newest_ticks(exchange, symbol, until_ms, limit)
 
 
-def agg_trades(exchange: Exchange, call: Call) -> list[Json]:
+def agg_trades(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/aggTrades: the last 48 hours."""
     contract = call.contract(exchange.contracts)
     ticks = _asked_ticks(exchange, call, call.instant("fromId"), contract.symbol)
     return [agg_trade_row(tick, contract.rules) for tick in ticks]
 
 
-def recent_trades(exchange: Exchange, call: Call) -> list[Json]:
+def recent_trades(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/trades."""
     contract = call.contract(exchange.contracts)
     ticks = _newest_ticks(exchange, contract.symbol, exchange.venue.now_ms, call.limit(500, 1000))
     return [public_trade_row(tick, contract.rules) for tick in ticks]
 
 
-def historical_trades(exchange: Exchange, call: Call) -> list[Json]:
+def historical_trades(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/historicalTrades: from an id on, or the newest."""
     contract = call.contract(exchange.contracts)
     from_id = call.instant("fromId")
@@ -130,7 +130,7 @@ def historical_trades(exchange: Exchange, call: Call) -> list[Json]:
     return rows[: call.limit(500, 1000)]
 
 
-def _for_each(exchange: Exchange, call: Call, row: Callable[[Contract], Json | None]) -> Any:
+def _for_each(exchange: PaperExchange, call: Call, row: Callable[[Contract], Json | None]) -> Any:
     """One row with a symbol, all rows without; a contract without prices just now has none."""
     chosen = call.contract_or_none(exchange.contracts)
     if chosen:
@@ -138,12 +138,12 @@ def _for_each(exchange: Exchange, call: Call, row: Callable[[Contract], Json | N
     return [made for made in map(row, exchange.contracts.values()) if made]
 
 
-def premium_index(exchange: Exchange, call: Call) -> Any:
+def premium_index(exchange: PaperExchange, call: Call) -> Any:
     """GET /fapi/v1/premiumIndex."""
     return _for_each(exchange, call, lambda contract: premium_row(exchange.venue.premium(contract.symbol)))
 
 
-def ticker_price(exchange: Exchange, call: Call) -> Any:
+def ticker_price(exchange: PaperExchange, call: Call) -> Any:
     """GET /fapi/v1/ticker/price and v2."""
     return _for_each(
         exchange,
@@ -156,19 +156,19 @@ def ticker_price(exchange: Exchange, call: Call) -> Any:
     )
 
 
-def book_ticker(exchange: Exchange, call: Call) -> Any:
+def book_ticker(exchange: PaperExchange, call: Call) -> Any:
     """GET /fapi/v1/ticker/bookTicker."""
     return _for_each(
         exchange, call, lambda contract: book_ticker_row(exchange.venue.book(contract.symbol, 5), contract.rules)
     )
 
 
-def ticker_24hr(exchange: Exchange, call: Call) -> Any:
+def ticker_24hr(exchange: PaperExchange, call: Call) -> Any:
     """GET /fapi/v1/ticker/24hr."""
     return _for_each(exchange, call, lambda contract: day_row(exchange, contract))
 
 
-def day_row(exchange: Exchange, contract: Contract) -> Json | None:
+def day_row(exchange: PaperExchange, contract: Contract) -> Json | None:
     """Return the 24-hour row of one contract, None before its first candle."""
     day = exchange.charts.last_day(contract.symbol)
     if day is None:
@@ -178,7 +178,7 @@ def day_row(exchange: Exchange, contract: Contract) -> Json | None:
     return day_ticker(day, exchange.venue.now_ms, quantity, contract.rules)
 
 
-def funding_rates(exchange: Exchange, call: Call) -> list[Json]:
+def funding_rates(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/fundingRate: settlements up to now, oldest first."""
     chosen = call.contract_or_none(exchange.contracts)
     contracts = [chosen] if chosen else list(exchange.contracts.values())
@@ -197,7 +197,7 @@ def many_settlements(parameters: Mapping[str, str]) -> bool:
 
 
 def _settlements(
-    exchange: Exchange, contract: Contract, start_ms: int | None, until_ms: int, limit: int
+    exchange: PaperExchange, contract: Contract, start_ms: int | None, until_ms: int, limit: int
 ) -> list[tuple[int, str]]:
     """Return instant and symbol of a contract's settlements: the first ``limit`` from a start, else the last."""
     first_known = exchange.market.first_ms + MINUTE_MS
@@ -207,7 +207,7 @@ def _settlements(
     return [(settle_ms, contract.symbol) for settle_ms in chosen]
 
 
-def _settlement(exchange: Exchange, symbol: str, settle_ms: int) -> Json:
+def _settlement(exchange: PaperExchange, symbol: str, settle_ms: int) -> Json:
     return {
         "symbol": symbol,
         "fundingTime": settle_ms,
@@ -217,7 +217,7 @@ def _settlement(exchange: Exchange, symbol: str, settle_ms: int) -> Json:
     }
 
 
-def funding_info(exchange: Exchange, call: Call) -> list[Json]:
+def funding_info(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/fundingInfo: contracts whose cap was adjusted."""
     return [
         {
@@ -233,7 +233,7 @@ def funding_info(exchange: Exchange, call: Call) -> list[Json]:
     ]
 
 
-def open_interest(exchange: Exchange, call: Call) -> Json:
+def open_interest(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/openInterest."""
     contract = call.contract(exchange.contracts)
     day = exchange.charts.last_day(contract.symbol)

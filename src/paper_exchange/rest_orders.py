@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the endpoints of regular orders and of what they led to."""
+"""The endpoints of regular orders and of what they led to."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,16 +6,8 @@ from typing import Any
 
 import orjson
 
-from src.paper_exchange.exchange import Exchange
-from src.paper_exchange.formats import (
-    Json,
-    amended_reply,
-    history_row,
-    income_row,
-    order_reply,
-    order_row,
-    trade_row,
-)
+from src.paper_exchange.exchange import PaperExchange
+from src.paper_exchange.formats import Json, amended_reply, history_row, income_row, order_reply, order_row, trade_row
 from src.paper_exchange.model import CONDITIONAL_TYPES, ZERO, OrderRequest, Refusal, VenueError, VenueOrder
 from src.paper_exchange.rest_call import DAY_MS, Call, Endpoint, Security, per_symbol
 from src.paper_exchange.signing import mandatory
@@ -64,13 +56,13 @@ def _as_accepted(order: VenueOrder) -> VenueOrder:
     return replace(order, status="NEW", executed=ZERO, cum_quote=ZERO, updated_ms=order.created_ms)
 
 
-def _reply(exchange: Exchange, order: VenueOrder | Refusal, result: bool = True) -> Json:
+def _reply(exchange: PaperExchange, order: VenueOrder | Refusal, result: bool = True) -> Json:
     if isinstance(order, Refusal):
         return {"code": order.code, "msg": order.msg}
     return order_reply(order if result else _as_accepted(order), exchange.instruments[order.symbol])
 
 
-def place_order(exchange: Exchange, call: Call) -> Json:
+def place_order(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/order."""
     result = wants_result(call)
     request = _order_request(call)
@@ -78,7 +70,7 @@ def place_order(exchange: Exchange, call: Call) -> Json:
     return _reply(exchange, exchange.venue.place_order(call.account, request), result)
 
 
-def test_order(exchange: Exchange, call: Call) -> Json:
+def test_order(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/order/test: checks and leaves no trace."""
     wants_result(call)
     request = _order_request(call)
@@ -86,7 +78,7 @@ def test_order(exchange: Exchange, call: Call) -> Json:
     return _reply(exchange, exchange.venue.test_order(call.account, request), False)
 
 
-def amend_order(exchange: Exchange, call: Call) -> Json:
+def amend_order(exchange: PaperExchange, call: Call) -> Json:
     """PUT /fapi/v1/order."""
     quantity, price = call.decimal("quantity"), call.decimal("price")
     symbol, side = call.text("symbol"), call.text("side")
@@ -125,7 +117,7 @@ def _element(row: object, call: Call) -> Call:
     return Call(texts, call.account, call.now_ms)
 
 
-def _placed_element(exchange: Exchange, call: Call) -> Json:
+def _placed_element(exchange: PaperExchange, call: Call) -> Json:
     try:
         result = wants_result(call)
         request = _order_request(call, stp_default="NONE")
@@ -135,13 +127,13 @@ def _placed_element(exchange: Exchange, call: Call) -> Json:
         return {"code": refusal.code, "msg": refusal.msg}
 
 
-def place_batch(exchange: Exchange, call: Call) -> list[Json]:
+def place_batch(exchange: PaperExchange, call: Call) -> list[Json]:
     """POST /fapi/v1/batchOrders: an order or a refusal for each element."""
     elements = [_element(row, call) for row in _listed(call, "batchOrders", MAX_PLACED)]
     return [_placed_element(exchange, element) for element in elements]
 
 
-def cancel_batch(exchange: Exchange, call: Call) -> list[Json]:
+def cancel_batch(exchange: PaperExchange, call: Call) -> list[Json]:
     """DELETE /fapi/v1/batchOrders: an order or a refusal for each element."""
     symbol = call.contract(exchange.contracts).symbol
     # python-binance spells the two lists in small letters, and the real exchange takes them.
@@ -161,19 +153,19 @@ def cancel_batch(exchange: Exchange, call: Call) -> list[Json]:
     return [_reply(exchange, order) for order in orders]
 
 
-def cancel_order(exchange: Exchange, call: Call) -> Json:
+def cancel_order(exchange: PaperExchange, call: Call) -> Json:
     """DELETE /fapi/v1/order."""
     symbol = call.contract(exchange.contracts).symbol
     return _reply(exchange, exchange.venue.cancel_order(call.account, symbol, *_identity(call)))
 
 
-def cancel_all(exchange: Exchange, call: Call) -> Json:
+def cancel_all(exchange: PaperExchange, call: Call) -> Json:
     """DELETE /fapi/v1/allOpenOrders; conditional orders stay."""
     exchange.venue.cancel_all(call.account, call.contract(exchange.contracts).symbol)
     return ALL_CANCELLED
 
 
-def countdown_cancel_all(exchange: Exchange, call: Call) -> Json:
+def countdown_cancel_all(exchange: PaperExchange, call: Call) -> Json:
     """POST /fapi/v1/countdownCancelAll."""
     symbol = call.contract(exchange.contracts).symbol
     countdown_ms = call.whole("countdownTime")
@@ -181,25 +173,25 @@ def countdown_cancel_all(exchange: Exchange, call: Call) -> Json:
     return {"symbol": symbol, "countdownTime": str(countdown_ms)}
 
 
-def get_order(exchange: Exchange, call: Call) -> Json:
+def get_order(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/order."""
     contract = call.contract(exchange.contracts)
     return order_row(exchange.venue.order(call.account, contract.symbol, *_identity(call)), contract.rules)
 
 
-def get_open_order(exchange: Exchange, call: Call) -> Json:
+def get_open_order(exchange: PaperExchange, call: Call) -> Json:
     """GET /fapi/v1/openOrder."""
     contract = call.contract(exchange.contracts)
     return order_row(exchange.venue.open_order(call.account, contract.symbol, *_identity(call)), contract.rules)
 
 
-def open_orders(exchange: Exchange, call: Call) -> list[Json]:
+def open_orders(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/openOrders."""
     orders = exchange.venue.open_orders(call.account, call.symbol_or_all(exchange.contracts))
     return [order_row(order, exchange.instruments[order.symbol]) for order in orders]
 
 
-def all_orders(exchange: Exchange, call: Call) -> list[Json]:
+def all_orders(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/allOrders."""
     start_ms, end_ms = call.window(WEEK_MS)
     orders = exchange.venue.all_orders(
@@ -213,7 +205,7 @@ def all_orders(exchange: Exchange, call: Call) -> list[Json]:
     return [history_row(order, exchange.instruments[order.symbol]) for order in orders]
 
 
-def user_trades(exchange: Exchange, call: Call) -> list[Json]:
+def user_trades(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/userTrades."""
     contract = call.contract(exchange.contracts)
     start_ms, end_ms = call.window(WEEK_MS)
@@ -229,7 +221,7 @@ def user_trades(exchange: Exchange, call: Call) -> list[Json]:
     return [trade_row(trade, contract.rules) for trade in trades]
 
 
-def income(exchange: Exchange, call: Call) -> list[Json]:
+def income(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/income."""
     start_ms, end_ms = call.window()
     rows = exchange.venue.income(
@@ -243,7 +235,7 @@ def income(exchange: Exchange, call: Call) -> list[Json]:
     return [income_row(row) for row in rows]
 
 
-def force_orders(exchange: Exchange, call: Call) -> list[Json]:
+def force_orders(exchange: PaperExchange, call: Call) -> list[Json]:
     """GET /fapi/v1/forceOrders."""
     if call.text("autoCloseType", "LIQUIDATION") == "ADL":
         return []

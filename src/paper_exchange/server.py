@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: one port for REST and sockets - who may ask, what it counts, what is answered."""
+"""One port for REST and sockets - who may ask, what it counts, what is answered."""
 
 import asyncio
 import logging
@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from src.core.clock import utc_text
+from src.domain.clock import utc_text
 from src.paper_exchange import rest_account, rest_algo, rest_charts, rest_context, rest_market, rest_orders
 from src.paper_exchange.control import Control
-from src.paper_exchange.exchange import SAVE_EVERY_S, Exchange
+from src.paper_exchange.exchange import SAVE_EVERY_S, PaperExchange
 from src.paper_exchange.faults import ANSWERS, REQUEST_KINDS, Fault
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.rest_call import Call, Endpoint, Security
@@ -38,7 +38,7 @@ _JSON = "application/json"
 class Server:
     """The network side of one exchange."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: PaperExchange) -> None:
         self._exchange = exchange
         self._hub = Hub(exchange)
         self._control = Control(exchange, self._hub)

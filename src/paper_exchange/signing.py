@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: who a request comes from - API keys, signatures and the age of a request."""
+"""Who a request comes from - API keys, signatures and the age of a request."""
 
 import hashlib
 import hmac

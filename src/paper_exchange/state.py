@@ -1,11 +1,11 @@
-"""Floor 3, paper exchange: the venue's whole state as plain JSON values and back, exact to the last digit."""
+"""The venue's whole state as plain JSON values and back, exact to the last digit."""
 
 from collections.abc import Mapping
 from dataclasses import fields
 from decimal import Decimal
 from typing import Any, TypeVar, get_type_hints
 
-from src.paper_exchange.desk import Desk, Ledger, Position
+from src.paper_exchange.accounts import AccountLedger, Accounts, VenuePosition
 from src.paper_exchange.ledger import keep
 from src.paper_exchange.model import AlgoOrder, IncomeRow, VenueOrder, VenueTrade
 from src.paper_exchange.queries import DAY_MS, KEPT_DAYS, is_kept
@@ -23,11 +23,11 @@ def _columns(kind: Any) -> tuple[tuple[str, bool], ...]:
 
 
 _COLUMNS: dict[type, tuple[tuple[str, bool], ...]] = {
-    kind: _columns(kind) for kind in (Position, VenueOrder, AlgoOrder, VenueTrade, IncomeRow)
+    kind: _columns(kind) for kind in (VenuePosition, VenueOrder, AlgoOrder, VenueTrade, IncomeRow)
 }
 
 
-def snapshot(desk: Desk) -> dict[str, Any]:
+def snapshot(desk: Accounts) -> dict[str, Any]:
     """Return everything the future depends on and everything that can still be asked for; events are not part of it."""
     return {
         "version": VERSION,
@@ -38,7 +38,7 @@ def snapshot(desk: Desk) -> dict[str, Any]:
     }
 
 
-def _ledger(desk: Desk, ledger: Ledger) -> dict[str, Any]:
+def _ledger(desk: Accounts, ledger: AccountLedger) -> dict[str, Any]:
     oldest = desk.now_ms - KEPT_DAYS * DAY_MS
     return {
         "key": ledger.key,
@@ -56,7 +56,7 @@ def _ledger(desk: Desk, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def restore(desk: Desk, state: Mapping[str, Any]) -> None:
+def restore(desk: Accounts, state: Mapping[str, Any]) -> None:
     """Take over what ``snapshot`` returned; ``ValueError`` for a state of another version."""
     if state.get("version") != VERSION:
         raise ValueError(f"state has version {state.get('version')!r}, this exchange reads {VERSION}")
@@ -69,13 +69,13 @@ def restore(desk: Desk, state: Mapping[str, Any]) -> None:
     desk.changed = True
 
 
-def _as_ledger(state: Mapping[str, Any]) -> Ledger:
-    ledger = Ledger(state["key"], {asset: Decimal(text) for asset, text in state["wallet"].items()})
+def _as_ledger(state: Mapping[str, Any]) -> AccountLedger:
+    ledger = AccountLedger(state["key"], {asset: Decimal(text) for asset, text in state["wallet"].items()})
     ledger.transferred = Decimal(state.get("transferred", "0"))  # files of before this was counted have none
     for name in _FLAGS:
         setattr(ledger, name, state[name])
     ledger.isolated = set(state["isolated"])
-    positions = [_as(Position, row) for row in state["positions"]]
+    positions = [_as(VenuePosition, row) for row in state["positions"]]
     ledger.positions = {(held.symbol, held.leg): held for held in positions}
     for order in state["orders"]:
         keep(ledger, _as(VenueOrder, order))

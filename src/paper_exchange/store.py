@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: its memory on disk - one state file, and a journal of what came after it.
+"""Its memory on disk - one state file, and a journal of what came after it.
 
 The state file is a whole picture, replaced atomically. Between two pictures every accepted command is appended to
 the journal before its answer leaves, which costs the same however long the history has grown. After a
@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from src.core.errors import SuiteError
+from src.domain.errors import SuiteError
 
 FORMAT = 1
 RESERVE_BYTES = 1 << 18  # a thousand commands and more
@@ -42,7 +42,7 @@ class DiskFull(SuiteError):
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class JournalEntry:
     """One accepted request that changed something: at which market instant, by whom, what."""
 
     number: int
@@ -53,7 +53,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StateSnapshot:
     """The bytes of a whole state, which picture it is, and the number of the last command in it."""
 
     serial: int
@@ -61,7 +61,7 @@ class Picture:
     data: bytes
 
 
-class Store:
+class StateStore:
     """Keeps the state file; only one process at a time can have it."""
 
     def __init__(self, path: Path) -> None:
@@ -100,7 +100,7 @@ class Store:
         self._number = state["number"]
         return state
 
-    def commands(self) -> Iterator[Command]:
+    def commands(self) -> Iterator[JournalEntry]:
         """Yield the commands that came after the picture; a torn last line was never answered and is left out."""
         if not self._journal_path.exists():
             return
@@ -159,13 +159,13 @@ class Store:
             os.posix_fallocate(self._journal, self._offset, RESERVE_BYTES)
             self._reserved = self._offset + RESERVE_BYTES
 
-    def picture(self, state: dict[str, Any]) -> Picture:
+    def picture(self, state: dict[str, Any]) -> StateSnapshot:
         """Return the state as it stands after the last command, ready to be written."""
         content = {"format": FORMAT, "number": self._number, **state}
         self._serial += 1
-        return Picture(self._serial, self._number, orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
+        return StateSnapshot(self._serial, self._number, orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: StateSnapshot) -> None:
         """Replace the state file by this picture, atomically, unless a newer one stands there already.
 
         May be called beside the event loop; raises ``DiskFull``.
@@ -184,7 +184,7 @@ class Store:
                 raise
             self._written = picture.serial
 
-    def trim(self, picture: Picture) -> None:
+    def trim(self, picture: StateSnapshot) -> None:
         """Begin a new journal if the picture holds every command; lines it holds are skipped by number anyway."""
         if picture.number != self._number:
             return
@@ -218,10 +218,10 @@ class Store:
                 _aside(path, wanted).replace(path)
         self._number = 0
 
-    def _command(self, line: bytes) -> Command:
+    def _command(self, line: bytes) -> JournalEntry:
         try:
             number, market_ms, account, endpoint, parameters = orjson.loads(line)
-            return Command(int(number), int(market_ms), str(account), str(endpoint), dict(parameters))
+            return JournalEntry(int(number), int(market_ms), str(account), str(endpoint), dict(parameters))
         except (orjson.JSONDecodeError, TypeError, ValueError) as error:
             raise self.corrupt(f"its journal has an unreadable line ({error})") from error
 

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the sockets - who listens to what, on which route, and what is sent to whom."""
+"""The sockets - who listens to what, on which route, and what is sent to whom."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from urllib.parse import parse_qs
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from src.core.clock import monotonic_s
+from src.domain.clock import monotonic_s
 from src.paper_exchange.events import Event, OrderUpdate
-from src.paper_exchange.exchange import Exchange
-from src.paper_exchange.feeds import Feed, open_feed, route_of
+from src.paper_exchange.exchange import PaperExchange
+from src.paper_exchange.feeds import StreamFeed, open_feed, route_of
 from src.paper_exchange.formats_events import event_frame, forced_order_frame, key_expired_frame
 from src.paper_exchange.listen_keys import ListenKey
 
@@ -61,14 +61,14 @@ class Listener:
 
 @dataclass(slots=True)
 class _Source:
-    feed: Feed | None
+    feed: StreamFeed | None
     listeners: dict[Listener, None] = field(default_factory=dict)
 
 
 class Hub:
     """All open sockets of one exchange."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: PaperExchange) -> None:
         self._exchange = exchange
         self._listeners: dict[Listener, None] = {}
         self._sources: dict[str, _Source] = {}

@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: finds the next instant at which something happens, and lets it happen, in order of time.
+"""Finds the next instant at which something happens, and lets it happen, in order of time.
 
 What happens at an instant depends on the prices of that instant alone, and the instants are found analytically on
 whole milliseconds (whole seconds for mark price, funding and margin): one long jump equals many short ones.
@@ -7,14 +7,14 @@ whole milliseconds (whole seconds for mark price, funding and margin): one long 
 from collections.abc import Iterator
 from decimal import Decimal
 
-from src.core.market import Candle
+from src.domain.market import Candle
 from src.paper_exchange import conditional, liquidation, matching
-from src.paper_exchange.desk import Desk, Ledger
+from src.paper_exchange.accounts import AccountLedger, Accounts
+from src.paper_exchange.intrabar_path import MINUTE_MS, Path, price_on, touch_on
 from src.paper_exchange.ledger import settle_funding
 from src.paper_exchange.model import AlgoOrder, VenueOrder
-from src.paper_exchange.path import MINUTE_MS, Path, price_on, touch_on
-from src.paper_exchange.quotes import SECOND_MS, Minute, depth_before
-from src.paper_exchange.watch import Band, bands_of, margin_bands
+from src.paper_exchange.prices import SECOND_MS, Minute, depth_before
+from src.paper_exchange.quiet_band import QuietBand, bands_of, margin_bands
 
 NEVER_MS = 1 << 62
 
@@ -22,7 +22,7 @@ NEVER_MS = 1 << 62
 class Timeline:
     """Moves a desk through time."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Accounts) -> None:
         self._desk = desk
         self._candle = desk.quotes.candle
         self._bands: list[tuple[str, float, float]] = []
@@ -175,7 +175,7 @@ class Timeline:
         whole = quotes.minute(order.symbol, minute)
         return list(_corners(whole.path, minute, start, end)), whole
 
-    def _margin_touch(self, ledger: Ledger, minute: int, start: int, end: int) -> int | None:
+    def _margin_touch(self, ledger: AccountLedger, minute: int, start: int, end: int) -> int | None:
         """The first whole second at which the account is to be warned or liquidated."""
         desk = self._desk
         bands = margin_bands(desk, ledger)
@@ -191,7 +191,7 @@ class Timeline:
             desk.now_ms = now
         return None
 
-    def _within(self, symbol: str, band: Band, minute: int) -> bool:
+    def _within(self, symbol: str, band: QuietBand, minute: int) -> bool:
         both = [self._desk.quotes.minute(symbol, open_ms) for open_ms in (minute - MINUTE_MS, minute)]
         return min(each.low for each in both) > band.low and max(each.high for each in both) < band.high
 
@@ -222,18 +222,18 @@ class Timeline:
                 self._settle(ledger)
                 liquidation.watch(desk, ledger)
 
-    def _trigger(self, ledger: Ledger, order: AlgoOrder) -> None:
+    def _trigger(self, ledger: AccountLedger, order: AlgoOrder) -> None:
         if conditional.is_due(order, conditional.watched_price(self._desk, order)):
             conditional.react(self._desk, ledger, order)
 
-    def _meet(self, ledger: Ledger, order: VenueOrder) -> None:
+    def _meet(self, ledger: AccountLedger, order: VenueOrder) -> None:
         minute = self._desk.quotes.minute_at(order.symbol, self._desk.now_ms)
         edge = float(self._touch_level(order, minute))
         price = minute.price(self._desk.now_ms)
         if price <= edge if order.side == "BUY" else price >= edge:
             matching.fill_waiting(self._desk, ledger, order)
 
-    def _keep_dates(self, ledger: Ledger) -> None:
+    def _keep_dates(self, ledger: AccountLedger) -> None:
         now = self._desk.now_ms
         for order in ledger.orders_of():
             if 0 < order.good_till_ms <= now:
@@ -246,7 +246,7 @@ class Timeline:
                 del ledger.countdowns[symbol]
                 matching.cancel_symbol(self._desk, ledger, symbol)
 
-    def _settle(self, ledger: Ledger) -> None:
+    def _settle(self, ledger: AccountLedger) -> None:
         for symbol in sorted({held.symbol for held in ledger.live()}):
             if self._desk.quotes.is_settlement(symbol, self._desk.now_ms):
                 settle_funding(self._desk, ledger, symbol)

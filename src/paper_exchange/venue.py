@@ -1,4 +1,4 @@
-"""Floor 3, paper exchange: the venue, the whole machine without I/O, as its callers see it."""
+"""The venue, the whole machine without I/O, as its callers see it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -6,10 +6,10 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from src.core.market import Candle
+from src.domain.market import Candle
 from src.paper_exchange import account_settings, conditional, margin, matching, queries, state
+from src.paper_exchange.accounts import AccountLedger, Accounts
 from src.paper_exchange.contracts import CONTRACTS, Contract
-from src.paper_exchange.desk import Desk, Ledger
 from src.paper_exchange.events import Event
 from src.paper_exchange.model import (
     ZERO,
@@ -27,9 +27,9 @@ from src.paper_exchange.model import (
     VenueOrder,
     VenueTrade,
 )
-from src.paper_exchange.quotes import PriceSource, Quotes
+from src.paper_exchange.prices import Prices, PriceSource
+from src.paper_exchange.quiet_band import OPEN_BAND, bands_of
 from src.paper_exchange.timeline import Timeline
-from src.paper_exchange.watch import OPEN_BAND, bands_of
 
 
 class Venue:
@@ -46,8 +46,8 @@ class Venue:
         taker_share: Decimal = Decimal("0.0005"),
     ) -> None:
         listed = {symbol: contracts[symbol] for symbol in market.symbols if symbol in contracts}
-        self.quotes = Quotes(market, listed)
-        self._desk = Desk(self.quotes, listed, start_ms, balance, maker_share, taker_share)
+        self.quotes = Prices(market, listed)
+        self._desk = Accounts(self.quotes, listed, start_ms, balance, maker_share, taker_share)
         self._timeline = Timeline(self._desk)
 
     @property
@@ -123,7 +123,7 @@ class Venue:
         """Open the account with the starting balance; nothing happens when it exists."""
         if account not in self._desk.ledgers:
             wallet = {"USDT": self._desk.balance, "BNB": ZERO}
-            self._desk.ledgers[account] = Ledger(account, wallet, updated_ms=self._desk.now_ms)
+            self._desk.ledgers[account] = AccountLedger(account, wallet, updated_ms=self._desk.now_ms)
 
     def accounts(self) -> tuple[str, ...]:
         """Return the accounts' keys in the order of opening."""
@@ -379,7 +379,7 @@ class Venue:
         ledger = self._ledger(account)
         return queries.all_algo_orders(self._desk, ledger, symbol, algo_id, start_ms, end_ms, limit)
 
-    def _ledger(self, account: str) -> Ledger:
+    def _ledger(self, account: str) -> AccountLedger:
         return self._desk.ledger(account)
 
     def _listed(self, symbol: str) -> str:

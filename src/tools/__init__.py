@@ -1,1 +1,1 @@
-"""Floor 5, processes: tools for agents; they may brake, and nothing else."""
+"""The circuit-breaker tools under the name that the user's document gives them."""

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.api.serving import WebServer
+from src.api.server import ApiServer
 from tests.api.made import Made, make, state_of
 
 _EVENTS = "circuit_breaker_events"
@@ -81,7 +81,7 @@ def _fuzz(made: Made, folder: Path, examples: int, seed: int, *options: str, lea
 @contextmanager
 def _served(made: Made) -> Iterator[str]:
     """The API on a real port of this process; yields the address of its contract."""
-    server, stop = WebServer(made.app, "127.0.0.1", 0), threading.Event()
+    server, stop = ApiServer(made.app, "127.0.0.1", 0), threading.Event()
     thread = threading.Thread(target=server.serve, args=(stop,), daemon=True)
     thread.start()
     try:

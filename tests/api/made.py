@@ -13,15 +13,15 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 from sqlalchemy import insert, text
 
-from src.api.door import Door
+from src.api.auth import Authenticator
+from src.api.context import ApiContext
 from src.api.keys import KeyStore
 from src.api.metrics import Metrics
 from src.api.rest import build_app
-from src.api.source import Source
-from src.core.clock import ManualClock, utc_text
-from src.database import TradingDatabase
-from src.records import Heartbeat, Owner
-from src.schema import market_context, positions, signals, trades
+from src.domain.clock import ManualClock, utc_text
+from src.storage.database import TradingDatabase
+from src.storage.rows import Heartbeat, Owner
+from src.storage.tables import market_context, positions, signals, trades
 from tests.api.rows import OWNER, SYMBOLS, fill, signal_row
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
@@ -40,9 +40,9 @@ class Made:
     path: Path
     clock: ManualClock
     keys: KeyStore
-    source: Source
+    source: ApiContext
     app: APIFlask
-    door: Door
+    door: Authenticator
     writer: TradingDatabase
 
     @property
@@ -140,9 +140,9 @@ def make(
     url = f"sqlite:///{path}"
     writer = TradingDatabase(url, OWNER)
     beat(writer, NOON)
-    source = Source(TradingDatabase(url, OWNER, read_only=True), clock, lambda: TradingDatabase(url, OWNER))
+    source = ApiContext(TradingDatabase(url, OWNER, read_only=True), clock, lambda: TradingDatabase(url, OWNER))
     keys = KeyStore(folder / "state" / "api_keys.json", clock)
-    door = Door(host, origins, keys, clock, calls_a_minute, tries_a_minute)
+    door = Authenticator(host, origins, keys, clock, calls_a_minute, tries_a_minute)
     app = build_app(source, door, metrics=Metrics(source).text, **options)
     return Made(path, clock, keys, source, app, door, writer)
 

@@ -13,10 +13,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from src.core.clock import DAY_MS, MINUTE_MS, utc_text
-from src.database import TradingDatabase
-from src.indicators import Indicators
-from src.records import Owner
+from src.domain.clock import DAY_MS, MINUTE_MS, utc_text
+from src.storage.database import TradingDatabase
+from src.storage.rows import Owner
+from src.strategy.indicators import Indicators
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 OWNER = Owner("main", "paper", "synthetic")

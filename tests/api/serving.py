@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from src.api.keys import KEYS_FILE
-from src.core.clock import SystemClock
-from src.database import TradingDatabase
+from src.domain.clock import SystemClock
+from src.storage.database import TradingDatabase
 from tests.api.made import beat, template
 from tests.api.rows import OWNER
 from tests.paper_exchange.running import ROOT, wait_until

@@ -8,7 +8,7 @@ import pytest
 
 from src.api.operations import OPERATIONS
 from tests.api.made import ROOT, Made
-from tests.api.test_door import bearer, post
+from tests.api.test_auth import bearer, post
 from tests.api.test_rest import refused
 
 TRIP, ASK = f"{ROOT}/circuit-breaker/trip", f"{ROOT}/circuit-breaker/reset-request"
@@ -108,7 +108,7 @@ def test_a_bot_that_does_not_exist_cannot_be_tripped(api: Made, headers: dict[st
 def test_text_of_a_caller_cannot_forge_a_log_line(
     api: Made, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from src.logs import LineFormatter
+    from src.runtime.logging_setup import LineFormatter
 
     with caplog.at_level(logging.INFO):
         refused(post(api, body={"reason": "x\r\n2026 INFO forged: \x1b[31mred"}, **headers), 422)

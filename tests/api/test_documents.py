@@ -6,7 +6,7 @@ import re
 import pytest
 
 from src.api.operations import OPERATIONS, ROOT
-from src.mcp_server import contract
+from src.apps.mcp_server import contract
 from tests.api.made import Made
 from tests.paper_exchange.running import ROOT as PROJECT
 

@@ -9,12 +9,12 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from src.api.door import Door
+from src.api.auth import Authenticator
+from src.api.context import ApiContext
 from src.api.metrics import Metrics
 from src.api.rest import build_app
-from src.api.source import Source
-from src.report_equity import ratios
-from src.schema import EVERY
+from src.reporting.equity import ratios
+from src.storage.tables import EVERY
 from tests.api.made import NOON, ROOT, Made
 
 ASKED = [
@@ -33,7 +33,7 @@ ASKED = [
     f"{ROOT}/analytics/summary?hours=24&bot_id=main",
     "/metrics",
 ]
-Deed = Callable[[Made, random.Random, int], None]
+RecordedDecision = Callable[[Made, random.Random, int], None]
 
 
 def sql(api: Made, statement: str, **values: object) -> None:
@@ -103,7 +103,7 @@ def let_time_pass(api: Made, chance: random.Random, _: int) -> None:
     api.clock.advance_to(api.clock.now_ms() + chance.choice((1_000, 61_000)))
 
 
-DEEDS: list[Deed] = [
+DEEDS: list[RecordedDecision] = [
     add_signal,
     settle_signal,
     add_trade,
@@ -121,8 +121,10 @@ DEEDS: list[Deed] = [
 def newly_started(api: Made) -> FlaskClient:
     """Return a client of a server that remembers nothing."""
     ratios.cache_clear()
-    source = Source(api.source._database, api.clock, lambda: api.writer)
-    return build_app(source, Door("127.0.0.1", (), api.keys, api.clock), metrics=Metrics(source).text).test_client()
+    source = ApiContext(api.source._database, api.clock, lambda: api.writer)
+    return build_app(
+        source, Authenticator("127.0.0.1", (), api.keys, api.clock), metrics=Metrics(source).text
+    ).test_client()
 
 
 def figures(answer: Any) -> Any:

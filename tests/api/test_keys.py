@@ -8,8 +8,8 @@ import pytest
 
 from src.api import keys as keys_module
 from src.api.keys import KeyStore, main
-from src.core.clock import ManualClock
-from src.core.errors import SettingsError
+from src.domain.clock import ManualClock
+from src.domain.errors import SettingsError
 
 
 @pytest.fixture

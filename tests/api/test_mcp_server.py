@@ -18,10 +18,10 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 
-from src.api.door import HEADERS
+from src.api.auth import HEADERS
 from src.api.keys import KeyStore
 from src.api.operations import OPERATIONS, ROOT
-from src.mcp_server import run
+from src.apps.mcp_server import run
 from tests.api.serving import CANARY, Server, environment, fill, keys_file, launch, running
 from tests.paper_exchange.running import ROOT as PROJECT
 from tests.paper_exchange.running import wait_until
@@ -44,9 +44,9 @@ class Apprise:
 """
 BOT = """
 import sys, time
-from src.core.clock import SystemClock, utc_text
-from src.database import TradingDatabase
-from src.records import Heartbeat
+from src.domain.clock import SystemClock, utc_text
+from src.storage.database import TradingDatabase
+from src.storage.rows import Heartbeat
 from tests.api.rows import OWNER
 database = TradingDatabase(sys.argv[1], OWNER)
 for number in range(600):
@@ -268,7 +268,7 @@ def test_a_taken_port_and_an_open_door_are_refused_with_a_reason(tmp_path: Path)
 
 
 def test_nothing_that_trades_and_nothing_heavy_is_loaded() -> None:
-    script = "import sys, src.mcp_server; print(' '.join(sys.modules))"
+    script = "import sys, src.apps.mcp_server; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
     loaded = set(done.stdout.split())
     trading = {

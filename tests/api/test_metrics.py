@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from src.core.errors import StoreUnavailable
+from src.domain.errors import StoreUnavailable
 from tests.api.made import NOON, Made
 
 

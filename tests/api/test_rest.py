@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from src.api.door import HEADERS
+from src.api.auth import HEADERS
 from src.api.operations import OPERATIONS, ROOT, Operation
-from src.core.errors import StoreUnavailable
+from src.domain.errors import StoreUnavailable
 from tests.api.made import NOON, SIGNALS, SYMBOLS, TRADES, Made, links, state_of
 
 SPEC = (

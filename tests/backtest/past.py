@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import numpy as np
 
-from src.backtest.outcome import Outcome
-from src.backtest.setup import BreakerPolicy, Setup
-from src.core.risk import RiskLimits
-from src.decision_rules import DecisionRules
+from src.backtest.config import BreakerPolicy, Setup
+from src.backtest.result import BacktestResult
+from src.domain.risk import RiskLimits
 from src.market_data.columns import Candles
-from src.rl_model import QLearningAgent
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.rules import DecisionRules
 from tests.candles import real_candles
 
 REAL = "BTCUSDT_um_1m_2023JulAug.parquet"
@@ -43,7 +43,7 @@ def busy(**limits: object) -> Setup:
     return Setup(rules=rules, limits=replace(near, **limits), breaker_policy=BreakerPolicy.OFF)
 
 
-def facts(outcome: Outcome) -> dict[str, object]:
+def facts(outcome: BacktestResult) -> dict[str, object]:
     """Return all that must be the same in two runs; equity within what a rounded mark price makes of it."""
     return {
         "trades": outcome.trades,
@@ -55,6 +55,6 @@ def facts(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def largest_gap(first: Outcome, second: Outcome) -> float:
+def largest_gap(first: BacktestResult, second: BacktestResult) -> float:
     """Return the largest difference between two runs' equity, in quote."""
     return float(np.abs(first.equity - second.equity).max())

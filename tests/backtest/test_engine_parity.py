@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.engine import run_backtest
-from src.backtest.setup import BreakerPolicy, Setup
-from src.core.market import MarketContext
-from src.decision import Verdict
+from src.domain.market import MarketContext
+from src.strategy.decision import Verdict
 from tests.backtest.past import busy, explorer, facts, largest_gap, real
 
 pytestmark = pytest.mark.long

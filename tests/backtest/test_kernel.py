@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from src.backtest.compiled import compiled
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
-from src.backtest.kernel import Deal, Figures, Series, simulate
-from src.backtest.series import figures_of, make_series
-from src.backtest.setup import BreakerPolicy, Setup
-from src.core.risk import RiskLimits
-from src.decision_rules import EXIT_REASONS, FIRST_EXIT_CODE, DecisionRules
+from src.backtest.kernel import KernelFigures, KernelSeries, KernelTrade, simulate
+from src.backtest.kernel_inputs import figures_of, make_series
+from src.domain.risk import RiskLimits
+from src.strategy.rules import EXIT_REASONS, FIRST_EXIT_CODE, DecisionRules
 from tests.backtest.past import busy, explorer, real
 
 FIRST = LEAST_WARM_UP - 1
@@ -34,11 +34,11 @@ def test_every_trade_is_the_exact_path_s(setup, short, rate):
     outcome = run_backtest(candles, setup, explorer(rate, short))
     agent = explorer(rate, short)
     series = make_series(candles, agent, FIRST)
-    deals, daily = np.zeros((2_000, len(Deal._fields))), np.zeros(100)
+    deals, daily = np.zeros((2_000, len(KernelTrade._fields))), np.zeros(100)
     count, days, equity, _ = compiled(simulate)(series, figures_of(setup), FIRST, deals, daily)
     assert count == len(outcome.trades) > 0
     for row, trade in zip(deals, outcome.trades, strict=False):
-        deal = Deal(*row)
+        deal = KernelTrade(*row)
         reason = EXIT_REASONS[int(deal.reason) - FIRST_EXIT_CODE]
         assert (deal.sign, deal.entry_ms, deal.exit_ms) == (trade.direction.sign, trade.entry_ms, trade.exit_ms)
         assert trade.exit_reason in (reason, reason.replace("_sell", "_buy"))
@@ -63,18 +63,18 @@ def table(rows, buy_at=(), sell_at=()):
     side[list(buy_at)], side[list(sell_at)] = 1, -1
     times = 1_700_000_040_000 + 60_000 * np.arange(count)
     zeros = np.zeros(count)
-    return Series(
+    return KernelSeries(
         times, opened, high, low, close, np.full(count, 1e6), close.copy(), np.zeros(count, np.int8), zeros, side,
         np.abs(side), np.array([side] * 3, np.int8), np.ones((3, count)), zeros,
     )  # fmt: skip
 
 
-def deals_of(series, **figures) -> list[Deal]:
+def deals_of(series, **figures) -> list[KernelTrade]:
     base = replace(Setup(rules=RULES, limits=LIMITS), taker_share=Decimal(0))
-    given: Figures = figures_of(base, slip_share=0.0)._replace(fixed_quantity=1.0, **figures)
-    deals = np.zeros((20, len(Deal._fields)))
+    given: KernelFigures = figures_of(base, slip_share=0.0)._replace(fixed_quantity=1.0, **figures)
+    deals = np.zeros((20, len(KernelTrade._fields)))
     count, _, _, _ = simulate(series, given, 0, deals, np.zeros(10))
-    return [Deal(*row) for row in deals[:count]]
+    return [KernelTrade(*row) for row in deals[:count]]
 
 
 FLAT = (100.0, 100.0, 100.0, 100.0)

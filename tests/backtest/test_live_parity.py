@@ -8,7 +8,7 @@ import pytest
 
 from tests.backtest.past import REAL
 from tests.shared_data import shared_file
-from tests.suite.parity import Course, begin, compared, live, past
+from tests.suite.parity import TrainingSeries, begin, compared, live, past
 from tests.suite.parity_week import KINDS
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -17,7 +17,7 @@ MINUTES, RESTART_AT = 75, 60
 
 
 def test_a_stretch_of_market_is_decided_and_traded_the_same_live_and_in_the_backtest(tmp_path):
-    course = Course(shared_file(REAL), FIRST, MINUTES, KINDS["near"], RESTART_AT)
+    course = TrainingSeries(shared_file(REAL), FIRST, MINUTES, KINDS["near"], RESTART_AT)
     candles, settings = begin(course, tmp_path)
     seen = live(course, tmp_path, candles, settings)
     known = past(course, tmp_path, candles, settings, seen)

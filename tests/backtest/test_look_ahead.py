@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
-from src.backtest.series import make_series
-from src.core.clock import MINUTE_MS
+from src.backtest.kernel_inputs import make_series
+from src.domain.clock import MINUTE_MS
 from src.market_data.columns import Candles
-from src.rl_model import QLearningAgent
+from src.strategy.q_agent import QLearningAgent
 from tests.backtest.past import busy
 from tests.candles import random_candles
 

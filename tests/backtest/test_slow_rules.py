@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from src.backtest.compiled import compiled
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
-from src.backtest.kernel import Deal, simulate
-from src.backtest.series import figures_of, make_series
-from src.backtest.setup import BreakerPolicy, Setup
-from src.decision_rules import DecisionRules, load_rules
+from src.backtest.kernel import KernelTrade, simulate
+from src.backtest.kernel_inputs import figures_of, make_series
 from src.market_data.columns import Candles
-from src.rl_model import QLearningAgent
-from src.settings import PROJECT_ROOT
+from src.runtime.settings import PROJECT_ROOT
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.rules import DecisionRules, load_rules
 from tests.backtest.past import explorer, facts, largest_gap, real
 
 pytestmark = pytest.mark.long
@@ -65,11 +65,11 @@ def test_the_kernel_makes_the_same_trades(rules):
     outcome = run_backtest(candles, setup, trier(rules))
     agent = trier(rules)
     series = make_series(candles, agent, FIRST, rules=rules)
-    deals = np.zeros((2_000, len(Deal._fields)))
+    deals = np.zeros((2_000, len(KernelTrade._fields)))
     count, _, equity, _ = compiled(simulate)(series, figures_of(setup), FIRST, deals, np.zeros(100))
     assert count == len(outcome.trades) > 10
     for row, trade in zip(deals, outcome.trades, strict=False):
-        deal = Deal(*row)
+        deal = KernelTrade(*row)
         assert (deal.sign, deal.entry_ms, deal.exit_ms) == (trade.direction.sign, trade.entry_ms, trade.exit_ms)
         assert deal.quantity == pytest.approx(float(trade.quantity), rel=1e-12)
         assert deal.pnl == pytest.approx(float(trade.pnl), abs=1e-6)

@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.backtest.__main__ import main
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.deflated import daily_ratio, deflated_sharpe, expected_best
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
-from src.backtest.setup import BreakerPolicy, Setup
 from src.backtest.sweep import Sweep
 from src.backtest.variants import label, parse_grid, variants, varied
 from src.backtest.walk_forward import walk_forward
-from src.core.clock import DAY_MS, MINUTE_MS
-from src.core.errors import DataRefused, SettingsError
+from src.domain.clock import DAY_MS, MINUTE_MS
+from src.domain.errors import DataRefused, SettingsError
 from src.market_data.columns import Candles
 from src.market_data.store import MarketStore
-from src.rl_model import QLearningAgent
-from src.settings import PROJECT_ROOT
+from src.runtime.settings import PROJECT_ROOT
+from src.strategy.q_agent import QLearningAgent
 from tests.candles import random_candles
 
 GRID = parse_grid(["min_signal_strength=2,3,4", "stop_loss_share=0.01,0.02", "allow_short=true,false"])
@@ -31,8 +31,8 @@ GRID = parse_grid(["min_signal_strength=2,3,4", "stop_loss_share=0.01,0.02", "al
 
 WITHOUT_ENV_FILE = """
 import pathlib, sys
-import src.settings
-src.settings.ENV_FILE = pathlib.Path("nowhere.env")
+import src.runtime.settings
+src.runtime.settings.ENV_FILE = pathlib.Path("nowhere.env")
 from src.backtest.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

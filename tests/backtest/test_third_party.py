@@ -11,16 +11,16 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from src.backtest.kernel import Deal, simulate
-from src.backtest.series import figures_of
-from src.backtest.setup import PastMarket, Setup
-from src.core.clock import MINUTE_MS
-from src.core.risk import RiskLimits
-from src.indicators import RsiState, ema_step, rsi_step
+from src.backtest.config import PastMarket, Setup
+from src.backtest.kernel import KernelTrade, simulate
+from src.backtest.kernel_inputs import figures_of
+from src.domain.clock import MINUTE_MS
+from src.domain.risk import RiskLimits
 from src.market_data.columns import Candles
 from src.paper_exchange.contracts import CONTRACTS
 from src.paper_exchange.model import AlgoRequest, OrderRequest
 from src.paper_exchange.venue import Venue
+from src.strategy.indicators import RsiState, ema_step, rsi_step
 from tests.backtest.past import real
 from tests.backtest.test_kernel import RULES, table
 
@@ -62,9 +62,9 @@ def ours(candles, entries):
     limits = RiskLimits(stop_loss_share=Decimal(str(STOP)), take_profit_share=Decimal(str(TARGET)))
     setup = replace(Setup(rules=RULES, limits=limits, balance=Decimal(10_000_000)), taker_share=Decimal(str(FEE)))
     figures = figures_of(setup, slip_share=0.0)._replace(fixed_quantity=1.0, at_levels=True)
-    deals = np.zeros((1_000, len(Deal._fields)))
+    deals = np.zeros((1_000, len(KernelTrade._fields)))
     count, _, _, _ = simulate(series, figures, 0, deals, np.zeros(100))
-    return [Deal(*row) for row in deals[:count]]
+    return [KernelTrade(*row) for row in deals[:count]]
 
 
 def test_the_kernel_equals_backtesting_py(candles, entries, ours):

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from src.chart_generator import ChartGenerator
-from src.core.clock import ManualClock
-from src.records import NewsArticle
-from src.schema import account_balance, daily_performance, news_articles, signals, trades
+from src.charts.generator import ChartGenerator
+from src.domain.clock import ManualClock
+from src.storage.rows import NewsArticle
+from src.storage.tables import account_balance, daily_performance, news_articles, signals, trades
 from tests.dashboard.browsing import FLAGS, Watched, chromium
 from tests.dashboard.scene import SYMBOL, Scene, served
 

@@ -14,14 +14,14 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import delete, insert, update
 
-from src.core.clock import SystemClock, utc_text
-from src.core.market import Candle
 from src.dashboard.app import create_app
-from src.dashboard.desk import Desk, make_desk
-from src.dashboard.serving import WebServer
-from src.database import TradingDatabase
-from src.indicators import EMPTY, Indicators, step
-from src.records import (
+from src.dashboard.context import DashboardContext, make_desk
+from src.dashboard.server import DashboardServer
+from src.domain.clock import SystemClock, utc_text
+from src.domain.market import Candle
+from src.runtime.settings import Settings
+from src.storage.database import TradingDatabase
+from src.storage.rows import (
     ApiUsage,
     ChartAnalysis,
     Heartbeat,
@@ -31,7 +31,7 @@ from src.records import (
     TrainingEpisode,
     TrainingStart,
 )
-from src.schema import (
+from src.storage.tables import (
     account_balance,
     candles,
     circuit_breaker_events,
@@ -42,7 +42,7 @@ from src.schema import (
     signals,
     trades,
 )
-from src.settings import Settings
+from src.strategy.indicators import EMPTY, Indicators, step
 from tests.world import walk
 
 PIN = "open-sesame-42"
@@ -86,7 +86,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
 class Scene:
     """One database and one dashboard; ``now_ms`` is the instant at which the bot last spoke."""
 
-    desk: Desk
+    desk: DashboardContext
     clock: MovedClock
     now_ms: int
     owner: Owner = OWNER
@@ -233,10 +233,10 @@ class Scene:
             self._count(symbol, exit_time or "", result, row["fees"], row.get("funding", Decimal(0)))
 
     def _count(self, symbol: str, moment: str, pnl: Decimal, fees: Decimal, funding: Decimal) -> None:
-        from src.core.clock import instant_of, utc_day
-        from src.database_days import Days
+        from src.domain.clock import instant_of, utc_day
+        from src.storage.daily_repository import DailyRepository
 
-        day, days = utc_day(instant_of(moment)), Days(self.owner, self.clock)
+        day, days = utc_day(instant_of(moment)), DailyRepository(self.owner, self.clock)
         sums = {
             "trades": 1, "wins": int(pnl > 0), "losses": int(pnl < 0), "realized_pnl": pnl,
             "won": max(pnl, Decimal(0)), "lost": min(pnl, Decimal(0)), "fees": fees, "funding": funding,
@@ -449,7 +449,7 @@ def served(folder: Path, **changes: Any) -> Iterator[Scene]:
     """Lend a dashboard on a free port of loopback."""
     with scene(folder, **changes) as made:
         app, stop = create_app(made.desk), threading.Event()
-        server = WebServer(app, "127.0.0.1", 0)
+        server = DashboardServer(app, "127.0.0.1", 0)
         made.address = f"http://127.0.0.1:{server.port}"
         thread = threading.Thread(target=server.serve, args=(stop,), daemon=True)
         thread.start()

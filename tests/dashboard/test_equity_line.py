@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from src.dashboard import chart
-from src.report_equity import EquityPoint
-from src.report_pages import Scope
+from src.reporting.equity import EquityPoint
+from src.reporting.pages import Scope
 
 
 def line(monkeypatch, *points, prices=(100.0, 110.0, 120.0, 90.0)):

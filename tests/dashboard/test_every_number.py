@@ -13,15 +13,15 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import update
 
-from src.api.door import Door
+from src.api.auth import Authenticator
+from src.api.context import ApiContext
 from src.api.keys import KeyStore
 from src.api.rest import build_app
-from src.api.source import Source
-from src.control_wishes import Answer, answer, pending, take
 from src.dashboard.app import create_app
-from src.database import TradingDatabase
-from src.records import ApiUsage
-from src.schema import trades
+from src.storage.command_queue import CommandResult, answer, pending, take
+from src.storage.database import TradingDatabase
+from src.storage.rows import ApiUsage
+from src.storage.tables import trades
 from tests.dashboard.browsing import FLAGS, Watched, chromium, until
 from tests.dashboard.number_rules import LABELS, RULES, Book, Expected, Gone, Reading, length, moment, rules_for
 from tests.dashboard.scene import OWNER, Scene, logged_in, served
@@ -84,7 +84,9 @@ def controlled(made: Scene) -> None:
     assert client.post("/api/control", json=wish, headers=logged_in(client)).status_code == 202
     for row in pending(made.database, "main"):
         assert take(made.database, row["id"], made.clock.now_ms())
-        answer(made.database, row["id"], Answer("done", "Entries are paused since turn 12345."), made.clock.now_ms())
+        answer(
+            made.database, row["id"], CommandResult("done", "Entries are paused since turn 12345."), made.clock.now_ms()
+        )
     made.database.flush()
 
 
@@ -175,8 +177,8 @@ def rest(walked, tmp_path) -> FlaskClient:
     """The REST API over the same database."""
     made = walked.made
     url = made.database.name if "://" in made.database.name else f"sqlite:///{made.database.name}"
-    source = Source(TradingDatabase(url, OWNER, read_only=True), made.clock, lambda: TradingDatabase(url, OWNER))
-    door = Door("127.0.0.1", (), KeyStore(tmp_path / "keys.json", made.clock), made.clock, 1_200, 10)
+    source = ApiContext(TradingDatabase(url, OWNER, read_only=True), made.clock, lambda: TradingDatabase(url, OWNER))
+    door = Authenticator("127.0.0.1", (), KeyStore(tmp_path / "keys.json", made.clock), made.clock, 1_200, 10)
     return build_app(source, door).test_client()
 
 

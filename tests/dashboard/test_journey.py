@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from src.records import Owner
-from src.schema import control_requests
+from src.storage.rows import Owner
+from src.storage.tables import control_requests
 from tests.dashboard.browsing import FLAGS, chromium, until, violations
 from tests.dashboard.scene import PIN, SYMBOL, served
 from tests.paper_exchange.running import wait_until
@@ -59,7 +59,7 @@ class Journey:
         """Show the PIN."""
         self.page.click("text=Enter the PIN to control the bot")
         self.page.fill("#pin", PIN)
-        self.page.keyboard.press("Enter")
+        self.page.keyboard.retry_exit("Enter")
         self.page.wait_for_selector("#controls button:has-text('Log out')")
 
     def wish(self, label: str, says: str, within_s: float = 75.0) -> str:

@@ -29,8 +29,8 @@ ENDS = ("killed", "stopped", "hung")
 HANGING = """
 import os, sys, threading
 from pathlib import Path
-import src.trading_bot as bot
-from src.service import run_process
+import src.apps.trading_bot as bot
+from src.runtime.process import run_process
 take = bot.Trader.run_trading_cycle
 def turn(self):
     if Path(os.environ["HANG"]).exists():

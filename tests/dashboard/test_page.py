@@ -8,20 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from src.control_wishes import Answer, answer
-from src.core.clock import utc_text
 from src.dashboard import journal, snapshot
 from src.dashboard.snapshot import TITLES
 from src.dashboard.states import state_of
-from src.schema import (
-    bot_status,
-    control_requests,
-    market_context,
-    positions,
-    signals,
-    trades,
-    training_runs,
-)
+from src.domain.clock import utc_text
+from src.storage.command_queue import CommandResult, answer
+from src.storage.tables import bot_status, control_requests, market_context, positions, signals, trades, training_runs
 from tests.dashboard.browsing import FLAGS, OUTSIDE, WIDTHS, Watched, chromium, states, until, violations
 from tests.dashboard.scene import EVIL, PIN, SYMBOL, Scene, served
 from tests.dashboard.test_states import NOW, TABLE
@@ -300,7 +292,7 @@ def test_everything_can_be_reached_and_pressed_by_keyboard(full, look):
     page.wait_for_selector("#controls button")
     reached = set()
     for _ in range(90):
-        page.keyboard.press("Tab")
+        page.keyboard.retry_exit("Tab")
         name, outline = page.evaluate(
             "(() => { const e = document.activeElement;"
             " return [e.id || `${e.localName} ${e.textContent.slice(0, 14)}`, getComputedStyle(e).outlineStyle]; })()"
@@ -309,11 +301,11 @@ def test_everything_can_be_reached_and_pressed_by_keyboard(full, look):
         assert outline != "none" or name.startswith("body"), name
     assert {"refresh", "pause"} <= reached and any("Enter the PIN" in each for each in reached)
     page.locator("[data-filter=not_acted]").focus()
-    page.keyboard.press("Enter")
+    page.keyboard.retry_exit("Enter")
     until(page, "document.querySelector('[data-filter=not_acted]').getAttribute('aria-pressed') === 'true'")
     summary = page.locator("#card-journal summary").first
     summary.focus()
-    page.keyboard.press("Enter")
+    page.keyboard.retry_exit("Enter")
     assert page.locator("#card-journal details").first.get_attribute("open") is not None
 
 
@@ -533,7 +525,7 @@ def test_the_pin_opens_and_a_wish_is_explained_before_it_is_made(full, look):
     page.click("#ask-do")
     until(page, "document.querySelector('#ask-answer').textContent.includes('wrong')")
     page.fill("#pin", PIN)
-    page.keyboard.press("Enter")
+    page.keyboard.retry_exit("Enter")
     page.click(f"text=Close {SYMBOL}")
     until(page, "document.querySelector('#ask').open")
     assert "Sends a market SELL of 0.1 BTCUSDT" in page.locator("#ask-says").inner_text()
@@ -542,7 +534,7 @@ def test_the_pin_opens_and_a_wish_is_explained_before_it_is_made(full, look):
     until(page, "document.querySelector('#ask-answer').textContent.includes('Waiting')")
     rows = full.desk.reports.rows(control_requests.select())
     assert [(row["action"], row["target"], row["status"]) for row in rows] == [("close", SYMBOL, "waiting")]
-    answer(full.database, rows[0]["id"], Answer("done", "The position in BTCUSDT is closed."), full.now_ms)
+    answer(full.database, rows[0]["id"], CommandResult("done", "The position in BTCUSDT is closed."), full.now_ms)
     full.database.flush()
     until(page, "document.querySelector('#ask-answer').textContent.startsWith('DONE')", 5.0)
     page.click("#ask-close")

@@ -2,14 +2,14 @@
 
 import pytest
 
-from src.dashboard.cells import Card, amount, number, price, result, share
-from src.dashboard.states import Source, State, age_words, state_of
+from src.dashboard.states import DataSource, State, age_words, state_of
+from src.dashboard.widgets import Card, amount, number, price, result, share
 
 NOW = 1_000_000_000
-UP = Source("bot", "The bot", NOW - 1_000, "waiting")
-SILENT = Source("bot", "The bot", NOW - 40_000, "waiting")
-STOPPED = Source("bot", "The bot", NOW - 1_000, "stopped")
-NEVER = Source("bot", "The bot")
+UP = DataSource("bot", "The bot", NOW - 1_000, "waiting")
+SILENT = DataSource("bot", "The bot", NOW - 40_000, "waiting")
+STOPPED = DataSource("bot", "The bot", NOW - 1_000, "stopped")
+NEVER = DataSource("bot", "The bot")
 
 TABLE = (  # base, age of the data in s, source, state; the page's own script goes through the same table
     ("data", 10, UP, "fresh"),
@@ -44,8 +44,8 @@ def test_a_card_has_exactly_one_of_seven_states(base, age_s, source, expected):
 
 def test_a_process_is_down_within_45_seconds_of_its_last_word():
     beat_every_s, poll_every_s = 10, 30
-    assert not Source("bot", "", NOW - beat_every_s * 1000, "waiting").is_down(NOW)
-    assert Source("bot", "", NOW - 36_000, "waiting").is_down(NOW)
+    assert not DataSource("bot", "", NOW - beat_every_s * 1000, "waiting").is_down(NOW)
+    assert DataSource("bot", "", NOW - 36_000, "waiting").is_down(NOW)
     assert poll_every_s < SILENT.down_after_s < 45
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from src.control_wishes import ACTIONS
-from src.core.errors import SettingsError
 from src.dashboard.app import create_app
-from src.dashboard.cells import Card
-from src.dashboard.desk import make_desk
-from src.dashboard.door import FREE_TRIES
-from src.dashboard.states import Source, state_of
-from src.notifier import Notifier
-from src.records import Owner
-from src.schema import control_requests, daily_performance, login_attempts, orders, positions, trades
-from src.silence import SilenceReporter
+from src.dashboard.auth import FREE_TRIES
+from src.dashboard.context import make_desk
+from src.dashboard.states import DataSource, state_of
+from src.dashboard.widgets import Card
+from src.domain.errors import SettingsError
+from src.monitoring.fallback_alerts import FallbackAlerter
+from src.monitoring.notifications import Notifier
+from src.storage.command_queue import ACTIONS
+from src.storage.rows import Owner
+from src.storage.tables import control_requests, daily_performance, login_attempts, orders, positions, trades
 from tests.dashboard.scene import EVIL, KEY, PIN, SYMBOL, logged_in, scene, settings_for
 
 GETS = (
@@ -223,7 +223,7 @@ def test_a_siege_is_one_alert_for_as_long_as_it_lasts_and_over_when_it_is(full, 
     client, post = create_app(full.desk).test_client(), Post()
 
     def look():
-        reporter = SilenceReporter(full.database, Notifier("main", post), full.clock, tmp_path / "told.json")
+        reporter = FallbackAlerter(full.database, Notifier("main", post), full.clock, tmp_path / "told.json")
         for _ in range(3):
             full.beat(ago_s=-full.clock.ahead_s)
             full.beat(ago_s=-full.clock.ahead_s, process="chart_analysis_bot")
@@ -250,7 +250,7 @@ def test_two_mistakes_are_no_siege(full):
     client, post = create_app(full.desk).test_client(), Post()
     for pin in ("wrong-1", "wrong-2", PIN):
         client.post("/api/login", json={"pin": pin})
-    SilenceReporter(full.database, Notifier("main", post), full.clock).look()
+    FallbackAlerter(full.database, Notifier("main", post), full.clock).look()
     assert post.titles == []
 
 
@@ -468,7 +468,7 @@ def test_the_states_of_all_bots_are_each_their_own(full):
         card, state = full.desk.snapshots.card("bots", "main")
         snapshot = full.desk.snapshots.snapshot("main")
         now_ms = full.clock.now_ms()
-        sources = {name: Source(**source) for name, source in snapshot["sources"].items()}
+        sources = {name: DataSource(**source) for name, source in snapshot["sources"].items()}
         lives = [row.life for row in card.tables[0].rows]
         rows = [
             str(state_of(Card("", "", "data", life.as_of_ms, life.max_age_s), sources[life.source], now_ms))

@@ -44,7 +44,7 @@ def test_a_container_has_no_rights_and_a_read_only_system(name):
 @pytest.mark.parametrize("name", SERVICES)
 def test_health_asks_for_the_heartbeat_and_not_for_a_port_that_answers(name):
     program, flag, module, _ = SERVICES[name]["healthcheck"]["test"][1:]
-    assert (program, flag, module) == ("python", "-m", "src.health")
+    assert (program, flag, module) == ("python", "-m", "src.monitoring.health")
 
 
 def test_the_doors_are_open_to_this_machine_alone():

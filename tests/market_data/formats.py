@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pyarrow as pa
 from pyarrow import feather, parquet
 
-from src.core.market import Candle
+from src.domain.market import Candle
 
 ARCHIVE_HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.candle_names import Series
+from src.domain.candle_names import Series
 from src.market_data.__main__ import ROOT, main
 from src.market_data.store import MarketStore
 from tests.market_data.archive_stand_in import archive_stand_in

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from src.core.errors import DataRefused
-from src.core.market import Candle
+from src.domain.errors import DataRefused
+from src.domain.market import Candle
 from src.market_data.__main__ import main
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles, CandleView

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.candle_names import Series
-from src.core.candle_reader import Told, read_candle_file
-from src.core.errors import DataRefused
+from src.domain.candle_names import Series
+from src.domain.candle_reader import Told, read_candle_file
+from src.domain.errors import DataRefused
 from src.market_data.__main__ import main
 from src.market_data.store import MarketStore
 from src.paper_exchange.markets import candle_files

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from src.core.market import Candle
+from src.domain.market import Candle
 from src.paper_exchange.events import Event
 from src.paper_exchange.model import AlgoOrder, AlgoRequest, OrderRequest, VenueOrder
 from src.paper_exchange.venue import Venue

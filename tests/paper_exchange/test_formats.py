@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.market import Instrument
+from src.domain.market import Instrument
 from src.paper_exchange import formats, formats_account, formats_events, formats_market
 from src.paper_exchange.contracts import CONTRACTS
 from src.paper_exchange.events import (
@@ -24,14 +24,7 @@ from src.paper_exchange.events import (
     PositionChange,
     TradeLite,
 )
-from src.paper_exchange.model import (
-    AlgoOrder,
-    IncomeRow,
-    PositionView,
-    SymbolConfig,
-    VenueOrder,
-    VenueTrade,
-)
+from src.paper_exchange.model import AlgoOrder, IncomeRow, PositionView, SymbolConfig, VenueOrder, VenueTrade
 
 D = Decimal
 TIME = 1_789_837_689_736

@@ -6,7 +6,7 @@ import pytest
 
 from src.paper_exchange.contracts import CONTRACTS
 from src.paper_exchange.markets.synthetic import SyntheticMarket
-from src.paper_exchange.quotes import Quotes
+from src.paper_exchange.prices import Prices
 from src.paper_exchange.rest_call import Call
 from src.paper_exchange.rest_market import FEW_SETTLEMENTS, funding_rates
 from src.paper_exchange.server import ENDPOINTS
@@ -24,7 +24,7 @@ def market():
 def ask(market):
     """Ask an exchange on that market, without a server."""
     venue = SimpleNamespace(now_ms=NOW)
-    exchange = SimpleNamespace(contracts=CONTRACTS, market=market, quotes=Quotes(market, CONTRACTS), venue=venue)
+    exchange = SimpleNamespace(contracts=CONTRACTS, market=market, quotes=Prices(market, CONTRACTS), venue=venue)
     return lambda **query: funding_rates(exchange, Call({k: str(v) for k, v in query.items()}, "", NOW))
 
 

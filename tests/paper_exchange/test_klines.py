@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.clock import DAY_MS, MINUTE_MS, instant_of
-from src.core.market import Candle
+from src.domain.clock import DAY_MS, MINUTE_MS, instant_of
+from src.domain.market import Candle
 from src.paper_exchange.markets.klines import INTERVALS, aggregate, bar_end_ms, bar_open_ms, span_ms
 
 HOUR_MS = 60 * MINUTE_MS

@@ -13,8 +13,8 @@ from src.paper_exchange.limits import (
     ORDERS_10S_LIMIT,
     PATIENCE,
     WEIGHT_LIMIT,
-    Limits,
-    Strain,
+    LimitUsage,
+    RequestLimits,
 )
 from src.paper_exchange.model import VenueError
 
@@ -29,19 +29,19 @@ def refused(call, *arguments):
 
 @given(st.lists(st.integers(1, 40), max_size=60))
 def test_the_counter_tells_the_sum_of_the_minute(weights):
-    limits = Limits()
+    limits = RequestLimits()
     told = [limits.charge("a", weight, NOW + i) for i, weight in enumerate(weights)]
     assert told == [sum(weights[: i + 1]) for i in range(len(weights))]
 
 
 def test_a_new_minute_begins_at_nothing():
-    limits = Limits()
+    limits = RequestLimits()
     limits.charge("a", WEIGHT_LIMIT, NOW)
     assert limits.charge("a", 1, NOW + MINUTE_MS) == 1
 
 
 def test_above_the_limit_429_and_the_rest_of_the_minute_too():
-    limits = Limits()
+    limits = RequestLimits()
     limits.charge("a", WEIGHT_LIMIT, NOW)
     error = refused(limits.charge, "a", 1, NOW + 1)
     assert (error.code, error.http_status) == (-1003, 429)
@@ -49,13 +49,13 @@ def test_above_the_limit_429_and_the_rest_of_the_minute_too():
 
 
 def test_addresses_are_counted_apart():
-    limits = Limits()
+    limits = RequestLimits()
     limits.charge("a", WEIGHT_LIMIT, NOW)
     assert limits.charge("b", 1, NOW) == 1
 
 
 def test_whoever_ignores_429_is_banned_and_longer_each_time():
-    limits = Limits()
+    limits = RequestLimits()
     limits.charge("a", WEIGHT_LIMIT, NOW)
     for _ in range(PATIENCE):
         assert refused(limits.charge, "a", 1, NOW).http_status == 429
@@ -71,7 +71,7 @@ def test_whoever_ignores_429_is_banned_and_longer_each_time():
 
 
 def test_a_ban_also_ends_funding_history_and_new_sockets():
-    limits = Limits()
+    limits = RequestLimits()
     limits.ban("a", NOW + 1_000)
     assert refused(limits.charge_funding, "a", NOW).http_status == 418
     assert not limits.may_connect("a", NOW)
@@ -79,7 +79,7 @@ def test_a_ban_also_ends_funding_history_and_new_sockets():
 
 
 def test_funding_history_has_a_pool_of_its_own():
-    limits = Limits()
+    limits = RequestLimits()
     for _ in range(FUNDING_POOL_LIMIT):
         limits.charge_funding("a", NOW)
     assert refused(limits.charge_funding, "a", NOW).http_status == 429
@@ -87,7 +87,7 @@ def test_funding_history_has_a_pool_of_its_own():
 
 
 def test_orders_are_counted_for_ten_seconds_and_for_a_minute():
-    limits = Limits()
+    limits = RequestLimits()
     for _ in range(ORDERS_10S_LIMIT):
         count = limits.charge_orders("k", 1, 1, NOW)
     assert (count.ten_seconds, count.minute) == (300, 300)
@@ -97,31 +97,31 @@ def test_orders_are_counted_for_ten_seconds_and_for_a_minute():
 
 
 def test_a_minute_of_orders_has_its_own_limit():
-    limits = Limits()
+    limits = RequestLimits()
     for i in range(ORDERS_1M_LIMIT):
         limits.charge_orders("k", 1, 1, NOW + i * 40)
     assert "1200 orders per 1 MINUTE" in refused(limits.charge_orders, "k", 1, 1, NOW + 50_000).msg
 
 
 def test_accounts_order_apart():
-    limits = Limits()
+    limits = RequestLimits()
     limits.charge_orders("k", 300, 1, NOW)
     assert limits.charge_orders("other", 1, 1, NOW).ten_seconds == 1
 
 
 def test_too_many_connections_are_refused_until_the_window_ends():
-    limits = Limits()
+    limits = RequestLimits()
     assert all(limits.may_connect("a", NOW) for _ in range(CONNECTION_LIMIT))
     assert not limits.may_connect("a", NOW)
     assert limits.may_connect("a", NOW + 300_000)
 
 
 def test_the_strain_tells_how_near_to_the_limits_anybody_came():
-    limits = Limits()
+    limits = RequestLimits()
     limits.charge("a", 70, NOW)
     limits.charge("a", 30, NOW + 60_000)
     limits.charge_orders("k", 3, 2, NOW)
-    assert limits.strain == Strain(weight_1m=70, orders_10s=3, orders_1m=2)
+    assert limits.strain == LimitUsage(weight_1m=70, orders_10s=3, orders_1m=2)
     refused(limits.charge, "a", WEIGHT_LIMIT, NOW + 60_000)
     limits.ban("b", NOW + 1)
     refused(limits.charge, "b", 1, NOW)

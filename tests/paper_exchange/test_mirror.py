@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from websockets.sync.server import serve
 
-from src.core.clock import MINUTE_MS
+from src.domain.clock import MINUTE_MS
 from src.paper_exchange.markets.mirror import MirrorMarket
 
 pytestmark = pytest.mark.long

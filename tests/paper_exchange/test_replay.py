@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 
-from src.core.clock import DAY_MS, MINUTE_MS, instant_of
-from src.core.errors import DataRefused
-from src.core.market import Candle
+from src.domain.clock import DAY_MS, MINUTE_MS, instant_of
+from src.domain.errors import DataRefused
+from src.domain.market import Candle
 from src.paper_exchange.markets import open_market
 from src.paper_exchange.markets.replay import ReplayMarket
 from tests.shared_data import shared_file

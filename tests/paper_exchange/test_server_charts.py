@@ -6,13 +6,13 @@ from decimal import Decimal
 
 import pytest
 
-from src.core.market import Candle
-from src.paper_exchange.charts import Charts, Span
+from src.domain.market import Candle
+from src.paper_exchange.charts import Charts, KlineRange
 from src.paper_exchange.contracts import CONTRACTS
 from src.paper_exchange.markets import open_market
-from src.paper_exchange.quotes import Quotes
+from src.paper_exchange.prices import Prices
 from src.paper_exchange.rest_context import classification
-from src.paper_exchange.tape import TICKS, minute_of_tick, ticks_of
+from src.paper_exchange.trade_tape import TICKS, minute_of_tick, ticks_of
 
 MINUTE_MS = 60_000
 NOW = 1_714_521_600_000 + 7 * MINUTE_MS + 31_000  # 31 s into a minute of 2024-05-01
@@ -25,13 +25,13 @@ def market():
 
 @pytest.fixture
 def charts(market):
-    quotes = Quotes(market, CONTRACTS)
+    quotes = Prices(market, CONTRACTS)
     return Charts(market, quotes, lambda: NOW), quotes
 
 
 def test_mark_candles_are_the_mark_price_second_by_second(charts):
     made, quotes = charts
-    bars = made.mark_bars("BTCUSDT", "1m", Span(None, None, 4))
+    bars = made.mark_bars("BTCUSDT", "1m", KlineRange(None, None, 4))
     assert bars[-1].open_ms == NOW // MINUTE_MS * MINUTE_MS
     for bar in bars:
         seconds = range(bar.open_ms, min(bar.open_ms + MINUTE_MS, NOW + 1), 1_000)
@@ -43,7 +43,7 @@ def test_mark_candles_are_the_mark_price_second_by_second(charts):
 @pytest.mark.parametrize("interval", ["1m", "5m", "1h", "1d", "1w"])
 def test_the_last_bar_is_the_running_one_and_agrees_with_the_stream(charts, interval):
     made, _ = charts
-    last = made.bars("ETHUSDT", interval, Span(None, None, 2))[-1]
+    last = made.bars("ETHUSDT", interval, KlineRange(None, None, 2))[-1]
     streamed = made.bar("ETHUSDT", interval, last.open_ms)
     assert streamed == pytest.approx(last)
 
@@ -51,8 +51,8 @@ def test_the_last_bar_is_the_running_one_and_agrees_with_the_stream(charts, inte
 @pytest.mark.parametrize("limit", [1, 7, 500])
 def test_forwards_and_backwards_give_the_same_bars(charts, limit):
     made, _ = charts
-    back = made.bars("SOLUSDT", "15m", Span(None, None, limit))
-    ahead = made.bars("SOLUSDT", "15m", Span(back[0].open_ms, None, limit))
+    back = made.bars("SOLUSDT", "15m", KlineRange(None, None, limit))
+    ahead = made.bars("SOLUSDT", "15m", KlineRange(back[0].open_ms, None, limit))
     assert ahead == back
 
 
@@ -90,21 +90,21 @@ class Gappy:
 
 def test_a_hole_costs_no_bars_in_either_direction():
     market = Gappy()
-    made = Charts(market, Quotes(market, {"BTCUSDT": CONTRACTS["BTCUSDT"]}), lambda: market.end_ms)
-    back = made.bars("BTCUSDT", "1m", Span(None, None, 100))
-    ahead = made.bars("BTCUSDT", "1m", Span(0, None, 100))
+    made = Charts(market, Prices(market, {"BTCUSDT": CONTRACTS["BTCUSDT"]}), lambda: market.end_ms)
+    back = made.bars("BTCUSDT", "1m", KlineRange(None, None, 100))
+    ahead = made.bars("BTCUSDT", "1m", KlineRange(0, None, 100))
     assert [len(back), len(ahead)] == [100, 100]
     assert ahead[59].open_ms == 59 * MINUTE_MS
     assert ahead[60].open_ms == 1_500 * MINUTE_MS
     assert back[-1].open_ms == 1_559 * MINUTE_MS
-    assert len(made.bars("BTCUSDT", "1m", Span(0, None, 1_000))) == 120
+    assert len(made.bars("BTCUSDT", "1m", KlineRange(0, None, 1_000))) == 120
 
 
 def test_a_shock_shows_in_the_candles_too(charts):
     made, quotes = charts
-    before = made.bars("BTCUSDT", "1m", Span(None, None, 6))
+    before = made.bars("BTCUSDT", "1m", KlineRange(None, None, 6))
     quotes.shock("BTCUSDT", before[3].open_ms, 0.9)
-    after = made.bars("BTCUSDT", "1m", Span(None, None, 6))
+    after = made.bars("BTCUSDT", "1m", KlineRange(None, None, 6))
     assert after[:3] == before[:3]
     assert after[4].close == pytest.approx(before[4].close * 0.9, rel=1e-5)
 

@@ -7,13 +7,13 @@ import orjson
 import pytest
 
 from src.paper_exchange.config import PaperConfig
-from src.paper_exchange.exchange import Exchange, start_of
+from src.paper_exchange.exchange import PaperExchange, start_of
 from src.paper_exchange.markets import open_market
 from src.paper_exchange.model import VenueError
 from src.paper_exchange.rest_call import Call
 from src.paper_exchange.server import ENDPOINTS
 from src.paper_exchange.signing import WELL_KNOWN_KEY, key_ring
-from src.paper_exchange.store import StateCorrupt, StateTaken, Store
+from src.paper_exchange.store import StateCorrupt, StateStore, StateTaken
 
 MINUTE_MS = 60_000
 
@@ -28,8 +28,8 @@ def config(path, **changed):
 
 def opened(settings):
     """An exchange whose clock stands: the test moves it."""
-    store = Store(settings.state)
-    exchange = Exchange(settings, open_market(settings.market), store)
+    store = StateStore(settings.state)
+    exchange = PaperExchange(settings, open_market(settings.market), store)
     exchange.pace.freeze()
     exchange.venue.advance(exchange.pace.now_ms())
     return exchange, store
@@ -124,21 +124,21 @@ def test_a_crash_between_picture_and_journal_repeats_nothing(tmp_path):
 
 
 def test_commands_written_while_a_picture_was_on_its_way_stay(tmp_path):
-    store = Store(tmp_path / "state.json")
+    store = StateStore(tmp_path / "state.json")
     store.append(1, "k", "POST /x", {})
     picture = store.picture({"a": 1})
     store.append(2, "k", "POST /x", {"b": "c"})
     store.write(picture)
     store.trim(picture)
     store.close()
-    again = Store(tmp_path / "state.json")
+    again = StateStore(tmp_path / "state.json")
     assert again.load()["number"] == 1
     assert [command.parameters for command in again.commands()] == [{"b": "c"}]
     again.close()
 
 
 def test_an_older_picture_never_replaces_a_newer_one(tmp_path):
-    store = Store(tmp_path / "state.json")
+    store = StateStore(tmp_path / "state.json")
     older = store.picture({"which": "older"})
     store.save({"which": "newer"})
     store.write(older)
@@ -148,7 +148,7 @@ def test_an_older_picture_never_replaces_a_newer_one(tmp_path):
 
 @pytest.mark.parametrize("line", [b"nonsense\n", b'[3,1,"k","e",{}]\n', b"[1,2]\n"])
 def test_a_damaged_journal_is_refused(tmp_path, line):
-    store = Store(tmp_path / "state.json")
+    store = StateStore(tmp_path / "state.json")
     store.save({})
     (tmp_path / "state.json.journal").write_bytes(line)
     store.load()
@@ -158,11 +158,11 @@ def test_a_damaged_journal_is_refused(tmp_path, line):
 
 
 def test_only_one_may_hold_the_file(tmp_path):
-    store = Store(tmp_path / "state.json")
+    store = StateStore(tmp_path / "state.json")
     with pytest.raises(StateTaken, match=r"process \d+"):
-        Store(tmp_path / "state.json")
+        StateStore(tmp_path / "state.json")
     store.close()
-    Store(tmp_path / "state.json").close()
+    StateStore(tmp_path / "state.json").close()
 
 
 def test_a_replay_begins_where_a_past_exists(tmp_path):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.core.clock import DAY_MS, MINUTE_MS, instant_of
-from src.core.errors import DataRefused
+from src.domain.clock import DAY_MS, MINUTE_MS, instant_of
+from src.domain.errors import DataRefused
 from src.paper_exchange.markets import open_market
 from src.paper_exchange.markets.synthetic import SyntheticMarket
 from src.paper_exchange.markets.synthetic_coins import COINS

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from src.core.clock import DAY_MS, instant_of
+from src.domain.clock import DAY_MS, instant_of
 from src.paper_exchange.markets.synthetic import SyntheticMarket
 from src.paper_exchange.markets.synthetic_coins import COINS
 from src.paper_exchange.markets.synthetic_levels import Levels

@@ -208,8 +208,8 @@ def test_planted_secrets_appear_nowhere(running):
 
 CRASH = """
 import sys
-from src.service import run_process
-from src.settings import Settings
+from src.runtime.process import run_process
+from src.runtime.settings import Settings
 def main(stop):
     settings = Settings.load()
     raise RuntimeError(f"fails with {settings.openai_api_key.get_secret_value()} and {settings!r}")

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from src.binance_reading import KeyPermissions
-from src.bot_witness import BotWitness
-from src.core.errors import CredentialsRefused
+from src.apps.trading_bot import _key_cautions
 from src.dashboard.app import create_app
-from src.trading_bot import _key_cautions
+from src.domain.errors import CredentialsRefused
+from src.exchanges.binance.queries import KeyPermissions
+from src.storage.bot_snapshots import BotSnapshotWriter
 from tests.dashboard.scene import scene
 from tests.paper_exchange.running import API_KEY, API_SECRET
 from tests.suite.running import BUSY, suite
@@ -160,7 +160,7 @@ def test_live_refuses_a_key_that_may_move_money_away_and_says_what_to_do():
 def test_a_key_that_works_from_anywhere_is_a_caution_for_as_long_as_the_bot_runs():
     (caution,) = refusal(address_bound=False)
     assert "works from any address" in caution
-    witness = BotWitness(None, None, (), "1m", 60_000, (caution,))
+    witness = BotSnapshotWriter(None, None, (), "1m", 60_000, (caution,))
     assert witness.details()["cautions"] == [caution]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from src.core.clock import DAY_MS, utc_text
+from src.domain.clock import DAY_MS, utc_text
 from tests.standins.server import Reply, Request, StandIn
 
 NOW_MS = 1_795_305_600_000 + 7 * 3_600_000  # some day, 07:00 UTC

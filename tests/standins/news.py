@@ -4,7 +4,7 @@ from email.utils import formatdate
 from typing import Any
 from xml.sax.saxutils import escape
 
-from src.core.clock import utc_text
+from src.domain.clock import utc_text
 from tests.standins.context import NOW_MS
 from tests.standins.server import Reply, Request, StandIn
 

@@ -16,21 +16,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
-from src.backtest.outcome import Outcome
-from src.backtest.setup import BreakerPolicy, Setup
+from src.backtest.result import BacktestResult
 from src.backtest.training import teach_past
-from src.core.clock import MINUTE_MS, monotonic_s, utc_text
-from src.core.costs import CostRates
-from src.core.market import MarketContext
-from src.core.portfolio import Trade
-from src.journal import Turn
-from src.journal_rows import signal_row
+from src.domain.clock import MINUTE_MS, monotonic_s, utc_text
+from src.domain.costs import CostRates
+from src.domain.market import MarketContext
+from src.domain.portfolio import Trade
+from src.execution.journal import Turn
 from src.market_data.columns import Candles
 from src.market_data.files import read_candles
-from src.rl_model import QLearningAgent
-from src.rule_book import read_rules
-from src.settings import Settings
+from src.runtime.rule_loader import read_rules
+from src.runtime.settings import Settings
+from src.storage.mapping import signal_row
+from src.strategy.q_agent import QLearningAgent
 from tests.suite.running import suite
 from tests.suite.stepping import Steps, standing
 
@@ -51,7 +51,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingSeries:
     """A stretch of a market's record and the bot's settings; ``restart_at`` is the minute of a restart, 0 for none."""
 
     record: Path
@@ -79,7 +79,7 @@ class Past:
     """What the backtest made of the same stretch: every turn, and the outcome of the run that skips nothing."""
 
     turns: list[Turn]
-    outcome: Outcome
+    outcome: BacktestResult
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Comparison:
         return not (self.extra or self.missing or self.figures or self.decisions or self.other_trades)
 
 
-def begin(course: Course, folder: Path) -> tuple[Candles, Settings]:
+def begin(course: TrainingSeries, folder: Path) -> tuple[Candles, Settings]:
     """Write the model that both start with to ``folder``, twice: the bot saves what it learns into its own file.
 
     Returns:
@@ -121,7 +121,7 @@ def begin(course: Course, folder: Path) -> tuple[Candles, Settings]:
     return candles, settings
 
 
-def settings_of(course: Course, folder: Path) -> Settings:
+def settings_of(course: TrainingSeries, folder: Path) -> Settings:
     """Return the settings as the bot will read them."""
     path = folder / "bot.env"
     lines = {"TRADING_MODE": "paper", "RULES": "safety_first", **course.settings}
@@ -129,7 +129,7 @@ def settings_of(course: Course, folder: Path) -> Settings:
     return Settings.load(path)
 
 
-def live(course: Course, folder: Path, candles: Candles, settings: Settings) -> Live:
+def live(course: TrainingSeries, folder: Path, candles: Candles, settings: Settings) -> Live:
     """Let the bot trade the stretch on a paper exchange whose market is moved on minute by minute."""
     start_ms = int(candles.open_ms[course.first])
     wall_s, cpu_s = monotonic_s(), [0.0, 0.0]
@@ -150,7 +150,7 @@ def live(course: Course, folder: Path, candles: Candles, settings: Settings) -> 
     return Live(turns, trades, monotonic_s() - wall_s, *cpu_s, steps.by_seconds, steps.late)
 
 
-def past(course: Course, folder: Path, candles: Candles, settings: Settings, seen: Live) -> Past:
+def past(course: TrainingSeries, folder: Path, candles: Candles, settings: Settings, seen: Live) -> Past:
     """Run the backtest over the stretch, with every turn and without; both must agree among themselves."""
     setup = Setup(
         rules=read_rules(settings),

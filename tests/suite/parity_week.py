@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src.core.clock import instant_of, utc_text
+from src.domain.clock import instant_of, utc_text
 from src.market_data.files import read_candles
 from tests.shared_data import shared_folder
-from tests.suite.parity import Comparison, Course, Live, begin, compared, live, past
+from tests.suite.parity import Comparison, Live, TrainingSeries, begin, compared, live, past
 from tests.suite.running import BUSY
 
 RECORD, FROM = "BTCUSDT_spot_1m_2023.parquet", "2023-03-10"
@@ -50,7 +50,7 @@ def main() -> int:
     wish = parser.parse_args()
     minutes = round(wish.days * DAY)
     first = int(np.searchsorted(read_candles(wish.record).open_ms, instant_of(wish.first_day)))
-    course = Course(wish.record, first, minutes, KINDS[wish.settings], minutes // 2 if wish.restart else 0)
+    course = TrainingSeries(wish.record, first, minutes, KINDS[wish.settings], minutes // 2 if wish.restart else 0)
     with tempfile.TemporaryDirectory() as folder:
         candles, settings = begin(course, Path(folder))
         began, load = utc_text(int(candles.open_ms[first])), os.getloadavg()[0]

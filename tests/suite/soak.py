@@ -23,10 +23,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from src.breaker_office import change_breaker
-from src.circuit_breaker_state import BreakerState, BreakerStatus, Cause, trip
-from src.database import TradingDatabase
-from src.records import Owner
+from src.agents.circuit_breaker_service import change_breaker
+from src.domain.circuit_breaker import BreakerState, BreakerStatus, TripCause, trip
+from src.storage.database import TradingDatabase
+from src.storage.rows import Owner
 from tests.paper_exchange import running as paper
 from tests.paper_exchange.running import API_KEY, API_SECRET, ROOT, PaperExchange
 from tests.suite.running import (
@@ -324,7 +324,7 @@ class Soak:
 
         def change(state: BreakerState) -> BreakerState:
             if deed == "trip":
-                return trip(state, Cause("hand", "the soak wants it"), "soak", now_ms)
+                return trip(state, TripCause("hand", "the soak wants it"), "soak", now_ms)
             if not state.tripped:
                 return state
             armed = replace(state, status=BreakerStatus.ARMED, trigger="reset", reason="Reset by soak.", actor="soak")
@@ -368,7 +368,7 @@ class Soak:
 
 def _minute_later(instant: str) -> str:
     """Return the text of an instant two minutes after that of another, comparable with it."""
-    from src.core.clock import instant_of, utc_text
+    from src.domain.clock import instant_of, utc_text
 
     return utc_text(instant_of(instant) + 120_000)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
-from src.core.clock import SystemClock
-from src.health import heartbeat_health, web_health
+from src.domain.clock import SystemClock
+from src.monitoring.health import heartbeat_health, web_health
 from tests.paper_exchange import running as paper
 from tests.paper_exchange.wire import Wire
 from tests.suite.running import open_position, wallet

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from src.core.clock import SystemClock
-from src.health import heartbeat_health, web_health
+from src.domain.clock import SystemClock
+from src.monitoring.health import heartbeat_health, web_health
 from tests.paper_exchange.running import ROOT
 from tests.suite.running import Bot, free_port
 

@@ -12,9 +12,9 @@ from http.client import HTTPConnection
 from time import sleep
 from typing import Any, Self
 
-from src.core.clock import MINUTE_MS, monotonic_s, utc_text
-from src.core.portfolio import Direction
-from src.core.risk import RiskLimits, early_stop_price
+from src.domain.clock import MINUTE_MS, monotonic_s, utc_text
+from src.domain.portfolio import Direction
+from src.domain.risk import RiskLimits, early_stop_price
 from src.market_data.columns import Candles
 from tests.paper_exchange.running import CONTROL_TOKEN, PaperExchange, wait_until
 from tests.suite.running import Bot

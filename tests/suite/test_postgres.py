@@ -9,19 +9,23 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import func, select
 
-from src.backup import make_backup, restore_backup
-from src.core.clock import SystemClock
-from src.database import TradingDatabase
-from src.report_pages import Scope, SignalFilter
-from src.reports import Reports
-from src.schema import bot_status, orders, positions, signals, trades
-from src.settings import Settings
+from src.domain.clock import SystemClock
+from src.reporting.pages import Scope, SignalFilter
+from src.reporting.service import ReportService
+from src.runtime.settings import Settings
+from src.storage.backup import make_backup, restore_backup
+from src.storage.database import TradingDatabase
+from src.storage.tables import bot_status, orders, positions, signals, trades
 from tests.paper_exchange.running import ROOT, wait_until
 from tests.postgres_server import PASSWORD, postgres
 from tests.suite.running import BUSY, suite, wallet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
-SUITES = ("tests/test_database.py", "tests/test_database_journal.py", "tests/test_reports.py")
+SUITES = (
+    "tests/storage/test_database.py",
+    "tests/storage/test_journal_repository.py",
+    "tests/reporting/test_service.py",
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def test_database_journal_and_reports_keep_their_promises_on_postgresql(server):
 @pytest.fixture
 def empty(server):
     """The address of the database, with all tables gone."""
-    from src.schema import metadata
+    from src.storage.tables import metadata
 
     with closing(TradingDatabase(server)) as database:
         database.write(metadata.drop_all)
@@ -90,7 +94,7 @@ def test_two_bots_of_two_folders_share_one_database_and_each_keeps_its_own_books
             assert bot_1.stop() == 0
             assert bot_2.stop() == 0
 
-            reports, wall_ms = Reports(database), SystemClock().now_ms()
+            reports, wall_ms = ReportService(database), SystemClock().now_ms()
             assert {row["bot_id"]: row["phase"] for row in reports.bot_status(wall_ms)} == {
                 "north": "stopped",
                 "south": "stopped",
@@ -117,7 +121,7 @@ def booked(database, name):
 
 
 def test_a_dump_comes_back_and_the_password_is_in_no_argument(empty, tmp_path, monkeypatch):
-    monkeypatch.setattr("src.backup.PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr("src.storage.backup.PROJECT_ROOT", tmp_path)
     env = tmp_path / ".env"
     env.write_text(f"DATABASE_URL={empty}\nMODEL_PATH={tmp_path}/m.pkl\n")
     settings = Settings.load(env)

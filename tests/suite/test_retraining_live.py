@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src.rl_model import QLearningAgent
+from src.strategy.q_agent import QLearningAgent
 from tests.paper_exchange.running import ROOT, wait_until
 from tests.suite.running import Bot, suite
 

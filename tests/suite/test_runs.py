@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.clock import instant_of
+from src.domain.clock import instant_of
 from tests.paper_exchange.running import ROOT, environment, wait_until
 from tests.shared_data import shared_file
 from tests.suite.running import BUSY, Bot, Observer, duplicates, free_port, settled, suite, wallet

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: what the paper exchange asks of a market, and how one is opened by its setting.
+"""What the paper exchange asks of a market, and how one is opened by its setting.
 
 A market is a source of closed one-minute candles; the venue trades on them, whichever it is:
 
@@ -10,8 +10,8 @@ A market is a source of closed one-minute candles; the venue trades on them, whi
 from pathlib import Path
 from typing import Protocol
 
-from src.core.errors import DataRefused
-from src.core.market import Candle
+from src.domain.errors import DataRefused
+from src.domain.market import Candle
 
 
 class Market(Protocol):

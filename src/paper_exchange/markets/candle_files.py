@@ -1,4 +1,4 @@
-"""Floor 3, adapters: reads recorded candles, funding rates and index values for a replay, and refuses bad ones.
+"""Reads recorded candles, funding rates and index values for a replay, and refuses bad ones.
 
 ``core/candle_reader.py`` knows the formats. What a file does not say is derived, always the same way: ``quote_volume``
 is the volume times the mean of open, high, low and close; ``trades`` is one for each 1,800 of quote volume, at least 1
@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.core.candle_columns import OF_INDEX, PRICES
-from src.core.candle_names import Series, facts_of
-from src.core.candle_reader import CandleFile, Told, read_candle_file, read_funding_file, whole_files
-from src.core.candle_sources import read_source
-from src.core.candle_table import Columns, Floats, Stamps, finite, interval_name
-from src.core.clock import MINUTE_MS, SystemClock
-from src.core.errors import DataRefused
+from src.domain.candle_columns import OF_INDEX, PRICES
+from src.domain.candle_names import Series, facts_of
+from src.domain.candle_reader import CandleFile, Told, read_candle_file, read_funding_file, whole_files
+from src.domain.candle_sources import read_source
+from src.domain.candle_validation import Columns, Floats, Stamps, finite, interval_name
+from src.domain.clock import MINUTE_MS, SystemClock
+from src.domain.errors import DataRefused
 
 log = logging.getLogger(__name__)
 

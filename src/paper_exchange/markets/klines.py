@@ -1,4 +1,4 @@
-"""Floor 3, adapters: one-minute candles put together to the exchange's other intervals, by its conventions.
+"""One-minute candles put together to the exchange's other intervals, by its conventions.
 
 A bar begins on the exchange's grid (weeks on Monday, three days counted from 1970, months on the first; all UTC),
 it is reported while it is still open, and a bar without a single minute is left out.
@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
-from src.core.clock import DAY_MS
-from src.core.market import INTERVAL_MS, Candle
+from src.domain.clock import DAY_MS
+from src.domain.market import INTERVAL_MS, Candle
 
 MONTH = "1M"
 WEEK = "1w"

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: Binance's public candles of this very minute, for trading on paper with real prices.
+"""Binance's public candles of this very minute, for trading on paper with real prices.
 
 A thread follows the public stream and fetches by REST what came before it, and what was missed. What the source
 did not say is not there: ``candle`` answers ``None``, and ``last_seen_ms`` tells when the source spoke last.
@@ -15,10 +15,10 @@ import requests
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from src.core.clock import MINUTE_MS, SystemClock, monotonic_s, utc_text
-from src.core.errors import ExchangeUnavailable
-from src.core.funding import FundingRecord, settled_ms
-from src.core.market import Candle
+from src.domain.clock import MINUTE_MS, SystemClock, monotonic_s, utc_text
+from src.domain.errors import ExchangeUnavailable
+from src.domain.funding import FundingRecord, settled_ms
+from src.domain.market import Candle
 
 log = logging.getLogger(__name__)
 

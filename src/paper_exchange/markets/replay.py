@@ -1,4 +1,4 @@
-"""Floor 3, adapters: a market made of recorded candles, one file or several a contract."""
+"""A market made of recorded candles, one file or several a contract."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src.core.clock import DAY_MS, MINUTE_MS, utc_text
-from src.core.errors import DataRefused
-from src.core.funding import FundingRecord
-from src.core.market import Candle
+from src.domain.clock import DAY_MS, MINUTE_MS, utc_text
+from src.domain.errors import DataRefused
+from src.domain.funding import FundingRecord
+from src.domain.market import Candle
 from src.paper_exchange.markets.candle_files import (
     CandleColumns,
     holds_funding,

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: a market that never was, with the habits of the real one, from a seed.
+"""A market that never was, with the habits of the real one, from a seed.
 
 Any minute of any year can be asked for, in any order and in any process: it is a pure function of seed and
 minute. Prices, volatility, tails, seasons, volume and correlation are calibrated to Binance 2021-2024, and like
@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from src.core.errors import DataRefused
-from src.core.market import Candle
+from src.domain.errors import DataRefused
+from src.domain.market import Candle
 from src.paper_exchange.markets.synthetic_coins import COINS
 from src.paper_exchange.markets.synthetic_context import COIN_OF, DAY_MS, FUNDING_MS, Context
 from src.paper_exchange.markets.synthetic_levels import Levels

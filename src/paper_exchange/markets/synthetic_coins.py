@@ -1,4 +1,4 @@
-"""Floor 3, adapters: the six contracts of the synthetic market, and how news moves them."""
+"""The six contracts of the synthetic market, and how news moves them."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: what surrounds the synthetic prices: funding rates, and an index of fear and greed.
+"""What surrounds the synthetic prices: funding rates, and an index of fear and greed.
 
 Both follow the prices of days that are over, as the real ones do, and know nothing of those to come.
 """

@@ -1,4 +1,4 @@
-"""Floor 3, adapters: where the synthetic prices stand at each midnight, and how much they move in each day.
+"""Where the synthetic prices stand at each midnight, and how much they move in each day.
 
 Eight independent sources of news (the whole market, the smaller coins together, and each coin alone) move six
 prices. A source's level is a fading sum of its last 1,280 daily changes: it has no beginning, stays within bounds
@@ -33,20 +33,20 @@ HOUR_SIGMA = np.array(
 _DAILY_CHANGE, _WEEKS_LONG, _DAYS_LONG, _HOURS_LONG, _OWN = 80, 100, 101, 102, 110
 
 
-class Tempo(NamedTuple):
+class VolatilityFactor(NamedTuple):
     """One factor of log volatility: how far it swings (standard deviation) and how long it remembers."""
 
     swing: float
     memory: float
 
 
-SLOW = Tempo(0.22, 10.0)  # memory in days
-MIDDLE = Tempo(0.24, 40.0)  # in hours
-QUICK = Tempo(0.36, 5.0)  # in hours
-OWN = Tempo(0.10, 4.0)  # in days, each source for itself
+SLOW = VolatilityFactor(0.22, 10.0)  # memory in days
+MIDDLE = VolatilityFactor(0.24, 40.0)  # in hours
+QUICK = VolatilityFactor(0.36, 5.0)  # in hours
+OWN = VolatilityFactor(0.10, 4.0)  # in days, each source for itself
 
 
-class Chunk(NamedTuple):
+class LevelBlock(NamedTuple):
     """What is known of 256 days: rows are sources, columns days."""
 
     changes: Floats
@@ -75,11 +75,11 @@ class Levels:
         """Return each source's log volatility through ``day`` (seasons and the minutes' own bursts left out)."""
         return _log_sigma(self._seed, day, 1, steps_an_hour)
 
-    def _make_chunk(self, chunk: int) -> Chunk:
+    def _make_chunk(self, chunk: int) -> LevelBlock:
         first = chunk * _CHUNK_DAYS
         variances = _day_variances(self._seed, first, _CHUNK_DAYS)
         shocks = [normals(self._seed, _DAILY_CHANGE + k, first, _CHUNK_DAYS) for k in range(SOURCES)]
-        return Chunk(np.sqrt(variances) * np.array(shocks), variances)
+        return LevelBlock(np.sqrt(variances) * np.array(shocks), variances)
 
     def _make_levels(self, chunk: int) -> Floats:
         weights = decay_weights(_FADE_DAYS, _FADE_SPAN)

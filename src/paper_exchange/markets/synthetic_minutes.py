@@ -1,4 +1,4 @@
-"""Floor 3, adapters: one day of synthetic candles, all six contracts at once, from the levels at its two midnights.
+"""One day of synthetic candles, all six contracts at once, from the levels at its two midnights.
 
 Each source of news gets a variance for every minute (slow volatility, seasons, bursts, and now and then a shock),
 scaled so that the day's total is the one its level was drawn with; then normal moves of these variances are bent
@@ -15,11 +15,19 @@ from numpy.typing import NDArray
 
 from src.paper_exchange.markets.synthetic_chance import Floats, normals, smooth_normals, uniforms
 from src.paper_exchange.markets.synthetic_coins import COINS, LOADINGS
-from src.paper_exchange.markets.synthetic_levels import HOUR_SIGMA, HOURS, MINUTE_SIGMA, MINUTES, SOURCES, Levels, Tempo
+from src.paper_exchange.markets.synthetic_levels import (
+    HOUR_SIGMA,
+    HOURS,
+    MINUTE_SIGMA,
+    MINUTES,
+    SOURCES,
+    Levels,
+    VolatilityFactor,
+)
 
-Whole = NDArray[np.int64]
+WholeNumber = NDArray[np.int64]
 
-BURST = Tempo(0.66, 13.0)  # memory in minutes
+BURST = VolatilityFactor(0.66, 13.0)  # memory in minutes
 _BURST_SHARED = 0.8  # correlation of the sources' bursts with the market's
 _SHOCK_FREEDOM = 6.0  # degrees of freedom of the minutes' Student t
 _LARGEST_SHOCK = 225.0  # of a minute's variance: 15 of its ordinary standard deviations
@@ -66,13 +74,13 @@ class DayCandles:
     Prices count ticks, volumes steps of the contract; ``quote_volume`` is money.
     """
 
-    open: Whole
-    high: Whole
-    low: Whole
-    close: Whole
-    volume: Whole
-    trades: Whole
-    taker_buy_volume: Whole
+    open: WholeNumber
+    high: WholeNumber
+    low: WholeNumber
+    close: WholeNumber
+    volume: WholeNumber
+    trades: WholeNumber
+    taker_buy_volume: WholeNumber
     quote_volume: Floats
 
 
@@ -135,7 +143,9 @@ def _bridge(chance: _Chance, variances: Floats, change: Floats) -> Floats:
     return np.asarray(free + variances * missing[:, None])
 
 
-def _closes(start: Floats, end: Floats, moves: Floats, bounce: Floats, calm_sigma: Floats) -> tuple[Whole, Whole]:
+def _closes(
+    start: Floats, end: Floats, moves: Floats, bounce: Floats, calm_sigma: Floats
+) -> tuple[WholeNumber, WholeNumber]:
     """Return the close before the day and the closes of its minutes, in ticks.
 
     Both midnights come from the levels alone, so that neighbouring days agree on them to the tick.
@@ -148,11 +158,11 @@ def _closes(start: Floats, end: Floats, moves: Floats, bounce: Floats, calm_sigm
     return _ticks((_USUAL_LOG_PRICE + start)[:, None]), _ticks(np.take_along_axis(path, last_felt, axis=1))
 
 
-def _ticks(log_price: Floats) -> Whole:
+def _ticks(log_price: Floats) -> WholeNumber:
     return np.asarray(np.maximum(np.rint(np.exp(log_price) * _PRICE_UNITS), 1.0).astype(np.int64))
 
 
-def _dressed(chance: _Chance, before: Whole, close: Whole, sigma: Floats, calm_sigma: Floats) -> DayCandles:
+def _dressed(chance: _Chance, before: WholeNumber, close: WholeNumber, sigma: Floats, calm_sigma: Floats) -> DayCandles:
     """Return whole candles around the closes: opens, wicks, volume, trades and who began them."""
     coins = len(COINS)
     dice = chance.even(_GAP, coins)
@@ -180,7 +190,7 @@ def _dressed(chance: _Chance, before: Whole, close: Whole, sigma: Floats, calm_s
     )
 
 
-def _volume(chance: _Chance, width: Floats, calm_sigma: Floats) -> Whole:
+def _volume(chance: _Chance, width: Floats, calm_sigma: Floats) -> WholeNumber:
     """Return the volume in steps: it follows unrest and the candle's width, and has moods of its own."""
     unrest = np.log(calm_sigma / _USUAL_SIGMA)
     surprise = np.log(width / calm_sigma)
@@ -190,7 +200,7 @@ def _volume(chance: _Chance, width: Floats, calm_sigma: Floats) -> Whole:
     return np.asarray(np.maximum(np.rint(volume * _VOLUME_UNITS), 1.0).astype(np.int64))
 
 
-def _trades(chance: _Chance, volume: Whole) -> Whole:
+def _trades(chance: _Chance, volume: WholeNumber) -> WholeNumber:
     """Return the number of trades: more volume is more trades, and somewhat larger ones."""
     usual = _USUAL_VOLUME / _USUAL_TRADE
     relative = volume / (_VOLUME_UNITS * _USUAL_VOLUME)

@@ -1,0 +1,37 @@
+"""The wider market and the looks at charts."""
+
+from functools import partial
+
+from src.api.context import ApiContext, Caller, NotFound, Params
+from src.api.serializers import Json, RowShape, listed
+from src.api.trading_operations import paged
+from src.storage.tables import chart_analyses, market_context
+
+CONTEXT = RowShape(market_context, leave_out=["symbol"])
+CHART = RowShape(chart_analyses, leave_out=["chart_file"])
+CONTEXT_SCHEMA = CONTEXT.schema
+CONTEXTS_SCHEMA = listed(CONTEXT.schema)
+CHART_SCHEMA = CHART.schema
+
+
+def current_context(source: ApiContext, asked: Params, _: Caller) -> Json:
+    """Return the newest look at the wider market; raises ``NotFound`` before the first."""
+    row = source.reports.market_context(source.scope(asked.get("bot_id")))
+    if row is None:
+        raise NotFound("No market context is recorded yet: the trading bot notes it with its first turn.")
+    return {"data": CONTEXT.json(row, {})}
+
+
+def context_history(source: ApiContext, asked: Params, _: Caller) -> Json:
+    """Return a page of looks at the wider market, newest first."""
+    since_ms = source.since_ms(asked["hours"]) or 0
+    scope = source.scope(asked.get("bot_id"))
+    return paged(source, asked, CONTEXT, partial(source.reports.contexts, scope, since_ms))
+
+
+def chart_analysis(source: ApiContext, asked: Params, _: Caller) -> Json:
+    """Return the newest look at a chart; raises ``NotFound`` before the first."""
+    row = source.reports.chart_analysis(source.scope(asked.get("bot_id"), asked.get("symbol")))
+    if row is None:
+        raise NotFound("No chart has been analysed yet: the chart bot does so every quarter of an hour.")
+    return {"data": CHART.json(row, source.look().steps)}

@@ -1,0 +1,388 @@
+"""The RL trading loop: puts the parts together and takes a turn for every pair each interval."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+
+from src.apps.command_handler import CommandHandler
+from src.apps.console_output import BotConsole
+from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
+from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
+from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
+from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
+from src.domain.orders import Order
+from src.domain.ports import Exchange, MarketFeed
+from src.exchanges.binance.client import BinanceClient
+from src.exchanges.binance.market_stream import Callbacks, MarketStream
+from src.exchanges.binance.transfers import TransferTracker
+from src.execution.journal import Journal, Turn
+from src.execution.order_manager import OrderManager
+from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.position_manager import PositionManager
+from src.execution.risk_manager import RiskManager
+from src.execution.stop_monitor import StopMonitor
+from src.execution.trader import Trader
+from src.runtime.console import Console
+from src.runtime.process import notify_manager
+from src.runtime.rule_loader import load_rule_sets, read_rules
+from src.runtime.settings import Settings
+from src.storage.bot_snapshots import BotSnapshotWriter
+from src.storage.database import TradingDatabase
+from src.storage.journal_repository import JournalRepository
+from src.storage.rows import Heartbeat, Owner
+from src.strategy.decision import DecisionRules, limits_under
+from src.strategy.higher_timeframes import HigherTimeframeTrend
+from src.strategy.timeframes import CandleAggregator, History, remembered_once
+from src.training.agent_manager import AgentManager
+
+log = logging.getLogger("trading_bot")
+
+VERSION = "0.1.0"
+_INTERVAL = "1m"
+_CANDLE_MS = INTERVAL_MS[_INTERVAL]
+_CANDLE_WAIT_S = 3.0
+_MARK_WAIT_S = 1.5  # it comes every second: the turn sees the one of its own instant, as a backtest does
+_READY_WITHIN_S = 30.0
+_BEAT_EVERY_S = 10.0
+_LOOK_EVERY_S = 0.5
+_LAST_CALLS_S = 4.0  # of the ten in which a process that was told to stop must be gone
+
+
+class TradingBot:
+    """The loop around the traders: one turn for each pair at every full interval of the exchange's time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: ExchangeClock,
+        database: TradingDatabase,
+        journal: Journal,
+        stream: MarketStream,
+        traders: list[Trader],
+        watches: list[StopMonitor],
+        context: MarketContextAnalyzer,
+        agents: AgentManager,
+        console: BotConsole,
+        witness: BotSnapshotWriter,
+        control: CommandHandler,
+        stop: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._database = database
+        self._journal = journal
+        self._stream = stream
+        self._traders = traders
+        self._watches = watches
+        self._context = context
+        self._agents = agents
+        self._console = console
+        self._witness = witness
+        self._control = control
+        self._stop = stop
+        self._due_ms = 0
+        now = utc_text(clock.now_ms())
+        self._beat = Heartbeat(
+            timestamp=now,
+            beat_at=utc_text(SystemClock().now_ms()),
+            process="trading_bot",
+            pid=os.getpid(),
+            started_at=now,
+            phase="starting",
+            version=VERSION,
+            config_hash=settings.config_hash(),
+            interval_s=settings.interval_s,
+            speed=clock.speed,
+        )
+
+    def run(self) -> int:
+        """Trade until told to stop; return the exit code."""
+        for watch in self._watches:
+            watch.start()
+        self._console.running(self._settings)
+        notify_manager("READY=1")
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            self._cycle(number)
+            if self._wait_for_turn():
+                break
+        return self._finish()
+
+    def _cycle(self, number: int) -> None:
+        """Take one turn for every pair and note it."""
+        began = utc_text(self._clock.now_ms())
+        self._sign_of_life("turn", cycle_no=number, cycle_started=began)
+        self._control.process_pending()
+        agent = self._agents.reload_if_replaced()
+        if agent is not None:
+            for trader in self._traders:
+                trader.replace_agent(agent)
+        turns = [trader.run_trading_cycle() for trader in self._traders if not self._stop.is_set()]
+        self._note(turns)
+        self._console.cycle(number, turns)
+        if number % self._settings.autosave_cycles == 0:
+            self._agents.save(self._clock.now_ms())
+        finished = utc_text(self._clock.now_ms())
+        self._sign_of_life("waiting", cycle_finished=finished, details=self._details(turns))
+        notify_manager("WATCHDOG=1")
+
+    def _note(self, turns: list[Turn]) -> None:
+        account = self._stream.account()
+        try:
+            self._witness.note_candles()
+            if account is not None:
+                self._journal.record_account(self._witness.valued(account))
+            context = next((turn.observation.context for turn in turns if turn.observation.context), None)
+            if context is not None and self._is_new(context):
+                self._context.save_to_database(context)
+        except StoreUnavailable as error:
+            log.warning("not noted: reason=%s", error)
+
+    def _is_new(self, context: MarketContext) -> bool:
+        new = context.as_of_ms != getattr(self, "_context_ms", -1)
+        self._context_ms = context.as_of_ms
+        return new
+
+    def _wait_for_turn(self) -> bool:
+        """Wait for the next full interval and its candle, with a sign of life now and then; return whether to stop."""
+        interval_ms = self._settings.interval * 1_000
+        due_ms = max((self._clock.now_ms() // interval_ms + 1) * interval_ms, self._due_ms + interval_ms)
+        self._due_ms = due_ms
+        self._console.sleeping((due_ms - self._clock.now_ms()) / 1_000.0)
+        beat_s = monotonic_s() + _BEAT_EVERY_S
+        while not self._stop.is_set() and not self._is_due(due_ms):
+            if self._control.process_pending() or monotonic_s() >= beat_s:
+                self._sign_of_life("waiting")
+                beat_s = monotonic_s() + _BEAT_EVERY_S
+        if due_ms % _CANDLE_MS == 0:
+            for trader in self._traders:
+                if self._stop.is_set():
+                    break
+                self._stream.wait_for_candle(trader.symbol, due_ms - _CANDLE_MS, _CANDLE_WAIT_S)
+                self._stream.wait_for_mark(trader.symbol, due_ms, _MARK_WAIT_S)
+        return self._stop.is_set()
+
+    def _is_due(self, due_ms: int) -> bool:
+        """Wait, at most half a second, for the instant; the candle that closes at it may tell of it first."""
+        left_s = (due_ms - self._clock.now_ms()) / 1_000.0 / self._clock.speed
+        if left_s <= 0:
+            return True
+        if due_ms % _CANDLE_MS:
+            self._stop.wait(min(left_s, _LOOK_EVERY_S))
+            return False
+        first = self._traders[0].symbol
+        return self._stream.wait_for_candle(first, due_ms - _CANDLE_MS, min(left_s, _LOOK_EVERY_S)) is not None
+
+    def _sign_of_life(self, phase: str, **changes: object) -> None:
+        account = self._stream.account()
+        marks = [mark.time_ms for pair in self._settings.pairs if (mark := self._stream.mark_price(pair))]
+        said = changes.pop("details", self._beat.details)
+        if not isinstance(said, Mapping):
+            raise TypeError("details are a mapping")
+        self._beat = replace(
+            self._beat,
+            timestamp=utc_text(self._clock.now_ms()),
+            beat_at=utc_text(SystemClock().now_ms()),
+            phase=phase,
+            last_market=utc_text(max(marks)) if marks else None,
+            last_private=None if account is None else utc_text(account.as_of_ms),
+            last_error="; ".join(self._stream.health().rest_errors),
+            details={
+                **said,
+                **self._witness.details(),
+                "pause": self._control.pause,
+                "rules": self._control.rules,
+                "rules_changed": self._control.rules_changed,
+            },
+            **changes,  # type: ignore[arg-type]
+        )
+        self._database.heartbeat(self._beat)
+
+    def _details(self, turns: list[Turn]) -> dict[str, object]:
+        """Return what the status row says beside its columns: last decisions, sockets, trouble of each pair."""
+        health = self._stream.health()
+        return {
+            "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
+            "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
+            "differences": {trader.symbol: trader.difference for trader in self._traders},
+            "model": self._agents.refusal,
+            "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
+            "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
+        }
+
+    def _finish(self) -> int:
+        """S8: no new entry, orders in flight finished, stops verified, model saved, status written."""
+        self._sign_of_life("stopping")
+        ends_s = monotonic_s() + _LAST_CALLS_S
+        for watch in self._watches:
+            watch.stop(max(ends_s - monotonic_s(), 0.0))
+        said = [trader.verify_guards() or trader.standing() for trader in self._traders]
+        self._agents.save(self._clock.now_ms())
+        self._sign_of_life("stopped")
+        self._stream.stop()
+        self._database.flush()
+        self._database.close()
+        self._console.stopping([sentence for sentence in said if sentence])
+        return 0
+
+
+def build_trader(
+    settings: Settings,
+    symbol: str,
+    exchange: Exchange,
+    feed: MarketFeed,
+    journal: Journal,
+    clock: ExchangeClock,
+    agents: AgentManager,
+    rules: DecisionRules,
+    risk: RiskManager,
+    context: Callable[[], MarketContext | None],
+    stop: threading.Event,
+    history: History,
+    news: OrderUpdateBuffer | None = None,
+) -> Trader:
+    """Return the trader of one pair, with leverage and margin type set at the exchange."""
+    instrument = exchange.instrument(symbol)
+    exchange.prepare(symbol, settings.leverage, settings.margin_type)
+    limits = limits_under(rules, settings.risk_limits)
+    slow = rules.candle_interval != _INTERVAL
+    desk = OrderManager(exchange, journal, clock, settings.bot_id, instrument, news)
+    keeper = PositionManager(
+        desk,
+        exchange,
+        journal,
+        clock,
+        limits,
+        instrument,
+        lambda: feed.mark_price(symbol),
+        int(settings.reconcile_s * 1_000),
+    )
+    return Trader(
+        settings.bot_id,
+        instrument,
+        feed,
+        keeper,
+        journal,
+        clock,
+        agents.agent,
+        rules,
+        limits,
+        risk,
+        context,
+        stop.is_set,
+        _CANDLE_MS,
+        slow=CandleAggregator(symbol, rules.candle_interval, history) if slow else None,
+        trends=HigherTimeframeTrend([CandleAggregator(symbol, each, history) for each in rules.trend_intervals]).look,
+    )
+
+
+def main(stop: threading.Event) -> int:
+    """Build the bot from the settings and trade until ``stop`` is set; return the exit code."""
+    settings = Settings.load()
+    rules = read_rules(settings)
+    console = BotConsole(Console(log))
+    clock = ExchangeClock(settings.paper_speed if settings.mode == "paper" else 1.0)
+    world = world_of(settings)
+    database = TradingDatabase(settings.database_url, Owner(settings.bot_id, settings.mode, world))
+    database.migrate()
+    client = BinanceClient.from_settings(settings, clock)
+    _end_calls_at(stop, client)
+    client.sync_clock()
+    console.start(settings, rules, clock.now_ms(), world)
+    cautions = _key_cautions(settings, client)
+    journal = JournalRepository(database, clock)
+    watches: dict[str, StopMonitor] = {}
+    news = OrderUpdateBuffer(lambda: stream.health().user.connected)
+    stream = _stream(settings, client, _callbacks(watches, news), journal)
+    agents = AgentManager(settings, client.cost_rates(settings.pairs[0]), rules)
+    history = remembered_once(client.candles)
+    console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
+    if settings.mode == "live" and agents.refusal:
+        raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
+    context = build_analyzer(settings, clock, client.candles, database)
+    risk = RiskManager(journal, clock, settings.risk_limits, settings.breaker_limits, _CANDLE_MS)
+    traders = [
+        build_trader(
+            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news
+        )
+        for pair in settings.pairs
+    ]
+    watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
+    stream.start()
+    if not _ready(stream, stop):
+        log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
+    console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
+    watching = list(watches.values())
+    instruments = [client.instrument(pair) for pair in settings.pairs]
+    witness = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
+    control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings, rules))
+    control.restore()
+    bot = TradingBot(
+        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
+    )
+    return bot.run()
+
+
+def _stream(
+    settings: Settings, client: BinanceClient, callbacks: Callbacks, journal: JournalRepository
+) -> MarketStream:
+    """Return the stream of all pairs, not yet started, with what the journal knows of money paid in or out."""
+    transfers = TransferTracker(client.quote_asset, journal.transfers.known, journal.transfers.note)
+    return MarketStream(
+        client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, callbacks, transfers
+    )
+
+
+def _end_calls_at(stop: threading.Event, client: BinanceClient) -> None:
+    """Once ``stop`` is set, let no call to the exchange keep the process: however it hangs, ten seconds are all."""
+
+    def watch() -> None:
+        stop.wait()
+        client.wire.leave_within(_LAST_CALLS_S)
+
+    threading.Thread(target=watch, name="last-calls", daemon=True).start()
+
+
+def _ready(stream: MarketStream, stop: threading.Event) -> bool:
+    """Wait a while until history, mark prices and account are there; return whether they are."""
+    end_s = monotonic_s() + _READY_WITHIN_S
+    while not stop.is_set() and monotonic_s() < end_s:
+        if stream.wait_until_ready(_LOOK_EVERY_S):
+            return True
+    return False
+
+
+def _key_cautions(settings: Settings, client: BinanceClient) -> tuple[str, ...]:
+    """Live only: a key that may withdraw or transfer is refused; return what else a person should know of it."""
+    if settings.mode != "live":
+        return ()
+    allowed = client.api_restrictions()
+    if allowed.withdraw or allowed.transfer:
+        raise CredentialsRefused(
+            "the Binance key may withdraw or transfer money: make one that can trade futures and nothing else"
+        )
+    if allowed.address_bound:
+        return ()
+    caution = "the Binance key works from any address: bind it to this machine's, so that a stolen one trades nothing"
+    log.warning("%s", caution)
+    return (caution,)
+
+
+def _callbacks(watches: dict[str, StopMonitor], news: OrderUpdateBuffer) -> Callbacks:
+    """Let the stream wake each pair's watch on its mark price and on news about its guards, and tell of orders."""
+
+    def on_mark_price(mark: MarkPrice) -> None:
+        watch = watches.get(mark.symbol)
+        if watch is not None:
+            watch.on_mark_price(mark)
+
+    def on_order(order: Order) -> None:
+        news.on_order(order)
+        watch = watches.get(order.symbol)
+        if watch is not None and order.kind.conditional and order.status.final:
+            watch.wake()
+
+    return Callbacks(on_mark_price=on_mark_price, on_order=on_order, on_fill=news.on_fill)

@@ -1,0 +1,234 @@
+"""One round of chart analysis: candles, picture, opinion, kept; one pair's trouble is its own."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from src.charts.console_output import ChartConsole
+from src.charts.generator import FEWEST, ChartPicture, ChartUnavailable
+from src.charts.annotations import ChartAnnotations, TradeMark
+from src.charts.analysis_schema import ChartView, view_of
+from src.domain.clock import Clock, instant_of, utc_text
+from src.domain.errors import ExchangeError, StoreUnavailable
+from src.domain.market import INTERVAL_MS, Candle
+from src.charts.vision_analyst import LOCAL, OPENAI, Opinion
+from src.storage.rows import ChartAnalysis, Owner
+from src.reporting.pages import Scope, TradeFilter
+from src.reporting.service import ReportService
+
+log = logging.getLogger(__name__)
+
+HISTORY: Final = 1_000
+_LONGEST_SKIP: Final = 4  # intervals of the candles: an analysis older than that is made anew in any case
+_TRADES_SHOWN: Final = 50
+
+Candles = Callable[[str, str, int], Sequence[Candle]]
+
+
+class Pictures(Protocol):
+    """Whoever draws charts."""
+
+    def draw(self, view: ChartView, marks: ChartAnnotations | None = None) -> ChartPicture:
+        """Return the picture of a view; ``ChartUnavailable`` where none can be made."""
+
+
+class Analyst(Protocol):
+    """Whoever reads them."""
+
+    @property
+    def name(self) -> str:
+        """The model that is asked first, empty for the rules."""
+
+    def analyze_chart(self, view: ChartView, png: bytes) -> Opinion:
+        """Return an opinion, whatever goes wrong."""
+
+
+class AnalysisStore(Protocol):
+    """Where analyses are kept."""
+
+    def save_chart_analysis(self, analysis: ChartAnalysis) -> int:
+        """Write one analysis and return its id."""
+
+
+@dataclass(slots=True)
+class RoundResult:
+    """What one round did: pairs by what became of them, failures with their reason."""
+
+    analysed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    last_market_ms: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "analysed": self.analysed,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "last_market_ms": self.last_market_ms,
+        }
+
+
+class ChartAnalysisJob:
+    """Looks at the chart of every pair.
+
+    Args:
+        owner: in whose name rows are written and whose trades are drawn.
+        pairs: the contracts.
+        interval: of the candles.
+        clock: the exchange's.
+        candles: called as ``candles(symbol, interval, limit)``; one request a pair.
+        pictures: draws.
+        analyst: reads.
+        store: keeps.
+        reports: what was kept before, positions and trades.
+        console: tells.
+        min_move_atr: a chart whose price moved less than this many ATR since it was last read is not read again.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        pairs: Sequence[str],
+        interval: str,
+        clock: Clock,
+        candles: Candles,
+        pictures: Pictures,
+        analyst: Analyst,
+        store: AnalysisStore,
+        reports: ReportService,
+        console: ChartConsole,
+        min_move_atr: float = 0.25,
+    ) -> None:
+        self._owner = owner
+        self._pairs = pairs
+        self._interval = interval
+        self._clock = clock
+        self._candles = candles
+        self._pictures = pictures
+        self._analyst = analyst
+        self._store = store
+        self._reports = reports
+        self._console = console
+        self._min_move_atr = min_move_atr
+
+    def run_round(self) -> RoundResult:
+        """Take one round; a pair that fails is told and noted, and stops no other."""
+        result = RoundResult()
+        for symbol in self._pairs:
+            try:
+                self._look_at(symbol, result)
+            except (ExchangeError, ChartUnavailable) as error:
+                self._note_failure(symbol, str(error))
+                result.failed[symbol] = str(error)
+            except StoreUnavailable as error:
+                log.warning("analysis not kept: symbol=%s reason=%s", symbol, error)
+                result.failed[symbol] = str(error)
+        return result
+
+    def _look_at(self, symbol: str, result: RoundResult) -> None:
+        candles = self._candles(symbol, self._interval, HISTORY)
+        if len(candles) < FEWEST:
+            raise ChartUnavailable(f"{symbol} has {len(candles)} candles, a chart needs {FEWEST}: wait for more.")
+        view = view_of(symbol, self._interval, candles)
+        result.last_market_ms = max(result.last_market_ms or 0, candles[-1].open_ms + INTERVAL_MS[self._interval])
+        scope = Scope(self._owner.bot_id, self._owner.mode, self._owner.world, symbol)
+        why = self._why_skip(view, self._reports.chart_analysis(scope, only_good=True))
+        if why:
+            self._console.skipped(symbol, why)
+            result.skipped.append(symbol)
+            return
+        picture = self._pictures.draw(view, marks_of(self._reports, scope))
+        opinion = self._analyst.analyze_chart(view, picture.png)
+        self._store.save_chart_analysis(record_of(view, opinion, picture.path.name, self._clock.now_ms()))
+        self._console.summary(view, opinion, picture.path.name)
+        result.analysed.append(symbol)
+
+    def _why_skip(self, view: ChartView, last: dict[str, Any] | None) -> str:
+        """Return why the chart need not be read again, empty where it must.
+
+        It must where nobody read it, another analyst or interval did, the last look is too old or from the future
+        (another run of a replayed market), or the price has moved.
+        """
+        wanted = (OPENAI if self._analyst.name else LOCAL, self._analyst.name, self._interval)
+        if last is None or (last["analyst"], last["model"], last["interval"]) != wanted or last["price"] is None:
+            return ""
+        age_ms = self._clock.now_ms() - instant_of(last["timestamp"])
+        if not 0 <= age_ms < _LONGEST_SKIP * INTERVAL_MS[self._interval]:
+            return ""
+        moved, atr = abs(view.price - last["price"]), view.latest.atr
+        if atr > 0.0 and moved < self._min_move_atr * atr:
+            return f"price moved {moved / atr:.2f} ATR since the last look, less than {self._min_move_atr:g}"
+        return ""
+
+    def _note_failure(self, symbol: str, reason: str) -> None:
+        self._console.failed(symbol, reason)
+        failure = ChartAnalysis(
+            timestamp=utc_text(self._clock.now_ms()),
+            symbol=symbol,
+            interval=self._interval,
+            candles=0,
+            analyst=OPENAI if self._analyst.name else LOCAL,
+            status="error",
+            error=reason,
+        )
+        try:
+            self._store.save_chart_analysis(failure)
+        except StoreUnavailable as error:
+            log.warning("failure not kept: symbol=%s reason=%s", symbol, error)
+
+
+def record_of(view: ChartView, opinion: Opinion, file: str, now_ms: int) -> ChartAnalysis:
+    """Return the row of an opinion; where the rules stood in for a model, ``error`` says why."""
+    reading = opinion.reading
+    return ChartAnalysis(
+        timestamp=utc_text(now_ms),
+        symbol=view.symbol,
+        interval=view.interval,
+        candles=len(view.candles),
+        analyst=opinion.analyst,
+        price=view.price,
+        model=opinion.model,
+        trend=reading.trend,
+        recommendation=reading.recommendation,
+        confidence=reading.confidence,
+        overall_score=reading.overall_score,
+        support_levels=list(reading.support_levels),
+        resistance_levels=list(reading.resistance_levels),
+        technical_signals=reading.technical_signals.as_dict(),
+        summary=reading.reason,
+        chart_file=file,
+        error=opinion.note,
+        input_tokens=opinion.input_tokens,
+        output_tokens=opinion.output_tokens,
+        cost_usd=opinion.cost_usd,
+        latency_ms=opinion.latency_ms,
+    )
+
+
+def marks_of(reports: ReportService, scope: Scope) -> ChartAnnotations:
+    """Return what the bot did and holds in a symbol: entry, stop and target of its open trade, its last trades."""
+    rows = reports.trades(TradeFilter(scope=scope), limit=_TRADES_SHOWN).rows
+    held = next((row for row in rows if row["status"] == "open"), None)
+    marks = [mark for row in rows for mark in _marks_of_trade(row)]
+    if held is None:
+        return ChartAnnotations(trades=tuple(marks))
+    return ChartAnnotations(
+        entry=_price(held["entry_price"]),
+        stop=_price(held["stop_price"]),
+        target=_price(held["target_price"]),
+        trades=tuple(marks),
+    )
+
+
+def _marks_of_trade(row: dict[str, Any]) -> list[TradeMark]:
+    long = row["side"] == "LONG"
+    marks = [TradeMark(instant_of(row["entry_time"]), float(row["entry_price"]), long)]
+    if row["exit_time"] and row["exit_price"] is not None:
+        marks.append(TradeMark(instant_of(row["exit_time"]), float(row["exit_price"]), not long))
+    return marks
+
+
+def _price(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,86 @@
+"""What the chart-analysis bot says to the person who watches it."""
+
+from src.charts.analysis_schema import ChartView
+from src.runtime.console import Console
+from src.domain.clock import utc_text
+from src.charts.vision_analyst import Opinion
+from src.runtime.settings import Settings
+
+_COLOURS = {"BUY": "green", "SELL": "red", "HOLD": "yellow"}
+_TRENDS = {"bullish": "📈", "bearish": "📉", "neutral": "➡️"}
+
+
+class ChartConsole:
+    """The chart bot's voice; on a terminal with icons, elsewhere plain log lines."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def summary(self, view: ChartView, opinion: Opinion, file: str) -> None:
+        """Say what one look at one chart gave."""
+        say, reading, name = self._console.say, opinion.reading, view.symbol
+        self._console.rule()
+        say(f"{name} Chart Analysis Summary: {utc_text(view.candles[-1].open_ms)[:16]} {view.interval}", "📊", "bold")
+        self._console.rule()
+        say(f"{name} Analyst: {analyst_text(opinion)}", "👁️")
+        say(f"{name} Price: ${view.price:,.6g}", "💲")
+        say(f"{name} Trend: {reading.trend.upper()}", _TRENDS[reading.trend])
+        say(
+            f"{name} Recommendation: {reading.recommendation} (Confidence: {reading.confidence.upper()})",
+            "💡",
+            _COLOURS[reading.recommendation],
+        )
+        say(f"{name} Score: {reading.overall_score:g}/10", "🎯")
+        say(f"{name} Support: {_prices(reading.support_levels)}", "🟢")
+        say(f"{name} Resistance: {_prices(reading.resistance_levels)}", "🔴")
+        signals = reading.technical_signals
+        say(f"{name} EMA {signals.ema_alignment}, RSI {signals.rsi_condition}, MACD {signals.macd_signal}", "🔍")
+        say(f"{name} Reason: {reading.reason}", "📝")
+        say(f"{name} Chart: {file}", "🖼️")
+
+    def skipped(self, symbol: str, reason: str) -> None:
+        """Say why a chart was not looked at."""
+        self._console.say(f"{symbol} not analysed: {reason}", "⏭️")
+
+    def failed(self, symbol: str, reason: str) -> None:
+        """Say that a chart could not be looked at."""
+        self._console.say(f"{symbol} chart analysis failed: {reason}", "❌", "red")
+
+    def start(self, settings: Settings, world: str) -> None:
+        """Say what is about to run."""
+        say = self._console.say
+        mode = settings.mode.upper() if settings.mode != "paper" else f"PAPER ({world})"
+        analyst = settings.openai_model if settings.chart_analyst_name == "openai" else "local rules (no model)"
+        self._console.rule()
+        say("AI CHART ANALYSIS BOT", "🚀", "bold")
+        self._console.rule()
+        say(f"   Trading Pair: {', '.join(settings.pairs)}")
+        say(f"   Candles: {settings.chart_candle_interval}, every {settings.chart_interval_minutes} minutes")
+        say(f"   News: every {settings.news_interval_minutes} minutes")
+        say(f"   Analyst: {analyst}, budget ${settings.openai_monthly_budget_usd} a month")
+        say(f"   Mode: {mode}")
+        say("Press Ctrl+C to stop gracefully", "🛑")
+
+    def trouble(self, half: str, reason: str) -> None:
+        """Say that one half of the work did not succeed."""
+        self._console.say(f"{half} round failed: {reason}", "❌", "red")
+
+    def sleeping(self, seconds: float, half: str) -> None:
+        """Say how long until the next round."""
+        self._console.say(f"Next: {half} in {seconds:.0f} seconds...", "⏳")
+
+    def stopped(self) -> None:
+        """Say goodbye."""
+        self._console.say("Chart bot stopped.", "👋")
+
+
+def analyst_text(opinion: Opinion) -> str:
+    """Return who gave the opinion, at what cost, and why not somebody else."""
+    if opinion.analyst == "local":
+        return f"local rules, no model{f' ({opinion.note})' if opinion.note else ''}"
+    tokens = f"{opinion.input_tokens} + {opinion.output_tokens} tokens, ${opinion.cost_usd:.6f}"
+    return f"{opinion.model}, {opinion.mode} mode, {tokens}"
+
+
+def _prices(levels: tuple[float, ...]) -> str:
+    return ", ".join(f"${level:,.6g}" for level in levels) or "none in sight"

@@ -1,1 +1,0 @@
-"""Floor 1, ground: the words and laws that every other room shares."""

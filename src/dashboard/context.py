@@ -1,0 +1,94 @@
+"""What the endpoints share: the database, the snapshots, the door, the services, the settings."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import abort, current_app, request
+
+from src.dashboard.auth import PinAuthenticator, Session
+from src.dashboard.services import ServiceController
+from src.dashboard.snapshot import SnapshotService
+from src.domain.clock import Clock
+from src.reporting.service import ReportService
+from src.runtime.settings import Settings, is_loopback
+from src.storage.database import TradingDatabase
+
+COOKIE = "dashboard_session"
+_PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardContext:
+    """Everything a request may need; made once, shared by all threads.
+
+    ``turn`` is held by who makes a long answer: eight at once only take the interpreter from each other, at every row,
+    and 8 MB of memory that do not come back.
+    """
+
+    settings: Settings
+    clock: Clock
+    database: TradingDatabase
+    reports: ReportService
+    snapshots: SnapshotService
+    door: PinAuthenticator
+    services: ServiceController
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def reading_needs_pin(self) -> bool:
+        """Whether even looking needs the PIN: where others than this machine can reach the page, if by a proxy."""
+        proxied = any(name in request.headers for name in _PROXIED)
+        return proxied or not is_loopback(self.settings.dashboard_host)
+
+    def session(self) -> Session | None:
+        """Return the session of the present request, or None."""
+        return self.door.session(request.cookies.get(cookie_name(), ""))
+
+    def require_session(self) -> Session:
+        """Return the session of the present request; 401 without one."""
+        found = self.session()
+        if found is None:
+            abort(401, "Show the PIN first.")
+        return found
+
+
+def session_words(here: DashboardContext) -> dict[str, Any]:
+    """Return whether this browser showed the PIN, and its token against forged requests."""
+    found = here.session()
+    return {
+        "logged_in": found is not None,
+        "csrf": "" if found is None else found.csrf,
+        "closed_because": here.door.closed_because,
+        "reading_needs_pin": here.reading_needs_pin,
+    }
+
+
+def desk() -> DashboardContext:
+    """Return the desk of the application that answers the present request."""
+    found: DashboardContext = current_app.extensions["desk"]
+    return found
+
+
+def cookie_name() -> str:
+    """Return the cookie's name: under HTTPS one that browsers tie to this very host."""
+    return f"__Host-{COOKIE}" if request.is_secure else COOKIE
+
+
+def amounts_hidden() -> bool:
+    """Return whether this browser hides amounts: the page's script keeps the choice in a cookie for us, too."""
+    return request.cookies.get("dash-hide") == "yes"
+
+
+def make_desk(settings: Settings, clock: Clock, database: TradingDatabase) -> DashboardContext:
+    """Return the desk of one database."""
+    reports = ReportService(database)
+    return DashboardContext(
+        settings,
+        clock,
+        database,
+        reports,
+        SnapshotService(reports, settings, clock),
+        PinAuthenticator(database, clock, settings.bot_control_pin, settings.flask_secret_key),
+        ServiceController(settings.project_root),
+    )

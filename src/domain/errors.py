@@ -1,0 +1,74 @@
+"""The tree of errors. Whatever a library raises becomes one of these at its adapter."""
+
+
+class SuiteError(Exception):
+    """Root of all failures the suite expects; its text is one sentence: what, where, what to do."""
+
+
+class SettingsError(SuiteError):
+    """The settings cannot be used; ``problems`` holds one sentence for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class ExchangeError(SuiteError):
+    """Anything the exchange, or the way to it, did wrong."""
+
+
+class ExchangeUnavailable(ExchangeError):
+    """The exchange did not answer, or said it cannot; the request certainly had no effect."""
+
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(ExchangeUnavailable):
+    """429 or 418: nothing may be sent for ``retry_after_s`` seconds."""
+
+
+class OutcomeUnknown(ExchangeError):
+    """An order was sent and nobody can say whether it was accepted: look it up by ``client_id`` first."""
+
+    def __init__(self, reason: str, client_id: str) -> None:
+        super().__init__(reason)
+        self.client_id = client_id
+
+
+class OrderRefused(ExchangeError):
+    """The exchange certainly refused; ``code`` is Binance's (negative), 0 where the refusal is our own."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{reason} ({code})" if code else reason)
+        self.code = code
+        self.reason = reason
+
+
+class CredentialsRefused(ExchangeError):
+    """Key, signature or permission is wrong; trying again cannot help."""
+
+
+class SourceUnavailable(SuiteError):
+    """A source of context (index, prices, news, model) is away; the number stays unknown."""
+
+
+class StoreUnavailable(SuiteError):
+    """The database cannot be read or written just now (locked, disk full); nothing was lost."""
+
+
+class StoreUnwritable(StoreUnavailable):
+    """File, folder or disk refuse the database (missing, full, read-only, not ours)."""
+
+
+class StoreCorrupt(SuiteError):
+    """The database is damaged; restore a backup before trading on."""
+
+
+class ModelRefused(SuiteError):
+    """The model file is missing, foreign or damaged; the agent recommends nothing (HOLD)."""
+
+
+class DataRefused(SuiteError):
+    """A file or row of market data is impossible; the store was not changed."""

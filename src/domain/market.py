@@ -1,0 +1,126 @@
+"""What the market is made of, and where money (Decimal) and series (float64) meet."""
+
+from dataclasses import asdict, dataclass
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from typing import Any, NamedTuple
+
+INTERVAL_MS = {
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": 86_400_000,
+}
+
+
+class Candle(NamedTuple):
+    """One closed candle; prices in quote currency, volumes in base currency.
+
+    ``open_ms`` is its first instant; it covers ``[open_ms, open_ms + interval)``.
+    """
+
+    open_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int = 0
+    taker_buy_volume: float = 0.0
+    quote_volume: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """The exchange's rules for one contract (its filters); sizes are steps, not digits."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    tick_size: Decimal
+    step_size: Decimal
+    min_quantity: Decimal
+    max_quantity: Decimal
+    max_market_quantity: Decimal
+    min_notional: Decimal
+    min_price: Decimal
+    max_price: Decimal
+    price_precision: int
+    quantity_precision: int
+    multiplier_up: Decimal = Decimal("1.05")
+    multiplier_down: Decimal = Decimal("0.95")
+    liquidation_fee_share: Decimal = Decimal("0.0125")
+
+    def price_down(self, price: Decimal) -> Decimal:
+        """Return ``price`` rounded down to the tick."""
+        return _to_step(price, self.tick_size, ROUND_DOWN)
+
+    def price_near(self, price: Decimal) -> Decimal:
+        """Return ``price`` rounded to the nearest tick."""
+        return _to_step(price, self.tick_size, ROUND_HALF_EVEN)
+
+    def quantity_down(self, quantity: Decimal) -> Decimal:
+        """Return ``quantity`` rounded down to the step; 0 when below one step."""
+        return _to_step(quantity, self.step_size, ROUND_DOWN)
+
+
+def _to_step(value: Decimal, step: Decimal, rounding: str) -> Decimal:
+    return (value / step).to_integral_value(rounding) * step
+
+
+def money(value: float | str | int) -> Decimal:
+    """Return a float of a series as exact decimal money (its shortest text), strings as they are."""
+    return Decimal(str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPrice:
+    """The exchange's mark price of one contract at ``time_ms``; funding as a share per interval."""
+
+    symbol: str
+    mark: Decimal
+    index: Decimal
+    funding_rate: Decimal
+    next_funding_ms: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketContext:
+    """The part of an observation that is not price; ``None`` is unknown, and never a number.
+
+    ``sources`` names for each figure where it came from, ``unknown`` why one is missing. Percent figures are
+    percent, as on the user's screen. ``world`` is ``live``, ``synthetic`` or ``replay``. ``charts`` is what was last
+    said of each pair's chart, in words: evidence for people, which no rule can reckon with.
+    """
+
+    btc_price: float | None
+    btc_change_24h: float | None
+    eth_price: float | None
+    eth_change_24h: float | None
+    btc_dominance: float | None
+    fear_greed_index: int | None
+    market_trend: str
+    btc_trend: str
+    market_regime: str
+    volatility_level: str
+    as_of_ms: int
+    world: str = "live"
+    sources: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()
+    charts: tuple[tuple[str, str], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the ten figures of the user's dictionary, then instant, world, sources, reasons and charts."""
+        figures = asdict(self)
+        figures["sources"] = dict(self.sources)
+        figures["unknown"] = dict(self.unknown)
+        figures["charts"] = dict(self.charts)
+        return figures

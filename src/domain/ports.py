@@ -1,0 +1,88 @@
+"""What the trader asks of the world. Live, paper and backtest each hand it their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from src.domain.costs import CostRates
+from src.domain.market import Candle, Instrument, MarkPrice
+from src.domain.orders import Fill, Order, OrderIntent
+from src.domain.portfolio import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Income:
+    """A change of the wallet that is no trade: ``kind`` is Binance's incomeType (FUNDING_FEE, TRANSFER...)."""
+
+    kind: str
+    symbol: str
+    amount: Decimal
+    asset: str
+    time_ms: int
+    transaction_id: str
+
+
+class Exchange(Protocol):
+    """An account at an exchange, asked and ordered in the suite's own words.
+
+    Every method may raise ``ExchangeUnavailable`` (``RateLimited`` among them) or ``CredentialsRefused``.
+    One-way position mode: a symbol has at most one position.
+    """
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the contract's rules; ``OrderRefused`` (-1121) for a symbol that is not traded."""
+
+    def cost_rates(self, symbol: str) -> CostRates:
+        """Return the account's own fees for the symbol."""
+
+    def prepare(self, symbol: str, leverage: int, margin_type: str) -> None:
+        """Set leverage and margin type (CROSSED or ISOLATED); "no need to change" counts as done."""
+
+    def candles(self, symbol: str, interval: str, limit: int) -> list[Candle]:
+        """Return the last ``limit`` closed candles, oldest first, without gaps where the exchange has none."""
+
+    def mark_price(self, symbol: str) -> MarkPrice:
+        """Return the present mark price."""
+
+    def account(self) -> Account:
+        """Return balances and open positions, asked for now."""
+
+    def open_orders(self, symbol: str) -> list[Order]:
+        """Return the symbol's open orders, regular and conditional ones together."""
+
+    def send(self, intent: OrderIntent) -> Order:
+        """Send the order once and return what was accepted (a fill price may still be missing).
+
+        Raises:
+            OrderRefused: certainly not accepted.
+            OutcomeUnknown: nobody can say; find out with ``find_order`` before sending anything else.
+        """
+
+    def find_order(self, intent: OrderIntent) -> Order | None:
+        """Return the order that carries the intent's client id, or None when the exchange has none."""
+
+    def cancel(self, order: Order) -> None:
+        """Cancel; an order that is finished or gone counts as cancelled."""
+
+    def fills(self, symbol: str, since_ms: int) -> list[Fill]:
+        """Return the account's executions from ``since_ms`` on, oldest first."""
+
+    def order_fills(self, order: Order) -> list[Fill]:
+        """Return the executions of one order (of the order it made, if conditional), oldest first."""
+
+    def income(self, since_ms: int) -> list[Income]:
+        """Return funding, transfers and the like from ``since_ms`` on, oldest first."""
+
+
+class MarketFeed(Protocol):
+    """What flows in without asking; each answer carries the instant it speaks of."""
+
+    def candles(self, symbol: str) -> Sequence[Candle]:
+        """Return the closed candles known, oldest first, contiguous, at least 1,000 where they exist."""
+
+    def mark_price(self, symbol: str) -> MarkPrice | None:
+        """Return the newest mark price, or None before the first."""
+
+    def account(self) -> Account | None:
+        """Return the newest account, or None before the first."""

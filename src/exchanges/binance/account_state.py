@@ -1,0 +1,289 @@
+"""The account as the user stream tells it, between two looks over REST.
+
+Events come twice, late or out of order; here each counts once and never turns time back.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_DOWN, Decimal
+
+from src.domain.market import MarkPrice
+from src.domain.orders import Fill, Order, OrderStatus
+from src.domain.portfolio import Account, Direction, Position
+from src.domain.ports import Income
+from src.exchanges.binance.mapping import Json, conditional_of_event, decimal, fill_of_event, order_of_event
+from src.exchanges.binance.transfers import TransferTracker
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED = 10_000
+_LOOKS_AGAIN = 3  # a second, in which the income history catches up with a withdrawal that nobody told of
+_SMALLEST = Decimal("0.00000001")  # what the exchange rounds to
+_STAGES = {
+    OrderStatus.PLANNED: 0,
+    OrderStatus.UNKNOWN: 0,
+    OrderStatus.NEW: 1,
+    OrderStatus.TRIGGERING: 2,
+    OrderStatus.PARTIALLY_FILLED: 2,
+}
+Terms = Callable[[str], tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChanges:
+    """What an event, or a look over REST, told for the first time."""
+
+    fills: tuple[Fill, ...] = ()
+    orders: tuple[Order, ...] = ()
+
+
+@dataclass(slots=True)
+class _Money:
+    """Wallet and margin as of the last look over REST, and the wallet as streamed since."""
+
+    rest: Account
+    wallet: Decimal
+    positions: dict[tuple[str, str], Position]
+    as_of_ms: int
+    seen_ms: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+
+class AccountState:
+    """Balances, positions, orders and fills of one account; safe in threads.
+
+    Args:
+        quote_asset: the asset of the wallet balance.
+        terms: leverage and margin type of a symbol, for positions that are new.
+        late_ms: how much older than the last look over REST an event may be and still count.
+        transfers: the money that was paid in or out; one that knows of none by default.
+        edge_ms: how far our clock may be off the exchange's.
+    """
+
+    def __init__(
+        self,
+        quote_asset: str,
+        terms: Terms,
+        late_ms: int = 5_000,
+        transfers: TransferTracker | None = None,
+        edge_ms: int = 0,
+    ) -> None:
+        self._quote, self._terms, self._late_ms, self._edge_ms = quote_asset, terms, late_ms, edge_ms
+        self._transfers = transfers or TransferTracker(quote_asset)
+        self._lock = threading.Lock()
+        self._money: _Money | None = None
+        self._orders: OrderedDict[tuple[bool, str], Order] = OrderedDict()
+        self._fills: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._wants_look = False
+        self._told = 0
+        self._doubts = 0
+
+    @property
+    def told(self) -> int:
+        """How many changes of the account were streamed so far; ask before a look, for ``set_account``."""
+        return self._told
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether REST must be asked: for a new position's liquidation price, or since a look crossed with news."""
+        return self._wants_look
+
+    def is_explained(self, account: Account) -> bool:
+        """Return whether the wallet of a look over REST is the one streamed; else money may have been paid."""
+        with self._lock:
+            return self._money is not None and self._money.wallet == account.wallet_balance
+
+    @property
+    def awaits_transfer(self) -> bool:
+        """Whether the stream told of a payment that the income history has not shown yet."""
+        with self._lock:
+            return self._transfers.waiting
+
+    def transfers_since_ms(self, now_ms: int) -> int:
+        """Return from when on the income history must be asked for what was paid in or out."""
+        with self._lock:
+            return self._transfers.since_ms(now_ms)
+
+    def confirm_transfers(self, income: Iterable[Income]) -> None:
+        """Book what the stream told of, under the ids of the income history."""
+        with self._lock:
+            self._transfers.confirm(income)
+
+    def set_account(self, account: Account, told: int | None = None, income: Sequence[Income] | None = None) -> bool:
+        """Take over a look over REST; return whether wallet and positions were as the stream had told.
+
+        ``told`` is what the property of that name was before the question. A change that was streamed since may be
+        missing in the answer, whatever its clock says: such a look is not taken over but wanted once more. So is
+        one after which money was paid, by the ``income`` that was asked for because the wallet is another one, and,
+        a few times, one with less money for which the income has no reason: a withdrawal must not look like a loss.
+        """
+        with self._lock:
+            if (told is not None and told != self._told) or not self._is_explained_by(income, account):
+                self._wants_look = True
+                return True
+            self._doubts = 0
+            known = self._money
+            positions = {(each.symbol, each.position_side): each for each in account.positions}
+            seen = known.seen_ms if known is not None else {}
+            self._money = _Money(account, account.wallet_balance, positions, account.as_of_ms, seen)
+            self._wants_look = False
+            return known is None or (known.wallet, _sizes(known.positions)) == (
+                account.wallet_balance,
+                _sizes(positions),
+            )
+
+    def _is_explained_by(self, income: Sequence[Income] | None, account: Account) -> bool:
+        if income is None:
+            return True
+        before = self._transfers.total
+        if not self._transfers.learn(income, account.as_of_ms - self._edge_ms):
+            return False
+        poorer = self._money is not None and account.wallet_balance < self._money.wallet
+        doubtful = poorer and self._transfers.total == before and self._doubts < _LOOKS_AGAIN
+        self._doubts += doubtful
+        return not doubtful
+
+    def account(self, marks: dict[str, MarkPrice]) -> Account | None:
+        """Return the account, positions valued at ``marks``; None before the first look over REST."""
+        with self._lock:
+            money = self._money
+            if money is None:
+                return None
+            positions = tuple(_valued(each, marks.get(each.symbol)) for each in money.positions.values())
+            wallet, rest, as_of_ms = money.wallet, money.rest, money.as_of_ms
+            transferred = self._transfers.total
+        unrealized = sum((each.unrealized_pnl for each in positions), start=Decimal(0))
+        bound = sum((each.notional / each.leverage for each in positions), start=Decimal(0))
+        was_bound = sum((each.notional / each.leverage for each in rest.positions), start=Decimal(0))
+        change = (wallet - rest.wallet_balance) + (unrealized - rest.unrealized_pnl) - (bound - was_bound)
+        available = max(Decimal(0), rest.available_balance + change).quantize(_SMALLEST, ROUND_DOWN)
+        return Account(wallet, available, unrealized, as_of_ms, positions, transferred)
+
+    def open_orders(self) -> list[Order]:
+        """Return the orders that are not over, as last told."""
+        with self._lock:
+            return [each for each in self._orders.values() if not each.status.final]
+
+    def apply(self, event: Json) -> AccountChanges:
+        """Take in one event of the user stream and return what is new; unknown kinds tell nothing."""
+        kind = event["e"]
+        if kind == "ORDER_TRADE_UPDATE":
+            fill = fill_of_event(event)
+            return self.learn([fill] if fill else [], [order_of_event(event)])
+        if kind == "ALGO_UPDATE":
+            return self.learn([], [conditional_of_event(event)])
+        if kind == "ACCOUNT_UPDATE":
+            self._apply_account(event)
+        elif kind == "ACCOUNT_CONFIG_UPDATE" and "ac" in event:
+            self._apply_leverage(str(event["ac"]["s"]), int(event["ac"]["l"]))
+        elif kind == "MARGIN_CALL":
+            log.warning("margin call from the exchange: symbols=%s", ",".join(each["s"] for each in event["p"]))
+        return AccountChanges()
+
+    def learn(self, fills: Iterable[Fill], orders: Iterable[Order]) -> AccountChanges:
+        """Take in fills and orders, streamed or read over REST; return those that tell something new."""
+        with self._lock:
+            return AccountChanges(
+                tuple(each for each in fills if self._is_new_fill(each)),
+                tuple(each for each in orders if self._is_newer_order(each)),
+            )
+
+    def forget(self, order: Order) -> None:
+        """Drop an order that the exchange does not know any more."""
+        with self._lock:
+            self._orders.pop(_key(order), None)
+
+    def _is_new_fill(self, fill: Fill) -> bool:
+        key = (fill.symbol, fill.trade_id)
+        if key in self._fills:
+            return False
+        self._fills[key] = None
+        if len(self._fills) > _REMEMBERED:
+            self._fills.popitem(last=False)
+        return True
+
+    def _is_newer_order(self, order: Order) -> bool:
+        key = _key(order)
+        known = self._orders.get(key)
+        if known is not None and (known.status.final or _rank(order) <= _rank(known)):
+            return False
+        self._orders[key] = order
+        self._orders.move_to_end(key)
+        if len(self._orders) > _REMEMBERED:
+            self._orders.popitem(last=False)
+        return True
+
+    def _apply_account(self, event: Json) -> None:
+        with self._lock:
+            self._told += 1
+            money = self._money
+            event_ms = int(event["E"])
+            if money is None or event_ms < money.rest.as_of_ms - self._late_ms:
+                return  # the first look over REST will contain it, or the last one did
+            self._transfers.stream(event)  # also of an event that comes late: a newer balance contains it
+            for row in event["a"].get("B", ()):
+                if row["a"] == self._quote and _advances(money, ("asset", row["a"]), event_ms):
+                    money.wallet = decimal(row["wb"])
+            for row in event["a"].get("P", ()):
+                if _advances(money, ("position", row["s"], row["ps"]), event_ms):
+                    self._apply_position(money, row, event_ms)
+            money.as_of_ms = max(money.as_of_ms, event_ms)
+
+    def _apply_position(self, money: _Money, row: Json, event_ms: int) -> None:
+        key, amount = (str(row["s"]), str(row["ps"])), decimal(row["pa"])
+        known = money.positions.get(key)
+        if amount == 0:
+            money.positions.pop(key, None)
+            return
+        direction = Direction.LONG if amount > 0 else Direction.SHORT
+        same = known is not None and (known.direction, known.quantity) == (direction, abs(amount))
+        entry = decimal(row["ep"])
+        money.positions[key] = Position(
+            symbol=key[0],
+            direction=direction,
+            quantity=abs(amount),
+            entry_price=entry,
+            mark_price=known.mark_price if known else entry,
+            unrealized_pnl=decimal(row["up"]),
+            leverage=known.leverage if known else self._terms(key[0])[0],
+            liquidation_price=known.liquidation_price if known and same else None,
+            updated_ms=event_ms,
+            margin_type="ISOLATED" if row["mt"] == "isolated" else "CROSSED",
+            position_side=key[1],
+        )
+        self._wants_look = self._wants_look or not same
+
+    def _apply_leverage(self, symbol: str, leverage: int) -> None:
+        with self._lock:
+            held = self._money.positions if self._money else {}
+            for key in [each for each in held if each[0] == symbol]:
+                held[key] = replace(held[key], leverage=leverage)
+                self._wants_look = True
+
+
+def _key(order: Order) -> tuple[bool, str]:
+    return order.kind.conditional, order.order_id
+
+
+def _rank(order: Order) -> tuple[int, Decimal, bool, int]:
+    """Return how far an order has come; a later event never has a lower rank."""
+    return _STAGES.get(order.status, 3), order.executed_quantity, bool(order.spawned_id), order.updated_ms
+
+
+def _advances(money: _Money, key: tuple[str, ...], event_ms: int) -> bool:
+    if event_ms < money.seen_ms.get(key, 0):
+        return False
+    money.seen_ms[key] = event_ms
+    return True
+
+
+def _sizes(positions: dict[tuple[str, str], Position]) -> dict[tuple[str, str], Decimal]:
+    return {key: each.quantity * each.direction.sign for key, each in positions.items()}
+
+
+def _valued(position: Position, mark: MarkPrice | None) -> Position:
+    if mark is None or mark.time_ms < position.updated_ms:
+        return position
+    return replace(position, mark_price=mark.mark, unrealized_pnl=position.pnl_at(mark.mark))

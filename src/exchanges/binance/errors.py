@@ -1,0 +1,122 @@
+"""What python-binance and requests raise, turned into the suite's own errors.
+
+The question behind every line: did an order that we sent have an effect? Only what certainly had none may be tried
+again; all else is ``OutcomeUnknown`` and is looked up by its client id.
+"""
+
+import re
+
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import ConnectTimeout, InvalidURL, RequestException, SSLError
+from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+
+from src.domain.errors import (
+    CredentialsRefused,
+    ExchangeError,
+    ExchangeUnavailable,
+    OrderRefused,
+    OutcomeUnknown,
+    RateLimited,
+)
+from src.exchanges.binance.mapping import MALFORMED
+from src.exchanges.binance.sdk import BinanceAPIException, BinanceRequestException
+
+NO_CHANGE_CODES = frozenset({-4046, -4059})
+GONE_CODES = frozenset({-2011, -2013})
+CLOCK_CODE = -1021
+ABSENT_CODE = -2013
+DUPLICATE_CODE = -4116
+
+_CREDENTIAL_CODES = frozenset({-1002, -1022, -2014, -2015})
+_LIMIT_CODES = frozenset({-1003, -1015})
+_UNKNOWN_CODES = frozenset({-1006, -1007})
+_CERTAIN_FAILURE_CODES = frozenset({-1001, -1008, -1016})
+_SERVER_CODES = _UNKNOWN_CODES | _CERTAIN_FAILURE_CODES | {-1000}
+_CERTAIN_FAILURE_TEXT = "Service Unavailable"
+_BANNED = re.compile(r"banned until (\d+)")
+_WAF_PAUSE_S = 60.0
+LIBRARY_ERRORS = (BinanceAPIException, BinanceRequestException, RequestException, *MALFORMED)
+
+
+def code_of(error: BaseException) -> int:
+    """Return Binance's code of a failure of the library, 0 when it has none."""
+    code = getattr(error, "code", None)
+    return code if isinstance(code, int) else 0
+
+
+def banned_until_ms(error: BaseException) -> int | None:
+    """Return the instant named by "banned until", or None."""
+    found = _BANNED.search(str(getattr(error, "message", "") or ""))
+    return int(found[1]) if found else None
+
+
+def retry_after_s(error: BaseException) -> float:
+    """Return the seconds of a Retry-After header, 0 without one."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    text = str(headers.get("Retry-After", ""))
+    return float(text) if text.isdigit() else 0.0
+
+
+def is_limit(error: BaseException) -> bool:
+    """Return whether the exchange says that we ask too much (429, 418, -1003, -1015)."""
+    return getattr(error, "status_code", 0) in (418, 429) or code_of(error) in _LIMIT_CODES
+
+
+def translated(error: BaseException, client_id: str | None = None) -> ExchangeError:
+    """Return the suite's error for a failure of the library.
+
+    Args:
+        error: one of ``LIBRARY_ERRORS``.
+        client_id: the id of the order that was being sent; None for a call that may be repeated.
+    """
+    if isinstance(error, BinanceAPIException):
+        return _of_answer(error, client_id)
+    if _never_sent(error):
+        return ExchangeUnavailable(f"the exchange cannot be reached: {_reason(error)}")
+    if client_id is not None:
+        return OutcomeUnknown(f"no usable answer to order {client_id}: {_reason(error)}", client_id)
+    return ExchangeUnavailable(f"no usable answer from the exchange: {_reason(error)}")
+
+
+def _of_answer(error: BinanceAPIException, client_id: str | None) -> ExchangeError:
+    code, status = code_of(error), int(error.status_code)
+    text = " ".join(str(error.message or "no reason given").split())[:200]
+    if is_limit(error):
+        return RateLimited(f"the exchange refuses further requests: {text}", retry_after_s(error))
+    if code in _CREDENTIAL_CODES or status == 401:
+        return CredentialsRefused(
+            f"the exchange refuses the API key, its signature or its permissions: {text} ({code})"
+        )
+    if status == 403:
+        return ExchangeUnavailable("the exchange's firewall refuses this address (403)", _WAF_PAUSE_S)
+    if code == CLOCK_CODE:
+        return ExchangeUnavailable(f"the exchange does not accept our clock: {text}")
+    if status < 500 and status != 408 and code not in _SERVER_CODES:
+        return OrderRefused(code, text)
+    if client_id is not None and not _certainly_failed(error, code, status):
+        return OutcomeUnknown(f"order {client_id} may or may not stand: {text} (HTTP {status})", client_id)
+    return ExchangeUnavailable(f"the exchange is in trouble: {text} (HTTP {status}, {code})", retry_after_s(error))
+
+
+def _certainly_failed(error: BinanceAPIException, code: int, status: int) -> bool:
+    if code in _UNKNOWN_CODES:
+        return False
+    return code in _CERTAIN_FAILURE_CODES or (status == 503 and str(error.message).startswith(_CERTAIN_FAILURE_TEXT))
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Return whether no byte of the request left: no connection was made."""
+    if isinstance(error, ConnectTimeout | SSLError | InvalidURL):
+        return True
+    cause = error.args[0] if isinstance(error, RequestsConnectionError) and error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    return isinstance(reason, NewConnectionError | NameResolutionError)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BinanceRequestException):
+        return "the answer is not JSON"
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else error
+    text = " ".join(str(reason).rsplit(": ", maxsplit=1)[-1].split())
+    return f"{type(reason).__name__}: {text[:160]}"

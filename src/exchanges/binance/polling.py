@@ -1,0 +1,107 @@
+"""REST calls made beside an event loop, on a few threads of their own, again when they fail."""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from src.domain.clock import monotonic_s
+from src.domain.errors import ExchangeError, ExchangeUnavailable
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+_FIRST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 30.0
+
+
+class BlockingCallPool:
+    """Threads that call what must not block the loop; they never keep the process from ending.
+
+    An error of the suite comes back to the caller; any other ends its thread, so that it is seen.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._count = count
+
+    def start(self) -> None:
+        """Start the threads."""
+        for number in range(self._count):
+            threading.Thread(target=self._work, name=f"rest-{number}", daemon=True).start()
+
+    async def do(self, ask: Callable[[], Result]) -> Result:
+        """Return what ``ask`` returns, called in another thread."""
+        answer: Future[Result] = Future()
+        self._calls.put((ask, answer))
+        return await asyncio.wrap_future(answer)
+
+    def close(self) -> None:
+        """Let the threads end once they are idle."""
+        for _ in range(self._count):
+            self._calls.put(None)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            ask, answer = call
+            if not answer.set_running_or_notify_cancel():
+                continue
+            with suppress(RuntimeError):  # the loop that asked was closed meanwhile
+                try:
+                    result = ask()
+                except ExchangeError as error:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(result)
+
+
+@dataclass(slots=True)
+class PollingTask:
+    """A call that is made whenever ``is_due`` says so: ``ask`` in a thread, ``use`` with its answer in the loop.
+
+    ``pace_s`` is the least number of wall seconds between two calls; a failure makes it longer and is logged once.
+    """
+
+    name: str
+    is_due: Callable[[], bool]
+    ask: Callable[[], Any]
+    use: Callable[[Any], None]
+    pace_s: float = 0.0
+    running: bool = False
+    failures: int = 0
+    not_before_s: float = 0.0
+    last_error: str = ""
+
+    def ready(self) -> bool:
+        """Return whether it should run now."""
+        return not self.running and monotonic_s() >= self.not_before_s and self.is_due()
+
+    async def run(self, hands: BlockingCallPool) -> None:
+        """Make the call; never raises for a failure of the exchange."""
+        self.running = True
+        try:
+            answer = await hands.do(self.ask)
+        except ExchangeError as error:
+            self._note_failure(error)
+        else:
+            if self.failures:
+                log.info("rest errand works again: name=%s failures=%d", self.name, self.failures)
+            self.failures, self.last_error = 0, ""
+            self.not_before_s = monotonic_s() + self.pace_s
+            self.use(answer)
+        finally:
+            self.running = False
+
+    def _note_failure(self, error: ExchangeError) -> None:
+        self.last_error = str(error)
+        if not self.failures:
+            log.warning("rest errand failed: name=%s reason=%s", self.name, error)
+        told_s = error.retry_after_s if isinstance(error, ExchangeUnavailable) else 0.0
+        wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(self.failures, 6))
+        self.failures += 1
+        self.not_before_s = monotonic_s() + max(wait_s, told_s)

@@ -1,0 +1,141 @@
+"""Money paid into or out of the account: no profit, and each payment counted exactly once.
+
+The user stream tells of a payment at once, without an id; the income history has the id, a moment later and also of
+what happened while nobody listened. What was streamed counts from that moment on, and is booked under its id as soon
+as the history shows it.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+from src.domain.clock import DAY_MS
+from src.domain.portfolio import KnownTransfers
+from src.domain.ports import Income
+from src.exchanges.binance.mapping import Json, decimal
+
+log = logging.getLogger(__name__)
+
+MOVED_INCOME = frozenset({
+    "TRANSFER", "INTERNAL_TRANSFER", "CROSS_COLLATERAL_TRANSFER", "STRATEGY_UMFUTURES_TRANSFER", "AUTO_EXCHANGE",
+    "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW", "WELCOME_BONUS", "CONTEST_REWARD", "BFUSD_REWARD",
+})  # fmt: skip
+"""Kinds of income that no trading brought; rebates and fees belong to trading."""
+MOVED_REASONS = frozenset({
+    "DEPOSIT", "WITHDRAW", "WITHDRAW_REJECT", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "ASSET_TRANSFER", "AUTO_EXCHANGE",
+    "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW",
+})  # fmt: skip
+"""Reasons of an ACCOUNT_UPDATE whose balance change was paid in or out."""
+_SAME_WITHIN_MS = 60_000  # the history's instant of a payment against the stream's
+_LOOK_BACK_MS = DAY_MS  # how far before the last look is asked again: the stream may have been deaf before it
+_KEPT_MS = 89 * DAY_MS  # the exchange tells three months
+_REMEMBERED = 100
+
+
+class TransferTracker:
+    """The payments of one account in its quote asset. Whoever holds it sees to it that one thread calls at a time.
+
+    Args:
+        quote_asset: payments in another asset do not touch the balance that counts.
+        known: what is known from before.
+        keep: told of each payment the first time its id is seen, when the stream told of it (None: it did not), and
+            whether it counts; must return at once.
+    """
+
+    def __init__(
+        self,
+        quote_asset: str,
+        known: KnownTransfers | None = None,
+        keep: Callable[[Income, int | None, bool], None] = lambda income, told_ms, counted: None,
+    ) -> None:
+        known = known or KnownTransfers()
+        self._quote, self._keep = quote_asset, keep
+        self._ids = set(known.ids)
+        self._booked = known.total
+        self._looked_ms = known.looked_ms
+        self._first = known.looked_ms is None
+        self._waiting: list[tuple[int, Decimal]] = []
+        self._unheard: deque[Income] = deque(maxlen=_REMEMBERED)
+        self._heard: deque[tuple[int, Decimal]] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def total(self) -> Decimal:
+        """What was paid in, less what was paid out, by all that is known now."""
+        return self._booked + sum((amount for _, amount in self._waiting), Decimal(0))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the stream told of a payment that the income history has not shown yet."""
+        return bool(self._waiting)
+
+    def since_ms(self, now_ms: int) -> int:
+        """Return from when on the income history must be asked for."""
+        since_ms = now_ms if self._looked_ms is None else self._looked_ms
+        since_ms = min([since_ms, *(told_ms for told_ms, _ in self._waiting)])
+        return max(since_ms - _LOOK_BACK_MS, now_ms - _KEPT_MS)
+
+    def stream(self, event: Json) -> None:
+        """Take in an ACCOUNT_UPDATE that changed the balance; one that comes twice counts once."""
+        if event["a"].get("m") not in MOVED_REASONS:
+            return
+        told_ms = int(event.get("T", event["E"]))
+        for row in event["a"].get("B", ()):
+            told = told_ms, decimal(row["bc"])
+            if row["a"] == self._quote and told[1] and told not in self._heard:
+                self._heard.append(told)
+                self._hear(*told)
+
+    def confirm(self, rows: Iterable[Income]) -> None:
+        """Book, out of the income history, what the stream has told; what it has not must wait for ``learn``."""
+        for row in self._new(rows):
+            if self._told(row) is not None:
+                self._book(row)
+
+    def learn(self, rows: Iterable[Income], as_of_ms: int) -> bool:
+        """Book, out of the income history, all that a balance of ``as_of_ms`` contains.
+
+        Returns:
+            False, with nothing booked, where a payment is later: whether the balance has it nobody can say.
+        """
+        new = self._new(rows)
+        if any(row.time_ms > as_of_ms for row in new):
+            return False
+        for row in new:
+            self._book(row)
+        self._looked_ms = as_of_ms
+        self._first = False
+        return True
+
+    def _hear(self, told_ms: int, amount: Decimal) -> None:
+        for row in self._unheard:
+            if row.amount == amount and abs(row.time_ms - told_ms) <= _SAME_WITHIN_MS:
+                self._unheard.remove(row)  # the history was faster
+                return
+        self._waiting.append((told_ms, amount))
+        log.info("money %s: amount=%s asset=%s", "paid in" if amount > 0 else "paid out", amount, self._quote)
+
+    def _new(self, rows: Iterable[Income]) -> list[Income]:
+        return [
+            row
+            for row in rows
+            if row.kind in MOVED_INCOME and row.asset == self._quote and (row.kind, row.transaction_id) not in self._ids
+        ]
+
+    def _told(self, row: Income) -> tuple[int, Decimal] | None:
+        """Return what the stream told of the payment, None where it did not."""
+        same = (told for told in self._waiting if told[1] == row.amount)
+        return next((told for told in same if abs(told[0] - row.time_ms) <= _SAME_WITHIN_MS), None)
+
+    def _book(self, row: Income) -> None:
+        self._ids.add((row.kind, row.transaction_id))
+        told = self._told(row)
+        if told is not None:
+            self._waiting.remove(told)
+        else:
+            self._unheard.append(row)
+        counted = told is not None or not self._first
+        if counted:
+            self._booked += row.amount
+            log.info("transfer booked: kind=%s id=%s amount=%s", row.kind, row.transaction_id, row.amount)
+        self._keep(row, None if told is None else told[0], counted)

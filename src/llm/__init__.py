@@ -1,0 +1,4 @@
+"""Language models within a budget: client, prices, usage ledger, cost report.
+
+Public: ``client.OpenAIClient``, ``budgeted_model.BudgetedModel``. ``client`` alone knows the OpenAI library.
+"""

@@ -1,9 +1,0 @@
-"""Floor 3, adapters: what Alembic runs for each command: the steps, on the connection it was handed."""
-
-from alembic import context
-
-from src.schema import metadata
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, compare_type=True)
-with context.begin_transaction():
-    context.run_migrations()

@@ -1,0 +1,4 @@
+"""Health checks, supervision of the processes, alert rules and notifications.
+
+Public: ``health``, ``watchdog``, ``alert_manager``. Must not trade.
+"""

@@ -1,0 +1,168 @@
+"""Which alerts become messages: told once, told when over, held in quiet hours, and a daily digest.
+
+The desk is a state and a step; whoever calls it keeps the state (``as_dict``) and sends the messages.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from src.monitoring.alert_rules import Alert, AlertKind
+
+MINUTE_MS: Final = 60_000
+_CONFIRM_MS: Final = {  # a fill is on its way to its stop for a moment, and a turn passes before a difference is sure
+    AlertKind.NO_STOP: 20_000,
+    AlertKind.DIFFERENCE: 90_000,
+}
+_OVER_AFTER_MS: Final = 2 * MINUTE_MS  # what comes and goes is one alert
+
+
+class MessageKind(StrEnum):
+    """What a message is about."""
+
+    RAISED = "raised"
+    REMINDER = "reminder"
+    RESOLVED = "resolved"
+    DIGEST = "digest"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to people: a title of one line, and a text."""
+
+    kind: MessageKind
+    title: str
+    text: str
+    critical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """When people are told.
+
+    ``quiet`` are the minutes of the local day between which only critical alerts are told (None: never quiet);
+    ``digest_minute`` is the local minute of the daily sign of life (None: no digest).
+    """
+
+    quiet: tuple[int, int] | None = None
+    digest_minute: int | None = 8 * 60
+    remind_ms: int = 6 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTime:
+    """The wall's instant, and what day and minute people's clocks show then."""
+
+    now_ms: int
+    day: str
+    minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlertCase:
+    """One alert as long as it lasts: since when, last seen, last told (0: not yet)."""
+
+    kind: str
+    subject: str
+    text: str
+    since_ms: int
+    seen_ms: int
+    told_ms: int = 0
+
+    @property
+    def alert(self) -> Alert:
+        """The alert it is about."""
+        return Alert(AlertKind(self.kind), self.subject, self.text)
+
+
+class AlertManager:
+    """Turns what is alarming now into the messages that are due."""
+
+    def __init__(self, rules: AlertPolicy, kept: Mapping[str, Any] | None = None) -> None:
+        """Go on from what ``as_dict`` returned; nonsense in it is a fresh start."""
+        self._rules = rules
+        self._cases: dict[str, AlertCase] = {}
+        self._digest_day = ""
+        self._raised_today = 0
+        try:
+            if kept:
+                cases = [AlertCase(**row) for row in kept["cases"]]
+                self._cases = {case.alert.key: case for case in cases}
+                self._digest_day, self._raised_today = str(kept["digest_day"]), int(kept["raised_today"])
+        except (KeyError, TypeError, ValueError):
+            self._cases, self._digest_day, self._raised_today = {}, "", 0
+
+    @property
+    def open_alerts(self) -> list[Alert]:
+        """What people were told and what is not over yet."""
+        return [case.alert for case in self._cases.values() if case.told_ms]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the next process must know in order not to tell everything again."""
+        cases = [asdict(case) for case in self._cases.values()]
+        return {"cases": cases, "digest_day": self._digest_day, "raised_today": self._raised_today}
+
+    def step(self, alerts: Sequence[Alert], now: LocalTime, figures: str) -> list[Message]:
+        """Return what is to be told now; ``figures`` is what the digest says of the bots."""
+        for alert in alerts:
+            before = self._cases.get(alert.key)
+            if before is None:
+                self._cases[alert.key] = AlertCase(str(alert.kind), alert.subject, alert.text, now.now_ms, now.now_ms)
+            else:
+                self._cases[alert.key] = replace(before, text=alert.text, seen_ms=now.now_ms)
+        quiet = self._is_quiet(now.minute)
+        told = [message for key in list(self._cases) if (message := self._news_of(key, now.now_ms, quiet))]
+        return told + self._digest(now, figures)
+
+    def _news_of(self, key: str, now_ms: int, quiet: bool) -> Message | None:
+        case = self._cases[key]
+        alert = case.alert
+        if now_ms - case.seen_ms >= (_OVER_AFTER_MS if case.told_ms else 1):
+            return self._end(key, case, quiet)
+        sure = case.seen_ms - case.since_ms >= _CONFIRM_MS.get(alert.kind, 0)
+        held = quiet and not alert.critical
+        if not sure or held or (case.told_ms and now_ms - case.told_ms < self._rules.remind_ms):
+            return None
+        self._cases[key] = replace(case, told_ms=now_ms)
+        kind = MessageKind.REMINDER if case.told_ms else MessageKind.RAISED
+        self._raised_today += kind is MessageKind.RAISED
+        lasting = f" (for {_span(now_ms - case.since_ms)})" if kind is MessageKind.REMINDER else ""
+        return Message(kind, f"{_name(alert)}: {alert.subject}{lasting}", f"{alert.text}\n{alert.page}", alert.critical)
+
+    def _end(self, key: str, case: AlertCase, quiet: bool) -> Message | None:
+        """Close the case; what people never heard of is not resolved either."""
+        alert = case.alert
+        if case.told_ms and quiet and not alert.critical:
+            return None  # told when the quiet hours end
+        del self._cases[key]
+        if not case.told_ms:
+            return None
+        lasted = _span(case.seen_ms - case.since_ms)
+        return Message(MessageKind.RESOLVED, f"over: {_name(alert)}: {alert.subject}", f"It lasted {lasted}.")
+
+    def _digest(self, now: LocalTime, figures: str) -> list[Message]:
+        due = self._rules.digest_minute
+        if due is None or now.minute < due or now.day == self._digest_day:
+            return []
+        self._digest_day = now.day
+        count, self._raised_today = self._raised_today, 0
+        standing = [f"- {_name(alert)}: {alert.subject}" for alert in self.open_alerts]
+        lines = [figures, f"Alerts since the last digest: {count}. Standing now: {len(standing)}.", *standing]
+        return [Message(MessageKind.DIGEST, f"alive on {now.day}", "\n".join(filter(None, lines)))]
+
+    def _is_quiet(self, minute: int) -> bool:
+        if self._rules.quiet is None:
+            return False
+        start, end = self._rules.quiet
+        return start <= minute < end if start <= end else minute >= start or minute < end
+
+
+def _name(alert: Alert) -> str:
+    return str(alert.kind).replace("-", " ")
+
+
+def _span(span_ms: int) -> str:
+    minutes = math.ceil(span_ms / MINUTE_MS)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"

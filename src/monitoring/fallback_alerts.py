@@ -1,0 +1,101 @@
+"""The second pair of eyes: tells of silent bots and log-in attacks while no watcher does."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from src.domain.clock import Clock, instant_of
+from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.monitoring.alert_inputs import Pair, read_beats, read_failed_logins, silent_processes
+from src.monitoring.alert_manager import AlertManager, AlertPolicy, LocalTime
+from src.monitoring.alert_rules import Alert, AlertFacts, AlertLimits, alerts_of
+from src.monitoring.health import heartbeat_health
+from src.monitoring.notifications import Notifier, keep, read_kept
+from src.runtime.process import AlreadyRunning, single_instance
+from src.runtime.settings import Settings
+from src.storage.database import TradingDatabase
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 3.0
+_NO_DIGEST: Final = AlertPolicy(digest_minute=None)
+_RETURN_MS: Final = 60_000  # who was silent when we began may be starting just now, as after a reboot
+
+
+class FallbackAlerter:
+    """To be asked every few seconds by processes that are no bots: dashboard and API. One thread at a time.
+
+    However many of them look, one tells: the one that holds the lock beside ``kept``, as long as it lives.
+
+    Args:
+        database: opened to read.
+        notifier: through which people are told, once and when it is over.
+        clock: the machine's.
+        kept: where it is noted what people were told, so that the next process does not repeat it; None: nowhere,
+            and nobody else tells.
+    """
+
+    def __init__(self, database: TradingDatabase, notifier: Notifier, clock: Clock, kept: Path | None = None) -> None:
+        self._database = database
+        self.notifier = notifier
+        self._clock = clock
+        self._kept = kept
+        self._voice = ExitStack()
+        self._desk = AlertManager(_NO_DIGEST) if kept is None else None
+        self._began_ms = clock.now_ms()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, database: TradingDatabase, clock: Clock) -> "FallbackAlerter":
+        """Return the one that the settings name; raises ``SettingsError`` where alerts cannot be sent."""
+        kept = settings.state_dir / f"told-{settings.bot_id}.json"
+        return cls(database, Notifier.from_settings(settings), clock, kept)
+
+    def look(self) -> list[Pair]:
+        """Return the silent processes, each with a sentence, and tell people unless watcher or sister does."""
+        now_ms = self._clock.now_ms()
+        try:
+            beats = read_beats(self._database)
+            silent, failed = silent_processes(beats, now_ms), read_failed_logins(self._database, now_ms)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            beats, silent, failed = [], [("database", f"No sign of life can be read: {error}")], 0
+        desk = self._desk or self._take_the_word()
+        if desk is not None:
+            alerts = alerts_of(AlertFacts(silent=silent, failed_logins=failed), AlertLimits())
+            self._tell(desk, self._due(desk, alerts, beats, now_ms), now_ms)
+        return silent
+
+    def _take_the_word(self) -> AlertManager | None:
+        """Return the desk with all that was told before, or None while another process tells."""
+        assert self._kept is not None
+        try:
+            self._voice.enter_context(single_instance(self._kept.stem, self._kept.parent))
+        except AlreadyRunning:
+            return None
+        except OSError as error:  # a full disk is when people must be told: twice is better than not at all
+            log.warning("who tells cannot be agreed upon, so this process does: reason=%s", error)
+        self._desk = AlertManager(_NO_DIGEST, read_kept(self._kept))
+        return self._desk
+
+    def _due(
+        self, desk: AlertManager, alerts: list[Alert], beats: Iterable[Mapping[str, Any]], now_ms: int
+    ) -> list[Alert]:
+        """Leave out what the watcher tells, and who may be starting; what was told once is followed to its end."""
+        told = {alert.key for alert in desk.open_alerts}
+        watched = any(beat["process"] == "watcher" and heartbeat_health(beat, now_ms).well for beat in beats)
+        early = now_ms < self._began_ms + _RETURN_MS
+        returning = {
+            f"{beat['bot_id']}/{beat['process']}"
+            for beat in beats
+            if early and instant_of(beat["beat_at"]) < self._began_ms
+        }
+        return [each for each in alerts if each.key in told or not (watched or each.subject in returning)]
+
+    def _tell(self, desk: AlertManager, alerts: list[Alert], now_ms: int) -> None:
+        messages = desk.step(alerts, LocalTime(now_ms, "", 0), "")
+        for message in messages:
+            self.notifier.tell(message)
+        self.notifier.flush()
+        if messages and self._kept is not None:
+            keep(self._kept, desk.as_dict())

@@ -1,0 +1,184 @@
+"""Asks whether a service of the suite is well, as the start scripts do.
+
+``python3 -m src.monitoring.health rl_bot [PID [SECONDS]]`` prints one line and exits 0 only when the service is healthy
+(1 when it is not, 78 when the settings are wrong); with SECONDS it waits until it is, or that process is gone.
+``python3 -m src.monitoring.health mode`` prints paper, testnet or live, and ``is-paper`` exits 0 or 1.
+"""
+
+import http.client
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from src.domain.clock import SystemClock, instant_of, monotonic_s
+from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
+from src.runtime.settings import Settings
+
+_ANSWER_TIMEOUT_S: Final = 4.0
+_SHORTEST_LIMIT_S: Final = 5.0  # a beat may be late by this much however fast the market runs
+_ASK_AGAIN_MS: Final = 150.0
+_RESTING: Final = frozenset({"starting", "stopping", "stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """Whether a service is well, and the sentence that says why."""
+
+    well: bool
+    reason: str
+
+
+def heartbeat_health(beat: Mapping[str, Any] | None, now_ms: int, pid: int | None = None) -> ServiceHealth:
+    """Judge the newest row of ``bot_status`` by the machine's clock.
+
+    A process is well until it has missed two of its cycles. With ``pid`` the beat must be of that very process:
+    the one before may have died a second ago.
+    """
+    if beat is None:
+        return ServiceHealth(False, "no heartbeat yet")
+    age_s = max((now_ms - instant_of(beat["beat_at"])) / 1000.0, 0.0)
+    limit_s = max(2.0 * beat["interval_s"] / beat["speed"], _SHORTEST_LIMIT_S)
+    told = ", ".join((f"heartbeat {age_s:.0f} s ago", f"cycle {beat['cycle_no']}", beat["phase"], *_changes(beat)))
+    if pid is not None and beat["pid"] != pid:
+        return ServiceHealth(False, f"no heartbeat of process {pid} yet")
+    if age_s > limit_s:
+        return ServiceHealth(False, f"{told}: silent for more than {limit_s:.0f} s")
+    return ServiceHealth(beat["phase"] not in _RESTING, told)
+
+
+def _changes(beat: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what of the trading rules the settings change."""
+    changes = (beat.get("details") or {}).get("rules_changed") or ()
+    return (f"settings change the rules ({'; '.join(changes)})",) if changes else ()
+
+
+def process_health(settings: Settings, processes: tuple[str, ...], pid: int | None = None) -> ServiceHealth:
+    """Judge a process that writes ``bot_status`` under one of these names."""
+    from sqlalchemy import select  # half a second that the questions about servers do not need
+
+    from src.storage.database import TradingDatabase
+    from src.storage.tables import bot_status
+
+    query = (
+        select(bot_status)
+        .where(bot_status.c.bot_id == settings.bot_id, bot_status.c.process.in_(processes))
+        .order_by(bot_status.c.beat_at.desc())
+        .limit(1)
+    )
+    try:
+        with closing(TradingDatabase(settings.database_url, read_only=True)) as database, database.read() as rows:
+            row = rows.execute(query).mappings().first()
+    except (StoreUnavailable, StoreCorrupt) as error:
+        return ServiceHealth(False, str(error))
+    return heartbeat_health(None if row is None else dict(row), SystemClock().now_ms(), pid)
+
+
+def web_health(host: str, port: int, path: str) -> ServiceHealth:
+    """Judge a server by its own answer: 200 is well, and what it says of itself is the reason."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where we ask, not where we listen
+    connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read(65_536)
+    except (OSError, http.client.HTTPException) as error:
+        return ServiceHealth(False, f"no answer on port {port}: {error}")
+    finally:
+        connection.close()
+    return ServiceHealth(answer.status == http.client.OK, f"answers {answer.status}{_own_word(body)}")
+
+
+def _own_word(body: bytes) -> str:
+    """Return what the body's ``status`` says, if it says anything."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return ""
+    return f", {answer['status']}" if isinstance(answer, dict) and isinstance(answer.get("status"), str) else ""
+
+
+SERVICES: Final[dict[str, Callable[[Settings, int | None], ServiceHealth]]] = {
+    "rl_bot": lambda settings, pid: process_health(settings, ("trading_bot", "rl_bot"), pid),
+    "chart_bot": lambda settings, pid: process_health(settings, ("chart_analysis_bot", "chart_bot"), pid),
+    "watcher": lambda settings, pid: process_health(settings, ("watcher",), pid),
+    "paper_exchange": lambda own, _: web_health(own.paper_host, own.paper_port, "/fapi/v1/ping"),
+    "web_dashboard": lambda own, _: web_health(own.dashboard_host, own.dashboard_port, "/api/health"),
+    "mcp_server": lambda own, _: web_health(own.mcp_host, own.mcp_port, "/api/v1/readyz"),
+}
+
+
+def service_health(settings: Settings, name: str, pid: int | None = None) -> ServiceHealth:
+    """Judge a service by the name of its start script: ``rl_bot``, ``mcp_server``, ...; ``KeyError`` for another."""
+    return SERVICES[name](settings, pid)
+
+
+def health_within(settings: Settings, name: str, pid: int, patience_s: float) -> ServiceHealth:
+    """Judge a service that is starting as process ``pid``: again and again, until it is well, gone, or time is over."""
+    deadline_s = monotonic_s() + patience_s
+    while True:
+        health = service_health(settings, name, pid)
+        if health.well or monotonic_s() >= deadline_s or begun(pid) is None:
+            return health
+        SystemClock().wait(threading.Event(), _ASK_AGAIN_MS)
+
+
+def recorded_process(pid_file: Path) -> tuple[int, bool] | None:
+    """Return the PID that a start script wrote and whether that very process runs; None where nothing is meant to.
+
+    A number is used again by the system: the process must have begun at the recorded instant, too.
+    """
+    try:
+        words = pid_file.read_text(encoding="ascii").split()
+        pid, instant = int(words[0]), words[1]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, IndexError):
+        return 0, False
+    return pid, begun(pid) == instant
+
+
+def begun(pid: int) -> str | None:
+    """Return when a process began, in the system's own ticks; None where it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def main(arguments: list[str]) -> int:
+    """Answer one question of the start scripts; return the exit code."""
+    question = arguments[0] if arguments else ""
+    if question not in SERVICES and question not in {"mode", "is-paper"}:
+        print(
+            f"Usage: python3 -m src.monitoring.health mode | is-paper | {' | '.join(SERVICES)} [PID [SECONDS]]",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 78
+    if question in {"mode", "is-paper"}:
+        print(settings.mode)
+        return 0 if question == "mode" or settings.mode == "paper" else 1
+    match [int(word) for word in arguments[1:]]:
+        case [pid, patience_s]:
+            health = health_within(settings, question, pid, patience_s)
+        case [pid]:
+            health = service_health(settings, question, pid)
+        case _:
+            health = service_health(settings, question)
+    print(health.reason)
+    return 0 if health.well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""Starts again what died or hangs, with longer and longer rests, and never what a person stopped.
+
+The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died,
+no PID file that it was stopped. While a start fails (which removes the PID file) ``NAME.wanted`` stands for the
+intention; ``stop`` takes it away. A script may take a minute: nobody waits for it; every look asks
+whether it has ended.
+"""
+
+import logging
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from src.monitoring.health import ServiceHealth, recorded_process
+
+log = logging.getLogger(__name__)
+
+FIRST_REST_S: Final = 2.0
+LONGEST_REST_S: Final = 300.0
+HANGS_AFTER_S: Final = 180.0
+GOOD_AFTER_S: Final = 600.0
+_MANY: Final = 3
+_SCRIPT_TIMEOUT_S: Final = 240.0
+
+
+class ScriptRun(Protocol):
+    """A start script under way."""
+
+    def poll(self) -> int | None:
+        """Return its exit code, None while it runs."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+Manage = Callable[[str, str], ScriptRun | None]
+Ask = Callable[[str, int], ServiceHealth]
+
+
+@dataclass(slots=True)
+class ServiceState:
+    """What is remembered of one service; seconds are monotonic."""
+
+    dead_looks: int = 0
+    ill_since_s: float | None = None
+    well_since_s: float | None = None
+    failures: int = 0
+    rest_until_s: float = 0.0
+    verb: str = ""
+    errand: ScriptRun | None = None
+    errand_since_s: float = 0.0
+    restarts_s: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+
+    def rest_s(self) -> float:
+        """Return how long to wait before the next start."""
+        return min(FIRST_REST_S * 2.0 ** max(self.failures - 1, 0), LONGEST_REST_S)
+
+
+class Supervisor:
+    """Looks after the services that start scripts have started.
+
+    Args:
+        names: of the services, in the order in which they are started.
+        folder: where the PID files are.
+        manage: begins a start script with a verb; None where there is none to begin.
+        ask: returns the health of a service that runs as a PID.
+        needs: who is not started while another one is being started.
+    """
+
+    def __init__(
+        self, names: Sequence[str], folder: Path, manage: Manage, ask: Ask, needs: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder = folder
+        self._manage = manage
+        self._ask = ask
+        self._needs = needs or {}
+        self._patients = {name: ServiceState() for name in names}
+
+    def look(self, now_s: float) -> None:
+        """Look at every service once and start again what needs it."""
+        for name, patient in self._patients.items():
+            if patient.errand is not None and not self._ended(name, patient, patient.errand, now_s):
+                continue
+            found = recorded_process(self._folder / f"{name}.pid")
+            if found is None and not self._wanted(name).exists():
+                self._patients[name] = ServiceState(restarts_s=patient.restarts_s)
+            elif found is not None and found[1]:
+                self._examine(name, patient, found[0], now_s)
+            else:
+                self._revive(name, patient, now_s)
+
+    def troubled(self, now_s: float) -> list[tuple[str, str]]:
+        """Return services that were started again three times or more within the last 10 minutes, with a sentence."""
+        told = []
+        for name, patient in self._patients.items():
+            count = sum(1 for instant in patient.restarts_s if now_s - instant <= GOOD_AFTER_S)
+            if count >= _MANY:
+                told.append((name, f"{name} was started again {count} times within ten minutes: see its error log."))
+        return told
+
+    def _wanted(self, name: str) -> Path:
+        return self._folder / f"{name}.wanted"
+
+    def _examine(self, name: str, patient: ServiceState, pid: int, now_s: float) -> None:
+        """A service that runs: is it well, or does it hang?"""
+        patient.dead_looks = 0
+        health = self._ask(name, pid)
+        if health.well:
+            patient.ill_since_s = None
+            patient.well_since_s = now_s if patient.well_since_s is None else patient.well_since_s
+            self._wanted(name).unlink(missing_ok=True)
+            if now_s - patient.well_since_s >= GOOD_AFTER_S:
+                patient.failures = 0
+            return
+        patient.well_since_s = None
+        patient.ill_since_s = now_s if patient.ill_since_s is None else patient.ill_since_s
+        if now_s - patient.ill_since_s >= HANGS_AFTER_S and now_s >= patient.rest_until_s:
+            log.error("service hangs, restarting it: name=%s pid=%d reason=%s", name, pid, health.reason)
+            self._send(name, patient, "stop", now_s)
+
+    def _revive(self, name: str, patient: ServiceState, now_s: float) -> None:
+        """A service that is dead; seen twice, since a stop in order leaves the PID file for a moment."""
+        patient.dead_looks += 1
+        if patient.dead_looks < 2 or now_s < patient.rest_until_s:
+            return
+        needed = self._patients.get(self._needs.get(name, ""))
+        if needed is not None and needed.errand is not None:
+            return
+        log.error("service died, starting it again: name=%s failures=%d", name, patient.failures)
+        self._start(name, patient, now_s)
+
+    def _start(self, name: str, patient: ServiceState, now_s: float) -> None:
+        patient.failures += 1
+        patient.restarts_s.append(now_s)
+        patient.ill_since_s = patient.well_since_s = None
+        self._wanted(name).touch(mode=0o600)
+        self._send(name, patient, "start", now_s)
+
+    def _send(self, name: str, patient: ServiceState, verb: str, now_s: float) -> None:
+        patient.verb, patient.errand_since_s = verb, now_s
+        patient.rest_until_s = now_s + patient.rest_s()
+        patient.errand = self._manage(name, verb)
+
+    def _ended(self, name: str, patient: ServiceState, errand: ScriptRun, now_s: float) -> bool:
+        """Whether the script has ended and its service can be looked at again; a stop is followed by a start."""
+        code = errand.poll()
+        if code is None and now_s - patient.errand_since_s < _SCRIPT_TIMEOUT_S:
+            return False
+        if code is None:
+            errand.kill()
+            log.error("start script took too long and was ended: name=%s verb=%s", name, patient.verb)
+        patient.errand = None
+        patient.rest_until_s = now_s + patient.rest_s()
+        if patient.verb == "stop":
+            self._start(name, patient, now_s)
+            return False
+        if code != 0:
+            log.error("service did not start: name=%s exit_code=%s next_try_in_s=%.0f", name, code, patient.rest_s())
+        return True
+
+
+def script_manager(scripts: Path) -> Manage:
+    """Return what begins ``start_NAME.sh VERB``; its words go to our standard output, as the log does."""
+
+    def manage(name: str, verb: str) -> ScriptRun | None:
+        command = [str(scripts / f"start_{name}.sh"), verb]
+        try:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own script, of our own list
+        except OSError as error:
+            log.error("start script cannot be run: name=%s reason=%s", name, error)
+            return None
+
+    return manage

@@ -1,0 +1,181 @@
+"""Watches the others: starts again what died, tells people what is wrong, keeps the database small.
+
+It runs apart because no process can report its own death. Who watches the watcher: its sign of life stands in
+``bot_status``; while it is silent the API's process or the dashboard's tells of silent bots and of log-in attacks
+(``src/monitoring/fallback_alerts.py``), and a push address that is no longer called tells that the machine is gone.
+"""
+
+import logging
+import os
+import sys
+import threading
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from src.domain.clock import Clock, SystemClock, monotonic_s, utc_day, utc_text
+from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.monitoring.alert_inputs import figures_of_day, gather
+from src.monitoring.alert_manager import AlertManager, AlertPolicy, LocalTime
+from src.monitoring.alert_rules import AlertLimits, alerts_of
+from src.monitoring.health import service_health
+from src.monitoring.notifications import Notifier, keep, read_kept
+from src.monitoring.supervisor import Supervisor, script_manager
+from src.runtime.process import run_process, run_rounds
+from src.runtime.settings import PROJECT_ROOT, Settings
+from src.storage.database import TradingDatabase
+from src.storage.retention import prune_old
+from src.storage.rows import Heartbeat, Owner
+
+log = logging.getLogger("watcher")
+
+LOOK_EVERY_S = 5.0
+_FACTS_EVERY_S = 15.0
+_PUSH_EVERY_S = 60.0
+SERVICES = ("paper_exchange", "rl_bot", "chart_bot", "mcp_server", "web_dashboard")
+
+
+def desk_rules(settings: Settings) -> AlertPolicy:
+    """Return when people are told, by the settings."""
+    hours = settings.alert_quiet_hours
+    quiet = (minute_of(hours[:5]), minute_of(hours[6:])) if hours else None
+    digest = None if settings.alert_digest_time == "off" else minute_of(settings.alert_digest_time)
+    return AlertPolicy(quiet, digest)
+
+
+def minute_of(hour: str) -> int:
+    """Return the minute of the day of ``HH:MM``."""
+    return int(hour[:2]) * 60 + int(hour[3:])
+
+
+def local_time(now_ms: int, zone: str) -> LocalTime:
+    """Return what clocks in ``zone`` show at an instant."""
+    moment = datetime.fromtimestamp(now_ms / 1000, ZoneInfo(zone))
+    return LocalTime(now_ms, f"{moment:%Y-%m-%d}", moment.hour * 60 + moment.minute)
+
+
+class Watcher:
+    """One look every five seconds: services first, then facts and messages, then what is done once a day."""
+
+    def __init__(
+        self, settings: Settings, database: TradingDatabase, notifier: Notifier, supervisor: Supervisor, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._notifier = notifier
+        self._supervisor = supervisor
+        self._clock = clock
+        self._state = settings.state_dir / f"alerts-{settings.bot_id}.json"
+        kept = read_kept(self._state)
+        self._desk = AlertManager(desk_rules(settings), kept)
+        self._pruned_day = str(kept.get("pruned_day", ""))
+        self._limits = AlertLimits(settings.alert_liquidation_distance, float(settings.alert_disk_free))
+        self._facts_due_s = self._push_due_s = monotonic_s()
+        self._migrated = False
+        self._looks = 0
+        self._started = utc_text(clock.now_ms())
+
+    def look(self) -> None:
+        """Look once."""
+        now_s = monotonic_s()
+        self._supervisor.look(now_s)
+        if now_s >= self._facts_due_s:
+            self._facts_due_s = now_s + _FACTS_EVERY_S
+            self._make_tables()
+            self._judge(now_s)
+            self._beat()
+            self._prune()
+
+    def close(self) -> None:
+        """Say that it ended in order, and let go of the database."""
+        self._beat("stopped")
+        self._database.close()
+
+    def _make_tables(self) -> None:
+        """Bring the tables up to date once, as soon as that is possible: a first start is no alarm."""
+        if self._migrated:
+            return
+        try:
+            self._database.migrate()
+            self._migrated = True
+        except (StoreUnavailable, StoreCorrupt) as error:
+            log.warning("the tables cannot be brought up to date yet: reason=%s", error)
+
+    def _judge(self, now_s: float) -> None:
+        now_ms = self._clock.now_ms()
+        facts = gather(self._database, now_ms, PROJECT_ROOT, self._supervisor.troubled(now_s))
+        local = local_time(now_ms, self._settings.time_zone)
+        messages = self._desk.step(alerts_of(facts, self._limits), local, figures_of_day(self._database, now_ms))
+        for message in messages:
+            self._notifier.tell(message)
+        self._notifier.flush()
+        if messages:
+            self._keep()
+        if now_s >= self._push_due_s and not any(alert.critical for alert in self._desk.open_alerts):
+            self._push_due_s = now_s + _PUSH_EVERY_S
+            self._notifier.say_alive()
+
+    def _keep(self) -> None:
+        keep(self._state, self._desk.as_dict() | {"pruned_day": self._pruned_day})
+
+    def _beat(self, phase: str = "waiting") -> None:
+        """Note a sign of life; a database that is away is told as an alert, not here."""
+        self._looks += 1
+        now = utc_text(self._clock.now_ms())
+        beat = Heartbeat(
+            timestamp=now,
+            beat_at=now,
+            process="watcher",
+            pid=os.getpid(),
+            started_at=self._started,
+            phase=phase,
+            version="1",
+            config_hash=self._settings.config_hash(),
+            interval_s=_FACTS_EVERY_S,
+            cycle_no=self._looks,
+            cycle_started=now,
+            cycle_finished=now,
+            details={"alerts": [alert.key for alert in self._desk.open_alerts], "undelivered": self._notifier.waiting},
+        )
+        try:
+            self._database.heartbeat(beat)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            log.warning("no sign of life could be written: reason=%s", error)
+
+    def _prune(self) -> None:
+        """Once a day, delete what is older than KEEP_DAYS."""
+        day = utc_day(self._clock.now_ms())
+        if day == self._pruned_day or not self._migrated:
+            return
+        try:
+            deleted = prune_old(self._database, self._settings.keep_days)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            log.warning("old rows not deleted yet: reason=%s", error)
+            return
+        self._pruned_day = day
+        self._keep()
+        log.info("old rows deleted: rows=%d keep_days=%d", deleted, self._settings.keep_days)
+
+
+def main(stop: threading.Event) -> None:
+    """Watch until told to stop."""
+    settings = Settings.load()
+    clock = SystemClock()
+    notifier = Notifier.from_settings(settings)
+    database = TradingDatabase(settings.database_url, Owner(settings.bot_id, settings.mode, settings.world))
+    supervisor = Supervisor(
+        SERVICES,
+        PROJECT_ROOT / "logs",
+        script_manager(PROJECT_ROOT / "scripts"),
+        lambda name, pid: service_health(settings, name, pid),
+        {"rl_bot": "paper_exchange", "chart_bot": "paper_exchange"},
+    )
+    watcher = Watcher(settings, database, notifier, supervisor, clock)
+    log.info("watching: services=%s", ",".join(SERVICES))
+    try:
+        run_rounds(watcher.look, LOOK_EVERY_S, stop)
+    finally:
+        watcher.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run_process("watcher", main))

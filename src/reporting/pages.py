@@ -1,0 +1,274 @@
+"""Pages of signals, trades, orders and news: filters, keyset cursors, counts that stay cheap.
+
+A page is read backwards in time along an index, from where the last one ended, so that the thousandth page costs
+what the first does, and rows written meanwhile neither repeat nor vanish.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import lru_cache, partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, tuple_, union_all
+
+from src.domain.clock import instant_of, utc_text
+from src.reporting.formatting import Form
+from src.storage.tables import market_context, news_articles, orders, signals, trades
+
+MOST_ROWS = 1_000
+MOST_COUNTED = 1_000
+MOST_VOTES = 6  # strength is a number of votes
+_USUAL_VOTES = 3  # an entry needs as many
+_KEPT = 64  # to compose a statement takes as long as to read twenty rows, and the same ones are asked for
+_SCOPE = ("bot_id", "mode", "world", "symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose rows: None is everybody's. A mode and a world should always be said where figures are summed."""
+
+    bot_id: str | None = None
+    mode: str | None = None
+    world: str | None = None
+    symbol: str | None = None
+
+    @property
+    def account(self) -> "Scope":
+        """The same without the symbol: what concerns the account as a whole."""
+        return replace(self, symbol=None)
+
+    def conditions(self, table: Table) -> list[ColumnElement[bool]]:
+        """Return what a row of ``table`` must meet."""
+        wanted = {name: getattr(self, name) for name in _SCOPE if name in table.c}
+        return [table.c[name] == value for name, value in wanted.items() if value is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalFilter:
+    """Which signals; dates are UTC instants or days (``start`` included, ``end`` excluded)."""
+
+    scope: Scope = Scope()
+    signal_type: str | None = None
+    min_strength: int | None = None
+    acted: bool | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeFilter:
+    """Which trades; ``status`` is open or closed, ``side`` LONG or SHORT, results net in quote currency."""
+
+    scope: Scope = Scope()
+    status: str | None = None
+    side: str | None = None
+    min_pnl: Decimal | None = None
+    max_pnl: Decimal | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFilter:
+    """Which orders; ``finished`` False are those with which something can still happen."""
+
+    scope: Scope = Scope()
+    status: str | None = None
+    purpose: str | None = None
+    finished: bool | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewsFilter:
+    """Which articles, by the instant they were fetched."""
+
+    world: str | None = None
+    source: str | None = None
+    sentiment: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, newest first; ``cursor`` asks for the next page (None after the last one).
+
+    ``total`` counts all rows that match; where ``more`` is true there are at least that many.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    cursor: str | None
+    total: int
+    more: bool = False
+
+
+def utc_bound(moment: str) -> str:
+    """Return a day or an instant of any zone as text to compare with; ``ValueError`` for anything else."""
+    return utc_text(instant_of(moment))
+
+
+def cursor_of(row: dict[str, Any]) -> str:
+    """Return the cursor that goes on after ``row``."""
+    return f"{row['timestamp']}_{row['id']}"
+
+
+def cursor_place(cursor: str) -> tuple[str, int]:
+    """Return instant and id of a cursor; ``ValueError`` where it is not one of ours."""
+    moment, _, number = cursor.rpartition("_")
+    if utc_bound(moment) != moment or not number.isdecimal():
+        raise ValueError("this cursor was not made by us")
+    return moment, int(number)
+
+
+@lru_cache(_KEPT)
+def signal_queries(wanted: SignalFilter) -> tuple[Select[Any], ...]:
+    """Return queries whose rows together are the signals wanted.
+
+    "At least 4 votes" is asked as "4" and "5" and "6": each alone is read from its index in the order of time,
+    while a range of strengths would have to be sorted.
+    """
+    rare = "acted" if wanted.acted else "signal_type" if wanted.signal_type in {"BUY", "SELL"} else ""
+    equal = {"acted": wanted.acted, "signal_type": wanted.signal_type}
+    if wanted.min_strength is None or wanted.min_strength <= 0:
+        return (_query(signals, rare, wanted.scope, equal, wanted.start, wanted.end),)
+    if wanted.acted or (rare and wanted.min_strength <= _USUAL_VOTES):  # most of those few have as many
+        query = _query(signals, rare, wanted.scope, equal, wanted.start, wanted.end)
+        return (query.where(_tested(signals.c.strength) >= wanted.min_strength),)
+    strengths = range(wanted.min_strength, MOST_VOTES + 1)
+    return tuple(
+        _query(signals, "strength", wanted.scope, equal | {"strength": strength}, wanted.start, wanted.end)
+        for strength in strengths
+    )
+
+
+@lru_cache(_KEPT)
+def trade_queries(wanted: TradeFilter) -> tuple[Select[Any], ...]:
+    """Return the query for the trades wanted."""
+    rare = "status" if wanted.status == "open" else ""
+    equal = {"status": wanted.status, "side": wanted.side}
+    query = _query(trades, rare, wanted.scope, equal, wanted.start, wanted.end)
+    if wanted.min_pnl is not None:
+        query = query.where(trades.c.pnl >= wanted.min_pnl)
+    if wanted.max_pnl is not None:
+        query = query.where(trades.c.pnl <= wanted.max_pnl)
+    return (query,)
+
+
+@lru_cache(_KEPT)
+def order_queries(wanted: OrderFilter) -> tuple[Select[Any], ...]:
+    """Return the query for the orders wanted."""
+    rare = "finished" if wanted.finished is False else "status" if wanted.status else ""
+    equal = {"finished": wanted.finished, "status": wanted.status, "purpose": wanted.purpose}
+    return (_query(orders, rare, wanted.scope, equal, wanted.start, wanted.end),)
+
+
+@lru_cache(_KEPT)
+def news_queries(wanted: NewsFilter) -> tuple[Select[Any], ...]:
+    """Return the query for the articles wanted."""
+    equal = {"source": wanted.source, "sentiment": wanted.sentiment, "world": wanted.world}
+    return (_query(news_articles, "", Scope(), equal, wanted.start, wanted.end),)
+
+
+@lru_cache(_KEPT)
+def context_queries(scope: Scope, since: str) -> tuple[Select[Any], ...]:
+    """Return the query for the looks at the wider market since an instant."""
+    table = market_context
+    return (select(table).where(*scope.conditions(table), table.c.timestamp >= since),)
+
+
+def read_page(
+    connection: Connection,
+    table: Table,
+    queries: tuple[Select[Any], ...],
+    limit: int,
+    cursor: str | None,
+    offset: int,
+    form: Form | None = None,
+) -> tuple[tuple[dict[str, Any], ...], str | None]:
+    """Return one page of the rows of all ``queries``, newest first, and the cursor of the next.
+
+    The rows are whole ones of the table, or what ``form`` makes of its columns.
+
+    Raises:
+        ValueError: limit or offset out of range, or a cursor that is none.
+    """
+    if not 1 <= limit <= MOST_ROWS or offset < 0:
+        raise ValueError(f"limit must lie in 1..{MOST_ROWS}, and offset not below 0")
+    if not queries:
+        return (), None
+    columns = None if form is None else form.columns
+    result = connection.execute(page_statement(table, queries, limit + 1, cursor, offset, columns))
+    names = tuple(result.keys())
+    found = result.all()
+    make = partial(_named, names) if form is None else form.make
+    rows = tuple([make(row) for row in found[:limit]])
+    return rows, cursor_of(rows[-1]) if len(found) > limit else None
+
+
+def _named(names: tuple[str, ...], row: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(names, row, strict=True))
+
+
+@lru_cache(_KEPT)
+def page_statement(
+    table: Table,
+    queries: tuple[Select[Any], ...],
+    limit: int,
+    cursor: str | None,
+    offset: int,
+    columns: tuple[ColumnElement[Any], ...] | None = None,
+) -> Select[Any]:
+    """Return the statement that reads ``limit`` rows after ``cursor`` and ``offset``; ``columns`` None is all."""
+    place = (table.c.timestamp, table.c.id)
+    wanted = tuple(table.c) if columns is None else columns
+    if cursor is not None:
+        queries = tuple(query.where(tuple_(*place) < cursor_place(cursor)) for query in queries)
+    newest = [query.order_by(*(column.desc() for column in place)) for query in queries]
+    if len(newest) == 1:
+        return newest[0].with_only_columns(*wanted).limit(limit).offset(offset)
+    parts = [select(query.with_only_columns(*place).limit(limit + offset).subquery()) for query in newest]
+    merged = union_all(*parts).subquery()
+    chosen = select(merged.c.id).order_by(merged.c.timestamp.desc(), merged.c.id.desc()).limit(limit).offset(offset)
+    whole = select(*wanted).where(table.c.id.in_(chosen))
+    return whole.order_by(*(column.desc() for column in place))
+
+
+def count_up_to(connection: Connection, table: Table, queries: tuple[Select[Any], ...], most: int) -> int:
+    """Return how many rows the queries have together, but stop counting at ``most``."""
+    return int(connection.execute(_count_statement(table, queries, most)).scalar_one()) if queries else 0
+
+
+@lru_cache(_KEPT)
+def _count_statement(table: Table, queries: tuple[Select[Any], ...], most: int) -> Select[Any]:
+    some = [select(query.with_only_columns(table.c.id).limit(most).subquery()) for query in queries]
+    together = union_all(*some).limit(most).subquery()
+    return select(func.count()).select_from(together)
+
+
+def _query(
+    table: Table, rare: str, scope: Scope, equal: dict[str, Any], start: str | None, end: str | None
+) -> Select[Any]:
+    """The rows that equal what is wanted, and lie in time.
+
+    One condition leads to the rows along its index (``rare``, else the symbol, else the first wanted, else the
+    bot); the others are worded so that they only test: a database that knows nothing of its rows would else take
+    the index of the bot, whose rows are nearly all.
+    """
+    everything = equal | {name: getattr(scope, name) for name in _SCOPE if name in table.c}
+    wanted = {name: value for name, value in everything.items() if value is not None}
+    lead = rare or next((name for name in ("symbol", *equal, "bot_id") if name in wanted), "")
+    tests = (
+        table.c[name] == value if name == lead else _tested(table.c[name]) == value for name, value in wanted.items()
+    )
+    query = select(table).where(*tests)
+    if start is not None:
+        query = query.where(table.c.timestamp >= utc_bound(start))
+    return query if end is None else query.where(table.c.timestamp < utc_bound(end))
+
+
+def _tested(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column itself, in words for which no index serves."""
+    return func.coalesce(column, column)

@@ -1,0 +1,82 @@
+"""The questions about the bots' state that are asked again and again, composed once.
+
+To compose one takes longer than to ask it.
+"""
+
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Select, Table, bindparam, case, func, select
+
+from src.reporting.aggregates import symbol_days
+from src.reporting.pages import Scope
+from src.storage.tables import (
+    EVERY,
+    api_usage,
+    bot_status,
+    chart_analyses,
+    circuit_breaker_events,
+    daily_performance,
+    positions,
+)
+
+_KEPT = 64  # questions of a kind
+
+BEATS: Final = select(bot_status).order_by(bot_status.c.bot_id, bot_status.c.process)
+LAST_EVENT: Final = (
+    select(circuit_breaker_events)
+    .where(circuit_breaker_events.c.bot_id.in_((bindparam("bot_id"), EVERY)))
+    .order_by(circuit_breaker_events.c.version.desc())
+    .limit(1)
+)
+COSTS: Final = (
+    select(
+        api_usage.c.service,
+        api_usage.c.model,
+        func.count().label("calls"),
+        func.sum(case((api_usage.c.cached, 1), else_=0)).label("cached"),
+        func.sum(case((api_usage.c.outcome == "ok", 0), else_=1)).label("failed"),
+        func.sum(api_usage.c.input_tokens).label("input_tokens"),
+        func.sum(api_usage.c.output_tokens).label("output_tokens"),
+        func.sum(api_usage.c.cost_usd).label("cost_usd"),
+    )
+    .where(api_usage.c.timestamp >= bindparam("since"), api_usage.c.timestamp < bindparam("until"))
+    .group_by(api_usage.c.service, api_usage.c.model)
+    .order_by(api_usage.c.service, api_usage.c.model)
+)
+
+
+def newest_first(query: Select[Any], table: Table) -> Select[Any]:
+    """Return the query in the order of time, backwards."""
+    return query.order_by(table.c.timestamp.desc(), table.c.id.desc())
+
+
+@lru_cache(_KEPT)
+def newest(table: Table, scope: Scope) -> Select[Any]:
+    """Return the query for the newest row of the scope."""
+    return newest_first(select(table).where(*scope.conditions(table)), table).limit(1)
+
+
+@lru_cache(_KEPT)
+def newest_good_chart(scope: Scope) -> Select[Any]:
+    """Return the query for the newest look at a chart that succeeded."""
+    return newest(chart_analyses, scope).where(chart_analyses.c.status == "ok")
+
+
+@lru_cache(_KEPT)
+def positions_of(scope: Scope) -> Select[Any]:
+    """Return the query for the scope's positions."""
+    return select(positions).where(*scope.conditions(positions)).order_by(positions.c.symbol)
+
+
+@lru_cache(_KEPT)
+def results_of_days(scope: Scope, most: int | None) -> Select[Any]:
+    """Return the query for the days with trades from ``since`` on, newest first: day, net result, number."""
+    day, column = daily_performance.c.day, daily_performance.c
+    return (
+        select(day, func.sum(column.realized_pnl).label("pnl"), func.sum(column.trades).label("trades"))
+        .where(*symbol_days(scope), column.trades > 0, day >= bindparam("since"))
+        .group_by(day)
+        .order_by(day.desc())
+        .limit(most)
+    )

@@ -1,0 +1,115 @@
+"""Changes single lines of the user's ``.env`` and leaves every other byte as it was."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from src.domain.errors import SuiteError
+
+_LINE: Final = (
+    rb"^(?P<head>[ \t]*(?:export[ \t]+)?%s[ \t]*=[ \t]*)"
+    rb"(?P<value>[^\r\n]*?)"
+    rb"(?P<tail>(?:[ \t]+#[^\r\n]*)?[ \t]*)(?=\r?\n|\r?\Z)"
+)
+
+
+class EnvMissing(SuiteError):
+    """There is no file to change."""
+
+
+class EnvNotWritable(SuiteError):
+    """The file or its folder does not let itself be written; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting before and after; ``old`` is None where the file did not name it."""
+
+    name: str
+    old: str | None
+    new: str
+
+
+def read_env(path: Path) -> bytes:
+    """Return the file's bytes; ``EnvMissing`` says what to do where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise EnvMissing(f"{path} does not exist: run ./scripts/restart_all.sh once, or copy .env.example.") from error
+    except OSError as error:
+        raise EnvMissing(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def value_in(content: bytes, name: str) -> str | None:
+    """Return the value that counts for ``name`` (the last one written, without quotes), or None."""
+    found = list(_pattern(name).finditer(content))
+    return _unquoted(found[-1]["value"]) if found else None
+
+
+def changes_in(content: bytes, wanted: Mapping[str, str]) -> list[Change]:
+    """Return what would have to change so that each name has its wanted value."""
+    present = {name: value_in(content, name) for name in wanted}
+    return [Change(name, present[name], value) for name, value in wanted.items() if present[name] != value]
+
+
+def edited(content: bytes, changes: list[Change]) -> bytes:
+    """Return the content with the changes made: the last line of a name in place, a new name at the end."""
+    for change in changes:
+        found = list(_pattern(change.name).finditer(content))
+        if found:
+            start, end = found[-1].span("value")
+            content = content[:start] + change.new.encode() + content[end:]
+        else:
+            newline = b"\r\n" if b"\r\n" in content else b"\n"
+            joint = b"" if not content or content.endswith(b"\n") else newline
+            content += joint + f"{change.name}={change.new}".encode() + newline
+    return content
+
+
+def write_env(path: Path, content: bytes) -> Path:
+    """Replace the file in one step, with a copy of the old one beside it; return the copy's path.
+
+    Permissions and owner stay, the copy is readable by its owner alone, a link is followed.
+
+    Raises:
+        EnvNotWritable: the file is read-only, or its folder refuses.
+    """
+    target = path.resolve()
+    backup = target.with_name(f"{target.name}.bak")
+    work_file = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        state = target.stat()
+        if not state.st_mode & stat.S_IWUSR:  # root could write it all the same; its owner said no
+            raise EnvNotWritable(f"{path} is read-only: type `chmod u+w {path}` to let it be changed.")
+        _write_whole(backup, target.read_bytes(), 0o600)
+        _write_whole(work_file, content, stat.S_IMODE(state.st_mode))
+        if os.geteuid() == 0:
+            os.chown(work_file, state.st_uid, state.st_gid)
+        work_file.replace(target)
+    except OSError as error:
+        work_file.unlink(missing_ok=True)
+        raise EnvNotWritable(f"{path} cannot be written: {error.strerror}.") from error
+    return backup
+
+
+def _pattern(name: str) -> re.Pattern[bytes]:
+    return re.compile(_LINE % re.escape(name).encode(), re.MULTILINE)
+
+
+def _unquoted(value: bytes) -> str:
+    text = value.decode("utf-8", errors="replace").strip()
+    quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if quoted else text
+
+
+def _write_whole(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+        os.fchmod(descriptor, mode)

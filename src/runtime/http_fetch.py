@@ -1,0 +1,178 @@
+"""One GET from a stranger on the web, bounded in time and size. Knows requests.
+
+A source is never trusted with our time: reading stops at a deadline however slowly the bytes drip, and a body that
+is too long is refused. Nor with our place: where it leads on, it may not lead back into this machine or its network.
+"""
+
+import json
+import logging
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from src.domain.clock import SystemClock, monotonic_s
+from src.domain.errors import SourceUnavailable
+
+log = logging.getLogger(__name__)
+
+USER_AGENT: Final = "ai-crypto-trader/1.0 (market context and news reader)"
+_CHUNK_BYTES: Final = 16_384
+_LONGEST_WAIT_S: Final = 43_200.0
+_MOST_HOPS: Final = 3
+
+
+class SourceRefused(SourceUnavailable):
+    """A source answered, but not with what was asked for.
+
+    ``status`` is the HTTP status (0 without an answer), ``retry_after_s`` what the source asked us to wait (None
+    when it said nothing), ``body`` the first part of its answer.
+    """
+
+    def __init__(self, reason: str, status: int = 0, retry_after_s: float | None = None, body: bytes = b"") -> None:
+        super().__init__(reason)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class WebAnswer:
+    """What came back: 200, or 304 when the caller's validators still hold (then without a body)."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def json(self) -> Any:
+        """Return the body as JSON; ``SourceRefused`` when it is none, as with an HTML page under status 200."""
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise SourceRefused("the answer is no JSON", self.status, body=self.body[:2000]) from error
+
+
+class WebFetcher:
+    """Fetches; may be used from several threads.
+
+    Args:
+        connect_s: how long a connection may take to come about.
+        deadline_s: how long the whole answer may take.
+        max_bytes: how long the body may be, unpacked.
+        follow_redirects: False where a header carries a key, which must not travel on to another host.
+    """
+
+    def __init__(
+        self,
+        connect_s: float = 2.0,
+        deadline_s: float = 4.0,
+        max_bytes: int = 2_000_000,
+        follow_redirects: bool = True,
+    ) -> None:
+        self._connect_s = connect_s
+        self._deadline_s = deadline_s
+        self._max_bytes = max_bytes
+        self._follow_redirects = follow_redirects
+
+    def get(
+        self, url: str, parameters: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> WebAnswer:
+        """Return the answer to one GET.
+
+        Args:
+            url: without secrets; parameters are never logged.
+            parameters: query, all text.
+            headers: added to our own; keys belong here.
+
+        Raises:
+            SourceRefused: any status but 200 and 304, too long, too slow, led astray, or no answer at all.
+        """
+        host = urlsplit(url).netloc
+        until_s = monotonic_s() + self._deadline_s
+        try:
+            for _ in range(_MOST_HOPS):
+                answer = self._hop(url, parameters, headers, until_s)
+                if isinstance(answer, WebAnswer):
+                    return answer
+                url, parameters, headers = answer, None, None
+        except requests.Timeout as error:
+            raise SourceRefused(f"{host} did not answer within {self._deadline_s:g} s") from error
+        except ReadTimeoutError as error:
+            raise SourceRefused(f"{host} did not finish within {self._deadline_s:g} s") from error
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise SourceRefused(f"{host} cannot be reached ({type(error).__name__})") from error
+        raise SourceRefused(f"{host} leads on and on")
+
+    def _hop(
+        self, url: str, parameters: Mapping[str, str] | None, headers: Mapping[str, str] | None, until_s: float
+    ) -> WebAnswer | str:
+        """Return the answer of one address, or the address to which it leads."""
+        host = urlsplit(url).netloc
+        with requests.get(
+            url,
+            params=parameters,
+            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            timeout=(self._connect_s, self._deadline_s),
+            stream=True,
+            allow_redirects=False,
+        ) as reply:
+            if reply.is_redirect and self._follow_redirects:
+                return _led_to(url, reply.headers["Location"])
+            return _checked(reply, self._read(reply, until_s, host), host)
+
+    def _read(self, reply: requests.Response, until_s: float, host: str) -> bytes:
+        body = bytearray()
+        # read1 returns after one packet; read and iter_content would wait for a full buffer, however long it takes
+        while chunk := reply.raw.read1(_CHUNK_BYTES, decode_content=True):
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise SourceRefused(f"{host} sent more than {self._max_bytes} bytes", reply.status_code)
+            if monotonic_s() > until_s:
+                raise SourceRefused(f"{host} did not finish within {self._deadline_s:g} s", reply.status_code)
+        return bytes(body)
+
+
+def _led_to(url: str, location: str) -> str:
+    """Return the address to which ``url`` leads; ``SourceRefused`` where no honest source would send us."""
+    here, there = urlsplit(url), urlsplit(urljoin(url, location))
+    if there.scheme not in ("https", here.scheme):
+        raise SourceRefused(f"{here.netloc} leads to {there.scheme or 'nowhere'}: refused")
+    if there.netloc != here.netloc and not _is_public(there.hostname or ""):
+        raise SourceRefused(f"{here.netloc} leads to {there.netloc}, which is no public address: refused")
+    return there.geturl()
+
+
+def _is_public(host: str) -> bool:
+    """Return whether all addresses of a name belong to the internet; a name without address belongs to nobody."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return bool(found) and all(ip_address(str(entry[4][0]).partition("%")[0]).is_global for entry in found)
+
+
+def _checked(reply: requests.Response, body: bytes, host: str) -> WebAnswer:
+    if reply.status_code in {200, 304}:
+        return WebAnswer(reply.status_code, body, {name.lower(): value for name, value in reply.headers.items()})
+    wait_s = retry_after_s(reply.headers.get("Retry-After"))
+    raise SourceRefused(f"{host} answered HTTP {reply.status_code}", reply.status_code, wait_s, body[:2000])
+
+
+def retry_after_s(text: str | None) -> float | None:
+    """Return the seconds a ``Retry-After`` header asks for (number or HTTP date), at most 12 h, or None."""
+    if not text:
+        return None
+    try:
+        wait_s = float(text)
+    except ValueError:
+        try:
+            wait_s = parsedate_to_datetime(text).timestamp() - SystemClock().now_ms() / 1000
+        except ValueError:
+            return None
+    return min(max(wait_s, 0.0), _LONGEST_WAIT_S)

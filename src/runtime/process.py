@@ -1,0 +1,252 @@
+"""How a process of the suite lives: alone, in rounds, stopped by signals, honest at its end.
+
+Exit codes: 0 done, 1 programming error (traceback in the log), 65 damaged data, 69 a service is away, 73 cannot
+write, 75 try again later (another one runs, a port or the database is taken), 78 wrong settings, 130 and 143 hard
+stop by a second signal.
+"""
+
+import argparse
+import errno
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from src.domain.clock import Clock, SystemClock
+from src.domain.errors import (
+    CredentialsRefused,
+    DataRefused,
+    ExchangeUnavailable,
+    ModelRefused,
+    SettingsError,
+    StoreCorrupt,
+    StoreUnavailable,
+    StoreUnwritable,
+    SuiteError,
+)
+from src.runtime.logging_setup import configure_logs, printable
+from src.runtime.settings import Settings, service_manager_socket
+
+log = logging.getLogger(__name__)
+
+OK: Final = 0
+PROGRAMMING_ERROR: Final = 1
+DATA_DAMAGED: Final = 65
+UNAVAILABLE: Final = 69
+CANNOT_WRITE: Final = 73
+TRY_LATER: Final = 75
+WRONG_SETTINGS: Final = 78
+_THREADS_GRACE_S: Final = 3.0
+
+_WRITE_FAULTS: Final = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
+)
+
+
+class AlreadyRunning(SuiteError):
+    """Another process holds the place."""
+
+
+_EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (  # the first that fits
+    (AlreadyRunning, TRY_LATER),
+    (SettingsError, WRONG_SETTINGS),
+    (CredentialsRefused, WRONG_SETTINGS),
+    (StoreCorrupt, DATA_DAMAGED),
+    (ModelRefused, DATA_DAMAGED),
+    (DataRefused, DATA_DAMAGED),
+    (StoreUnwritable, CANNOT_WRITE),
+    (StoreUnavailable, TRY_LATER),
+    (SuiteError, UNAVAILABLE),
+)
+
+
+def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoReturn:
+    """Run ``main`` until it returns or a signal sets its ``stop``; then end the process with its exit code.
+
+    The process is the only one of ``name`` and BOT_ID in its STATE_DIR. SIGTERM and SIGINT set ``stop``; a second one
+    ends the process on the spot with 143 or 130. An exception in any thread stops it: what is half dead must not look
+    alive.
+
+    Args:
+        name: of the process, as in ``bot_status`` and in the lock's file name.
+        main: builds and runs it; may return an exit code.
+    """
+    reject_arguments()
+    os.umask(0o077)
+    stop = threading.Event()
+    _bind_signals(stop)
+    crashes = _watch_threads(stop)
+    try:
+        settings = Settings.load()
+        configure_logs(settings)
+        with single_instance(f"{name}-{settings.bot_id}", settings.state_dir):
+            code = main(stop) or OK
+    except Exception as error:  # noqa: BLE001 - the edge: whoever started the process gets a sentence and a code
+        code = _explain(error)
+    code = PROGRAMMING_ERROR if crashes and code == OK else code
+    notify_manager("STOPPING=1")
+    _leave(code)
+
+
+def reject_arguments() -> None:
+    """Say what the program is to ``--help``, and refuse any other word: it would be passed over in silence."""
+    program = sys.modules["__main__"]
+    told = (program.__doc__ or "").partition(": ")[2]
+    argparse.ArgumentParser(description=told, epilog="Settings: .env, explained in .env.example.").parse_args()
+
+
+def run_rounds(work: Callable[[], object], every_s: float, stop: threading.Event, clock: Clock | None = None) -> None:
+    """Call ``work`` about every ``every_s`` seconds of ``clock``'s time until ``stop`` is set.
+
+    The time a round takes is part of its interval. A failure of the suite ends the round, never the process (save a
+    damaged database or wrong settings, which no next round heals); a programming error ends the process, so that it
+    is seen. After each good round the service manager's watchdog is told.
+    """
+    clock = clock or SystemClock()
+    while not stop.is_set():
+        began_ms = clock.now_ms()
+        least_s = 0.0
+        try:
+            work()
+            notify_manager("READY=1\nWATCHDOG=1")
+        except (StoreCorrupt, SettingsError):
+            raise
+        except ExchangeUnavailable as error:
+            least_s = error.retry_after_s
+            log.warning("exchange unavailable: retry_in_s=%.0f reason=%s", max(every_s, least_s), error)
+        except SuiteError:
+            log.exception("round failed")
+        took_ms = clock.now_ms() - began_ms
+        clock.wait(stop, max(every_s * 1000.0 - took_ms, least_s * 1000.0))
+
+
+@contextmanager
+def single_instance(name: str, folder: Path) -> Iterator[None]:
+    """Hold the place of ``name``; the system frees it however the process ends.
+
+    Raises:
+        AlreadyRunning: it is taken; the sentence names the process that holds it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            raise AlreadyRunning(f"{name} runs already as process {holder}: stop that one first.") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def notify_manager(state: str) -> None:
+    """Tell systemd, where it started us with a socket to tell it; ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``."""
+    address = service_manager_socket()
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagram:
+            datagram.connect(address)
+            datagram.sendall(state.encode())
+    except OSError as error:
+        log.warning("service manager not reached: reason=%s", error)
+
+
+def _bind_signals(stop: threading.Event) -> None:
+    """Let the first signal set ``stop`` and the second end the process.
+
+    The handler only writes to a pipe: were it to set the event itself, it could wait for a lock that the thread it
+    interrupted is holding.
+    """
+    heard, spoken = os.pipe()
+    os.set_blocking(spoken, False)
+    signals_seen = [0]
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signals_seen[0] += 1
+        if signals_seen[0] > 1:
+            os._exit(128 + number)  # no clean-up that could hang: the next start reconciles
+        os.write(spoken, b".")
+
+    def listen() -> None:
+        os.read(heard, 1)
+        stop.set()
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+
+def _watch_threads(stop: threading.Event) -> list[BaseException]:
+    """Let an exception that ends a thread stop the process; return the list in which they are kept."""
+    crashes: list[BaseException] = []
+
+    def on_crash(crash: threading.ExceptHookArgs) -> None:
+        if crash.exc_value is None or isinstance(crash.exc_value, SystemExit):
+            return
+        crashes.append(crash.exc_value)
+        name = crash.thread.name if crash.thread else "?"
+        log.critical("thread died: name=%s", name, exc_info=crash.exc_value)
+        stop.set()
+
+    threading.excepthook = on_crash
+    return crashes
+
+
+def _explain(error: Exception) -> int:
+    """Say what ended the process; return its exit code."""
+    if isinstance(error, SuiteError):
+        for sentence in error.problems if isinstance(error, SettingsError) else (str(error),):
+            _complain(sentence)
+        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+    if isinstance(error, OSError) and error.errno in _WRITE_FAULTS:
+        _complain(f"cannot write: {error}")
+        return CANNOT_WRITE
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        _complain(f"the port is taken: {error}")
+        return TRY_LATER
+    log.critical("programming error", exc_info=error)
+    return PROGRAMMING_ERROR
+
+
+def _complain(sentence: str) -> None:
+    """Log it; before there is a log, write it to standard error."""
+    if logging.getLogger().handlers:
+        log.critical("%s", sentence)
+    else:
+        print(printable(sentence), file=sys.stderr)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, after a moment for threads that have something to finish and after the last log line.
+
+    Not by the interpreter's own farewell: it cuts threads off wherever they are, and a lock that one of them held
+    then keeps the process half alive for ever. Seen on a busy machine: "Bot stopped.", and there it stayed.
+    """
+    lasting = [
+        thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.current_thread()
+    ]
+    deadline = SystemClock().now_ms() + _THREADS_GRACE_S * 1000.0
+    for thread in lasting:
+        thread.join(max((deadline - SystemClock().now_ms()) / 1000.0, 0.0))
+    left = [thread.name for thread in lasting if thread.is_alive()]
+    if left:
+        log.error("threads did not end: names=%s", ",".join(left))
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a full disk or a closed pipe
+            stream.flush()
+    os._exit(code)

@@ -1,0 +1,129 @@
+"""Reads the named set of rules that the settings choose, with the figures that the settings change.
+
+A set's own figures hold. One that is written in ``.env`` or the environment wins over the file, and wherever it says
+something else than the file, ``changed_figures`` says so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from src.domain.errors import SettingsError
+from src.domain.risk import RiskLimits
+from src.runtime.settings import PROJECT_ROOT, Settings
+from src.strategy.rules import DecisionRules, limits_under, load_rules
+
+_FOLDER: Final = PROJECT_ROOT / "config" / "rules"
+_FIGURES: Final = {
+    "min_signal_threshold": "min_signal_strength",
+    "min_confidence": "min_confidence",
+    "exit_confidence": "exit_confidence",
+    "allow_short": "allow_short",
+    "max_candle_age_s": "max_candle_age_ms",
+    "max_mark_age_s": "max_mark_age_ms",
+    "max_account_age_s": "max_account_age_ms",
+}
+"""The settings that may stand in for a figure of the rules, and that figure."""
+
+
+@dataclass
+class RuleSets:
+    """The rule sets there are: how one is read by name, which is in force, which the settings name.
+
+    ``changes`` tells which figures of a named set the settings change.
+    """
+
+    read: Callable[[str], tuple[DecisionRules, RiskLimits]]
+    configured: str
+    current: str
+    changes: Callable[[str], tuple[str, ...]] = lambda _name: ()
+
+
+def read_rules(settings: Settings) -> DecisionRules:
+    """Return the named set of decision rules, with those figures changed that the settings name.
+
+    Raises:
+        SettingsError: the file is missing or wrong.
+    """
+    return replace(_of_file(settings), **_set_figures(settings))
+
+
+def named(settings: Settings, rules: str) -> Settings:
+    """Return the settings as they would be with another ``RULES``."""
+    return settings.model_copy(update={"rules": rules})
+
+
+def load_rule_sets(settings: Settings, rules: DecisionRules) -> RuleSets:
+    """Return the sets that a person may choose among while the bot runs with ``rules``."""
+    return RuleSets(
+        lambda name: other_rules(settings, rules, name),
+        settings.rules,
+        settings.rules,
+        lambda name: changed_figures(named(settings, name)),
+    )
+
+
+def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[DecisionRules, RiskLimits]:
+    """Return another named set and the limits of risk under it, for a bot that is running.
+
+    Raises:
+        SettingsError: there is no such set, or it looks at other candles, or only one of both sells short: agent and
+            history would have to be others.
+    """
+    rules = read_rules(named(settings, name))
+    looked_at = (rules.candle_interval, *rules.trend_intervals)
+    if looked_at != (present.candle_interval, *present.trend_intervals):
+        reason = f"{name} looks at {', '.join(looked_at)} candles: write RULES={name} into .env and restart the bot."
+        raise SettingsError((reason,))
+    if rules.allow_short != present.allow_short:
+        own, asked = ("with" if each.allow_short else "without" for each in (present, rules))
+        retrain = "" if settings.mode == "paper" else "run python3 retrain_rl_model.py --force, "  # paper teaches anew
+        reason = (
+            f"{name} trades {asked} short positions, the agent learnt {own}: write RULES={name} into .env, stop the "
+            f"bot, {retrain}and start it."
+        )
+        raise SettingsError((reason,))
+    return rules, limits_under(rules, settings.risk_limits)
+
+
+def changed_figures(settings: Settings) -> tuple[str, ...]:
+    """Return what the settings change in the named set of rules, such as ``MIN_SIGNAL_THRESHOLD=2 instead of 3``.
+
+    Raises:
+        SettingsError: as ``read_rules``.
+    """
+    rules, changed = _of_file(settings), _set_figures(settings)
+    return tuple(
+        f"{name.upper()}={_in_words(getattr(settings, name))} instead of {_in_words(_as_setting(name, rules))}"
+        for name, figure in _FIGURES.items()
+        if figure in changed and changed[figure] != getattr(rules, figure)
+    )
+
+
+def _of_file(settings: Settings) -> DecisionRules:
+    path = settings.rules_path
+    if path.stem != settings.rules or not path.is_file():
+        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml")))
+        raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
+    try:
+        return load_rules(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError((f"RULES: {path.name} cannot be used: {error}.",)) from error
+
+
+def _set_figures(settings: Settings) -> dict[str, Any]:
+    given = {name: getattr(settings, name) for name in _FIGURES}
+    return {
+        _FIGURES[name]: int(value * 1_000) if name.endswith("_s") else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _as_setting(name: str, rules: DecisionRules) -> Any:
+    figure = getattr(rules, _FIGURES[name])
+    return figure / 1_000 if name.endswith("_s") else figure
+
+
+def _in_words(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"

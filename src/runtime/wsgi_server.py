@@ -1,0 +1,107 @@
+"""Waitress around an application: bounded threads and bodies, no name in the answers, a clean end.
+
+Slow clients hold no thread: requests are read, and answers written, by one loop; a thread has a request only while it
+makes its answer.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer, create_server
+from waitress.task import ErrorTask, WSGITask
+
+_CONNECTIONS: Final = 200
+_SLOW_CLIENT_S: Final = 30
+_LARGEST_BUFFERED: Final = 1024 * 1024  # what is longer than a form is refused by the application itself
+_LOOK_S: Final = 0.25
+_LAST_TURNS, _LAST_TURN_S = 10, 0.02
+
+Refusal = Callable[[int], tuple[Mapping[str, str], bytes]]
+"""Returns headers and body of the answer to what is no request at all (a broken line, an endless header)."""
+
+
+class _KeptTask(WSGITask):  # type: ignore[misc]
+    def set_close_on_finish(self) -> None:
+        """Let the connection stay after an answer without a body (304), which ends with its head."""
+        asked = self.request.headers.get("CONNECTION", "").lower()
+        if self.has_body or self.version != "1.1" or asked == "close":
+            super().set_close_on_finish()
+
+
+def _refusing(refusal: Refusal) -> type[Any]:
+    """Return the kind of channel that answers with the application's own refusal and names no server."""
+
+    class _RefusalTask(ErrorTask):  # type: ignore[misc]
+        def execute(self) -> None:
+            error = self.request.error
+            headers, body = refusal(error.code)
+            self.status = f"{error.code} {error.reason}"
+            self.response_headers.extend(headers.items())
+            self.set_close_on_finish()
+            self.content_length = len(body)
+            self.write(body)
+
+    class _Channel(HTTPChannel):  # type: ignore[misc]
+        task_class = _KeptTask
+        error_task_class = _RefusalTask
+
+    return _Channel
+
+
+class WsgiServer:
+    """One application on one address.
+
+    Args:
+        app: a WSGI application.
+        host: the address to bind to.
+        port: 0 takes any free one; ``port`` then says which. ``OSError`` where it is taken.
+        threads: how many answers are made at once.
+        refusal: what is answered to what is no request.
+        watched: read one request ahead, so that a stream can learn that its client left
+            (``waitress.client_disconnected`` in the environment).
+    """
+
+    def __init__(
+        self, app: Callable[..., Any], host: str, port: int, threads: int, refusal: Refusal, watched: bool = False
+    ) -> None:
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a call waits its turn is no event
+        self._sockets: dict[int, Any] = {}
+        self._server = create_server(
+            app,
+            map=self._sockets,
+            host=host,
+            port=port,
+            threads=threads,
+            ident=None,
+            connection_limit=_CONNECTIONS,
+            channel_timeout=_SLOW_CLIENT_S,
+            channel_request_lookahead=int(watched),
+            max_request_body_size=_LARGEST_BUFFERED,
+            clear_untrusted_proxy_headers=False,  # the door must see that there was a proxy
+        )
+        self._listeners = [each for each in self._sockets.values() if isinstance(each, TcpWSGIServer)]
+        for listener in self._listeners:
+            listener.channel_class = _refusing(refusal)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._listeners[0].effective_port)
+
+    def serve(self, stop: threading.Event) -> None:
+        """Answer until ``stop`` is set; calls in flight are finished and their answers handed over first."""
+        while not stop.is_set():
+            self._turn(_LOOK_S)
+        for listener in self._listeners:
+            listener.accepting = False
+        self._server.task_dispatcher.shutdown()
+        for _ in range(_LAST_TURNS):
+            self._turn(_LAST_TURN_S)
+        wasyncore.close_all(self._sockets)
+
+    def _turn(self, timeout_s: float) -> None:
+        wasyncore.loop(timeout_s, use_poll=True, map=self._sockets, count=1)

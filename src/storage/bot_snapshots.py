@@ -1,0 +1,127 @@
+"""What a running bot leaves for those who watch it: its candles, live prices, what it may do.
+
+The page reads these rows instead of asking the exchange, so that it shows the bot's own candles, needs no key, and
+tells the truth also while the exchange is away.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection, delete
+
+from src.domain.clock import utc_text
+from src.domain.market import Candle, Instrument, MarkPrice
+from src.domain.portfolio import Account
+from src.storage.database import TradingDatabase
+from src.storage.engine import BATCH, insert_or
+from src.storage.tables import candles
+
+KEPT: Final = 3_000
+"""Candles kept for each pair: a week of quarter hours, two days of minutes."""
+_KEY: Final = ("bot_id", "mode", "world", "symbol", "interval", "open_ms")
+
+
+class SnapshotFeed(Protocol):
+    """What is asked of the market feed."""
+
+    def candles(self, symbol: str) -> Sequence[Candle]:
+        """Return the closed candles of a pair, oldest first."""
+
+    def mark_price(self, symbol: str) -> MarkPrice | None:
+        """Return the newest mark price."""
+
+
+class BotSnapshotWriter:
+    """Writes down what the page draws; ``interval`` is that of the candles in ``feed``.
+
+    ``cautions`` are sentences for the person who runs the bot, shown for as long as it runs.
+    """
+
+    def __init__(
+        self,
+        database: TradingDatabase,
+        feed: SnapshotFeed,
+        instruments: Iterable[Instrument],
+        interval: str,
+        interval_ms: int,
+        cautions: Sequence[str] = (),
+    ) -> None:
+        self._database = database
+        self._feed = feed
+        self._instruments = {each.symbol: each for each in instruments}
+        self._interval = interval
+        self._interval_ms = interval_ms
+        self._cautions = tuple(cautions)
+        self._written_ms: dict[str, int] = {}
+
+    def note_candles(self) -> None:
+        """Write, behind, the candles that closed since the last call; the first time all there are."""
+        for symbol in self._instruments:
+            last_ms = self._written_ms.get(symbol, -1)
+            new = [each for each in self._feed.candles(symbol)[-KEPT:] if each.open_ms > last_ms]
+            if new:
+                self._write(symbol, new, everything=last_ms < 0)
+                self._written_ms[symbol] = new[-1].open_ms
+
+    def details(self) -> dict[str, Any]:
+        """Return the newest mark price and funding of each pair, the steps of prices and sizes, and the cautions."""
+        marks = {symbol: self._feed.mark_price(symbol) for symbol in self._instruments}
+        return {
+            "marks": {symbol: _mark(mark) for symbol, mark in marks.items() if mark is not None},
+            "instruments": {
+                symbol: {"tick": f"{each.tick_size:f}", "step": f"{each.step_size:f}", "base": each.base_asset}
+                for symbol, each in self._instruments.items()
+            },
+            "cautions": list(self._cautions),
+        }
+
+    def valued(self, account: Account) -> Account:
+        """Return the account with the instant of the prices at which its positions are valued."""
+        marks = [self._feed.mark_price(each.symbol) for each in account.positions]
+        valued_ms = max((mark.time_ms for mark in marks if mark is not None), default=0)
+        if valued_ms <= account.as_of_ms:
+            return account
+        held = tuple(replace(each, updated_ms=max(each.updated_ms, valued_ms)) for each in account.positions)
+        return replace(account, as_of_ms=valued_ms, positions=held)
+
+    def _write(self, symbol: str, new: Sequence[Candle], everything: bool) -> None:
+        own = self._database.owner.columns(symbol) | {"interval": self._interval}
+        rows = [own | _row(candle) for candle in new]
+        for start in range(0, len(rows), BATCH):
+            piece = rows[start : start + BATCH]
+            self._database.write_later(partial(_save, rows=piece))
+        if everything or new[-1].open_ms // self._interval_ms % 100 == 0:
+            oldest = new[-1].open_ms - KEPT * self._interval_ms
+            old = delete(candles).where(
+                self._database.owner.rows_of(candles), candles.c.symbol == symbol, candles.c.open_ms < oldest
+            )
+            self._database.write_later(lambda connection: connection.execute(old))
+
+
+def _row(candle: Candle) -> dict[str, Any]:
+    return {
+        "timestamp": utc_text(candle.open_ms),
+        "open_ms": candle.open_ms,
+        "open": candle.open,
+        "high": candle.high,
+        "low": candle.low,
+        "close": candle.close,
+        "volume": candle.volume,
+    }
+
+
+def _save(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write candles; the same one again is the same one."""
+    statement = insert_or(connection, candles).on_conflict_do_nothing(index_elements=_KEY)
+    connection.execute(statement, list(rows))
+
+
+def _mark(mark: MarkPrice) -> dict[str, str]:
+    return {
+        "mark": f"{mark.mark:f}",
+        "as_of": utc_text(mark.time_ms),
+        "funding_rate": f"{mark.funding_rate:f}",
+        "next_funding": utc_text(mark.next_funding_ms),
+    }

@@ -1,0 +1,136 @@
+"""What a person wishes of a running bot, as rows that the page writes and the bot answers.
+
+The page holds no key of the exchange: all it can do is write a wish here. A wish has a key of its own, so that the
+same click twice is one wish; it is forgotten when no bot took it in time, lest a bot that is started hours later
+close a position of another day.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from src.domain.clock import instant_of, utc_text
+from src.storage.engine import Database
+from src.storage.rows import Owner
+from src.storage.tables import EVERY, control_requests
+
+ACTIONS: Final = ("pause", "resume", "close", "trip", "reset", "rules")
+VALID_FOR_S: Final = 60.0
+WAITING, TAKEN, DONE, REFUSED, FAILED, EXPIRED = "waiting", "taken", "done", "refused", "failed", "expired"
+_PENDING: Final = (WAITING, TAKEN)
+_PATIENCE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCommand:
+    """What is wished: ``target`` is a contract (close), the name of a rule set (rules), or empty.
+
+    ``actor`` is who wishes it, ``origin`` from where; ``key`` is the same for the same click.
+    """
+
+    key: str
+    action: str
+    target: str
+    actor: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What became of a wish: a status, one sentence, and how it was before and after."""
+
+    status: str
+    words: str
+    before: str = ""
+    after: str = ""
+
+
+def submit(store: Database, owner: Owner, wish: OperatorCommand, now_ms: int) -> dict[str, Any]:
+    """Write a wish and return its row; the same key, or the same wish still pending, returns the row there is."""
+    row = owner.columns(wish.target if wish.action == "close" else EVERY) | {
+        "timestamp": utc_text(now_ms),
+        "expires_at": utc_text(now_ms + round(VALID_FOR_S * 1000)),
+        "request_key": wish.key,
+        "action": wish.action,
+        "target": wish.target,
+        "actor": wish.actor,
+        "origin": wish.origin,
+        "status": WAITING if wish.action in ACTIONS else TAKEN,  # what no bot does, its writer does
+    }
+    return store.write(lambda connection: _submit(connection, row, utc_text(now_ms)))
+
+
+def _submit(connection: Connection, row: Mapping[str, Any], now: str) -> dict[str, Any]:
+    column = control_requests.c
+    same = (column.bot_id == row["bot_id"], column.action == row["action"], column.target == row["target"])
+    pending = (*same, column.status.in_(_PENDING), column.expires_at > now)
+    for condition in ((column.request_key == row["request_key"],), pending):
+        found = connection.execute(select(control_requests).where(*condition)).mappings().first()
+        if found is not None:
+            return dict(found)
+    return dict(connection.execute(insert(control_requests).returning(control_requests), row).mappings().one())
+
+
+def find(store: Database, key: str) -> dict[str, Any] | None:
+    """Return the wish of that key, or None."""
+    query = select(control_requests).where(control_requests.c.request_key == key)
+    with store.read() as connection:
+        row = connection.execute(query).mappings().first()
+    return None if row is None else dict(row)
+
+
+def pending(store: Database, bot_id: str) -> list[dict[str, Any]]:
+    """Return the bot's wishes without an answer, oldest first."""
+    column = control_requests.c
+    query = select(control_requests).where(column.bot_id == bot_id, column.status.in_(_PENDING))
+    query = query.where(column.action.in_(ACTIONS))
+    with store.read() as connection:
+        return [dict(row) for row in connection.execute(query.order_by(column.id)).mappings()]
+
+
+def take(store: Database, wish_id: int, now_ms: int) -> bool:
+    """Mark a waiting wish as taken, on disk before anything is done; False where somebody else took it."""
+    column = control_requests.c
+    change = (
+        update(control_requests)
+        .where(column.id == wish_id, column.status == WAITING)
+        .values(status=TAKEN, taken_at=utc_text(now_ms))
+    )
+    return store.write(lambda connection: connection.execute(change).rowcount == 1, _PATIENCE_S)
+
+
+def answer(store: Database, wish_id: int, given: CommandResult, now_ms: int) -> None:
+    """Write what became of a wish, behind."""
+    change = (
+        update(control_requests)
+        .where(control_requests.c.id == wish_id)
+        .values(
+            status=given.status,
+            answer=given.words,
+            state_before=given.before,
+            state_after=given.after,
+            finished_at=utc_text(now_ms),
+        )
+    )
+    store.write_later(lambda connection: connection.execute(change))
+
+
+def last_done(store: Database, bot_id: str, actions: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return the last of these wishes that was carried out: what a person meant to hold over a restart."""
+    column = control_requests.c
+    query = (
+        select(control_requests)
+        .where(column.bot_id == bot_id, column.status == DONE, column.action.in_(actions))
+        .order_by(column.id.desc())
+        .limit(1)
+    )
+    with store.read() as connection:
+        row = connection.execute(query).mappings().first()
+    return None if row is None else dict(row)
+
+
+def is_overdue(row: Mapping[str, Any], now_ms: int) -> bool:
+    """Return whether a wish waited longer than it may."""
+    return instant_of(row["expires_at"]) < now_ms

@@ -1,0 +1,145 @@
+"""How the database is opened, and what its driver's errors mean.
+
+What is peculiar to SQLite stands here and nowhere else: one file, read-only readers, writers that lock at once.
+"""
+
+import json
+import os
+import sqlite3
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from sqlalchemy import URL, Connection, Engine, QueuePool, StaticPool, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from src.domain.errors import StoreCorrupt, StoreUnavailable, StoreUnwritable
+
+BUSY_MS = 5_000
+_VERSION = "PRAGMA data_version"
+_UNDEFINED_TABLE = "42P01"
+
+
+class StoreLocked(StoreUnavailable):
+    """Another program holds the database; trying again can help."""
+
+
+def is_memory(url: URL) -> bool:
+    """Return whether the database lives in this process's memory alone."""
+    return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
+
+
+def open_engines(url: URL, read_only: bool) -> tuple[Engine, Engine]:
+    """Return the engine to read and the engine to write with (the same one where two make no sense).
+
+    Raises:
+        StoreUnwritable: the file cannot be made, or made private.
+    """
+    words = partial(json.dumps, allow_nan=False, ensure_ascii=False)
+    options: dict[str, Any] = {"json_serializer": words, "json_deserializer": orjson.loads}
+    if url.get_backend_name() != "sqlite":
+        engine = create_engine(url, pool_pre_ping=True, **options)
+        return engine, engine
+    if is_memory(url):
+        writer = create_engine("sqlite://", poolclass=StaticPool, **options, creator=partial(_connect, ":memory:"))
+        event.listen(writer, "begin", _begin_to_write)
+        return writer, writer
+    path = Path(url.database or "")
+    # without a file in the address SQLAlchemy would take its pool for memory, which shares connections
+    options |= {"poolclass": QueuePool, "pool_size": 8, "pool_timeout": BUSY_MS / 1000, "pool_use_lifo": True}
+    reader = create_engine("sqlite://", **options, creator=partial(_connect, _read_only_address(path)))
+    event.listen(reader, "begin", _begin_to_read)
+    if read_only:
+        return reader, reader
+    _make_private(path)
+    writer = create_engine("sqlite://", **options, creator=partial(_connect_to_write, path))
+    event.listen(writer, "begin", _begin_to_write)
+    return reader, writer
+
+
+def failure_of(error: DBAPIError, name: str) -> StoreUnavailable | StoreCorrupt | None:
+    """Return what the driver's error means to us; None for a fault in our own query."""
+    cause = error.orig
+    word = getattr(cause, "sqlite_errorname", None) or ""
+    if word.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreLocked(f"The database {name} is locked by another program: close it or wait.")
+    if word.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreCorrupt(f"The database {name} is damaged ({cause}): restore a backup.")
+    if word.startswith("SQLITE_FULL"):
+        return StoreUnwritable(f"The disk of the database {name} is full: make room.")
+    if word.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return StoreUnwritable(
+            f"The database {name} cannot be opened or written ({cause}): check file, folder and disk."
+        )
+    if "no such table" in str(cause) or getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE:
+        return StoreUnavailable(f"The database {name} has no tables yet: start the bot or run python3 src/database.py.")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return StoreUnavailable(f"The database {name} cannot be used ({str(cause).strip()}).")
+    return None
+
+
+def version_seen_by(connection: Connection) -> str:
+    """Return SQLite's count of the commits that changed the file under this connection, which is in no transaction.
+
+    The driver is asked at once, in a tenth of the time; what it cannot answer is asked again so that it is told.
+    """
+    driver = connection.connection.driver_connection
+    try:
+        found = None if driver is None else driver.execute(_VERSION).fetchone()
+    except sqlite3.Error:
+        found = None
+    if found is None:
+        with connection.begin():
+            found = connection.exec_driver_sql(_VERSION).one()
+    return str(found[0])
+
+
+def _connect(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address,
+        timeout=BUSY_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=address.startswith("file:"),
+    )
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def _connect_to_write(path: Path) -> sqlite3.Connection:
+    connection = _connect(str(path))
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _read_only_address(path: Path) -> str:
+    return f"file:{quote(str(path))}?mode=ro"
+
+
+def _begin_to_read(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_to_write(connection: Connection) -> None:
+    wait_ms = connection.get_execution_options().get("busy_ms", BUSY_MS)
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={int(wait_ms)}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _make_private(path: Path) -> None:
+    """Create the file if need be, and let nobody else read it (log and index of SQLite inherit this)."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"The database {path} cannot be written ({error.strerror}): check file and folder."
+        ) from error

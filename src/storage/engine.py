@@ -1,0 +1,325 @@
+"""One database under several processes: engines, transactions, patience, writing behind.
+
+SQLAlchemy is known here and in the rooms that compose queries; its exceptions end here. Writers begin with
+BEGIN IMMEDIATE, since a transaction that first reads and then writes is refused as soon as another process wrote
+in between; readers open the file read-only and keep their transactions short, so that the log can be folded back.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Table, inspect, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+from src.domain.clock import monotonic_s
+from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.storage.connections import BUSY_MS, StoreLocked, failure_of, is_memory, open_engines, version_seen_by
+from src.storage.tables import REVISION
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[Connection], object]
+
+BATCH = 100  # rows in one transaction: a longer one would keep the trader's next order intent waiting
+_MIGRATION_LOCK = 727_001  # any number of our own, for PostgreSQL's advisory locks
+
+
+class Database:
+    """One database, reached by a pool of connections; safe to share between threads.
+
+    Args:
+        url: SQLAlchemy's address: ``sqlite:///FILE``, ``sqlite://`` (memory), ``postgresql+psycopg://...``.
+        read_only: never writes, and refuses to create a file.
+        patience_s: how long a write waits for a lock unless told otherwise.
+        most_waiting: rows that may wait in memory to be written behind.
+    """
+
+    def __init__(
+        self, url: str, *, read_only: bool = False, patience_s: float = 5.0, most_waiting: int = 20_000
+    ) -> None:
+        self._patience_s = patience_s
+        self._most_waiting = most_waiting
+        self._waiting: deque[Work] = deque()
+        self._changed = threading.Condition()
+        self._urgent = 0  # callers who wait for their write: what is written behind lets them go first
+        self._writing = threading.Lock()  # our own threads take turns at once; SQLite would have them sleep and retry
+        self._writer: threading.Thread | None = None
+        self._stopping = False
+        self._trouble: Exception | None = None
+        self._versions = threading.Lock()
+        self._versioned: Connection | None = None
+        try:
+            self._url = _whole(make_url(url))
+            self._in_memory = is_memory(self._url)
+            self._read_engine, self._engine = open_engines(self._url, read_only)
+        except (NoSuchModuleError, ImportError) as error:
+            raise StoreUnavailable(f"no driver for this database ({error}): pip install 'psycopg[binary]'.") from error
+
+    @property
+    def name(self) -> str:
+        """Where the database is, without a password."""
+        if self._in_memory:
+            return "memory"
+        return self._url.database or "" if self.is_sqlite else self._url.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is an SQLite file (or memory)."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
+    def pending(self) -> int:
+        """How many rows wait in memory to be written."""
+        return len(self._waiting)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Lend a connection for a short read; all its queries see one and the same instant.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: instead of the library's own exceptions.
+        """
+        with self._translated(), self._read_engine.connect() as connection:
+            yield connection
+
+    def write(self, work: Callable[[Connection], T], patience_s: float | None = None) -> T:
+        """Do ``work`` in one transaction and return what it returns; it is on disk then.
+
+        While another program holds the lock, tries again for ``patience_s`` seconds; ``work`` may so be called
+        more than once, each time on a clean slate.
+
+        Raises:
+            StoreUnavailable: nothing of it was written.
+            StoreCorrupt: the file is damaged.
+        """
+        with self._changed:
+            self._urgent += 1
+        try:
+            return self._write(work, self._patience_s if patience_s is None else patience_s)
+        finally:
+            with self._changed:
+                self._urgent -= 1
+                self._changed.notify_all()
+
+    def write_later(self, work: Work) -> None:
+        """Queue ``work`` to be written soon, in order, by a thread of its own; a locked database delays it only.
+
+        Raises:
+            StoreUnavailable: too much waits already; this work was not taken.
+        """
+        if self._in_memory:  # one connection, one thread
+            self.write(work)
+            return
+        with self._changed:
+            self._raise_trouble()
+            if len(self._waiting) >= self._most_waiting:
+                raise StoreUnavailable(f"{len(self._waiting)} rows wait for the database {self.name}: free it.")
+            self._waiting.append(work)
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_behind, name="database-writer", daemon=True)
+                self._writer.start()
+            self._changed.notify_all()
+
+    def flush(self, patience_s: float | None = None) -> None:
+        """Return when nothing waits any more.
+
+        Raises:
+            StoreUnavailable: something still waits after ``patience_s``; it stays queued.
+        """
+        patience_s = self._patience_s if patience_s is None else patience_s
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._trouble is not None, patience_s)
+            self._raise_trouble()
+            if self._waiting:
+                raise StoreLocked(f"{len(self._waiting)} rows still wait for the database {self.name}.")
+
+    def close(self, patience_s: float | None = None) -> None:
+        """Write what waits and let go of the database; raises as ``flush``, but lets go all the same."""
+        try:
+            self.flush(patience_s)
+        finally:
+            with self._changed:
+                self._stopping = True
+                self._changed.notify_all()
+            if self._writer is not None:
+                self._writer.join(self._patience_s)
+            with self._versions:
+                if self._versioned is not None:
+                    self._versioned.close()
+                    self._versioned = None
+            self._read_engine.dispose()
+            self._engine.dispose()  # the last to go, since only a writer can fold the log back into the file
+
+    def version(self) -> str:
+        """Return a text that changes with every commit of anybody: while it stays, all that can be read stays.
+
+        Comparable only within this object's life; empty where the database cannot tell (memory).
+        """
+        if self._in_memory:
+            return ""
+        if not self.is_sqlite:
+            with self.read() as connection:
+                return str(connection.execute(text("SELECT pg_current_snapshot()")).scalar_one())
+        with self._versions, self._translated():
+            if self._versioned is None:  # SQLite counts for each connection: it must always be the same one
+                self._versioned = self._read_engine.connect()
+            return version_seen_by(self._versioned)
+
+    def migrate(self) -> None:
+        """Bring the tables to this version's shape; several processes may call it at once.
+
+        Raises:
+            StoreUnavailable: a newer version wrote this database, or it cannot be written.
+        """
+        self.write(_upgrade)
+
+    def check(self) -> None:
+        """Read the whole file; raises ``StoreCorrupt`` where it is damaged (1.5 s for 150 MB)."""
+        if not self.is_sqlite:
+            with self.read() as connection:
+                connection.execute(text("SELECT 1"))
+            return
+        with self.read() as connection:
+            findings = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(3)")]
+            if findings != ["ok"]:
+                raise StoreCorrupt(f"The database {self.name} is damaged ({findings[0]}): restore a backup.")
+            if connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                raise StoreCorrupt(f"The database {self.name} has rows that refer to nothing: restore a backup.")
+
+    def _write(self, work: Callable[[Connection], T], patience_s: float) -> T:
+        end_s = monotonic_s() + patience_s
+        keep_trying = Retrying(
+            stop=stop_after_delay(max(end_s - monotonic_s(), 0.0)),
+            wait=wait_random(0.005, 0.05),
+            retry=retry_if_exception_type(StoreLocked),
+            reraise=True,
+        )
+        result: T = keep_trying(self._transaction, work, end_s)
+        return result
+
+    def _transaction(self, work: Callable[[Connection], T], end_s: float) -> T:
+        with self._translated(), self._own_turn(end_s):
+            wait_ms = min(max(int((end_s - monotonic_s()) * 1000), 0), BUSY_MS)
+            engine = self._engine.execution_options(busy_ms=wait_ms)
+            with engine.connect() as connection, connection.begin():
+                return work(connection)
+
+    @contextmanager
+    def _own_turn(self, end_s: float) -> Iterator[None]:
+        """Keep the threads of this process from writing to a file at the same moment."""
+        if not self.is_sqlite or self._in_memory:
+            yield
+            return
+        if not self._writing.acquire(timeout=max(end_s - monotonic_s(), 0.0)):
+            raise StoreLocked(f"The database {self.name} is busy with other rows of this process: try again.")
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def _write_behind(self) -> None:
+        """Write what waits until told to stop; what cannot be written now is kept and tried again."""
+        told = False
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or bool(self._waiting and not self._urgent))
+                if not self._waiting or (self._stopping and told):
+                    return
+                batch = list(self._waiting)[:BATCH]
+            try:
+                self._write_batch(batch)
+            except (StoreUnavailable, StoreCorrupt) as error:
+                if not told:
+                    log.warning("rows wait for the database: count=%s reason=%s", len(self._waiting), error)
+                told = True
+                self._pause()
+            else:
+                if told:
+                    log.info("the database takes rows again: waiting=%s", len(self._waiting))
+                told = False
+
+    def _pause(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping, 0.2)
+
+    def _write_batch(self, batch: list[Work]) -> None:
+        """Write the batch in one transaction; a row that can never be written stops only itself, and is told."""
+        try:
+            self._write(lambda connection: [work(connection) for work in batch], BUSY_MS / 1000)
+            done = len(batch)
+        except (StoreUnavailable, StoreCorrupt):
+            raise
+        except Exception as error:  # noqa: BLE001 - handed to the thread that queued it, by _raise_trouble
+            if len(batch) > 1:
+                for work in batch:
+                    self._write_batch([work])
+                return
+            log.error("a row was refused by the database: reason=%s", error)
+            self._trouble, done = error, 1
+        with self._changed:
+            for _ in range(done):
+                self._waiting.popleft()
+            self._changed.notify_all()
+
+    def _raise_trouble(self) -> None:
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            raise  # two rows for one thing: the caller knows what that means
+        except PoolTimeout as error:
+            raise StoreLocked(f"All connections to the database {self.name} are taken: try again.") from error
+        except DBAPIError as error:
+            failure = failure_of(error, self.name)
+            if failure is None:
+                raise
+            raise failure from error
+
+
+def _whole(url: URL) -> URL:
+    """The address with the file's whole path, so that it stays the same file wherever the process goes."""
+    if url.get_backend_name() != "sqlite" or is_memory(url):
+        return url
+    return url.set(database=str(Path(url.database or "").absolute()))
+
+
+def _upgrade(connection: Connection) -> None:
+    """Run the migrations that are missing, within the caller's transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    if revision_of(connection) == REVISION:
+        return  # without the quarter of a second that loading Alembic takes
+    from src.storage.migrations import upgrade
+
+    upgrade(connection)
+
+
+def insert_or(connection: Connection, table: Table) -> Any:
+    """Return an INSERT that can say what to do on a conflict; each database has a class of its own for it."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # megabytes that nobody on SQLite needs
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def revision_of(connection: Connection) -> str:
+    """Return the version of the tables, empty for a new database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")

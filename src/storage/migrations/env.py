@@ -1,0 +1,9 @@
+"""What Alembic runs for each command: the steps, on the connection it was handed."""
+
+from alembic import context
+
+from src.storage.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, compare_type=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,217 @@
+"""Where the agent comes from and where it goes: loaded, trained at a first start, saved, replaced.
+
+A model file that cannot be trusted is left as it is and means HOLD: a mute agent takes its place. A file that
+somebody else put in place of ours (a promoted model) is taken over at the next turn and never overwritten.
+On paper a model made for other rules steps aside (``NAME_4h.pkl``) and comes back with its rules: nothing is lost by
+trying another set. With money such a model is refused.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.domain.clock import monotonic_s
+from src.domain.costs import CostRates
+from src.domain.errors import ModelRefused
+from src.domain.market import INTERVAL_MS, Candle
+from src.runtime.settings import Settings
+from src.strategy.higher_timeframes import taught_trends
+from src.strategy.indicators import EMPTY, step
+from src.strategy.q_agent import Action, QLearningAgent, Recommendation, Training, encode
+from src.strategy.q_checkpoint import move_model
+from src.strategy.q_state import REGIMES, in_context
+from src.strategy.rules import DecisionRules
+from src.strategy.signals import vote_values
+
+log = logging.getLogger(__name__)
+
+_PASSES = 2
+_SLOW_CANDLES = 1_000
+
+
+class NullAgent(QLearningAgent):
+    """Recommends HOLD and learns nothing: what stands in for a model that was refused.
+
+    Its ``refusal`` halts entries: rules that need no agreement of the agent must not go on without one.
+    """
+
+    def __init__(self, refusal: str, allow_short: bool) -> None:
+        super().__init__(allow_short=allow_short)
+        self.refusal = refusal
+
+    def recommend(self, market_state: int, position_sign: int, instant_ms: int) -> Recommendation:
+        """Return HOLD with confidence 0."""
+        return Recommendation(Action.HOLD, 0.0, market_state, False, (0.0, 0.0, 0.0))
+
+    def learn(self, previous_state: int, position_sign: int, price_return: float, next_state: int) -> float:
+        """Learn nothing; return no surprise."""
+        return 0.0
+
+
+class AgentManager:
+    """Holds the agent of one bot and its file.
+
+    Args:
+        settings: model path, exploration, seed, shorts, mode.
+        costs: what the account pays; the agent's rewards are after it.
+        rules: whose candles it learns from, and whether it may advise to sell short.
+    """
+
+    def __init__(self, settings: Settings, costs: CostRates, rules: DecisionRules) -> None:
+        self._path: Path = settings.model_path
+        self._paper = settings.mode == "paper"
+        self._training_candles = settings.training_candles
+        self._exploration = settings.exploration_share
+        self._seed = settings.random_seed
+        self._rules = rules
+        self._costs = costs
+        self._stamp: tuple[int, int] | None = None
+        self.agent = self._new()
+        self.refusal = ""
+
+    def load_or_train(
+        self, candles: Callable[[str, str, int], Sequence[Candle]], pairs: Sequence[str], now_ms: int
+    ) -> str:
+        """Make the agent ready and return one sentence on how: loaded, trained now, untrained, or refused.
+
+        Args:
+            candles: called as ``candles(symbol, interval, count)``, closed ones, oldest first.
+            pairs: what is traded; a first training looks at all of them.
+            now_ms: stamped into the file.
+        """
+        if self._paper:
+            self._change_places()
+        if self._path.exists():
+            return self._load()
+        if not self._paper:
+            return "No RL model yet: it starts untrained and recommends HOLD until it has learnt enough."
+        began_s = monotonic_s()
+        count = self._training_candles // len(pairs)
+        if self._rules.candle_interval != "1m":
+            count = min(count, _SLOW_CANDLES)
+        seen = []
+        for pair in pairs:
+            heard = candles(pair, self._rules.candle_interval, count)
+            if heard:
+                longer = [candles(pair, each, _SLOW_CANDLES) for each in self._rules.trend_intervals]
+                teach(self.agent, heard, longer)
+                seen.append(heard)
+        self.save(now_ms)
+        total = sum(len(each) for each in seen)
+        said = f"Trained a first RL model on {total:,} candles in {monotonic_s() - began_s:.1f} s"
+        log.info("model trained: candles=%d pairs=%s lessons=%d", total, ",".join(pairs), self.agent.lessons)
+        return said
+
+    def reload_if_replaced(self) -> QLearningAgent | None:
+        """Return the agent of a file that somebody put in place of ours since we last looked, else None."""
+        if self._stamp is None or _stamp(self._path) in (self._stamp, None):
+            return None
+        log.info("%s", self._load())
+        return self.agent
+
+    def save(self, now_ms: int) -> None:
+        """Write the agent's file, unless it was refused or replaced by somebody; a full disk keeps the old one."""
+        if self.refusal or (self._stamp is not None and _stamp(self._path) not in (self._stamp, None)):
+            return
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.agent.save(self._path, now_ms)
+        except OSError as error:
+            log.error("model not saved, the old file stands: reason=%s", error)
+            return
+        self._stamp = _stamp(self._path)
+
+    def _change_places(self) -> None:
+        """Let a good model of other rules step aside, for the one that these rules had, if they had one."""
+        own = self._aside(self.agent)
+        try:
+            if self._path.exists():
+                present = QLearningAgent.load(self._path)
+                if not present.misfit(self._rules):
+                    return
+                move_model(self._path, self._aside(present))
+                log.info("model of other rules put aside: file=%s", self._aside(present).name)
+            if own.exists():
+                QLearningAgent.load(own)
+                move_model(own, self._path)
+        except (ModelRefused, OSError) as error:
+            log.warning("model left where it is: reason=%s", error)
+
+    def _aside(self, agent: QLearningAgent) -> Path:
+        return self._path.with_name(f"{self._path.stem}_{agent.made_for}{self._path.suffix}")
+
+    def _load(self) -> str:
+        self._stamp = _stamp(self._path)
+        try:
+            self.agent = QLearningAgent.load(self._path, self._exploration, self._seed)
+            self._refuse_other_market()
+        except ModelRefused as error:
+            log.error("model refused, the agent stays mute: reason=%s", error)
+            self.agent, self.refusal = NullAgent(str(error), self._rules.allow_short), str(error)
+            return f"RL model refused, so the agent recommends HOLD: {error}"
+        self.refusal = ""
+        return f"Loaded RL model from {self._path.name} ({self.agent.lessons:,} lessons)"
+
+    def _refuse_other_market(self) -> None:
+        """Refuse a model that learnt under other circumstances than those it would advise in."""
+        misfit = self.agent.misfit(self._rules)
+        if misfit:
+            raise ModelRefused(
+                f"The model {self._path} {misfit}; choose other RULES, or run python3 retrain_rl_model.py --force."
+            )
+
+    def _new(self) -> QLearningAgent:
+        return QLearningAgent.for_rules(self._rules, self._costs.one_way_share, self._exploration, self._seed)
+
+
+def teach(agent: QLearningAgent, candles: Sequence[Candle], longer: Sequence[Sequence[Candle]] = ()) -> None:
+    """Let ``agent`` learn from closed candles, oldest first, as it would have turn by turn.
+
+    ``longer`` are the candles of each of its trend intervals, which reach back as far or farther.
+    What regime the market's context showed is not known of the past, so each lesson is given for all of them.
+    """
+    states, returns = market_series(candles)
+    closed_ms = np.array([each.open_ms for each in candles], np.int64) + INTERVAL_MS[agent.candle_interval]
+    trends = taught_trends(longer, agent.trend_intervals, closed_ms)
+    states = np.where(states < 0, -1, in_context(states, REGIMES * trends))
+    for regime in range(REGIMES):
+        agent.train(states[regime], returns, _PASSES)
+    closes = np.array([candle.close for candle in candles])
+    agent.training = Training(
+        first_ms=candles[0].open_ms,
+        last_ms=candles[-1].open_ms,
+        candles=len(candles),
+        data_sha256=hashlib.sha256(closes.tobytes()).hexdigest(),
+    )
+
+
+def market_series(candles: Sequence[Candle]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the market states of each candle, one row for each regime of the context, and the returns.
+
+    Returns:
+        States, shape (3, candles), -1 where not ready; the return from each close to the next, the last 0.
+    """
+    state = EMPTY
+    codes = np.full((REGIMES, len(candles)), -1, dtype=np.int64)
+    for index, candle in enumerate(candles):
+        state, indicators = step(state, candle.high, candle.low, candle.close, candle.volume)
+        votes = vote_values(indicators)
+        for regime in range(REGIMES):
+            codes[regime, index] = encode(indicators, votes, regime)
+    closes = np.array([candle.close for candle in candles], dtype=np.float64)
+    returns = np.zeros(len(candles), dtype=np.float64)
+    returns[:-1] = closes[1:] / closes[:-1] - 1.0
+    return codes, returns
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What tells one file from another that took its place; None where there is none."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_mtime_ns, about.st_ino

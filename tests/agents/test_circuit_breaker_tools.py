@@ -1,0 +1,209 @@
+"""S6 as agents meet it: they may trip and may ask, never reset and never order; with CrewAI and without.
+
+Runs in the suite's own environment on the shim, and unchanged in CrewAI's (``requirements-agents.txt``).
+"""
+
+import ast
+import json
+import threading
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from src.agents import circuit_breaker_tools as room
+from src.agents.circuit_breaker_tools import TOOLS, tools_for
+from src.agents.tool_base import ToolFailure
+from src.domain.clock import ManualClock, utc_day, utc_text
+from src.domain.errors import StoreUnavailable
+from src.domain.portfolio import Account
+from src.domain.ports import Income
+from src.storage.journal_repository import JournalRepository
+from src.storage.tables import circuit_breaker_events, trades
+from tests.agents.office import NOW, new_office
+
+WHY = "Two exchanges report halted withdrawals."
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def desk(tmp_path):
+    office, database, _ = new_office(tmp_path)
+    yield office, database
+    database.close()
+
+
+def tool(office, name, actor="risk_officer"):
+    return tools_for(actor, [name], office)[0]
+
+
+def asked(office, name, **arguments):
+    return json.loads(tool(office, name).run(**arguments))
+
+
+def test_a_new_database_may_trade_and_says_so(desk):
+    state = asked(desk[0], "check_circuit_breaker")
+    assert (state["status"], state["can_trade"], state["reset_requested_by"]) == ("ARMED", True, None)
+
+
+def test_an_agent_trips_and_everybody_sees_who_and_why(desk):
+    office, _ = desk
+    before = asked(office, "check_circuit_breaker")["version"]
+    state = asked(office, "trip_circuit_breaker", reason=WHY)
+    assert (state["status"], state["reason"], state["actor"]) == ("TRIPPED", WHY, "agent:risk_officer")
+    assert state["version"] == before + 1
+    assert asked(office, "check_circuit_breaker") == state
+    assert asked(office, "get_circuit_breaker_history", limit=1)[0]["actor"] == "agent:risk_officer"
+
+
+def test_tripping_twice_leaves_the_first_reason(desk):
+    office, _ = desk
+    first = asked(office, "trip_circuit_breaker", reason=WHY)
+    assert asked(office, "trip_circuit_breaker", reason="Something else altogether.") == first
+
+
+def test_asking_for_a_reset_notes_the_wish_and_changes_nothing_else(desk):
+    office, _ = desk
+    armed = asked(office, "request_circuit_breaker_reset", reason="Please arm what is armed.")
+    assert armed["reset_requested_by"] is None
+    asked(office, "trip_circuit_breaker", reason=WHY)
+    state = asked(office, "request_circuit_breaker_reset", reason="Withdrawals work again.")
+    assert (state["status"], state["can_trade"]) == ("TRIPPED", False)
+    assert state["reset_requested_by"] == "agent:risk_officer"
+
+
+def test_no_sequence_of_tools_ever_arms_a_tripped_breaker(desk):
+    office, _ = desk
+    asked(office, "trip_circuit_breaker", reason=WHY)
+    for name in TOOLS:
+        for kind in ({}, {"reason": "Reset it now, I am a person."}, {"limit": 5}):
+            try:
+                tool(office, name, actor="person").run(**kind)
+            except ValueError:
+                continue
+    assert office.state().tripped
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"reason": "short"},
+        {"reason": "x" * 301},
+        {"reason": 17},
+        {"reason": WHY, "actor": "person"},
+        {"reason": WHY, "status": "ARMED"},
+    ],
+)
+def test_wrong_arguments_are_refused_and_do_nothing(desk, arguments):
+    office, _ = desk
+    with pytest.raises(ValueError, match=r"(?i)argument|valid"):
+        tool(office, "trip_circuit_breaker").run(**arguments)
+    assert not office.state().tripped
+
+
+def test_an_agent_that_talks_in_circles_is_cut_off(desk):
+    office, _ = desk
+    trip = tool(office, "trip_circuit_breaker")
+    for _ in range(3):
+        trip.run(reason=WHY)
+    assert "trip" in str(trip.run(reason=WHY))
+    assert len(office.history(50)) == 2
+
+
+def test_a_lost_record_is_tripped(desk):
+    office, database = desk
+    database.write(lambda connection: connection.execute(circuit_breaker_events.delete()))
+    state = asked(office, "check_circuit_breaker")
+    assert (state["status"], state["can_trade"]) == ("TRIPPED", False)
+
+
+def test_a_database_that_is_away_is_a_failure_and_not_a_state(desk, monkeypatch):
+    office, database = desk
+
+    def away(*_args, **_kwargs):
+        raise StoreUnavailable("The database is locked.")
+
+    monkeypatch.setattr(database, "breaker_events", away)
+    answer = tool(office, "check_circuit_breaker").run()
+    assert isinstance(answer, ToolFailure)
+    assert "locked" in answer.message
+    assert "stopped" in answer.message
+
+
+def test_twenty_agents_at_once_make_one_event(desk):
+    office, _ = desk
+    crowd = [
+        threading.Thread(target=lambda n=n: tool(office, "trip_circuit_breaker", f"a{n}").run(reason=WHY))
+        for n in range(20)
+    ]
+    for each in crowd:
+        each.start()
+    for each in crowd:
+        each.join()
+    assert [event["status"] for event in office.history(50)] == ["TRIPPED", "ARMED"]
+
+
+def closed_trade(number, pnl):
+    when = utc_text(NOW + number * 1_000)
+    return {
+        "bot_id": "main", "mode": "paper", "world": "synthetic", "symbol": "BTCUSDT", "timestamp": when,
+        "entry_time": when, "side": "LONG", "entry_price": Decimal(1), "quantity": Decimal(1), "leverage": 1,
+        "status": "closed", "entry_client_id": f"e{number}", "pnl": Decimal(pnl),
+    }  # fmt: skip
+
+
+def test_the_figures_stand_beside_the_settings_own_limits_and_unknown_is_null(desk):
+    office, database = desk
+    armed_ms = office.state().since_ms
+    rows = [closed_trade(number, pnl) for number, pnl in enumerate((5, -1, -2, -3))]
+    for row in rows:
+        row["timestamp"] = utc_text(armed_ms + 60_000 + int(row["entry_client_id"][1:]))
+    database.write(lambda connection: connection.execute(insert(trades), rows))
+    figures = asked(office, "get_risk_metrics")
+    assert figures["losses"] == {"in_a_row": 3, "rate": 0.75, "counted_trades": 4}
+    assert figures["limits"]["losses_in_a_row"] == 8
+    assert figures["day"]["loss_share"] is None
+    assert figures["drawdown_share"] is None
+    assert figures["bot"] == {"id": "main", "label": "paper, synthetic", "well": False, "condition": "no heartbeat yet"}
+
+
+def test_money_paid_out_is_no_loss_of_the_day_and_no_drawdown(desk):
+    office, database = desk
+    clock = ManualClock(NOW)
+    journal = JournalRepository(database, clock)
+    journal.day_start(utc_day(NOW), Decimal(10_000))
+    journal.record_account(Account(Decimal(10_000), Decimal(10_000), Decimal(0), NOW))
+    journal.transfers.note(Income("TRANSFER", "", Decimal(-4_000), "USDT", NOW + 1, "1"), None, counted=True)
+    journal.record_account(Account(Decimal(5_700), Decimal(5_700), Decimal(0), NOW + 1_000, (), Decimal(-4_000)))
+    database.flush()
+    figures = asked(office, "get_risk_metrics")
+    assert figures["day"]["loss_share"] == pytest.approx(0.05)
+    assert figures["drawdown_share"] == pytest.approx(0.05)
+
+
+def test_results_are_never_cached():
+    for kind in TOOLS.values():
+        assert kind.model_fields["cache_function"].default({}, "x") is False
+
+
+def test_no_tool_and_nothing_it_can_reach_resets_or_orders():
+    assert set(TOOLS) == {
+        "check_circuit_breaker",
+        "get_risk_metrics",
+        "get_circuit_breaker_history",
+        "trip_circuit_breaker",
+        "request_circuit_breaker_reset",
+    }
+    for file in (
+        Path(room.__file__),
+        ROOT / "src/agents/circuit_breaker_service.py",
+        ROOT / "src/agents/tool_base.py",
+        ROOT / "src/agents/crew_runner.py",
+    ):
+        tree = ast.parse(file.read_text())
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        rooms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert "reset" not in names
+        assert not {each for each in rooms if "binance" in each or "order" in each or "trader" in each}

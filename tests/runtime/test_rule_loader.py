@@ -1,0 +1,142 @@
+"""Whose figures hold: the set's own, but for those that the settings name, and then it is said everywhere."""
+
+import re
+from dataclasses import fields, replace
+
+import pytest
+
+from src.apps.console_output import BotConsole
+from src.backtest.options import setup_of
+from src.domain.errors import SettingsError
+from src.monitoring.health import heartbeat_health
+from src.runtime.rule_loader import changed_figures, named, other_rules, read_rules
+from src.runtime.settings import PROJECT_ROOT, Settings
+from src.strategy.rules import DecisionRules, load_rules
+from tests.monitoring.test_health import NOW_MS, beat
+
+SETS = ("safety_first", "patient_votes", "patient_trend")
+OWN = DecisionRules(
+    name="own",
+    min_signal_strength=2,
+    min_confidence=0.45,
+    exit_confidence=0.6,
+    allow_short=True,
+    max_candle_age_ms=90_000,
+)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def loader(**values):
+        path = tmp_path / ".env"
+        path.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+        return Settings.load(path)
+
+    return loader
+
+
+@pytest.fixture
+def own_set(tmp_path, monkeypatch):
+    """A set of rules of a person's own, with other figures than the defaults."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    figures = {each.name: getattr(OWN, each.name) for each in fields(OWN)}
+    lines = (f"{name} = {str(value).lower()}" for name, value in figures.items() if isinstance(value, int | float))
+    (folder / "own.toml").write_text('name = "own"\n' + "\n".join(lines))
+    monkeypatch.setattr(Settings, "rules_path", property(lambda each: folder / f"{each.rules}.toml"))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_holds_to_the_letter_where_the_settings_are_silent(load, name):
+    settings = load(RULES=name)
+    assert read_rules(settings) == load_rules((PROJECT_ROOT / "config" / "rules" / f"{name}.toml").read_text())
+    assert changed_figures(settings) == ()
+
+
+def test_the_example_s_settings_leave_every_set_to_the_letter(load):
+    lines = (PROJECT_ROOT / ".env.example").read_text().splitlines()
+    values = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    for name in SETS:
+        assert changed_figures(load(**{**values, "RULES": name})) == ()
+
+
+def test_a_set_of_one_s_own_is_not_changed_by_defaults(load, own_set):
+    assert read_rules(load(RULES="own")) == OWN
+
+
+def test_a_figure_that_is_written_wins_and_is_named(load, own_set):
+    settings = load(RULES="own", MIN_SIGNAL_THRESHOLD=3, ALLOW_SHORT="false", MAX_CANDLE_AGE_S=120, EXIT_CONFIDENCE=0.6)
+    assert read_rules(settings) == replace(OWN, min_signal_strength=3, allow_short=False, max_candle_age_ms=120_000)
+    assert changed_figures(settings) == (
+        "MIN_SIGNAL_THRESHOLD=3 instead of 2",
+        "ALLOW_SHORT=false instead of true",
+        "MAX_CANDLE_AGE_S=120 instead of 90",
+    )
+
+
+def test_the_environment_s_figure_wins_like_the_file_s(load, monkeypatch):
+    monkeypatch.setenv("MIN_CONFIDENCE", "0.4")
+    settings = load(RULES="safety_first")
+    assert read_rules(settings).min_confidence == 0.4
+    assert changed_figures(settings) == ("MIN_CONFIDENCE=0.4 instead of 0.3",)
+
+
+def test_a_backtest_trades_the_very_rules_of_the_bot_and_its_report_says_what_was_changed(load):
+    from src.backtest.__main__ import _parser
+
+    settings = named(load(RULES="patient_trend", MIN_SIGNAL_THRESHOLD=2), "patient_votes")
+    setup = setup_of(_parser().parse_args(["run"]), settings)
+    assert setup.rules == read_rules(settings) and setup.rules.min_signal_strength == 2
+    assert setup.rules_changed == ("MIN_SIGNAL_THRESHOLD=2 instead of 3",)
+
+
+def test_a_running_bot_takes_only_sets_that_look_at_the_same_candles_and_trends(load, own_set):
+    settings, present = load(RULES="own", STOP_LOSS_PERCENTAGE="0.03"), OWN
+    rules, limits = other_rules(settings, present, "own")
+    assert (rules, limits) == (OWN, settings.risk_limits)
+    for other in (replace(OWN, candle_interval="1h"), replace(OWN, trend_intervals=("4h",))):
+        with pytest.raises(SettingsError, match=r"own looks at 1m candles: write RULES=own into \.env and restart"):
+            other_rules(settings, other, "own")
+
+
+def test_a_running_bot_takes_no_set_whose_shorts_its_agent_never_learnt(load, own_set):
+    """Under it the agent would go on buying alone, or be told to sell what it may not."""
+    reason = "own trades with short positions, the agent learnt without: write RULES=own into .env, stop the bot, "
+    for mode, what_to_do in (("paper", "and start it"), ("testnet", "run python3 retrain_rl_model.py --force, and")):
+        with pytest.raises(SettingsError, match=re.escape(reason + what_to_do)):
+            settings = load(RULES="own").model_copy(update={"trading_mode": mode})
+            other_rules(settings, replace(OWN, allow_short=False), "own")
+    rules, _ = other_rules(load(RULES="own", ALLOW_SHORT="false"), replace(OWN, allow_short=False), "own")
+    assert not rules.allow_short
+
+
+def test_the_bot_says_at_its_start_what_the_settings_change(load):
+    said = []
+
+    class Listening:
+        def say(self, text, *_):
+            said.append(text)
+
+        rule = gap = staticmethod(lambda: None)
+
+    settings = load(RULES="patient_trend", MIN_SIGNAL_THRESHOLD=2)
+    BotConsole(Listening()).start(settings, read_rules(settings), 0, "synthetic")
+    assert "   Signal Threshold: 2" in said and "   Stop Loss: 5.0%" in said
+    assert any("MIN_SIGNAL_THRESHOLD=2 instead of 3" in each and "patient_trend" in each for each in said)
+
+
+def test_status_says_it_too():
+    plain = heartbeat_health(beat(details={"rules": "own", "rules_changed": []}), NOW_MS)
+    changed = heartbeat_health(beat(details={"rules_changed": ["MIN_CONFIDENCE=0.4 instead of 0.3"]}), NOW_MS)
+    assert "rules" not in plain.reason and plain.well and changed.well
+    assert "MIN_CONFIDENCE=0.4 instead of 0.3" in changed.reason
+
+
+@pytest.mark.parametrize("name", ["no_such_rules", "../../.env", "../rules/safety_first"])
+def test_a_name_that_is_no_set_is_refused_and_the_sets_are_named(load, name):
+    with pytest.raises(SettingsError) as caught:
+        read_rules(named(load(), name))
+    assert "patient_trend, patient_votes, safety_first" in caught.value.problems[0]
