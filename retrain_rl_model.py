@@ -23,12 +23,12 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from src.arguments import whole_number
 from src.backtest.config import Setup
 from src.backtest.options import rates_of
 from src.domain.clock import SystemClock, monotonic_s, utc_text
 from src.domain.costs import CostRates
 from src.domain.errors import DataRefused, ModelRefused, SettingsError, StoreCorrupt, StoreUnavailable, SuiteError
+from src.runtime.arguments import whole_number
 from src.runtime.logging_setup import LineFormatter, LogHandler, RepeatFilter, Sink, hide
 from src.runtime.process import AlreadyRunning, single_instance
 from src.runtime.rule_loader import read_rules

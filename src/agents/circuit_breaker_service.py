@@ -1,4 +1,4 @@
-"""The circuit breaker as agents meet it: read it, trip it, ask for a reset. There is no way to reset.
+"""Circuit-breaker operations for agents: read the state, trip it, request a reset. Agents cannot reset.
 
 A change is appended after the newest event; where somebody else wrote in between, it is judged anew.
 """

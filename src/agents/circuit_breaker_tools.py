@@ -1,4 +1,4 @@
-"""The circuit breaker as tools of agents: read it and the risk, trip it, ask for a reset.
+"""Agent tools for the circuit breaker: check it and the risk figures, trip it, request a reset.
 
 There is no tool that resets and none that orders. Who acts is fixed when a tool is made, never an argument that a
 model could choose; whatever a model says, the worst it can do is stop entries.

@@ -1,4 +1,4 @@
-"""Reads config/crewai_config.yaml and refuses whatever would let an agent do more than brake."""
+"""Loads config/crewai_config.yaml and refuses any tool that could do more than reduce risk."""
 
 from pathlib import Path
 from typing import Any, Final, Literal, Self

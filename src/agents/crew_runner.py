@@ -1,4 +1,4 @@
-"""Lets the crew of config/crewai_config.yaml look at the bot once, in CrewAI's own environment.
+"""Runs the CrewAI crew of config/crewai_config.yaml once, in CrewAI's own environment.
 
 ``python -m src.agents.crew_runner`` prints the report; ``--check`` reads the configuration alone, without CrewAI. The
 crew is advice and a brake: that it fails, is slow or says nonsense changes nothing about trading.

@@ -1,4 +1,4 @@
-"""CrewAI's BaseTool and ToolFailure where CrewAI is installed, else a shim that behaves alike.
+"""CrewAI's BaseTool and ToolFailure where CrewAI is installed, otherwise a compatible substitute.
 
 The shim is what the suite itself runs and tests: ``run`` checks its keyword arguments by the schema, counts its uses
 and calls ``_run``. CrewAI needs an environment of its own (``requirements-agents.txt``).

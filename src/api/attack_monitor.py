@@ -1,4 +1,4 @@
-"""Tells people that somebody tries keys at the API's door, once, and when it is over."""
+"""Raises one alert while wrong API keys are being tried, and one when the attempts stop."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Who may come in: host, origin, body, key, and how often; the same door for REST, MCP and metrics.
+"""Access control of REST, MCP and metrics: host, origin, body size, API key, rate limit.
 
 Bound to loopback, reading needs no key: whoever is on this machine may read. A request that came through a proxy,
 any other bind, and everything that changes something need one. Cookies are never looked at.

@@ -1,4 +1,4 @@
-"""How the bots are: signs of life, money, positions, circuit breaker; and all in one."""
+"""Operations about the bots: heartbeat, balance, positions, circuit breaker, and a summary of all."""
 
 from dataclasses import asdict
 from typing import Any

@@ -1,4 +1,4 @@
-"""Answers that need not be made, or sent, again.
+"""Response caching: answers of the last moment, ETags and 304 replies.
 
 The database's version names everything that was read, so the tag of an answer is known before the answer is: while
 nothing was written a client's copy is confirmed (304) and a repeated question is answered from memory.

@@ -1,4 +1,4 @@
-"""What the operations ask: one database, seen in one mode and world, and the market's present time.
+"""What operations work with: the database seen in one mode and market, and the current market time.
 
 Figures of different modes or worlds are never mixed: everything is asked for those of the settings.
 """

@@ -1,4 +1,4 @@
-"""The two things a caller may change, both in the safe direction: trip the breaker, ask for a reset.
+"""The two operations that change something, both reducing risk: trip the breaker, request a reset.
 
 Each is safe to repeat, is appended to the breaker's history with its actor, and is told in the log with what was
 before and after. Nothing here can place an order or arm the breaker.

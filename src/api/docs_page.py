@@ -1,4 +1,4 @@
-"""The operations as a page for people: one file, no script, nothing from another host."""
+"""The documentation page of the API: one self-contained HTML file without scripts."""
 
 from base64 import b64encode
 from functools import cache

@@ -1,4 +1,4 @@
-"""The keys that open the API: made once, shown once, kept as scrypt hashes in a file of this machine.
+"""API keys: created once, shown once, stored as scrypt hashes in a local file.
 
 They stand in a file and not in the database: they open a door of this machine, must be checked while the database
 is away, are not to travel with its copies, and so the server's way to the database stays read-only.

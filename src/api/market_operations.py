@@ -1,4 +1,4 @@
-"""The wider market and the looks at charts."""
+"""Operations about the wider market and the chart analyses."""
 
 from functools import partial
 

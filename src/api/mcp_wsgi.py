@@ -1,4 +1,4 @@
-"""The Model Context Protocol inside a WSGI server, and over standard input and output.
+"""Serves the Model Context Protocol inside a WSGI server, and over standard input and output.
 
 The SDK is asynchronous and weighs as much as the rest of the server together, so it is loaded with the first call.
 Every call stands alone (no session, no stream), and is answered by the thread that serves it, in an event loop of

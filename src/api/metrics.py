@@ -1,4 +1,4 @@
-"""What Prometheus reads: the bots' state from the database, and this server's own calls."""
+"""Prometheus metrics: the bots' state from the database, and the calls of this server."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the table of operations; a copy is kept in ``docs/``."""
+"""The OpenAPI 3.1 document, generated from the table of operations; a copy is kept in ``docs/``."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""The one table of operations: REST, the OpenAPI document and the MCP tools are made from it."""
+"""The table of operations from which REST, the OpenAPI document and the MCP tools are generated."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What may be asked with a question, by name, bounds and meaning; REST and MCP read the same.
+"""Query parameters by name, bounds and meaning; REST and MCP use the same ones.
 
 A name that is not here is refused: a mistyped filter must not answer with everything.
 """

@@ -1,4 +1,4 @@
-"""Refusals and failures as RFC 9457 problem documents; one shape for all of them.
+"""Errors as RFC 9457 problem documents, one shape for all of them.
 
 What a stranger reads holds no path, no SQL and no stack; the log holds the whole under the same ``request_id``.
 """

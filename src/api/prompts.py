@@ -1,4 +1,4 @@
-"""What an agent can be sent to find out: a day's review, and why there was no trade."""
+"""MCP prompts: review a trading day, explain why there was no trade."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""REST: every operation of the table under ``/api/v1``, with its document, tags, links and CSV."""
+"""REST: every operation of the table under ``/api/v1``, with document, ETags, links and CSV."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Rows as they look in an answer, and the JSON Schema that says so; both from the tables' columns.
+"""Rows as JSON and the JSON Schema that describes them; both derived from the tables' columns.
 
 Ids are strings, instants ISO 8601 UTC, prices on the contract's tick and quantities on its step, all other numbers
 rounded to the 8 decimals the exchange keeps. What is unknown is null, never 0.

@@ -1,4 +1,4 @@
-"""The server of the API: what is no request is refused in the shape of all refusals."""
+"""The API's WSGI server; malformed requests are answered as problem documents, too."""
 
 import gc
 import secrets

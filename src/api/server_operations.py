@@ -1,4 +1,4 @@
-"""What the server says of itself: alive, ready, healthy."""
+"""Operations about the server itself: alive, ready, healthy."""
 
 from src.api.bot_operations import processes, trading_trouble
 from src.api.context import ApiContext, Caller, Params

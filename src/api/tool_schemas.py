@@ -1,4 +1,4 @@
-"""The operations' parameters as JSON Schema, for MCP tools and the page for people."""
+"""The operations' parameters as JSON Schema, for MCP tools and the documentation page."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""The chart-analysis loop: hands rounds of charts and news to a child, beats, and stays small.
+"""The chart-analysis loop: schedules chart and news jobs in a worker process and writes heartbeats.
 
 Whatever a round needs (drawing, models, feeds) is loaded by ``chart_worker.py``, which lives only while there is
 something to do. A round that fails, hangs or dies costs that round alone: the other half and the loop go on.

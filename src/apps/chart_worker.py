@@ -1,4 +1,4 @@
-"""The chart-analysis bot's child: does the rounds of charts and news, where memory does not matter.
+"""The worker process of the chart-analysis loop: runs the chart and news jobs and may use more memory.
 
 ``chart_analysis_bot.py`` starts it, hands it errands (``clock``, ``charts``, ``news``) one by one, and lets it go when
 it has been idle. It ends by itself when its parent is gone.

@@ -1,4 +1,4 @@
-"""Carries out what a person wishes of the running bot, one wish at a time, each at most once.
+"""Executes operator commands from the queue, one at a time, each at most once.
 
 Called by the bot between turns and in each turn, on the thread that takes the turns. A wish is marked as taken on
 disk before anything is done: killed in between, the bot does not do it again but says that it does not know.

@@ -1,4 +1,4 @@
-"""What the trading bot says to the person who watches it: its start, each turn, its end."""
+"""Console output of the trading bot: its start, each turn, its end."""
 
 from collections.abc import Sequence
 

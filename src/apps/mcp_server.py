@@ -1,4 +1,4 @@
-"""The REST and MCP server: programs and agents ask it what the bots saw, decided and traded.
+"""The REST and MCP server: programs and agents read what the bots observed, decided and traded.
 
 Beside its answers it tells people of bots that fell silent while no watcher does, and of guesses at its keys.
 ``--stdio`` speaks the Model Context Protocol over standard input and output instead (``--control`` lets that one

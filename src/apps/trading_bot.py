@@ -1,4 +1,4 @@
-"""The RL trading loop: puts the parts together and takes a turn for every pair each interval."""
+"""The RL trading loop: builds the trader of each pair and runs a turn for each per interval."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The dashboard: serves the page, holds no key of the exchange, tells what no watcher tells."""
+"""The dashboard process: serves the pages without exchange keys, and alerts while no watchdog runs."""
 
 import logging
 import threading

@@ -17,8 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from src.arguments import amount, whole_number
-from src.arguments import share as share_argument
 from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.deflated import Deflated
 from src.backtest.engine import run_backtest
@@ -37,6 +35,8 @@ from src.backtest.variants import Variant, parse_grid, variants, varied
 from src.backtest.walk_forward import Fold, walk_forward
 from src.domain.clock import monotonic_s, utc_text
 from src.domain.errors import SettingsError, SuiteError
+from src.runtime.arguments import amount, whole_number
+from src.runtime.arguments import share as share_argument
 from src.runtime.settings import PROJECT_ROOT
 
 MOST_FEE = Decimal("0.01")

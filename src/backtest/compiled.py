@@ -1,4 +1,4 @@
-"""Compiles the live loop's own functions, with all that they call, so that past years pass in seconds.
+"""Compiles the live functions and everything they call with numba, for speed over past years.
 
 There is no second implementation: what runs compiled is the source of ``indicators``, ``signals``, ``rl_state``,
 ``rl_table`` and ``decision_rules`` as it stands, equal bit for bit (tested). Machine code is kept on disk under a hash

@@ -1,4 +1,4 @@
-"""What a backtest is run with: pair, rules, limits, costs, and the past market they meet."""
+"""What a backtest runs with: pair, rules, limits, costs, and the past market."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

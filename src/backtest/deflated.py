@@ -1,4 +1,4 @@
-"""How good the best of many tries looks once one remembers how many were tried."""
+"""The deflated Sharpe ratio: how good the best of many variants is, given how many were tried."""
 
 import math
 from collections.abc import Sequence

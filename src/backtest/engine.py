@@ -1,4 +1,4 @@
-"""Drives the live trader over past candles, on the paper exchange's own venue, without waiting.
+"""Drives the live trader over past candles on the paper exchange's venue, without waiting.
 
 One candle is one turn right after its close; between turns the early stop is watched on the exchange's grid of whole
 seconds, as the live watch does. Minutes in which the trader could do nothing but hold and learn are passed over by

@@ -1,4 +1,4 @@
-"""Passes over the turns that can only hold and learn, and stops before the first that might do more.
+"""Skips turns that can only hold and learn, and stops before the first that might do more.
 
 Whether a turn might act is asked of the live functions themselves, with prices taken a tick too wide either way: the
 answer may be a needless stop, never a missed one. What is decided there is decided by the live ``Trader``. Only the

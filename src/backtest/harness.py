@@ -1,4 +1,4 @@
-"""The live trader set up on a venue in process, with a clock and a journal that wait for nobody."""
+"""The live trader set up on an in-process venue, with a simulated clock and an in-memory journal."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The report of a backtest as one HTML page without scripts, and nothing fetched from anywhere."""
+"""A backtest report as one self-contained HTML page without scripts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape

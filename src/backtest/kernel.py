@@ -1,4 +1,4 @@
-"""The same rules as one compiled loop over a whole series, for thousands of variants.
+"""The trading rules as one compiled loop over a whole series, for thousands of variants.
 
 What it shares with the exact path: the signals, the agent's advice (its lessons do not depend on what is held, so one
 pass serves all variants), ``entry_code`` and ``exit_code``, sizes, stops, the watch on whole seconds, funding, the

@@ -1,4 +1,4 @@
-"""Makes ready, once for all variants, what the kernel runs over: signals, advice, marks, dates."""
+"""Prepares, once for all variants, what the kernel runs over: signals, advice, mark prices, dates."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Mark prices within a minute, from the path that the paper exchange gives its last price."""
+"""Mark prices within a minute, from the intrabar path that the paper exchange uses."""
 
 from typing import Any
 

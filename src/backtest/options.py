@@ -1,4 +1,4 @@
-"""Turns the command's words into what a backtest needs: span, candles, setup, agent."""
+"""Turns command-line options into the inputs of a backtest: span, candles, configuration, agent."""
 
 import argparse
 import calendar

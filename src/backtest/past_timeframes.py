@@ -1,4 +1,4 @@
-"""Past candles of the interval that the rules look at, made of the minutes, as they come to be known."""
+"""Past candles of the rules' timeframe, aggregated from one-minute candles as they become known."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

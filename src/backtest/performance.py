@@ -1,4 +1,4 @@
-"""The figures of a backtest that a person judges by, beside buy-and-hold and doing nothing."""
+"""Performance figures of a backtest, beside buy-and-hold and always-flat."""
 
 from collections import defaultdict
 from collections.abc import Iterable

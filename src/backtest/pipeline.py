@@ -1,4 +1,4 @@
-"""Indicators, votes and market states of many candles at once, by the live functions compiled."""
+"""Indicators, votes and agent states of many candles at once, by the live functions compiled."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Writes a backtest's folder: ``index.html``, ``trades.csv``, ``summary.json``; and reads it back."""
+"""Writes a backtest's folder (``index.html``, ``trades.csv``, ``summary.json``) and reads it back."""
 
 import csv
 import io

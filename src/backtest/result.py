@@ -1,4 +1,4 @@
-"""What a backtest brought: decisions, trades, equity after every turn, and what it cost."""
+"""The result of a backtest: decisions, trades, equity after every turn, and costs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

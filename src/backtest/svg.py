@@ -1,4 +1,4 @@
-"""Curves as inline SVG, small enough for a page that needs nothing from anywhere."""
+"""Line charts as inline SVG, small and without external resources."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Tries many variants with the kernel, on all cores or on a Ray cluster, and can be taken up again.
+"""Runs many variants with the kernel, on all cores or on a Ray cluster; resumable.
 
 Each finished variant is one line in ``sweep.jsonl``; a second run skips those. The first line says what was swept: a
 file of another span, pair or base is refused.

@@ -1,4 +1,4 @@
-"""Teaches the agent from past candles, compiled; the same lessons as at the bot's first start."""
+"""Trains the agent on past candles, compiled; the same updates as at the bot's first start."""
 
 import copy
 import hashlib

@@ -1,4 +1,4 @@
-"""The variants of a sweep: which figures are varied, all combinations or some by chance."""
+"""The variants of a sweep: which parameters vary, in all combinations or sampled at random."""
 
 import itertools
 import math

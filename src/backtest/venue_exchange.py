@@ -1,4 +1,4 @@
-"""The paper exchange's venue as an Exchange and a MarketFeed, in process and without waiting."""
+"""The paper exchange's venue as an ``Exchange`` and a ``MarketFeed``, in process and without waiting."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Learns on a rolling window and trades the time after it; reports only what was out of sample."""
+"""Walk-forward test: trains on a rolling window, trades the time after it, reports out of sample only."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence

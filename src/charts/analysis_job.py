@@ -1,4 +1,4 @@
-"""One round of chart analysis: candles, picture, opinion, kept; one pair's trouble is its own."""
+"""One round of chart analysis: candles, picture, opinion, record; a failing pair does not stop the others."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What a chart shows and what a look at it may say, the same for every analyst."""
+"""What a chart shows and what an analysis may contain, the same for every analyst."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What may be drawn on a chart beside the market: the position's prices and its trades."""
+"""Annotations on a chart: the position's price levels and its trades."""
 
 from dataclasses import dataclass
 

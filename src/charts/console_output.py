@@ -1,4 +1,4 @@
-"""What the chart-analysis bot says to the person who watches it."""
+"""Console output of the chart-analysis bot."""
 
 from src.charts.analysis_schema import ChartView
 from src.runtime.console import Console

@@ -1,4 +1,4 @@
-"""Charts as files: timestamped names, written whole or not at all, old ones pruned.
+"""Chart files: timestamped names, written atomically, old ones pruned.
 
 The drawing itself (and the large libraries it needs) is loaded with the first picture. Processes that must stay small
 leave drawing to a child: see ``chart_worker.py``.

@@ -1,4 +1,4 @@
-"""What the chart analyst last said of each pair, as words beside the market's figures.
+"""The latest chart analysis of each pair, as text for the market context.
 
 Words on purpose: a person, a page or an agent can read them; no rule can reckon with them, so what a model says of a
 chart never places an order.

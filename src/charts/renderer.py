@@ -1,4 +1,4 @@
-"""Draws one chart as a picture; the only room that knows mplfinance, matplotlib and pandas.
+"""Renders one chart as a picture; the only module that uses mplfinance, matplotlib and pandas.
 
 Import it in a process that may be large: it costs a second and some 90 MB.
 """

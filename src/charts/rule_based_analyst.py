@@ -1,4 +1,4 @@
-"""Reads a chart by rules: swing points, slope, alignment, divergence. Free, and no model.
+"""Analyses a chart by rules: swing points, slope, alignment, divergence. Free, without a model.
 
 The same candles always give the same reading. Five figures between -1 and 1 are added up with fixed weights; how far
 they agree is the confidence. Nothing here was fitted to any outcome, and the reading says so.

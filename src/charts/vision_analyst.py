@@ -1,4 +1,4 @@
-"""Reads a chart by a vision model, or by rules wherever the model cannot or may not be asked.
+"""Analyses a chart with a vision model, or by rules when the model is unavailable or over budget.
 
 Whatever goes wrong, an opinion comes back, marked with who gave it. The picture and figures go in as data; no tool is
 offered; of the answer only what fits the schema and the chart is believed. Nothing here can place an order.

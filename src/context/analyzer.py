@@ -1,4 +1,4 @@
-"""What the market around the traded pair is doing, put together from several sources.
+"""The market context of the traded pair, assembled from several sources.
 
 Every figure names its source; one that is missing is None with the reason and never stops a turn. In a synthetic or
 replayed market all figures come from that market: the outside sources speak of another world and are not handed in.

@@ -1,4 +1,4 @@
-"""The outside sources of market context: Fear & Greed from two houses, CoinGecko, the paper world.
+"""Sources of market context: two Fear & Greed providers, CoinGecko, the paper exchange's own market.
 
 Each source is asked as seldom as its terms want, by all processes together: its answers, and its refusals with the
 time it wants to be left alone, lie in the shared cache. A source that fails costs a figure, never a turn.

@@ -1,4 +1,4 @@
-"""One coin's last 24 hours by the exchange's own candles, for the market context."""
+"""One coin's last 24 hours from the exchange's candles, for the market context."""
 
 import math
 from collections.abc import Callable, Sequence

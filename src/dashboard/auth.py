@@ -1,4 +1,4 @@
-"""Who may press a button: the PIN, the waits after wrong ones, and the sessions behind the cookie.
+"""Dashboard log-in: the PIN, delays after wrong ones, and sessions behind the cookie.
 
 Five tries, then each further one costs a wait that doubles, counted in the database, so that a restart gives nobody
 new tries. A try that has to wait is not compared at all; that there are such is noted once a minute, so that whoever

@@ -1,4 +1,4 @@
-"""What can be wished of a bot from the page: in words before, and in the audit after."""
+"""Operator commands offered on the page: their consequences in words before, their audit entry after."""
 
 import re
 from collections.abc import Mapping

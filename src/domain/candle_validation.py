@@ -1,4 +1,4 @@
-"""What a table of recorded candles or rates must be, and the sentences for what is wrong with one.
+"""Checks of recorded candle and rate tables, and the messages for what is wrong with one.
 
 A table is taken whole or refused in one sentence, and nothing is mended.
 """

@@ -1,4 +1,4 @@
-"""The circuit breaker: when trading must stop, and who may let it go on.
+"""The circuit breaker: when trading must stop, and who may resume it.
 
 It blocks entries only; exits always pass. Anybody may trip it, nobody but a person may reset it. The last event
 written is the state; a missing or unreadable one counts as TRIPPED.

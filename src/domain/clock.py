@@ -1,4 +1,4 @@
-"""Time. The only room that reads the machine's clock.
+"""Time: the only module that reads the machine's clock.
 
 Every process takes the time from the exchange: its clock may run faster than the wall (``PAPER_SPEED``), and
 Binance refuses requests stamped more than a second ahead of its own.

@@ -1,4 +1,4 @@
-"""What trading costs."""
+"""Trading costs: fee rates and slippage."""
 
 from dataclasses import dataclass
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The tree of errors. Whatever a library raises becomes one of these at its adapter."""
+"""The suite's exceptions; each adapter turns its library's errors into one of these."""
 
 
 class SuiteError(Exception):

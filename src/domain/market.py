@@ -1,4 +1,4 @@
-"""What the market is made of, and where money (Decimal) and series (float64) meet."""
+"""Candles, instruments, mark prices; where money (Decimal) and series (float64) meet."""
 
 from dataclasses import asdict, dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal

@@ -1,4 +1,4 @@
-"""What trading brought: figures of trades, and of the equity at the end of each day.
+"""Performance metrics of trades and of daily equity.
 
 Money stays ``Decimal``. Figures of trades are made from sums that can be added, so that a million trades are
 counted once and not at every look. Ratios come from daily equity, never from single trades (a trade has no length

@@ -1,4 +1,4 @@
-"""From the wish to trade to what happened: OrderIntent, Order, Fill."""
+"""From an order intent to what happened: OrderIntent, Order, Fill."""
 
 from dataclasses import dataclass
 from decimal import Decimal

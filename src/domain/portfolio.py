@@ -1,4 +1,4 @@
-"""Where the fills leave us: positions, the account, and finished round trips."""
+"""Positions, the account, and completed trades."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the trader asks of the world. Live, paper and backtest each hand it their own."""
+"""The ports of the trader: what live, paper and backtest each provide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How much to risk, and where a position is given up."""
+"""Position size and exit price levels from the risk limits."""
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal

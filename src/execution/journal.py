@@ -1,4 +1,4 @@
-"""What must be written down about every turn and every order, and a journal in memory.
+"""The journal port: what is recorded about every turn and order; and an in-memory journal.
 
 The live bot writes to the database; backtests and tests keep the same notes in memory. The order of writing is
 part of the promise: an entry is noted before it is sent, and a turn before it is acted upon.

@@ -1,4 +1,4 @@
-"""Carries orders to the exchange and back with certainty: noted first, sent once, looked up.
+"""Places orders and tracks them until their outcome is known: recorded first, sent once, looked up.
 
 No order is sent twice: a client id is a function of bot, instant and purpose, and an order whose outcome nobody
 knows is looked up before anything else is sent. No position stands without a stop: ``protect`` returns only when

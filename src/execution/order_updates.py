@@ -1,4 +1,4 @@
-"""What the user stream has told of one's own orders, for whoever just sent one and waits for its fills.
+"""Buffers order updates of the user stream for the code that sent the order and waits for its fills.
 
 The stream is the faster witness, and goes on telling while questions hang: a stop need not wait for an answer.
 """

@@ -1,4 +1,4 @@
-"""Keeps the one position of one symbol: opened with guards, watched, closed, never forgotten.
+"""Manages the one position of a symbol: opens it with protective orders, monitors it, closes it.
 
 The exchange is right about what is open; the journal is right about what we meant. This room makes the two agree,
 at the start, each turn and after each unknown outcome, and names what it cannot explain (``halt_reason``).

@@ -1,4 +1,4 @@
-"""The risk that all pairs of one bot share: the day's loss, the circuit breaker, a person's pause."""
+"""The risk that all pairs of one bot share: daily loss limit, circuit breaker, operator's pause."""
 
 import logging
 from collections import deque

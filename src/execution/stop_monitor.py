@@ -1,4 +1,4 @@
-"""Watches one pair between its turns: the early stop by mark price, unfinished exits, doubts."""
+"""Monitors one pair between turns: early stop by mark price, unfinished exits, pending reconciliation."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""How a round trip begins and ends on paper: its levels, its exit, its funding, its reason."""
+"""Computes trade records from executions: price levels, exit, funding, exit reason."""
 
 import logging
 from dataclasses import dataclass, replace

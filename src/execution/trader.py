@@ -1,4 +1,4 @@
-"""One pair's turn: observe, decide, write down, act, learn. Live, paper and backtest share it.
+"""One pair's turn: observe, decide, record, act, learn. Shared by live, paper and backtest.
 
 The trader cannot tell which world it serves: clock, feed, exchange and journal are handed in.
 """

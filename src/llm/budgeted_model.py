@@ -1,4 +1,4 @@
-"""A model asked within its means: budget first, then the question, then the books.
+"""A language model within a budget: checks the budget, asks, records tokens and cost.
 
 Put right once each: a parameter that the model refuses (from then on left out), an answer that does not fit the
 schema, a trouble that passes. A silence is not: the question may have been heard, and be on the bill.

@@ -1,4 +1,4 @@
-"""What may be said to which model: parameters it takes, pictures it is sent. Pure.
+"""What each model accepts: parameters and picture input. Pure.
 
 Prices stand in ``model_prices.py``. A model that is in no list is taken for one of a local server, unless its name
 says that it is OpenAI's: then for one of the newest kind.

@@ -1,4 +1,4 @@
-"""One question to a model behind OpenAI's chat protocol; the only room that knows the library.
+"""One request to a model over OpenAI's chat protocol; the only module that uses the library.
 
 What can go wrong comes out as ``ModelFailed`` with a code to branch on; no text of the server's is passed on, for it
 may quote a key.

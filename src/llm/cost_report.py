@@ -1,4 +1,4 @@
-"""What the suite's models cost in a month: as recorded where there is a record, else by price table."""
+"""Monthly cost of the suite's models: from recorded usage where there is any, else from the price table."""
 
 from collections.abc import Mapping
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What models cost, and how many tokens a picture is. The one price table of the suite. Pure."""
+"""Model prices and picture token counts: the one price table of the suite. Pure."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The ledger of paid model calls, and the month's budget that none of them may pass.
+"""Records paid model calls and enforces the monthly budget.
 
 A call is written down with the most it can cost before it is made, in one transaction with the look at what the month
 has cost so far; afterwards the figure becomes the true one. So two processes cannot both take the last cent, and one

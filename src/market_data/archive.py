@@ -1,4 +1,4 @@
-"""Binance's public archive: which files hold a span, fetched, held to their checksums, resumed.
+"""Binance's public archive: which files cover a span; downloaded, verified, resumed.
 
 A manifest beside the store remembers the checksum of every file taken in: a second run asks for checksums only, and a
 file cut off half-way is continued where it stopped.

@@ -1,4 +1,4 @@
-"""Minutes out of coarser candles, where no finer ones are to be had."""
+"""One-minute candles interpolated from coarser candles where no finer ones exist."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Reads candles and funding rates from disk; ``core/candle_reader.py`` knows the formats."""
+"""Reads candles and funding rates from disk; ``domain/candle_reader.py`` knows the formats."""
 
 from collections.abc import Sequence
 from dataclasses import replace

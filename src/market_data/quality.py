@@ -1,4 +1,4 @@
-"""What is doubtful about stored candles: gaps, frozen stretches, sudden jumps."""
+"""Data quality of stored candles: gaps, frozen stretches, sudden jumps."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The local store of past market data: one parquet file a series, replaced whole or not at all."""
+"""The local store of past market data: one parquet file per series, replaced atomically."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Gathers what is alarming from the database and the disk, for whoever watches."""
+"""Collects the facts that alert rules need from the database and the disk."""
 
 import shutil
 from collections.abc import Iterable, Mapping

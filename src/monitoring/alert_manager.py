@@ -1,4 +1,4 @@
-"""Which alerts become messages: told once, told when over, held in quiet hours, and a daily digest.
+"""Which alerts become messages: one at the start, one at the end, quiet hours, a daily digest.
 
 The desk is a state and a step; whoever calls it keeps the state (``as_dict``) and sends the messages.
 """

@@ -1,4 +1,4 @@
-"""What is alarming: from facts about bots, positions and machine to alerts, each with its page."""
+"""Alert rules: from facts about bots, positions and machine to alerts, each with its runbook page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

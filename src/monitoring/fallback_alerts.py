@@ -1,4 +1,4 @@
-"""The second pair of eyes: tells of silent bots and log-in attacks while no watcher does."""
+"""Fallback alerting: reports missing heartbeats and log-in attacks while the watchdog is not running."""
 
 import logging
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Asks whether a service of the suite is well, as the start scripts do.
+"""Checks whether a service of the suite is healthy, as the start scripts do.
 
 ``python3 -m src.monitoring.health rl_bot [PID [SECONDS]]`` prints one line and exits 0 only when the service is healthy
 (1 when it is not, 78 when the settings are wrong); with SECONDS it waits until it is, or that process is gone.

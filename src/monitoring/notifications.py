@@ -1,4 +1,4 @@
-"""Tells people: by log always, by any of Apprise's services where ALERT_URLS names some.
+"""Sends notifications: to the log always, and to Apprise services where ALERT_URLS names some.
 
 Apprise is optional and known here alone (``pip install -r requirements-alerts.txt``). A message that could not be
 delivered is kept and tried again; a push address, where there is one, hears that all is well, so that its silence

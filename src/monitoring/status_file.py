@@ -1,4 +1,4 @@
-"""Keeps a sheet of how all services are, for scripts that wait for several of them at once.
+"""Keeps a status file of all services, for scripts that wait for several of them at once.
 
 ``python3 -m src.monitoring.status_file`` prints it; with a FILE it is rewritten whenever a state changes,
 until the process that asked is gone.

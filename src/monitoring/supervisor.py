@@ -1,4 +1,4 @@
-"""Starts again what died or hangs, with longer and longer rests, and never what a person stopped.
+"""Restarts services that died or hang, with growing delays, and never one that a person stopped.
 
 The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died,
 no PID file that it was stopped. While a start fails (which removes the PID file) ``NAME.wanted`` stands for the

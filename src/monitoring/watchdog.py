@@ -1,4 +1,4 @@
-"""Watches the others: starts again what died, tells people what is wrong, keeps the database small.
+"""The watchdog: restarts dead services, sends alerts, prunes the database.
 
 It runs apart because no process can report its own death. Who watches the watcher: its sign of life stands in
 ``bot_status``; while it is silent the API's process or the dashboard's tells of silent bots and of log-in attacks

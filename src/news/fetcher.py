@@ -1,4 +1,4 @@
-"""All news sources as one: fetched together, copies joined, newest first, tagged and filtered.
+"""Fetches all news sources together: deduplicated, newest first, tagged and filtered.
 
 In a synthetic or replayed market nobody is asked: real news would speak of another world.
 """

@@ -1,4 +1,4 @@
-"""One round of the news: fetch, judge, keep. The chart-analysis process calls it every few minutes."""
+"""One news round: fetch, score, store. The chart-analysis process runs it every few minutes."""
 
 import logging
 from collections.abc import Mapping, Sequence

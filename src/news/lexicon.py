@@ -1,4 +1,4 @@
-"""What a headline sounds like, by a weighted lexicon. Pure, free, and fast.
+"""Lexicon-based sentiment of headlines. Pure, free and fast.
 
 A headline becomes stems; the longest lexicon terms that fit are taken; each adds its weights (log odds) for bullish,
 bearish and neutral. Negation swaps bullish and bearish, intensifiers and reducers scale. Softmax makes probabilities

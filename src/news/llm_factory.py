@@ -1,4 +1,4 @@
-"""The way from headlines to the paid model of the settings, with its ledger and budget."""
+"""Builds the language model for headlines from the settings, with usage ledger and budget."""
 
 from src.llm.budgeted_model import paid_model
 from src.llm.usage_ledger import UsageLedger

@@ -1,4 +1,4 @@
-"""What a language model is asked about headlines, and what of its answer is believed.
+"""Sentiment of headlines by a language model: the prompt, and validation of its answer.
 
 Headlines are strangers' text: they go in as data behind a fixed instruction, no tool is offered, and the answer is
 checked item by item against a schema and against what was asked.

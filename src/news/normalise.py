@@ -1,4 +1,4 @@
-"""What strangers' headlines are cleaned to, when two are one, and which coins they speak of."""
+"""Normalises headlines, detects duplicates, and extracts the coins they mention."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""The sentiment of news, by the local lexicon (free) or by a model (paid), and of all news together.
+"""News sentiment, by the local lexicon (free) or a model (paid), and the overall sentiment.
 
 USE_LOCAL_SENTIMENT chooses. Whatever the model does wrong, the local judgement stands in and says so.
 """

@@ -1,4 +1,4 @@
-"""Where news come from: RSS feeds by default, NewsAPI with a key. Each is asked seldom and politely.
+"""News sources: RSS feeds by default, NewsAPI with a key. Each is polled rarely and politely.
 
 Answers lie in the shared cache, so that several processes and restarts cost one request; an unchanged feed answers
 304. Nothing a feed says is opened or followed.

@@ -1,4 +1,4 @@
-"""What the owner of an account may change besides orders: leverage, modes, margins, money."""
+"""Account settings and transfers: leverage, margin type, position mode, multi-assets, margin changes."""
 
 from decimal import Decimal
 

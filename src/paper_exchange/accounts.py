@@ -1,4 +1,4 @@
-"""What the venue holds: one ledger per account, and the desk with all that they share."""
+"""What the venue holds: one ledger per account, and the state that all accounts share."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

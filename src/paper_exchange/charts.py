@@ -1,4 +1,4 @@
-"""Candles of every interval, of last price, mark price and premium, and the last 24 hours."""
+"""Candles of every interval of last price, mark price and premium, and 24-hour statistics."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a request must fulfil before anything happens, in the exchange's order and words."""
+"""Validates requests in the real exchange's order, with its error codes and messages."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The algo service: conditional orders that wait for a price and then place an order."""
+"""The Algo service: conditional orders that wait for a trigger price and then place an order."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Its settings, checked once."""
+"""Settings of the paper exchange, validated once."""
 
 import ipaddress
 from dataclasses import dataclass, field

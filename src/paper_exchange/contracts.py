@@ -1,4 +1,4 @@
-"""The six contracts it lists, with their filters, leverage brackets and funding rules."""
+"""The listed contracts with their filters, leverage brackets and funding rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

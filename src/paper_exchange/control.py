@@ -1,4 +1,4 @@
-"""The control paths, for tests only - faults, the clock, and what an observer may see."""
+"""The control endpoints, for tests only: faults, the clock, and inspection."""
 
 import hmac
 from collections import Counter

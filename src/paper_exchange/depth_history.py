@@ -1,4 +1,4 @@
-"""Which levels GET depth has shown, so that the streams of differences can take them back.
+"""Remembers which levels GET depth has returned, so that diff streams can remove them.
 
 A client puts its book together from one answer of GET depth and the differences that follow. Here prices move from
 instant to instant, so that an answer between two frames holds levels that no frame ever had; nobody would ever call

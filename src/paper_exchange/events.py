@@ -1,4 +1,4 @@
-"""What the venue tells an account, in the order in which it happened."""
+"""Events that the venue reports to an account, in order."""
 
 from dataclasses import dataclass
 from decimal import Decimal

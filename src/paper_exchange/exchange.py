@@ -1,4 +1,4 @@
-"""The venue with its clock, its listeners and its memory; everything but the network."""
+"""The venue with its clock, listeners and storage; everything but the network."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What each market stream says, and on which route it flows.
+"""The market data streams: what each sends, and on which route.
 
 A feed is asked about every 20 ms of wall time and returns what is due by market time; what came too fast in between
 is left out, but never a closed candle.

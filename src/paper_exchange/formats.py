@@ -1,4 +1,4 @@
-"""Numbers, orders and trades as Binance writes them in JSON."""
+"""Numbers, orders and trades in Binance's JSON."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""Balances, positions and settings of an account as Binance writes them in JSON."""
+"""Balances, positions and account settings in Binance's JSON."""
 
 from src.domain.market import Instrument
 from src.paper_exchange.formats import Json, amount, fixed, pointed, trimmed

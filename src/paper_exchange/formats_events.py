@@ -1,4 +1,4 @@
-"""What the user stream says, as Binance writes it in JSON."""
+"""User stream events in Binance's JSON."""
 
 from functools import singledispatch
 

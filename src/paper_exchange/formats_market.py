@@ -1,4 +1,4 @@
-"""Contracts, prices, books and candles as Binance writes them in JSON."""
+"""Contracts, prices, books and candles in Binance's JSON."""
 
 from decimal import Decimal
 from typing import Any

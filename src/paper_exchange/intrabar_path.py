@@ -1,4 +1,4 @@
-"""The way the last price takes through one minute; pure, one for server and backtest.
+"""The path of the last price within one minute; pure, shared by server and backtest.
 
 A path is a row of vertices ``(offset_ms, price)`` joined by straight lines. The price stays at the open for 15 s
 (so that what is ordered right after a close meets the next open, however late it arrives), reaches the first

@@ -1,4 +1,4 @@
-"""The only place where money and positions change, each change with its income row."""
+"""The only place where balances and positions change, each change with its income row."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How much one address and one account may ask, counted in market time."""
+"""Rate limits per address and account, counted in market time."""
 
 from collections import Counter
 from dataclasses import dataclass

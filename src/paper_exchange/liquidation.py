@@ -1,4 +1,4 @@
-"""Margin calls and liquidation, looked at on whole seconds by mark price."""
+"""Margin calls and liquidation, checked each second by mark price."""
 
 from decimal import Decimal
 

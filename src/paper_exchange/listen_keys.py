@@ -1,4 +1,4 @@
-"""Listen keys, each good for sixty market minutes of one account's events."""
+"""Listen keys, each valid for sixty market minutes of one account's events."""
 
 from dataclasses import asdict, dataclass
 from hashlib import blake2b

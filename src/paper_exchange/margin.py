@@ -1,4 +1,4 @@
-"""What positions and orders bind: margins, balances, limits, liquidation price.
+"""Margins, balances, position limits and liquidation prices.
 
 Nothing here changes anything. Marks are those of now; money has eight decimals and is USDT, save the row of another
 asset.

@@ -1,4 +1,4 @@
-"""Market time - how it runs on the wall's clock, stands, jumps and survives a restart."""
+"""Market time: how it runs against the wall clock, pauses, jumps and survives a restart."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

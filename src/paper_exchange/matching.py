@@ -1,4 +1,4 @@
-"""The life of regular orders: placed, matched with the depth, amended, cancelled, expired."""
+"""The life of regular orders: placed, matched against the depth, amended, cancelled, expired."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What is asked of the venue and what it keeps: requests, orders, trades, income."""
+"""Requests to the venue and what it keeps: orders, trades, income."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal

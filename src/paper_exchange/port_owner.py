@@ -1,4 +1,4 @@
-"""Who listens on a port of this machine, as far as it can be known."""
+"""Which process listens on a port of this machine, where that can be known."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every price at every instant: last, mark, book and depth, from closed minutes alone.
+"""All prices at any instant: last, mark, book and depth, from closed minutes only.
 
 Last price: the minute's path (``path.py``) with its corners on the tick. Best bid and ask: a tick below and above.
 Mark price: at whole seconds, the mean of the last price over the 30 s before, eight decimals; the index is the

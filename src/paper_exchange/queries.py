@@ -1,4 +1,4 @@
-"""What an account may read of its own past, as far back as the exchange keeps it."""
+"""What an account can read of its history, as far back as the exchange keeps it."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Between which prices nothing can happen, so that quiet minutes cost almost nothing.
+"""The price range in which no order or margin level triggers, so that quiet minutes cost almost nothing.
 
 All in floats: the bands only decide where to look closely; what really happens is decided in ``timeline.py``.
 """

@@ -1,4 +1,4 @@
-"""The endpoints of an account, its settings, its key and its listen key."""
+"""REST endpoints of an account, its settings, API key and listen key."""
 
 from src.domain.market import Instrument
 from src.paper_exchange.contracts import Contract

@@ -1,4 +1,4 @@
-"""The endpoints of the Algo service, where conditional orders live."""
+"""REST endpoints of the Algo service for conditional orders."""
 
 from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json, algo_cancelled, algo_reply, algo_row, open_algo_row

@@ -1,4 +1,4 @@
-"""One REST request as the endpoints see it, and the table in which endpoints stand."""
+"""One REST request as the endpoints see it, and the table of endpoints."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The five endpoints of candles."""
+"""REST endpoints of candles."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Two questions Binance does not know: which world this is, and how it feels.
+"""Two endpoints that Binance does not have: which market this is, and its Fear & Greed index.
 
 A synthetic or replayed market has its own Fear & Greed index; the real one would speak of another world.
 """

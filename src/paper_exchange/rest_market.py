@@ -1,4 +1,4 @@
-"""The public endpoints of prices, books, trades, funding and the listing itself."""
+"""Public REST endpoints: prices, books, trades, funding and exchange information."""
 
 from collections import deque
 from collections.abc import Callable, Mapping

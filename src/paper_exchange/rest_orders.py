@@ -1,4 +1,4 @@
-"""The endpoints of regular orders and of what they led to."""
+"""REST endpoints of regular orders and their trades."""
 
 from collections.abc import Sequence
 from dataclasses import replace

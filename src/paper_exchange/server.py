@@ -1,4 +1,4 @@
-"""One port for REST and sockets - who may ask, what it counts, what is answered."""
+"""The HTTP server: REST and WebSockets on one port, authentication, rate limits, answers."""
 
 import asyncio
 import logging

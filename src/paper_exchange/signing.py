@@ -1,4 +1,4 @@
-"""Who a request comes from - API keys, signatures and the age of a request."""
+"""API keys, request signatures and timestamps."""
 
 import hashlib
 import hmac

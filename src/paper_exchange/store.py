@@ -1,4 +1,4 @@
-"""Its memory on disk - one state file, and a journal of what came after it.
+"""Storage of the paper exchange: one state file, and a journal of later commands.
 
 The state file is a whole picture, replaced atomically. Between two pictures every accepted command is appended to
 the journal before its answer leaves, which costs the same however long the history has grown. After a

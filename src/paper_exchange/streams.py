@@ -1,4 +1,4 @@
-"""The sockets - who listens to what, on which route, and what is sent to whom."""
+"""The WebSocket server: subscriptions, routes, and delivery of frames."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Finds the next instant at which something happens, and lets it happen, in order of time.
+"""Finds the next instant at which something happens, and executes events in order of time.
 
 What happens at an instant depends on the prices of that instant alone, and the instants are found analytically on
 whole milliseconds (whole seconds for mark price, funding and margin): one long jump equals many short ones.

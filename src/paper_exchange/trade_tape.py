@@ -1,4 +1,4 @@
-"""Trades of the market, made from each minute's candle and always the same.
+"""Public trades generated from each minute's candle, always the same.
 
 A minute has at most sixty aggregated trades, on whole seconds and at its close. Their prices lie on the minute's
 path, their quantities add up to its volume. Ids are functions of the minute, so they grow with time and leave gaps.

@@ -1,4 +1,4 @@
-"""The venue, the whole machine without I/O, as its callers see it."""
+"""The venue: the whole exchange without I/O, as its callers see it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal

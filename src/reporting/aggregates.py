@@ -1,4 +1,4 @@
-"""Sums over a period: signals, trades, and the equity of one account.
+"""Aggregates over a period: signals, trades, and the equity of one account.
 
 Whole days come from the counters that the journal keeps with each row; only the first, broken day of a period is
 counted row by row: a summary of a million signals takes the time of a few hundred rows.

@@ -1,4 +1,4 @@
-"""The equity of one account: its days, curve, ratios, and drawdown within a period.
+"""The equity of one account: daily values, curve, ratios, and drawdown within a period.
 
 An account has a row a day, and one for each turn. The days are read as the database keeps them, and only what is told
 is made money; what must be looked for among a day's turns is looked for by the database.

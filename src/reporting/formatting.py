@@ -1,4 +1,4 @@
-"""Rows as they lie in the database, for answers in which nobody calculates with them.
+"""Rows as stored in the database, for answers that are passed on without calculation.
 
 A long list is mostly figures that are passed on and JSON that is written out again as it was. Made into ``Decimal``
 and lists first, as the rows of ``reports.py`` are, it takes three times as long.

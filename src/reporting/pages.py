@@ -1,4 +1,4 @@
-"""Pages of signals, trades, orders and news: filters, keyset cursors, counts that stay cheap.
+"""Pages of signals, trades, orders and news: filters, keyset cursors, cheap counts.
 
 A page is read backwards in time along an index, from where the last one ended, so that the thousandth page costs
 what the first does, and rows written meanwhile neither repeat nor vanish.

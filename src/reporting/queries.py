@@ -1,4 +1,4 @@
-"""The questions about the bots' state that are asked again and again, composed once.
+"""Frequent queries about the bots' state, composed once.
 
 To compose one takes longer than to ask it.
 """

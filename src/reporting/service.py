@@ -1,4 +1,4 @@
-"""All that people and programs read: pages, summaries, performance, the state of the bots.
+"""What people and programs read: pages, summaries, performance, the state of the bots.
 
 Everything is read-only and short. Sums over whole days come from the counters that the journal keeps with each
 row; only the first, broken day of a period is counted row by row: a summary of a million signals takes the time

@@ -1,4 +1,4 @@
-"""What was fetched once is kept on disk for a while, for every process of the suite.
+"""A disk cache of fetched data, shared by all processes of the suite.
 
 One entry is one file, written whole or not at all, so a killed writer leaves the old entry or the new one. A file's
 modification time is the instant at which its entry expires: sweeping needs no reading. One lock file per key lets

@@ -1,4 +1,4 @@
-"""What a person reads while a process runs: icons and rules on a terminal, log lines elsewhere."""
+"""Console output while a process runs: icons and rules on a terminal, log lines elsewhere."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Changes single lines of the user's ``.env`` and leaves every other byte as it was."""
+"""Edits single lines of the user's ``.env`` and leaves every other byte unchanged."""
 
 import os
 import re

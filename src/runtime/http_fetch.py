@@ -1,4 +1,4 @@
-"""One GET from a stranger on the web, bounded in time and size. Knows requests.
+"""One HTTP GET from an untrusted server, bounded in time and size. Uses requests.
 
 A source is never trusted with our time: reading stops at a deadline however slowly the bytes drip, and a body that
 is too long is refused. Nor with our place: where it leads on, it may not lead back into this machine or its network.

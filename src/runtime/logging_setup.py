@@ -1,4 +1,4 @@
-"""Log lines: one event a line, in UTC, without secrets, and few of them when a thing repeats.
+"""Logging: one event per line, in UTC, secrets redacted, repeated lines held back.
 
 Lines go to standard output, warnings also to standard error where that leads elsewhere. Where either is a file of
 LOG_DIR opened for appending (as the start scripts do), it is kept below LOG_MAX_MB with LOG_BACKUPS older copies.

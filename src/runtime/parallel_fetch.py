@@ -1,4 +1,4 @@
-"""Several slow questions asked at once, with one limit to how long anybody waits for them."""
+"""Runs blocking fetches in parallel with one overall timeout."""
 
 import threading
 from collections.abc import Callable, Mapping

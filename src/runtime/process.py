@@ -1,4 +1,4 @@
-"""How a process of the suite lives: alone, in rounds, stopped by signals, honest at its end.
+"""Process lifecycle: single instance, rounds, signals, exit codes.
 
 Exit codes: 0 done, 1 programming error (traceback in the log), 65 damaged data, 69 a service is away, 73 cannot
 write, 75 try again later (another one runs, a port or the database is taken), 78 wrong settings, 130 and 143 hard

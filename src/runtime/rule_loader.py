@@ -1,4 +1,4 @@
-"""Reads the named set of rules that the settings choose, with the figures that the settings change.
+"""Loads the rule set that the settings name, with the values that the settings override.
 
 A set's own figures hold. One that is written in ``.env`` or the environment wins over the file, and wherever it says
 something else than the file, ``changed_figures`` says so.

@@ -1,4 +1,4 @@
-"""The list of everything of others that the suite runs on, in CycloneDX's form, from the pins alone.
+"""The software bill of materials in CycloneDX form, from the locked requirements.
 
 ``./scripts/sbom.sh > sbom.json`` names each package of ``requirements.txt`` (or of the lists given) with its version,
 the SHA-256 of every file that may be installed for it, the licence where it is installed here, and the code of others

@@ -1,4 +1,4 @@
-"""The one room that reads the environment; settings are checked together, then frozen."""
+"""The only module that reads the environment; settings are validated together, then frozen."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every setting by name, with its default, its bounds and the sentence that explains it."""
+"""Every setting by name, with its default, bounds and explanation."""
 
 import ipaddress
 import re

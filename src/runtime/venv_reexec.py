@@ -1,4 +1,4 @@
-"""A root script typed with any ``python3`` goes on inside the project's own environment.
+"""Re-executes a script inside the project's virtual environment when another Python started it.
 
 Knows the standard library alone: it runs before anything else can be imported.
 """

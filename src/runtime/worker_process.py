@@ -1,4 +1,4 @@
-"""A child process that does errands: JSON lines over a socket, killed when late, gone when idle.
+"""Worker subprocess: JSON-lines requests over a socketpair; killed on timeout, stopped when idle.
 
 What is large (drawing, a model's library, feeds) lives there and dies with it, so the parent stays small and flat, and
 no errand can hold it up. The child's log goes where the parent's goes. It ends by itself when the parent does.

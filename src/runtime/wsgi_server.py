@@ -1,4 +1,4 @@
-"""Waitress around an application: bounded threads and bodies, no name in the answers, a clean end.
+"""Waitress around a WSGI application: bounded threads and bodies, no server header, graceful shutdown.
 
 Slow clients hold no thread: requests are read, and answers written, by one loop; a thread has a request only while it
 makes its answer.

@@ -1,4 +1,4 @@
-"""One archive of database and model, taken while everything runs, checked, and put back.
+"""Backs up database and model into one verified archive while everything runs, and restores it.
 
 ``python3 -m src.storage.backup make [FOLDER] [--keep N]`` and ``python3 -m src.storage.backup restore FILE``.
 An archive never holds ``.env`` nor the paper exchange's account.
@@ -21,9 +21,9 @@ from typing import Any, Final
 from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 
-from src.arguments import whole_number
 from src.domain.clock import SystemClock, utc_text
 from src.domain.errors import DataRefused, SettingsError, StoreCorrupt, StoreUnavailable
+from src.runtime.arguments import whole_number
 from src.runtime.process import AlreadyRunning, single_instance
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.storage.database import TradingDatabase

@@ -1,4 +1,4 @@
-"""What a running bot leaves for those who watch it: its candles, live prices, what it may do.
+"""Writes snapshots of the running bot for the dashboard: candles, live prices, what it may do.
 
 The page reads these rows instead of asking the exchange, so that it shows the bot's own candles, needs no key, and
 tells the truth also while the exchange is away.

@@ -1,4 +1,4 @@
-"""What a person wishes of a running bot, as rows that the page writes and the bot answers.
+"""The queue of operator commands: rows that the dashboard writes and the bot answers.
 
 The page holds no key of the exchange: all it can do is write a wish here. A wish has a key of its own, so that the
 same click twice is one wish; it is forgotten when no bot took it in time, lest a bot that is started hours later

@@ -1,4 +1,4 @@
-"""How the database is opened, and what its driver's errors mean.
+"""Opens the database and maps its driver's errors.
 
 What is peculiar to SQLite stands here and nowhere else: one file, read-only readers, writers that lock at once.
 """

@@ -1,4 +1,4 @@
-"""The days of one account in the database: equity, limits, and running sums of what happened.
+"""Daily rows of one account: equity, limits, and running totals.
 
 There is a row a day for the account (symbol "*") and one for each symbol. All methods work within a transaction of
 the caller's, so that a sum and what it counts are written together or not at all.

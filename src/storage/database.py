@@ -1,4 +1,4 @@
-"""The trading database: what every process writes, and what it must read back to go on.
+"""The trading database: what every process writes, and what it reads back at its start.
 
 The orders, trades and turns of a bot go through ``database_journal.py``; all that people read is in ``reports.py``.
 ``python3 src/database.py`` brings the tables up to date and says how the database is.

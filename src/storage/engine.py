@@ -1,4 +1,4 @@
-"""One database under several processes: engines, transactions, patience, writing behind.
+"""One database under several processes: engines, transactions, retries, write-behind.
 
 SQLAlchemy is known here and in the rooms that compose queries; its exceptions end here. Writers begin with
 BEGIN IMMEDIATE, since a transaction that first reads and then writes is refused as soon as another process wrote

@@ -1,4 +1,4 @@
-"""One bot's journal in the database: its orders, trades, turns, balances and days.
+"""One bot's journal in the database: orders, trades, turns, balances and days.
 
 The bot is the only writer of its own rows, so what it must know again in a turn (orders without an end, open
 trades, the last results) is read once at the start and then kept in memory: a turn waits for no read, and a locked

@@ -1,4 +1,4 @@
-"""Between the suite's words and the rows of one bot's journal, both ways."""
+"""Maps domain objects to rows of the journal and back."""
 
 import math
 from collections import OrderedDict

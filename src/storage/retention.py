@@ -1,4 +1,4 @@
-"""Keeps the database small: old rows go, trades and days stay for ever.
+"""Retention: deletes rows older than KEEP_DAYS; trades and daily rows are kept.
 
 ``python3 -m src.storage.retention prune`` does it now, as the watcher does once a day.
 """

@@ -1,4 +1,4 @@
-"""The rows that processes hand to the database; a field is the column of that name.
+"""The rows that processes hand to the database; each field is the column of that name.
 
 Instants are UTC text as ``core.clock.utc_text`` makes it, ``None`` where it has not happened. Figures that nobody
 knows are ``None``, never 0.

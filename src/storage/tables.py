@@ -1,4 +1,4 @@
-"""All tables, declared once; ``database.py`` writes them, ``reports.py`` reads them."""
+"""All tables, declared once; ``storage`` writes them, ``reporting`` reads them."""
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""The payments into and out of one account in the database: each once, under its day."""
+"""Deposits and withdrawals of one account in the database: each once, under its day."""
 
 import threading
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""From an observation to a decision.
+"""Turns an observation into a decision.
 
 An entry must pass every gate, and each gate that it passed or failed is kept with the figures it looked at. An
 exit passes no gate: nothing here can hold a position open against its rules. The rules' figures and the

@@ -1,4 +1,4 @@
-"""The trend of longer candles, as the agent perceives it beside its own ones; live, past and taught."""
+"""The trend of higher timeframes as the agent perceives it; live, in backtests and in training."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The Q-learning agent: what it recommends, how it learns, how it keeps what it learnt.
+"""The Q-learning agent: recommendation, learning, persistence.
 
 The table has a row for each market state (``rl_state``) and position (short, flat, long), and a value for each
 action: what it is expected to earn from here on, as a share of notional, after costs, later earnings discounted.

@@ -1,4 +1,4 @@
-"""The agent's file: numbers and a description, no code, written so that a crash harms nothing.
+"""The agent's file: numbers and metadata without code, written so that a crash leaves a whole file.
 
 The file bears the name ``*.pkl`` that its users know, but holds an npz archive; real pickles can run code when
 they are read and are refused, except by ``read_pickle``, which people call by hand and which knows a short list

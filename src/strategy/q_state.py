@@ -1,4 +1,4 @@
-"""What the agent perceives: indicators, votes and context as one whole number.
+"""The agent's state: indicators, votes and context encoded as one integer.
 
 Each feature is cut into a few zones; the state is the zones' numbers written one behind the other. A set of rules may
 add the trend of longer candles, one more digit each, in front. Features and edges go into the model file, and a file

@@ -1,4 +1,4 @@
-"""The agent's table as plain arithmetic: what is best, how sure that is, how a lesson is taken in.
+"""The Q-table as plain arithmetic: best action, confidence, update.
 
 Everything here compiles under numba, but for the chance of an exploration: a backtest runs the live bot's own lines.
 """

@@ -1,4 +1,4 @@
-"""The rules of trading as figures, and the comparisons that turn them into a verdict.
+"""The trading rules as parameters, and the comparisons that turn them into a verdict.
 
 A named set of rules is one file of figures (``DecisionRules``). ``verdict_code`` takes plain numbers and compiles,
 so that a fast sweep over past candles runs the very lines that the live bot runs.

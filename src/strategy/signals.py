@@ -1,4 +1,4 @@
-"""What the market says: six named votes and the signal they add up to.
+"""The signal: six named votes and what they add up to.
 
 Each vote is 1 (buy), -1 (sell) or 0. Buying and selling are mirror images: turn the market upside down and every
 vote changes its sign.

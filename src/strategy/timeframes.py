@@ -1,4 +1,4 @@
-"""Candles of a longer interval for one pair, put together from the one-minute candles that flow in."""
+"""Aggregates one-minute candles of a pair into candles of a longer interval."""
 
 import logging
 from bisect import bisect_left

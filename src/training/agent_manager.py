@@ -1,4 +1,4 @@
-"""Where the agent comes from and where it goes: loaded, trained at a first start, saved, replaced.
+"""Loads the agent, trains it at a first start, saves it, and reloads it when the model is replaced.
 
 A model file that cannot be trusted is left as it is and means HOLD: a mute agent takes its place. A file that
 somebody else put in place of ours (a promoted model) is taken over at the next turn and never overwritten.

@@ -1,4 +1,4 @@
-"""The model's file while it is retrained: backups, the way back, and an interrupted run."""
+"""The model's file during retraining: backups, rollback, and an interrupted run."""
 
 import hashlib
 import re

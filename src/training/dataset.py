@@ -1,4 +1,4 @@
-"""What the agent is retrained from: the bot's own turns and trades, or past candles."""
+"""Training samples: the bot's own turns and trades, or past candles."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Episodes: the agent hears all samples again and again, and is asked what it would have done.
+"""Training episodes: the agent learns all samples repeatedly and is evaluated on what it would have done.
 
 The lessons are the live agent's own (``rl_table.learn_one``), compiled; the rehearsal asks the live rules
 (``entry_code``, ``exit_code``) at each close. Each episode hears the same stretches in another order that depends on

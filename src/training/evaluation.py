@@ -1,4 +1,4 @@
-"""Whether a new model may take over: new, present and no trading at all, on data that none has seen.
+"""Compares the new model, the present one and no trading, on data that none of them has seen.
 
 Candles are traded by the backtest, which drives the live trader on the paper exchange's venue: fees, spread, depth,
 funding, stops within the minute. The bot's own turns hold closing prices only; they are rehearsed by those, with fee

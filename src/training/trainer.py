@@ -1,4 +1,4 @@
-"""Retrains the agent: learn from what is past, judge by what is unseen, replace only by what is better.
+"""Retrains the agent: learns from the past, evaluates on unseen data, replaces only by a better model.
 
 The walk forward has one step or three (``retraining_judge.folds_of``). In each step a new agent hears all that comes
 before the step's unseen data and is judged by them. The agent of the last step, which heard the most, is the one that

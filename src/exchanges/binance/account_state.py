@@ -1,4 +1,4 @@
-"""The account as the user stream tells it, between two looks over REST.
+"""The account as the user stream reports it between two REST reads.
 
 Events come twice, late or out of order; here each counts once and never turns time back.
 """

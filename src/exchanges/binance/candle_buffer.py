@@ -1,4 +1,4 @@
-"""One symbol's closed candles, joined without a hole from what streams and what REST says."""
+"""One symbol's closed candles without gaps, from the stream and from REST."""
 
 import threading
 from collections import deque

@@ -1,4 +1,4 @@
-"""The exchange as people and scripts call it: built from the settings, with its self-check.
+"""The Binance client built from the settings, with its self-check.
 
 ``python3 src/binance_client.py`` looks at all that a first trade would need and ends non-zero when it is not there.
 """

@@ -1,4 +1,4 @@
-"""What python-binance and requests raise, turned into the suite's own errors.
+"""Turns exceptions of python-binance and requests into the suite's own.
 
 The question behind every line: did an order that we sent have an effect? Only what certainly had none may be tried
 again; all else is ``OutcomeUnknown`` and is looked up by its client id.

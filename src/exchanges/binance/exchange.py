@@ -1,4 +1,4 @@
-"""An account at Binance USDⓈ-M (or at whatever speaks its protocol) as the port ``Exchange``."""
+"""The port ``Exchange`` for an account at Binance USDⓈ-M, or at any exchange with its protocol."""
 
 from collections import OrderedDict
 from collections.abc import Callable

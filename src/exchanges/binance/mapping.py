@@ -1,4 +1,4 @@
-"""Binance's JSON (REST and streams) into the suite's own words, and intents into parameters.
+"""Maps Binance's JSON (REST and streams) to domain objects, and order intents to parameters.
 
 Pure functions. A malformed answer raises ``KeyError``, ``TypeError``, ``ValueError`` or ``ArithmeticError``
 (``MALFORMED``); who asked knows what that means for the question.

@@ -1,4 +1,4 @@
-"""Candles, mark prices and the account as they flow in: the port ``MarketFeed`` over WebSockets.
+"""The port ``MarketFeed`` over WebSockets: candles, mark prices and the account.
 
 The sockets tell the news; REST fills holes, confirms the account now and then, and stands in while a socket is away.
 """

@@ -1,4 +1,4 @@
-"""REST calls made beside an event loop, on a few threads of their own, again when they fail."""
+"""Blocking REST calls beside an event loop: a small thread pool with retries."""
 
 import asyncio
 import logging

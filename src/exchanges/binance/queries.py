@@ -1,4 +1,4 @@
-"""What Binance USDⓈ-M tells when asked: rules, prices, candles, account, fills, income."""
+"""Read-only REST calls: filters, prices, candles, account, fills, income."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How much we may still ask of the exchange, all our processes of one address together.
+"""Request rate limiter shared by all processes of one IP address.
 
 The counts stand in one small file that every process locks for the microseconds of a look. The exchange's own
 counters, sent with each answer, correct ours upwards; bans are written down for all.

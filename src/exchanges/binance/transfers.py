@@ -1,4 +1,4 @@
-"""Money paid into or out of the account: no profit, and each payment counted exactly once.
+"""Deposits and withdrawals: excluded from profit, each counted exactly once.
 
 The user stream tells of a payment at once, without an id; the income history has the id, a moment later and also of
 what happened while nobody listened. What was streamed counts from that moment on, and is booked under its id as soon

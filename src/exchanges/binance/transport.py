@@ -1,4 +1,4 @@
-"""How a call reaches Binance: a python-binance client a thread, clock, budget, patience, errors.
+"""Sends REST calls: a python-binance client per thread, server time, rate limit, retries, errors.
 
 Everything above says *what* to ask; here stands how often, how long, and what a silence means.
 """

@@ -1,4 +1,4 @@
-"""The account's own stream: listen key, events, and what REST must confirm or catch up."""
+"""The user data stream: listen key, events, and the REST reads that confirm or catch up."""
 
 import logging
 from collections.abc import Callable, Sequence

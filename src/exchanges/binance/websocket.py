@@ -1,4 +1,4 @@
-"""One WebSocket kept alive: silence noticed, connected again with patience, its health told."""
+"""A reconnecting WebSocket: detects stale connections, backs off, reports its health."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""One-minute candles put together to the exchange's other intervals, by its conventions.
+"""Aggregates one-minute candles into the exchange's other intervals.
 
 A bar begins on the exchange's grid (weeks on Monday, three days counted from 1970, months on the first; all UTC),
 it is reported while it is still open, and a bar without a single minute is left out.

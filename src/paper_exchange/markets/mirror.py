@@ -1,4 +1,4 @@
-"""Binance's public candles of this very minute, for trading on paper with real prices.
+"""Live public candles of Binance, for paper trading on real prices.
 
 A thread follows the public stream and fetches by REST what came before it, and what was missed. What the source
 did not say is not there: ``candle`` answers ``None``, and ``last_seen_ms`` tells when the source spoke last.

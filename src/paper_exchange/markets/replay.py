@@ -1,4 +1,4 @@
-"""A market made of recorded candles, one file or several a contract."""
+"""A market of recorded candles, one or several files per contract."""
 
 import logging
 from collections.abc import Iterable, Sequence

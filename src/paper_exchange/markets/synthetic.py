@@ -1,4 +1,4 @@
-"""A market that never was, with the habits of the real one, from a seed.
+"""A synthetic market with the statistical properties of the real one, from a seed.
 
 Any minute of any year can be asked for, in any order and in any process: it is a pure function of seed and
 minute. Prices, volatility, tails, seasons, volume and correlation are calibrated to Binance 2021-2024, and like

@@ -1,4 +1,4 @@
-"""Chance with random access: number ``i`` of a stream is a pure function of seed, stream and i.
+"""Random numbers with random access: number ``i`` is a pure function of seed, stream and i.
 
 The raw words of numpy's Philox (a counter turned into noise, Salmon et al., *Parallel random numbers: as easy as
 1, 2, 3*, 2011) never change between numpy's versions; what numpy makes of them might, so we make it ourselves.

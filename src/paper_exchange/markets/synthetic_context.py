@@ -1,4 +1,4 @@
-"""What surrounds the synthetic prices: funding rates, and an index of fear and greed.
+"""Funding rates and a Fear & Greed index for the synthetic prices.
 
 Both follow the prices of days that are over, as the real ones do, and know nothing of those to come.
 """

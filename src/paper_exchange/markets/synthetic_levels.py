@@ -1,4 +1,4 @@
-"""Where the synthetic prices stand at each midnight, and how much they move in each day.
+"""Synthetic prices at each midnight, and each day's volatility.
 
 Eight independent sources of news (the whole market, the smaller coins together, and each coin alone) move six
 prices. A source's level is a fading sum of its last 1,280 daily changes: it has no beginning, stays within bounds

@@ -1,4 +1,4 @@
-"""One day of synthetic candles, all six contracts at once, from the levels at its two midnights.
+"""One day of synthetic candles, all six contracts at once, between the levels of its two midnights.
 
 Each source of news gets a variance for every minute (slow volatility, seasons, bursts, and now and then a shock),
 scaled so that the day's total is the one its level was drawn with; then normal moves of these variances are bent

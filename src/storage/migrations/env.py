@@ -1,4 +1,4 @@
-"""What Alembic runs for each command: the steps, on the connection it was handed."""
+"""Alembic's environment: runs the migrations on the connection it is given."""
 
 from alembic import context
 

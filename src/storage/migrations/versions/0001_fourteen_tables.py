@@ -1,4 +1,4 @@
-"""The fourteen tables as they first were, and the circuit breaker's birth."""
+"""The first fourteen tables, and the circuit breaker's initial row."""
 
 import sqlalchemy as sa
 from alembic import op

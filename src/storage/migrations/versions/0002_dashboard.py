@@ -1,4 +1,4 @@
-"""What the dashboard brought: wishes to the bot, log-ins, and the candles that the bot saw."""
+"""Tables of the dashboard: operator commands, log-ins, and the candles that the bot saw."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Money paid into or out of an account, each payment once, and the equity without it."""
+"""Deposits and withdrawals, each once, and the equity without them."""
 
 import sqlalchemy as sa
 from alembic import op
