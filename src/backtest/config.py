@@ -10,11 +10,11 @@ import numpy as np
 
 from src.domain.circuit_breaker import BreakerLimits
 from src.domain.clock import MINUTE_MS
-from src.domain.errors import DataRefused
 from src.domain.funding import FundingRecord
 from src.domain.market import Candle, MarketContext
 from src.domain.risk import RiskLimits
 from src.market_data.columns import Candles
+from src.paper_exchange.contract_list import known_contracts
 from src.paper_exchange.contracts import CONTRACTS, Contract
 from src.strategy.rules import DecisionRules, limits_under
 
@@ -35,6 +35,7 @@ class Setup:
 
     Spread, depth and slippage are the paper exchange's own; they follow from the volume of each minute.
     ``rules_changed`` says in words which figures the settings changed in the named set; reports repeat it.
+    ``brackets_assumed``: the exchange's leverage brackets of this contract are not known, a cautious table stands in.
     """
 
     symbol: str = "BTCUSDT"
@@ -48,14 +49,12 @@ class Setup:
     margin_type: str = "CROSSED"
     contract: Contract | None = None
     rules_changed: tuple[str, ...] = ()
+    brackets_assumed: bool = False
 
     @property
     def listed(self) -> Contract:
         """The contract's rules: those given, else the paper exchange's."""
-        found = self.contract or CONTRACTS.get(self.symbol)
-        if found is None:
-            raise DataRefused(f"{self.symbol} is not among the contracts known: {', '.join(CONTRACTS)}.")
-        return found
+        return self.contract or CONTRACTS.get(self.symbol) or known_contracts().contract(self.symbol)
 
     @property
     def limits_in_force(self) -> RiskLimits:

@@ -20,6 +20,7 @@ from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
 from src.market_data.files import interval_name, read_funding, read_in_order
 from src.market_data.store import MarketStore
+from src.paper_exchange.contract_list import known_contracts
 from src.runtime.rule_loader import changed_figures, named, read_rules
 from src.runtime.settings import Settings
 from src.strategy.q_agent import QLearningAgent
@@ -203,8 +204,11 @@ def settings_of(wish: argparse.Namespace) -> Settings:
 
 def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
     """Return the setup: the settings' account, limits, breaker and rules."""
+    pair, listed = pair_of(wish), known_contracts(wish.data)
     return Setup(
-        symbol=pair_of(wish),
+        symbol=pair,
+        contract=listed.contract(pair),
+        brackets_assumed=pair in listed.assumed,
         rules=read_rules(settings),
         limits=settings.risk_limits,
         breaker=settings.breaker_limits,

@@ -77,10 +77,14 @@ def summary(outcome: BacktestResult, setup: Setup, candles: Candles, name: str =
             "max_drawdown_share": drawdown(held.values).worst_share,
         },
         "always_flat": {"return_share": 0.0, "max_drawdown_share": 0.0},
-        "assumptions": [*_changes(setup), *ASSUMPTIONS],
+        "assumptions": [*_changes(setup), *([BRACKETS_ASSUMED] if setup.brackets_assumed else []), *ASSUMPTIONS],
     }
 
 
+BRACKETS_ASSUMED = (
+    "The exchange tells leverage brackets to account holders only: a cautious table of ours stands in for this "
+    "contract's (20 times at most)."
+)
 ASSUMPTIONS = (
     "Orders fill at the next minute's open, with the paper exchange's spread and depth (2 % of the minute's volume a "
     "level); market impact lasts one minute.",

@@ -23,6 +23,9 @@ from src.domain.errors import DataRefused, SourceUnavailable
 from src.domain.market import INTERVAL_MS
 from src.market_data.archive import BASE_URL, Archive, ArchiveFile, Part, day_files, month_file, months_of, span_of
 from src.market_data.columns import Candles
+from src.market_data.contract_update import BASE_URL as CONTRACTS_URL
+from src.market_data.contract_update import FILE_NAME as CONTRACTS_FILE
+from src.market_data.contract_update import brackets_in, fetch_contracts, read_contracts, store_contracts
 from src.market_data.files import (
     Funding,
     candles_of,
@@ -36,6 +39,7 @@ from src.market_data.quality import Quality, examine
 from src.market_data.store import MarketStore, Merged
 
 ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "config" / "contracts.json"
 _NAMED = 20
 _KINDS = {"klines": Series.PERPETUAL, "spot": Series.SPOT, "mark": Series.MARK, "funding": Series.FUNDING}
 
@@ -84,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     look = deeds.add_parser("check", help="report gaps, frozen and doubtful candles of the store or of files")
     look.add_argument("files", nargs="*", type=Path, help="files to look at (default: all of the store)")
     look.set_defaults(deed=_check)
+    listed = deeds.add_parser("contracts", help="the exchange's list of contracts: filters, ticks, funding intervals")
+    listed.add_argument("--update", action="store_true", help="fetch the present list and keep it in the store")
+    listed.add_argument("--brackets", type=Path, metavar="FILE", help="a saved answer of /fapi/v1/leverageBracket")
+    listed.add_argument("--base-url", default=CONTRACTS_URL, help="another address that serves the same")
+    listed.set_defaults(deed=_contracts)
     return parser
 
 
@@ -224,6 +233,22 @@ def _check(wish: argparse.Namespace, store: MarketStore) -> int:
             print(f"{path.name}: {read.understood}")
         quality = examine(candles_of(read), read.series is not Series.MARK, read.interval_ms)
         _say_quality(path.name, quality)
+    return 0
+
+
+def _contracts(wish: argparse.Namespace, store: MarketStore) -> int:
+    """Fetch or show the list of contracts."""
+    path = store.folder / CONTRACTS_FILE
+    present = path if path.is_file() else SHIPPED
+    if wish.update or wish.brackets:
+        document = fetch_contracts(wish.base_url) if wish.update else read_contracts(present)
+        if wish.brackets:
+            document["leverageBracket"] = brackets_in(wish.brackets)
+        store_contracts(store.folder, document)
+    document = read_contracts(path if path.is_file() else SHIPPED)
+    count, told = len(document["exchangeInfo"]["symbols"]), len(document.get("leverageBracket", ()))
+    where = path if path.is_file() else SHIPPED
+    print(f"{count:,} contracts as of {document['taken'][:10]}, leverage brackets of {told:,} ({where})")
     return 0
 
 
