@@ -96,7 +96,7 @@ def _number(name: str, text: str, kind: Callable[[str], _Number]) -> _Number:
 
 def _environment() -> dict[str, str]:
     """The project's .env, and over it the environment."""
-    found = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
+    found = {name.upper(): value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
     return {**found, **os.environ}
 
 

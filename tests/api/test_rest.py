@@ -130,6 +130,33 @@ def test_filters_of_trades_leave_exactly_what_they_say(api: Made, query: str, ho
     assert [row["id"] for row in api.all_rows(f"/trades?limit=1000&{query}")] == wanted
 
 
+def test_a_contract_in_small_letters_a_python_true_and_a_slash_at_the_end_are_understood(api: Made) -> None:
+    for path, same in (
+        (f"/trades?symbol={SYMBOLS[0].lower()}", f"/trades?symbol={SYMBOLS[0]}"),
+        ("/signals?acted=True", "/signals?acted=true"),
+        ("/signals?acted=False", "/signals?acted=false"),
+        ("/trades/", "/trades"),
+        ("/market-context/history/?hours=24", "/market-context/history?hours=24"),
+    ):
+        found, wanted = api.get(path), api.get(same)
+        assert found.status_code == wanted.status_code == 200
+        assert found.get_json()["count"] == wanted.get_json()["count"] if "count" in wanted.get_json() else True
+        assert found.get_data() == wanted.get_data() or "next" in wanted.get_data(as_text=True)
+
+
+def test_a_day_as_the_end_holds_that_whole_day_and_an_instant_what_lies_before_it(api: Made) -> None:
+    rows = api.get("/trades?limit=500").get_json()["data"]
+    days = sorted({row["timestamp"][:10] for row in rows})
+    assert len(days) > 2, "else this proves nothing"
+    day = days[len(days) // 2]
+    whole = api.get(f"/trades?limit=500&end_date={day}").get_json()["data"]
+    assert {row["id"] for row in whole} == {row["id"] for row in rows if row["timestamp"][:10] <= day}
+    before = api.get(f"/trades?limit=500&end_date={day}T00:00:00Z").get_json()["data"]
+    assert {row["id"] for row in before} == {row["id"] for row in rows if row["timestamp"][:10] < day}
+    one = api.get(f"/trades?limit=500&start_date={day}&end_date={day}").get_json()["data"]
+    assert one and {row["timestamp"][:10] for row in one} == {day}
+
+
 def test_worlds_and_modes_are_never_mixed(api: Made) -> None:
     rows = api.all_rows("/signals?limit=1000")
     assert {(row["mode"], row["world"]) for row in rows} == {("paper", "synthetic")}
@@ -176,7 +203,7 @@ def test_a_parameter_said_twice_is_refused_and_not_halved(api: Made, path: str) 
     assert problem["errors"][0]["parameter"] in path
 
 
-@pytest.mark.parametrize("path", ["/%00", "/signals%00", "/%ff%fe", "/a b", "/../../etc/passwd", "/signals/", "/é"])
+@pytest.mark.parametrize("path", ["/%00", "/signals%00", "/%ff%fe", "/a b", "/../../etc/passwd", "/é"])
 def test_an_address_that_leads_nowhere_is_told_as_an_address(api: Made, path: str) -> None:
     problem = refused(api.get(path), 404)
     assert re.fullmatch(r"[A-Za-z0-9%/._~-]+", problem["instance"])

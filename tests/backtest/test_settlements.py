@@ -22,7 +22,7 @@ CANDLES = Candles.of(random_candles(COUNT, seed=11))
 SETUP = busy(stop_loss_share=Decimal("0.05"), take_profit_share=Decimal("0.08"), max_daily_loss_share=Decimal("0.5"))
 FIRST_HOUR = START_MS // HOUR_MS + 1
 RECORDS = {
-    "every hour": range(0, 150),
+    "every hour": range(150),
     "every two hours": range(0, 150, 2),
     "eight hours and some between": sorted({*range(0, 150, 8), 21, 22, 35, 67}),
     "odd hours": range(1, 150, 5),
