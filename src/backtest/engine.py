@@ -31,7 +31,7 @@ from src.strategy.higher_timeframes import HigherTimeframeTrend
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource
 from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import thresholds
-from src.strategy.signals import votes_mask
+from src.strategy.votes import votes_mask
 
 _SETTLED_AFTER_MS = 2 * MINUTE_MS  # by then the mark price, a mean over 30 s, stands still as well
 

@@ -21,8 +21,9 @@ from src.execution.risk_manager import RiskManager
 from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, decide
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource, ready
 from src.strategy.q_agent import QLearningAgent, context_code, encode
-from src.strategy.signals import SILENT, Signal, generate_signal, vote_values
+from src.strategy.signals import SILENT, Signal, generate_signal
 from src.strategy.timeframes import DecisionCandles
+from src.strategy.votes import vote_values
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class Trader:
         return _ready(self._fold.look(candles))
 
     def generate_signal(self, indicators: Indicators | None) -> Signal:
-        """Return the signal of the six votes; HOLD without indicators."""
+        """Return the signal of the votes; HOLD without indicators."""
         return SILENT if indicators is None else generate_signal(indicators, self._rules.votes)
 
     def prepare_rl_state(
