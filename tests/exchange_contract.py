@@ -313,3 +313,8 @@ class ExchangeContract:
         assert hand.wallet() - wallet == paid([*hand.exchange.order_fills(entry), *fills])
         assert touched.client_id not in {each.client_id for each in hand.exchange.open_orders(hand.symbol)}
         hand.exchange.cancel(order)  # finished: counts as cancelled
+
+    def test_an_interval_that_is_not_known_is_refused(self, hand: TraderControl) -> None:
+        with pytest.raises(OrderRefused) as refusal:
+            hand.exchange.candles(hand.symbol, "7m", 5)
+        assert refusal.value.code == -1120

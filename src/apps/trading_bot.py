@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
+from src.apps.forecasts import build_forecasts
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
@@ -17,6 +18,7 @@ from src.domain.ports import Exchange, MarketFeed
 from src.exchanges.binance.client import BinanceClient
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
+from src.execution.forecast_recorder import ForecastRecorder
 from src.execution.journal import Journal, Turn
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
@@ -67,6 +69,7 @@ class TradingBot:
         console: BotConsole,
         witness: BotSnapshotWriter,
         control: CommandHandler,
+        forecasts: ForecastRecorder,
         stop: threading.Event,
     ) -> None:
         self._settings = settings
@@ -81,6 +84,7 @@ class TradingBot:
         self._console = console
         self._witness = witness
         self._control = control
+        self._forecasts = forecasts
         self._stop = stop
         self._due_ms = 0
         now = utc_text(clock.now_ms())
@@ -122,6 +126,7 @@ class TradingBot:
                 trader.replace_agent(agent)
         turns = [trader.run_trading_cycle() for trader in self._traders if not self._stop.is_set()]
         self._note(turns)
+        self._forecasts.take(turns)
         self._console.cycle(number, turns)
         if number % self._settings.autosave_cycles == 0:
             self._agents.save(self._clock.now_ms())
@@ -209,6 +214,7 @@ class TradingBot:
             "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
             "differences": {trader.symbol: trader.difference for trader in self._traders},
             "model": self._agents.refusal,
+            "agent": self._agents.outlook(),
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
             "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
         }
@@ -299,7 +305,7 @@ def main(stop: threading.Event) -> int:
     stream = _stream(settings, client, _callbacks(watches, news), journal)
     agents = AgentManager(settings, client.cost_rates(settings.pairs[0]), rules)
     history = remembered_once(client.candles)
-    console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
+    console.agent(agents.load_or_train(history, settings.pairs, clock.now_ms()), agents.outlook(), settings)
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
@@ -321,8 +327,9 @@ def main(stop: threading.Event) -> int:
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings, rules))
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
-    )
+        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control,
+        build_forecasts(settings, database, stream, client, rules), stop,
+    )  # fmt: skip
     return bot.run()
 
 

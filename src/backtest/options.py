@@ -42,13 +42,15 @@ class BacktestSpan:
 class PastMarketData:
     """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span.
 
-    ``understood`` says of each source what it was taken for.
+    ``understood`` says of each source what it was taken for; ``source_ms`` is the length of the candles that the
+    minutes were made of.
     """
 
     candles: Candles
     funding: dict[int, float]
     span: BacktestSpan
     understood: tuple[str, ...] = ()
+    source_ms: int = MINUTE_MS
 
 
 def span_of(wish: argparse.Namespace, candles: Candles) -> BacktestSpan:
@@ -119,7 +121,7 @@ def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMark
     least_ms = span.from_ms - (wish.train_days * DAY_MS + warm_up_ms(sets))
     rates = f"{len(funding):,} recorded settlements of funding" if funding else "no recorded funding: 0.01 % each"
     said = (*found.understood, rates)
-    return PastMarketData(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, said)
+    return PastMarketData(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, said, found.step_ms)
 
 
 class _Minutes(NamedTuple):
