@@ -55,8 +55,8 @@ _SHOWN = 10
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; return its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    logging.disable(logging.CRITICAL)  # the trader's lines speak of a time long past
     wish = _parser().parse_args(arguments)
+    logging.disable(logging.CRITICAL)  # the trader's lines speak of a time long past
     try:
         wish.deed(wish)
     except SettingsError as error:

@@ -69,6 +69,19 @@ def test_a_month_that_is_not_there_comes_day_by_day_and_missing_days_are_named(a
     assert "gap 2023-01-02 00:00: 1,440" in said
 
 
+def test_days_of_the_running_month_come_in_any_length_also_one_candle_alone(archive, tmp_path, capsys):
+    for length, step in (("1d", 86_400_000), ("4h", 14_400_000), ("12h", 43_200_000)):
+        for day in (1, 2):
+            rows = [HEADER]
+            for at in range(JAN + (day - 1) * 86_400_000, JAN + day * 86_400_000, step):
+                rows.append(f"{at},100,101,99,100,5.0,{at + step - 1},500.0,7,2.5,250.0,0")
+            name = f"BTCUSDT-{length}-2023-01-0{day}.zip"
+            archive.add_zip(f"data/futures/um/daily/klines/BTCUSDT/{length}/{name}", "\n".join(rows) + "\n")
+        words = ["--from", "2023-01-01", "--to", "2023-01-02", "--kind", "klines", "--base-url", archive.url]
+        assert main(["--data", str(tmp_path), "download", "BTCUSDT", length, *words]) == 0, capsys.readouterr().err
+        assert len(MarketStore(tmp_path).candles("BTCUSDT", length)) == 2 * 86_400_000 // step
+
+
 def test_funding_and_mark_price_come_along(archive, tmp_path):
     base = "data/futures/um/monthly"
     archive.add_zip(MONTH, csv(JAN, 10))
