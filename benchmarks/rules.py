@@ -260,9 +260,7 @@ def report_grid(tried: list[DecisionRules], returns: list[np.ndarray]) -> None:
         curve = np.cumprod(np.concatenate(([1.0], 1.0 + returns[place])))
         print(f"| {tried[place].name} | {in_words(curve)} |")
     best = returns[order[0]]
-    scatter = float(np.std(ratios, ddof=1))
-    more = [*ratios, *np.random.default_rng(7).normal(np.mean(ratios), scatter, EARLIER_TRIES).tolist()]
-    judged = deflated_sharpe(best, more)
+    judged = deflated_sharpe(best, ratios, EARLIER_TRIES + 1)
     print(f"\nTried: {len(tried)} here and {EARLIER_TRIES} before. Best Sharpe {judged.best * year:.2f} a year;")
     print(f"the best of as many worthless ones would show {judged.luck * year:.2f}. Deflated Sharpe: probability "
           f"{judged.probability:.0%} that the best is above luck.")  # fmt: skip

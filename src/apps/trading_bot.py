@@ -28,7 +28,7 @@ from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
-from src.runtime.rule_loader import load_rule_sets, read_rules
+from src.runtime.rule_loader import load_rule_sets, read_rules, refuse_unnamed
 from src.runtime.settings import Settings
 from src.storage.bot_snapshots import BotSnapshotWriter
 from src.storage.database import TradingDatabase
@@ -288,6 +288,7 @@ def build_trader(
 def main(stop: threading.Event) -> int:
     """Build the bot from the settings and trade until ``stop`` is set; return the exit code."""
     settings = Settings.load()
+    refuse_unnamed(settings)
     rules = read_rules(settings)
     console = BotConsole(Console(log))
     clock = ExchangeClock(settings.paper_speed if settings.mode == "paper" else 1.0)

@@ -31,6 +31,7 @@ from src.backtest.forecast_command import (
 )
 from src.backtest.html_report import comparison_rows, number, part, share
 from src.backtest.options import PastMarketData, agent_maker, past_of, settings_of, setup_of, taught_agent
+from src.backtest.portfolio_command import run_portfolio_command
 from src.backtest.reports import (
     folds_as_json,
     read_summary,
@@ -84,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     run = deeds.add_parser("run", help="one run of the exact path, with a report")
     _add_market(run)
     run.add_argument("--every-turn", action="store_true", help="take each turn with the trader itself (slow, the same)")
+    add = run.add_argument
+    add("--strategy", default="", help="a strategy of targets over several pairs, such as trend_portfolio")
+    add("--pairs", default="", metavar="A,B", help="its pairs (default: those of --candles, else the rule set's)")
+    add("--no-starts", action="store_true", help="leave out the runs begun in each month (they take a while)")
     run.set_defaults(deed=_run)
     compare = deeds.add_parser("compare", help="several reports side by side")
     compare.add_argument("names", nargs="+", help="names of reports")
@@ -123,7 +128,7 @@ def _add_market(parser: argparse.ArgumentParser) -> None:
     add("--name", default="", help="name of the report")
     add("--data", type=Path, default=PROJECT_ROOT / "data", help="folder of the market data (default: data/)")
     add("--candles", type=Path, nargs="+", help="files of candles in place of the store")
-    add("--funding", type=Path, help="a file of funding rates in place of the store")
+    add("--funding", type=Path, nargs="+", help="files of funding rates in place of the store")
     add("--balance", type=amount(Decimal(1), Decimal(10**9)), default="10000", help="USDT at the start")
     add(
         "--taker-fee",
@@ -149,6 +154,9 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(wish: argparse.Namespace) -> None:
+    if wish.strategy:
+        run_portfolio_command(wish, _show, _bar)
+        return
     settings = settings_of(wish)
     setup = setup_of(wish, settings)
     past = past_of(wish, [setup.rules])

@@ -44,13 +44,13 @@ def page(outcome: BacktestResult, setup: Setup, candles: Candles, facts: Mapping
     sections = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="note">{escape(setup.rules.description)}</p>',
-        _table(("", setup.rules.name, "buy and hold", "always flat"), comparison_rows(facts)),
+        table(("", setup.rules.name, "buy and hold", "always flat"), comparison_rows(facts)),
         "<h2>Equity</h2>" + chart("Equity over time, USDT", (equity, hold), "USDT"),
         "<h2>Drawdown</h2>" + chart("Share below the highest equity", (_fallen(equity), _fallen(hold)), "%"),
         "<h2>Trades on the price</h2>" + _trades_chart(outcome, candles),
         "<h2>Months</h2>" + _rows(facts["months"], ("month", "return_share", "trades", "win_rate", "fees", "funding")),
         "<h2>How trades ended</h2>" + _reasons(facts["exit_reasons"]),
-        "<h2>Where the money went, USDT</h2>" + _table(("", "USDT"), _cost_rows(facts["costs"])),
+        "<h2>Where the money went, USDT</h2>" + table(("", "USDT"), _cost_rows(facts["costs"])),
         "<h2>By the week before</h2>"
         + _rows(facts["regimes"], ("regime", "days", "return_share", "trades", "win_rate", "pnl")),
         "<h2>What this rests on</h2><ul>"
@@ -95,7 +95,7 @@ def compare_page(reports: Sequence[Mapping[str, Any]]) -> str:
     rows += [("from", *(each["from"][:10] for each in reports)), ("to", *(each["to"][:10] for each in reports))]
     rows += [(row[0], *(column[place][1] for column in columns)) for place, row in enumerate(columns[0])]
     rows += [("buy and hold", *(share(each["buy_and_hold"]["return_share"]) for each in reports))]
-    return document("Backtests compared", ["<h1>Backtests compared</h1>", _table(("", *names), rows)])
+    return document("Backtests compared", ["<h1>Backtests compared</h1>", table(("", *names), rows)])
 
 
 def share(value: float | None) -> str:
@@ -158,11 +158,11 @@ def _reasons(reasons: Mapping[str, Mapping[str, float]]) -> str:
         (reason.replace("_", " "), f"{each['trades']:,}", part(each["win_rate"]), number(each["pnl"]))
         for reason, each in reasons.items()
     ]
-    return _table(("reason", "trades", "won", "USDT"), rows)
+    return table(("reason", "trades", "won", "USDT"), rows)
 
 
 def _rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    return _table(
+    return table(
         [column.replace("_share", "").replace("_", " ") for column in columns],
         [tuple(_cell(column, row[column]) for column in columns) for row in rows],
     )
@@ -176,7 +176,8 @@ def _cell(column: str, value: Any) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of texts as an HTML table."""
     names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table></div>'

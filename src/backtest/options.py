@@ -56,8 +56,8 @@ class PastMarketData:
 def span_of(wish: argparse.Namespace, candles: Candles) -> BacktestSpan:
     """Return the span asked for; what is left out begins ``--train-days`` into the candles, or ends with them."""
     first = int(candles.open_ms[0]) + LEAST_WARM_UP * MINUTE_MS
-    from_ms = first + wish.train_days * DAY_MS if not wish.from_text else _days(wish.from_text)[0]
-    to_ms = int(candles.open_ms[-1]) + MINUTE_MS if not wish.to_text else _days(wish.to_text)[1]
+    from_ms = first + wish.train_days * DAY_MS if not wish.from_text else days_of(wish.from_text)[0]
+    to_ms = int(candles.open_ms[-1]) + MINUTE_MS if not wish.to_text else days_of(wish.to_text)[1]
     if from_ms >= to_ms:
         raise DataRefused(
             f"There is nothing between {utc_text(from_ms)[:10]} and {utc_text(to_ms)[:10]}; the candles reach from "
@@ -66,8 +66,8 @@ def span_of(wish: argparse.Namespace, candles: Candles) -> BacktestSpan:
     return BacktestSpan(from_ms, to_ms)
 
 
-def _days(text: str) -> tuple[int, int]:
-    """Return the first instant of a day or month, and the first one after it."""
+def days_of(text: str) -> tuple[int, int]:
+    """Return the first instant of a day or month in words, and the first one after it; ``SettingsError`` for none."""
     try:
         first = date.fromisoformat(text if len(text) > 7 else f"{text}-01")
     except ValueError as error:
@@ -86,9 +86,8 @@ def pair_of(wish: argparse.Namespace) -> str:
     Raises:
         DataRefused: the names say another than the one given, or several.
     """
-    named_by = {
-        facts_of(path.name).symbol: path.name for path in (*(wish.candles or ()), *filter(None, (wish.funding,)))
-    }
+    files = (*(wish.candles or ()), *(wish.funding or ()))
+    named_by = {facts_of(path.name).symbol: path.name for path in files}
     named_by.pop("", None)
     for symbol, name in named_by.items():
         if wish.pair and symbol != wish.pair:
@@ -111,7 +110,7 @@ def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMark
     store, pair = MarketStore(wish.data), pair_of(wish)
     found = _from_files(wish.candles, pair) if wish.candles else _from_store(store, pair, wish.from_text)
     _refuse_foretold(found.step_ms, sets)
-    funding = rates_of(wish.funding, pair) if wish.funding else store.funding(pair)
+    funding = rates_in(wish.funding, pair) if wish.funding else store.funding(pair)
     candles = found.minutes
     if len(candles) <= LEAST_WARM_UP:
         raise DataRefused(
@@ -155,7 +154,7 @@ def _from_store(store: MarketStore, pair: str, from_text: str) -> _Minutes:
     if not intervals:
         _refuse_other_series(store, pair)
         return _Minutes(store.candles(pair), MINUTE_MS, ())  # says what to fetch
-    from_ms = _days(from_text)[0] if from_text else 0
+    from_ms = days_of(from_text)[0] if from_text else 0
     stored = [(each, store.candles(pair, each)) for each in intervals]
     reaching = [
         (each, candles)
@@ -172,6 +171,11 @@ def _refuse_other_series(store: MarketStore, pair: str) -> None:
     for interval in store.intervals(pair, Series.SPOT):
         path = store.candle_path(pair, interval, Series.SPOT)
         raise DataRefused(f"Only spot candles of {pair} are stored; to trade on those, give --candles {path}.")
+
+
+def rates_in(paths: Sequence[Path], pair: str) -> dict[int, float]:
+    """Return the funding rates of several files; raises ``DataRefused`` where one is of another contract."""
+    return {at: rate for path in paths for at, rate in rates_of(path, pair).items()}
 
 
 def rates_of(path: Path, pair: str) -> dict[int, float]:

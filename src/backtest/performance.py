@@ -158,7 +158,10 @@ def _slippage(trade: Trade, candles: Candles) -> float:
 
 
 def monthly(outcome: BacktestResult) -> list[dict[str, Any]]:
-    """Return per UTC month the return on its starting equity, the trades that ended in it, and their fees."""
+    """Return per UTC month the return on its starting equity, the trades that ended in it, and their fees.
+
+    The first month is that of the first turn, also where that one falls on the month's first instant.
+    """
     last_rows = _month_ends(outcome.instants)
     months = [utc_text(_within_span(outcome, int(at)))[:7] for at in outcome.instants[last_rows]]
     ends = outcome.equity[last_rows]

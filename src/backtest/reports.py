@@ -34,9 +34,9 @@ def write_report(
     """Write the three files of a run and return its summary; ``more`` is added to it."""
     facts = {**summary(outcome, setup, candles, folder.name), **(more or {})}
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "trades.csv", trades_csv(outcome.trades))
-    _write(folder / "summary.json", json.dumps(facts, indent=1) + "\n")
-    _write(folder / "index.html", page(outcome, setup, candles, facts))
+    write_whole(folder / "trades.csv", trades_csv(outcome.trades))
+    write_whole(folder / "summary.json", json.dumps(facts, indent=1) + "\n")
+    write_whole(folder / "index.html", page(outcome, setup, candles, facts))
     return facts
 
 
@@ -56,7 +56,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 def write_comparison(folder: Path, reports: Sequence[Mapping[str, Any]]) -> Path:
     """Write several summaries side by side and return the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "index.html", compare_page(reports))
+    write_whole(folder / "index.html", compare_page(reports))
     return folder / "index.html"
 
 
@@ -67,9 +67,10 @@ def write_sweep(folder: Path, result: SweepResult) -> None:
     table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     table.writerows(result.rows)
-    _write(folder / "ranking.csv", text.getvalue())
+    write_whole(folder / "ranking.csv", text.getvalue())
     best = {key: result.rows[0][key] for key in columns} if result.rows else None
-    _write(folder / "summary.json", json.dumps({"best": best, "deflated": result.deflated._asdict()}, indent=1) + "\n")
+    facts = {"best": best, "deflated": result.deflated._asdict()}
+    write_whole(folder / "summary.json", json.dumps(facts, indent=1) + "\n")
 
 
 def folds_as_json(folds: Sequence[Fold]) -> list[dict[str, Any]]:
@@ -86,7 +87,7 @@ def trades_csv(trades: Sequence[Trade]) -> str:
     return text.getvalue()
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Put the whole text in the file's place, or nothing."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.write_text(text, encoding="utf-8")

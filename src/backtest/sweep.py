@@ -19,7 +19,7 @@ import numpy as np
 
 from src.backtest.compiled import compiled
 from src.backtest.config import Setup
-from src.backtest.deflated import Deflated, daily_ratio, deflated_sharpe
+from src.backtest.deflated import Deflated, daily_ratio, deflated_sharpe, distinct_ratios
 from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.kernel import KernelPosition, KernelSeries, KernelTrade, simulate
 from src.backtest.kernel_inputs import figures_of, make_series, tables_of
@@ -104,7 +104,7 @@ class Sweep:
                     file.writelines(json.dumps(row) + "\n" for row in batch)
             progress(len(rows))
         wanted = [rows[label(each)] for each in variants]
-        return _judged(wanted)
+        return _judged(wanted, self._setup.rules.tried)
 
     def series(self, setup: Setup) -> KernelSeries:
         """Return what the kernel runs over for a variant, made at the first call for all that perceive alike."""
@@ -257,7 +257,8 @@ def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, A
     }
 
 
-def _judged(rows: Sequence[Row]) -> SweepResult:
+def _judged(rows: Sequence[Row], recorded: int) -> SweepResult:
     ranked = sorted(rows, key=lambda row: -row["daily_sharpe"])
     best = np.array(ranked[0]["daily_returns"]) if ranked else np.empty(0)
-    return SweepResult(tuple(ranked), deflated_sharpe(best, [row["daily_sharpe"] for row in ranked]))
+    ratios = distinct_ratios(row["daily_returns"] for row in ranked)
+    return SweepResult(tuple(ranked), deflated_sharpe(best, ratios, recorded))

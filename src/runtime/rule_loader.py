@@ -6,12 +6,14 @@ something else than the file, ``changed_figures`` says so.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from src.domain.errors import SettingsError
 from src.domain.risk import RiskLimits
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.strategy.rules import DecisionRules, limits_under, load_rules
+from src.strategy.target_rules import TargetRules, load_target_rules
 
 _FOLDER: Final = PROJECT_ROOT / "config" / "rules"
 _FIGURES: Final = {
@@ -46,6 +48,21 @@ def read_rules(settings: Settings) -> DecisionRules:
         SettingsError: the file is missing or wrong.
     """
     return replace(_of_file(settings), **_set_figures(settings))
+
+
+def refuse_unnamed(settings: Settings) -> None:
+    """Raise ``SettingsError`` where money would be traded by rules that nobody chose.
+
+    The sentence names the sets there are and what each has shown.
+    """
+    if settings.mode != "live" or "rules" in settings.model_fields_set:
+        return
+    known = (
+        load_rules(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.toml")) if _is_of_votes(path)
+    )
+    sets = "; ".join(f"{rules.name} ({rules.shown or 'nothing shown yet'})" for rules in known)
+    reason = f"RULES names no strategy, and live trading starts only with one that you chose. There are: {sets}."
+    raise SettingsError((f"{reason} What the figures rest on is in docs/results.md.",))
 
 
 def named(settings: Settings, rules: str) -> Settings:
@@ -103,12 +120,20 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
 def _of_file(settings: Settings) -> DecisionRules:
     path = settings.rules_path
     if path.stem != settings.rules or not path.is_file():
-        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml")))
+        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml") if _is_of_votes(each)))
         raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
     try:
         return load_rules(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError((f"RULES: {path.name} cannot be used: {error}.",)) from error
+
+
+def _is_of_votes(path: Path) -> bool:
+    try:
+        load_rules(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _set_figures(settings: Settings) -> dict[str, Any]:
@@ -127,3 +152,64 @@ def _as_setting(name: str, rules: DecisionRules) -> Any:
 
 def _in_words(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+
+
+_TARGET_LIMITS: Final = {
+    "leverage": "leverage",
+    "stop_loss_percentage": "stop_loss_share",
+    "early_stop_percentage": "early_stop_share",
+    "max_daily_loss_percentage": "max_daily_loss_share",
+}
+"""The settings that may stand in for a limit of a target strategy's rule set, and that limit."""
+
+
+def read_target_rules(settings: Settings, name: str) -> TargetRules:
+    """Return the named rule set of a target strategy, with those figures changed that the settings name.
+
+    Raises:
+        SettingsError: the file is missing or wrong, or a limit cannot be.
+    """
+    rules = _target_rules_of_file(name)
+    changed = {limit: getattr(settings, field) for field, limit in _set_target_limits(settings)}
+    pairs = settings.pairs if _names_pairs(settings) else rules.pairs
+    try:
+        return replace(rules, limits=replace(rules.limits, **changed), pairs=pairs)
+    except ValueError as error:
+        raise SettingsError((f"{name}: {error} (limits that .env names win over the rule set's).",)) from error
+
+
+def changed_target_figures(settings: Settings, name: str) -> tuple[str, ...]:
+    """Return what the settings change in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``."""
+    rules = _target_rules_of_file(name)
+    limits = tuple(
+        f"{field.upper()}={getattr(settings, field)} instead of {getattr(rules.limits, limit)}"
+        for field, limit in _set_target_limits(settings)
+        if getattr(settings, field) != getattr(rules.limits, limit)
+    )
+    if not _names_pairs(settings) or settings.pairs == rules.pairs:
+        return limits
+    return (*limits, f"TRADING_PAIRS={','.join(settings.pairs)} instead of {','.join(rules.pairs)}")
+
+
+def target_rule_names() -> tuple[str, ...]:
+    """Return the names of the rule sets of target strategies."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml") if not _is_of_votes(path)))
+
+
+def _target_rules_of_file(name: str) -> TargetRules:
+    path = _FOLDER / f"{name}.toml"
+    if name not in target_rule_names():
+        known = ", ".join(target_rule_names())
+        raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
+    try:
+        return load_target_rules(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError((f"{path.name} cannot be used: {error}.",)) from error
+
+
+def _set_target_limits(settings: Settings) -> list[tuple[str, str]]:
+    return [(field, limit) for field, limit in _TARGET_LIMITS.items() if field in settings.model_fields_set]
+
+
+def _names_pairs(settings: Settings) -> bool:
+    return bool(settings.trading_pairs)

@@ -31,7 +31,8 @@ class DecisionRules:
     ``stop_scale``, ``target_scale`` and ``size_scale`` multiply the account's limits; size can only shrink.
     ``calm_volatility_share`` is the ATR as a share of the price up to which a position has its full size; in a
     wilder market it is smaller in proportion. 0 is no such rule. ``trend_intervals`` are longer candles whose trend the
-    agent perceives beside what it sees on its own; none for none.
+    agent perceives beside what it sees on its own; none for none. ``tried`` counts the variants that were tried before
+    these figures were chosen; reports deflate by it. ``shown`` says in words what the set has shown on real candles.
     """
 
     name: str = "safety_first"
@@ -54,6 +55,8 @@ class DecisionRules:
     max_candle_age_ms: int = 150_000
     max_mark_age_ms: int = 30_000
     max_account_age_ms: int = 900_000
+    tried: int = 1
+    shown: str = ""
 
     def __post_init__(self) -> None:
         if self.candle_interval not in INTERVAL_MS:
@@ -75,6 +78,8 @@ class DecisionRules:
             raise ValueError("min_holding_ms must not be negative")
         if min(self.max_candle_age_ms, self.max_mark_age_ms, self.max_account_age_ms) <= 0:
             raise ValueError("max_candle_age_ms, max_mark_age_ms and max_account_age_ms must be above 0")
+        if self.tried < 1:
+            raise ValueError("tried must be at least 1")
 
 
 def _refuse_trends(intervals: tuple[str, ...], candle_interval: str) -> None:
@@ -96,6 +101,8 @@ def load_rules(text: str) -> DecisionRules:
     for name in ("votes", "trend_intervals"):
         if isinstance(table.get(name), list):
             table[name] = tuple(table[name])
+    if "kind" in table:
+        raise ValueError(f"it is the rule set of a strategy of targets (kind {table['kind']!r}), not of votes")
     unknown = sorted(set(table) - set(kinds))
     if unknown:
         raise ValueError(f"unknown rule {', '.join(unknown)}; known are {', '.join(kinds)}")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from src.backtest.__main__ import main
 from src.backtest.config import BreakerPolicy, Setup
-from src.backtest.deflated import daily_ratio, deflated_sharpe, expected_best
+from src.backtest.deflated import daily_ratio, deflated_sharpe, distinct_ratios, expected_best
 from src.backtest.engine import LEAST_WARM_UP, run_backtest
 from src.backtest.sweep import Sweep
 from src.backtest.variants import label, parse_grid, variants, varied
@@ -234,8 +234,31 @@ def test_the_best_of_many_worthless_variants_is_no_find():
 
 @given(st.integers(2, 50), st.integers(51, 5_000))
 def test_more_tries_raise_what_luck_alone_would_reach(few, many):
-    pattern = [0.1, -0.1]
-    assert expected_best(pattern * few) < expected_best(pattern * many)
+    assert expected_best(few, 0.1) < expected_best(many, 0.1)
+
+
+def test_near_twins_are_judged_by_chance_s_own_scatter_and_duplicates_are_counted_once():
+    """Nine variants that hardly differ once got a probability of 1.00: their own scatter is next to nothing."""
+    dice = np.random.default_rng(4)
+    base = dice.normal(0.0006, 0.01, 700)
+    twins = [base + dice.normal(0.0, 0.00002, 700) for _ in range(9)]
+    rows = [each.tolist() for each in (*twins, twins[0], twins[1])]
+    ratios = distinct_ratios(rows)
+    best = max(twins, key=daily_ratio)
+    found = deflated_sharpe(best, ratios)
+    assert found.tried == len(ratios) == 9
+    assert np.std(ratios) < 0.1 / np.sqrt(700)
+    assert found.luck == pytest.approx(1.0 / np.sqrt(700) * 1.485, rel=0.05)  # the mean highest of nine normals
+    assert found.probability < 0.7
+
+
+def test_tries_of_earlier_sittings_count():
+    dice = np.random.default_rng(4)
+    best = dice.normal(0.001, 0.01, 700)
+    few, many = (deflated_sharpe(best, [daily_ratio(best)], recorded) for recorded in (1, 837))
+    assert (few.tried, many.tried) == (1, 837)
+    assert few.luck == 0.0
+    assert many.probability < few.probability
 
 
 def test_too_little_to_judge_is_unknown():

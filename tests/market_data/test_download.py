@@ -72,9 +72,8 @@ def test_a_month_that_is_not_there_comes_day_by_day_and_missing_days_are_named(a
 def test_days_of_the_running_month_come_in_any_length_also_one_candle_alone(archive, tmp_path, capsys):
     for length, step in (("1d", 86_400_000), ("4h", 14_400_000), ("12h", 43_200_000)):
         for day in (1, 2):
-            rows = [HEADER]
-            for at in range(JAN + (day - 1) * 86_400_000, JAN + day * 86_400_000, step):
-                rows.append(f"{at},100,101,99,100,5.0,{at + step - 1},500.0,7,2.5,250.0,0")
+            opens = range(JAN + (day - 1) * 86_400_000, JAN + day * 86_400_000, step)
+            rows = [HEADER, *(f"{at},100,101,99,100,5.0,{at + step - 1},500.0,7,2.5,250.0,0" for at in opens)]
             name = f"BTCUSDT-{length}-2023-01-0{day}.zip"
             archive.add_zip(f"data/futures/um/daily/klines/BTCUSDT/{length}/{name}", "\n".join(rows) + "\n")
         words = ["--from", "2023-01-01", "--to", "2023-01-02", "--kind", "klines", "--base-url", archive.url]

@@ -9,7 +9,7 @@ from src.apps.console_output import BotConsole
 from src.backtest.options import setup_of
 from src.domain.errors import SettingsError
 from src.monitoring.health import heartbeat_health
-from src.runtime.rule_loader import changed_figures, named, other_rules, read_rules
+from src.runtime.rule_loader import changed_figures, named, other_rules, read_rules, refuse_unnamed
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.strategy.rules import DecisionRules, load_rules
 from tests.monitoring.test_health import NOW_MS, beat
@@ -140,3 +140,27 @@ def test_a_name_that_is_no_set_is_refused_and_the_sets_are_named(load, name):
     with pytest.raises(SettingsError) as caught:
         read_rules(named(load(), name))
     assert "patient_trend, patient_votes, safety_first" in caught.value.problems[0]
+
+
+LIVE = {
+    "TRADING_MODE": "live", "BINANCE_API_KEY": "k" * 64, "BINANCE_SECRET_KEY": "s" * 64, "FLASK_SECRET_KEY": "f9" * 32,
+    "BOT_CONTROL_PIN": "739152",
+}  # fmt: skip
+
+
+def test_live_trading_starts_only_with_rules_that_somebody_named(load, tmp_path):
+    load()
+    (tmp_path / ".env").chmod(0o600)
+    with pytest.raises(SettingsError) as refusal:
+        refuse_unnamed(load(**LIVE))
+    said = str(refusal.value)
+    for name in SETS:
+        assert name in said
+    assert "loses to its costs" in said and "837 variants" in said
+    refuse_unnamed(load(**LIVE, RULES="safety_first"))
+    refuse_unnamed(load())  # paper has a default
+
+
+def test_every_set_says_what_it_has_shown():
+    for path in (PROJECT_ROOT / "config" / "rules").glob("*.toml"):
+        assert "shown = " in path.read_text(), path.name

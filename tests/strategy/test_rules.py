@@ -14,6 +14,7 @@ from src.strategy.indicators import NOT_READY
 from src.strategy.q_agent import Action
 from src.strategy.rules import DecisionRules, limits_under, load_rules, size_factor, thresholds
 from src.strategy.signals import generate_signal, signal_code
+from src.strategy.target_rules import is_target_rules
 from src.strategy.votes import VOTE_NAMES, votes_mask
 from tests.strategy.test_decision import LIMITS, READY_TO_BUY, advice, position, signal
 
@@ -27,7 +28,12 @@ BUYING = NOT_READY._replace(
 """A strong rise: three votes follow it, two (RSI, Bollinger) bet against it."""
 
 
-@pytest.mark.parametrize("path", sorted((PROJECT_ROOT / "config" / "rules").glob("*.toml")), ids=lambda path: path.stem)
+RULE_SETS = [
+    path for path in sorted((PROJECT_ROOT / "config" / "rules").glob("*.toml")) if not is_target_rules(path.read_text())
+]
+
+
+@pytest.mark.parametrize("path", RULE_SETS, ids=lambda path: path.stem)
 def test_every_set_of_rules_in_the_project_can_be_read_and_bears_its_file_s_name(path):
     rules = load_rules(path.read_text(encoding="utf-8"))
     assert rules.name == path.stem and rules.description

@@ -1,0 +1,107 @@
+"""Carries out ``python3 -m src.backtest run --strategy NAME``: a portfolio backtest from words to report."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+
+from src.backtest.config import BreakerPolicy
+from src.backtest.options import days_of
+from src.backtest.portfolio_engine import run_portfolio
+from src.backtest.portfolio_figures import buy_and_hold, goals, portfolio_summary
+from src.backtest.portfolio_files import by_pair, funding_by_pair, lean_minutes, stored_minutes
+from src.backtest.portfolio_page import HEAD, deflated_sentence, portfolio_rows, starts_rows, write_portfolio_report
+from src.backtest.portfolio_setup import PortfolioSetup
+from src.backtest.portfolio_starts import band, month_starts, staggered
+from src.backtest.reports import report_folder
+from src.domain.clock import monotonic_s, utc_text
+from src.domain.errors import DataRefused
+from src.market_data.columns import Candles
+from src.market_data.store import MarketStore
+from src.runtime.rule_loader import changed_target_figures, read_target_rules
+from src.runtime.settings import Settings
+from src.strategy.target_rules import TargetRules
+from src.strategy.trend_portfolio import TrendPortfolio, constant_volatility
+
+Show = Callable[[tuple[str, ...], list[tuple[str, ...]]], None]
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+def run_portfolio_command(wish: argparse.Namespace, show: Show, bar: Bar) -> None:
+    """Carry out the command: read, run, run the peer and the monthly starts, write the report, print the figures."""
+    settings = Settings.load()
+    rules = read_target_rules(settings, wish.strategy)
+    candles = _candles(wish, rules)
+    funding = _funding(wish, tuple(candles))
+    setup = portfolio_setup(wish, settings, rules)
+    from_ms = days_of(wish.from_text)[0] if wish.from_text else None
+    to_ms = days_of(wish.to_text)[1] if wish.to_text else None
+    strategy, began_s = TrendPortfolio(rules.strategy, rules.name), monotonic_s()
+    outcome = run_portfolio(
+        candles, strategy, setup, from_ms=from_ms, to_ms=to_ms, funding=funding, every_minute=wish.every_turn
+    )
+    took_s = monotonic_s() - began_s
+    span = (outcome.from_ms, int(outcome.instants[-1]))
+    peer = run_portfolio(
+        candles, constant_volatility(rules.strategy), setup, from_ms=span[0], to_ms=span[1], funding=funding
+    )
+    facts = portfolio_summary(outcome, setup, rules, candles, peer, wish.name or _default_name(rules, span))
+    if not wish.no_starts and (total := len(month_starts(*span))):
+        with bar("monthly starts", total) as done:
+            starts = staggered(candles, strategy, setup, span, funding, done)
+        facts |= {"starts": [asdict(each) for each in starts], "starts_band": band(starts)}
+    folder = report_folder(wish.reports, str(facts["name"]))
+    hold = buy_and_hold(outcome, candles, float(setup.taker_share))
+    write_portfolio_report(folder, outcome, facts, hold)
+    show(HEAD, portfolio_rows(facts))
+    show(("goal", "found", ""), list(goals(facts)))
+    if starts_rows(facts):
+        show(("begun in each month", "lowest", "middle", "highest"), starts_rows(facts))
+    for line in _sentences(rules, setup):
+        print(line)
+    print(deflated_sentence(facts))
+    minutes = sum(len(each.between(*span)) for each in candles.values())
+    print(f"{minutes:,} minutes of {len(candles)} pairs in {took_s:.1f} s; report: {folder / 'index.html'}")
+
+
+def portfolio_setup(wish: argparse.Namespace, settings: Settings, rules: TargetRules) -> PortfolioSetup:
+    """Return the setup: the rule set's limits as the settings change them, the settings' breaker, the words' costs."""
+    return PortfolioSetup(
+        limits=rules.limits,
+        breaker=settings.breaker_limits,
+        breaker_policy=BreakerPolicy(wish.breaker),
+        balance=wish.balance,
+        taker_share=wish.taker_fee,
+        data=wish.data,
+        margin_type=settings.margin_type,
+        rules_changed=changed_target_figures(settings, wish.strategy),
+    )
+
+
+def _candles(wish: argparse.Namespace, rules: TargetRules) -> dict[str, Candles]:
+    """Return the minutes of each pair: of ``--pairs``, else those of the files given, else the rule set's."""
+    asked = tuple(wish.pairs.split(",")) if wish.pairs else ()
+    if wish.candles:
+        files = by_pair(wish.candles)
+        missing = [pair for pair in asked if pair not in files]
+        if missing:
+            raise DataRefused(f"--candles holds no file of {', '.join(missing)}.")
+        return {pair: lean_minutes(files[pair], rules.strategy.candle_interval) for pair in asked or files}
+    store = MarketStore(wish.data)
+    return {pair: stored_minutes(store, pair) for pair in asked or rules.pairs}
+
+
+def _funding(wish: argparse.Namespace, pairs: tuple[str, ...]) -> dict[str, dict[int, float]]:
+    if wish.funding:
+        return funding_by_pair(wish.funding)
+    store = MarketStore(wish.data)
+    return {pair: store.funding(pair) for pair in pairs}
+
+
+def _default_name(rules: TargetRules, span: tuple[int, int]) -> str:
+    return f"{rules.name}-{utc_text(span[0])[:10]}-{utc_text(span[1] - 1)[:10]}"
+
+
+def _sentences(rules: TargetRules, setup: PortfolioSetup) -> Iterator[str]:
+    if setup.rules_changed:
+        yield f"The settings change {rules.name}: {'; '.join(setup.rules_changed)}."
