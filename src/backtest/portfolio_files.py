@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from src.domain.candle_names import Series
 from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS
 from src.market_data.coarse import minutes_from
@@ -27,8 +26,6 @@ def lean_minutes(paths: Sequence[Path], longest: str = "1d") -> Candles:
     """
     parts = read_in_order(paths)
     for each in parts:
-        if each.file.series is Series.MARK:
-            raise DataRefused(f"{each.file.name} holds mark prices; a backtest needs prices that were traded.")
         if each.file.interval_ms > INTERVAL_MS[longest]:
             known = interval_name(each.file.interval_ms)
             raise DataRefused(
