@@ -15,6 +15,7 @@ from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
 from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
 from src.domain.ports import Exchange, MarketFeed
+from src.domain.version import VERSION
 from src.exchanges.binance.client import BinanceClient
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
@@ -41,7 +42,6 @@ from src.training.agent_manager import AgentManager
 
 log = logging.getLogger("trading_bot")
 
-VERSION = "0.1.0"
 _INTERVAL = "1m"
 _CANDLE_MS = INTERVAL_MS[_INTERVAL]
 _CANDLE_WAIT_S = 3.0
