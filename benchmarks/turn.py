@@ -22,6 +22,7 @@ from src.domain.portfolio import Direction
 from src.domain.risk import RiskLimits
 from src.exchanges.binance.client import BinanceClient
 from src.execution.order_manager import OrderManager
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
@@ -116,13 +117,13 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     database = TradingDatabase(f"sqlite:///{folder}/stop{number}.db", Owner())
     database.migrate()
     journal = JournalRepository(database, clock)
-    instrument = client.instrument(SYMBOL)
+    pair = PairSettings(client, clock, SYMBOL, RiskLimits().leverage, "CROSSED")
     feed = _Feed(client)
-    desk = OrderManager(client, journal, clock, f"b{number}", instrument)
-    keeper = PositionManager(desk, client, journal, clock, RiskLimits(), instrument, lambda: feed.mark, 600_000)
+    desk = OrderManager(client, journal, clock, f"b{number}", pair)
+    keeper = PositionManager(desk, client, journal, clock, RiskLimits(), pair, lambda: feed.mark, 600_000)
     risk = RiskManager(journal, clock, RiskLimits(), BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", instrument, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), RiskLimits(), risk,
+        "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), RiskLimits(), risk,
         lambda: None, lambda: False,
     )  # fmt: skip
     watch = StopMonitor(trader)

@@ -16,6 +16,7 @@ from src.domain.risk import RiskLimits
 from src.execution.journal import InMemoryJournal
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.paper_exchange.venue import Venue
 
@@ -119,6 +120,10 @@ class FaultyExchange:
             raise OutcomeUnknown("Execution status unknown.", intent.client_id)
         return order
 
+    def told_terms(self, symbol: str) -> tuple[int, str] | None:
+        """Return what was told without asking: that works while the exchange is away."""
+        return self.inner.told_terms(symbol)
+
     def find_order(self, intent: OrderIntent) -> Order | None:
         """Look up, unless made blind."""
         self._enter("find_order")
@@ -183,6 +188,7 @@ class World:
         self.journal = InMemoryJournal(born(START_MS))
         self.limits = RiskLimits()
         self.exchange.prepare(SYMBOL, self.limits.leverage, "CROSSED")
+        self.settings = PairSettings(self.exchange, self.clock, SYMBOL, self.limits.leverage, "CROSSED")
 
     def at(self, minute: int, second: float = 0.0) -> int:
         """Move on to that minute and second of the market; closed candles join the history."""
@@ -195,7 +201,7 @@ class World:
 
     def desk(self, news: OrderUpdateBuffer | None = None) -> OrderManager:
         """Return a new desk, as after a start of the process."""
-        return OrderManager(self.exchange, self.journal, self.clock, "bot", self.inner.instrument(SYMBOL), news)
+        return OrderManager(self.exchange, self.journal, self.clock, "bot", self.settings, news)
 
     def streamed(self, patience_s: float = 0.05, **changes: object) -> OrderUpdateBuffer:
         """Return what a user stream tells of every regular order as it is sent; ``changes`` are made to each fill."""
@@ -222,7 +228,7 @@ class World:
             self.journal,
             self.clock,
             self.limits,
-            self.inner.instrument(SYMBOL),
+            self.settings,
             lambda: self.feed.mark_price(SYMBOL),
             RECONCILE_MS,
         )

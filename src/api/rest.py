@@ -22,6 +22,7 @@ from src.api.docs_page import docs_page
 from src.api.openapi import describe, finish
 from src.api.operations import BY_NAME, OPERATIONS, ROOT, Operation
 from src.domain.version import VERSION
+from src.runtime.public_hosts import PublicHosts
 
 Protocol = Callable[[Request, Caller], Response]
 
@@ -111,6 +112,7 @@ def build_app(
     if door.origins:
         taken = ["Authorization", "Content-Type"]
         CORS(app, origins=list(door.origins), methods=["GET", "HEAD", "POST"], allow_headers=taken)
+    app.wsgi_app = PublicHosts(app.wsgi_app, door.public)  # type: ignore[method-assign,assignment]
     return app
 
 

@@ -62,6 +62,7 @@ class CommandHandler:
         risk: RiskControl,
         hands: Sequence[TraderControl],
         rules: RuleSets,
+        prepare: Callable[[DecisionRules], str] = lambda _rules: "",
     ) -> None:
         self._database = database
         self._bot_id = database.owner.bot_id
@@ -70,6 +71,7 @@ class CommandHandler:
         self._risk = risk
         self._hands = {hand.symbol: hand for hand in hands}
         self._rules = rules
+        self._prepare = prepare
         self._changes = rules.changes(rules.current)
         self._deeds: dict[str, Callable[[str, str], CommandResult]] = {
             "pause": self._pause,
@@ -205,22 +207,24 @@ class CommandHandler:
 
     def _switch_rules(self, name: str, _actor: str) -> CommandResult:
         before = self._rules.current
-        self._follow(name)
-        return CommandResult(
-            DONE, f"The rules are {name} from the next turn on.", f"{before}; RULES={self._rules.configured}", name
-        )
+        said = self._follow(name)
+        told = " ".join(filter(None, (f"The rules are {name} from the next turn on.", f"{said}." if said else "")))
+        return CommandResult(DONE, told, f"{before}; RULES={self._rules.configured}", name)
 
     def _follow_again(self, name: str) -> None:
         try:
             self._follow(name)
-        except SettingsError as error:
+        except (SettingsError, ExchangeError) as error:
             log.warning("rules chosen by hand are left: rules=%s stays=%s reason=%s", name, self._rules.current, error)
 
-    def _follow(self, name: str) -> None:
+    def _follow(self, name: str) -> str:
+        """Follow the named set from the next turn on; return what had to be made ready for it, in words."""
         rules, limits = self._rules.read(name)
+        said = self._prepare(rules)
         for hand in self._hands.values():
             hand.replace_rules(rules, limits)
         self._rules.current = name
         self._changes = self._rules.changes(name)
         if self._changes:
             log.warning("settings change the rules: rules=%s changes=%s", name, "; ".join(self._changes))
+        return said

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.domain.clock import Clock
+from src.domain.clock import Clock, is_over
 from src.domain.errors import CredentialsRefused, ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.domain.market import Instrument
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id, is_own
 from src.domain.portfolio import Direction
 from src.domain.ports import Exchange
 from src.execution.journal import Journal
 from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,10 @@ _DUPLICATE = -4116
 
 class Unprotected(ExchangeError):
     """The stop could not be placed or is not listed: the position must be closed now."""
+
+
+class RulesChanged(Unprotected):
+    """A protective order was refused by rules that the exchange changed: place it anew by the new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class ProtectiveOrderIds:
 class OrderManager:
     """Orders of one symbol for one bot. Called by one thread at a time.
 
-    ``news`` is what the user stream tells of orders; without it the exchange is asked.
+    ``settings`` holds the pair's rules and hears what they refused; ``news`` is what the user stream tells of orders,
+    without it the exchange is asked.
     """
 
     def __init__(
@@ -70,21 +75,21 @@ class OrderManager:
         journal: Journal,
         clock: Clock,
         bot_id: str,
-        instrument: Instrument,
+        settings: PairSettings,
         news: OrderUpdateBuffer | None = None,
     ) -> None:
         self._exchange = exchange
         self._journal = journal
         self._clock = clock
         self._bot_id = bot_id
-        self._instrument = instrument
+        self._settings = settings
         self._news = news
         self._never = threading.Event()
 
     @property
     def symbol(self) -> str:
         """The symbol this desk trades."""
-        return self._instrument.symbol
+        return self._settings.symbol
 
     def enter(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> Execution:
         """Open a position by a market order and return what was filled; its fees in other assets are owed.
@@ -194,7 +199,7 @@ class OrderManager:
 
     def price(self, owed: Iterable[tuple[str, Decimal]]) -> Decimal:
         """Return fees in other assets in quote currency, at their mark prices."""
-        quote = self._instrument.quote_asset
+        quote = self._settings.instrument.quote_asset
         worth = (fee * self._exchange.mark_price(f"{asset}{quote}").mark for asset, fee in owed)
         return sum(worth, Decimal(0))
 
@@ -212,7 +217,7 @@ class OrderManager:
     def _summed(self, order_client_id: str, fills: list[Fill]) -> Execution:
         if not fills:
             raise ValueError("an execution needs at least one fill")
-        quote = self._instrument.quote_asset
+        quote = self._settings.instrument.quote_asset
         quantity = sum((fill.quantity for fill in fills), Decimal(0))
         value = sum((fill.price * fill.quantity for fill in fills), Decimal(0))
         return Execution(
@@ -265,7 +270,11 @@ class OrderManager:
                 order = self._look_up(intent)
         except ExchangeError as error:
             self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
+            if isinstance(error, OrderRefused):
+                self._settings.note_refusal(error)
             raise
+        if intent.purpose is Purpose.ENTRY:
+            self._settings.note_entry()
         with _still_unknown(intent):
             return self._heard(intent, order) or self._execution(intent, order)
 
@@ -329,6 +338,9 @@ class OrderManager:
             order = self._send_guard(intent)
         except OrderRefused as error:
             self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
+            changed = self._settings.note_refusal(error)
+            if changed and intent.purpose is Purpose.STOP:
+                raise RulesChanged(f"{intent.purpose} of {self.symbol} refused: {error}") from error
             if error.code == _WOULD_TRIGGER or intent.purpose is Purpose.STOP:
                 raise Unprotected(f"{intent.purpose} of {self.symbol} refused: {error}") from error
             log.warning("target refused: symbol=%s reason=%s", self.symbol, error)
@@ -367,7 +379,7 @@ class OrderManager:
         return next((each for each in open_orders if each.client_id == intent.client_id), None)
 
     def _forget_or_wait(self, intent: OrderIntent, undecided: list[OrderIntent]) -> None:
-        if self._clock.now_ms() - intent.decided_ms < _FORGOTTEN_AFTER_MS:
+        if not is_over(_FORGOTTEN_AFTER_MS, intent.decided_ms, self._clock.now_ms()):
             undecided.append(intent)
             return
         note = "the exchange never heard of it"

@@ -9,16 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.domain.clock import Clock
+from src.domain.clock import MINUTE_MS, Clock, is_over
 from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from src.domain.funding import HOUR_MS
-from src.domain.market import Instrument, MarkPrice
+from src.domain.market import MarkPrice
 from src.domain.orders import OrderIntent, Purpose, Side
 from src.domain.portfolio import Account, Direction, Position, Trade
 from src.domain.ports import Exchange
 from src.domain.risk import RiskLimits, early_stop_price
 from src.execution.journal import Journal, TradeStart
-from src.execution.order_manager import Execution, OrderManager, Unprotected
+from src.execution.order_manager import Execution, OrderManager, RulesChanged, Unprotected
+from src.execution.pair_settings import PairSettings
 from src.execution.trade_recorder import TradeExit, TradeRecorder, closed_quantity
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class PositionManager:
         journal: Journal,
         clock: Clock,
         limits: RiskLimits,
-        instrument: Instrument,
+        settings: PairSettings,
         mark_price: Callable[[], MarkPrice | None],
         reconcile_ms: int,
     ) -> None:
@@ -59,13 +60,13 @@ class PositionManager:
         self._journal = journal
         self._clock = clock
         self._limits = limits
-        self._book = TradeRecorder(desk, exchange, journal, limits, instrument)
+        self._book = TradeRecorder(desk, exchange, journal, limits, settings)
         self._mark_price = mark_price
         self._reconcile_ms = reconcile_ms
         self._start: TradeStart | None = None
         self._exits: list[Execution] = []
         self._exit_reason = ""
-        self._retry_exit_ms = 0
+        self._exit_tried_ms = 0
         self._funding_due_ms: int | None = None  # the first after the entry; unknown: ask
         self._owed: Execution | None = None
         self._leftovers = False
@@ -100,7 +101,7 @@ class PositionManager:
     def position(self, account: Account | None) -> Position | None:
         """Return the position as the exchange has it, or as our fills left it where its news are older."""
         trade = self.trade
-        if account is not None and account.as_of_ms >= self._fill_ms:
+        if account is not None and self._knows_fills(account):
             return account.position(self._desk.symbol)
         return None if trade is None else self._from_trade(trade)
 
@@ -128,7 +129,7 @@ class PositionManager:
         if trade is None:
             return True
         self._exit_reason = self._exit_reason or reason
-        self._retry_exit_ms = self._clock.now_ms() + _RETRY_EXIT_MS
+        self._exit_tried_ms = self._clock.now_ms()
         decided_ms = self._clock.now_ms()
         for attempt in range(_EXIT_ATTEMPTS):
             rest = trade.quantity - closed_quantity(self._exits)
@@ -155,7 +156,7 @@ class PositionManager:
 
     def retry_exit(self) -> None:
         """Go on with an exit that was begun and not finished; at most once a second."""
-        if self._exit_reason and self._clock.now_ms() >= self._retry_exit_ms:
+        if self._exit_reason and is_over(_RETRY_EXIT_MS, self._exit_tried_ms, self._clock.now_ms()):
             self.close(self._exit_reason)
 
     def reconcile(self, account: Account | None) -> None:
@@ -171,12 +172,12 @@ class PositionManager:
         now = self._clock.now_ms()
         if account is None or self.needs_reconcile or self._reconciled_ms is None:
             self._reconcile(now)
-        elif account.as_of_ms >= self._fill_ms and not self._exit_reason:
+        elif self._knows_fills(account) and not self._exit_reason:
             if self._start is not None and account.position(self._desk.symbol) is None:
                 self._reconcile(now)
             else:
                 self._compare(account)
-        if self._start is not None and now - (self._reconciled_ms or now) >= self._reconcile_ms:
+        if self._start is not None and is_over(self._reconcile_ms, self._reconciled_ms or now, now):
             self._stand_guards(self._desk.open_protective_orders())
             self._reconciled_ms = now
         if self._leftovers:
@@ -263,6 +264,10 @@ class PositionManager:
         self._adopt(start)
         try:
             self._guards_seen = self._desk.protect(guards)
+        except RulesChanged as error:
+            log.warning("protective orders placed anew: symbol=%s reason=%s", trade.symbol, error)
+            self._guard(trade, decided_ms, attempt + 1)
+            return
         except Unprotected as error:
             log.error("position without a stop is closed: symbol=%s reason=%s", trade.symbol, error)
             self._journal.open_trade(start)
@@ -349,6 +354,11 @@ class PositionManager:
             self._leftovers = False
         except ExchangeError as error:
             log.warning("leftover guards stay for now: symbol=%s reason=%s", self._desk.symbol, error)
+
+    def _knows_fills(self, account: Account) -> bool:
+        """Return whether the account is newer than our fills; one stamped in the future was made by a wrong clock."""
+        ahead = self._fill_ms > self._clock.now_ms() + MINUTE_MS
+        return ahead or account.as_of_ms >= self._fill_ms
 
     def _guard_ids(self) -> frozenset[str]:
         start = self._start

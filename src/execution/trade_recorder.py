@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.domain.errors import ExchangeUnavailable
-from src.domain.market import Instrument
 from src.domain.orders import Fill, OrderIntent
 from src.domain.portfolio import Direction, Trade
 from src.domain.ports import Exchange
 from src.domain.risk import RiskLimits, stop_price, target_price
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import Execution, OrderManager, ProtectiveOrderIds
+from src.execution.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ class TradeRecorder:
     """Writes the round trips of one symbol; asks the exchange for what it cannot know itself."""
 
     def __init__(
-        self, desk: OrderManager, exchange: Exchange, journal: Journal, limits: RiskLimits, instrument: Instrument
+        self, desk: OrderManager, exchange: Exchange, journal: Journal, limits: RiskLimits, settings: PairSettings
     ) -> None:
         self._desk = desk
         self._exchange = exchange
         self._journal = journal
         self._limits = limits
-        self._instrument = instrument
+        self._settings = settings
         self._late: list[_Unsettled] = []
 
     def begun(self, direction: Direction, execution: Execution) -> Trade:
@@ -60,15 +60,17 @@ class TradeRecorder:
             leverage=self._limits.leverage,
             entry_client_id=execution.client_id,
             fees=execution.fees,
-            stop_price=stop_price(entry, direction, self._limits, self._instrument),
-            target_price=target_price(entry, direction, self._limits, self._instrument),
+            stop_price=stop_price(entry, direction, self._limits, self._settings.instrument),
+            target_price=target_price(entry, direction, self._limits, self._settings.instrument),
         )
 
     def guards(self, trade: Trade, decided_ms: int, attempt: int) -> ProtectiveOrderIds:
-        """Return stop and target of a trade as intents; ``ValueError`` for a trade that has no levels."""
+        """Return stop and target of a trade as intents, on the present tick; ``ValueError`` for one without levels."""
         if trade.stop_price is None or trade.target_price is None:
             raise ValueError(f"the trade {trade.entry_client_id} has no stop or no target")
-        return self._desk.protection(trade.direction, trade.stop_price, trade.target_price, decided_ms, attempt)
+        rules, entry = self._settings.instrument, trade.entry_price
+        stop, target = (rules.price_toward(level, entry) for level in (trade.stop_price, trade.target_price))
+        return self._desk.protection(trade.direction, stop, target, decided_ms, attempt)
 
     def ending(self, start: TradeStart, exits: list[Execution], exit_reason: str) -> TradeExit | None:
         """Find out how a position ended that is no longer there; None while its fills are not reported.

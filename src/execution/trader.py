@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.domain.clock import Clock, monotonic_s
+from src.domain.clock import MINUTE_MS, Clock, monotonic_s
 from src.domain.errors import ExchangeError, StoreUnavailable
-from src.domain.market import Candle, Instrument, MarketContext, MarkPrice
+from src.domain.market import Candle, MarketContext, MarkPrice
 from src.domain.portfolio import Direction, Position
 from src.domain.ports import MarketFeed
 from src.domain.risk import RiskLimits
 from src.execution.journal import Journal, Turn
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, decide
@@ -44,7 +45,7 @@ class Trader:
     def __init__(
         self,
         bot_id: str,
-        instrument: Instrument,
+        settings: PairSettings,
         feed: MarketFeed,
         keeper: PositionManager,
         journal: Journal,
@@ -66,7 +67,7 @@ class Trader:
         ``trends`` tells the trends of still longer candles after so many minutes (``HigherTimeframeTrend.look``).
         """
         self._bot_id = bot_id
-        self._instrument = instrument
+        self._settings = settings
         self._feed = feed
         self._keeper = keeper
         self._journal = journal
@@ -90,7 +91,7 @@ class Trader:
     @property
     def symbol(self) -> str:
         """The pair that is traded."""
-        return self._instrument.symbol
+        return self._settings.symbol
 
     @property
     def difference(self) -> str:
@@ -107,7 +108,24 @@ class Trader:
         with self._lock:
             self._rules = rules
             self._limits = limits
+            self._settings.replace_leverage(limits.leverage)
             self._keeper.replace_limits(limits)
+
+    def replace_timeframe(
+        self,
+        agent: QLearningAgent,
+        slow: DecisionCandles | None,
+        trends: Callable[[Sequence[Candle]], tuple[int, ...]],
+    ) -> None:
+        """Look at other candles from the next turn on (``slow`` None: the minutes), with the agent that knows them.
+
+        Both were made ready before. What was remembered of the former candles teaches nobody any more.
+        """
+        with self._lock:
+            self._agent, self._slow, self._trends = agent, slow, trends
+            self._slow_fold = IndicatorFold()
+            self._candle_ms = MINUTE_MS if slow is None else slow.interval_ms
+            self._decided_on, self._before = None, None
 
     def close_by_hand(self) -> str:
         """Close the open position at a person's wish; return "" or, in words, why it is not closed."""
@@ -245,6 +263,7 @@ class Trader:
             self._trouble = f"the exchange could not be asked: {error}"
             log.warning("cannot mend: symbol=%s reason=%s", self.symbol, error)
         self.check_position_management()
+        self._settings.refresh(flat=self._is_flat())
 
     def _mend_position(self) -> None:
         """Make journal and exchange agree; a trade that ended at the exchange counts among the results."""
@@ -252,6 +271,10 @@ class Trader:
         self._keeper.reconcile(self._feed.account())
         if held is not None and self._keeper.trade is not held:
             self._risk.note_trade_end()
+
+    def _is_flat(self) -> bool:
+        account = self._feed.account()
+        return self._keeper.trade is None and account is not None and account.position(self.symbol) is None
 
     def _observe(self) -> Observation:
         candles = self.get_market_data()
@@ -286,7 +309,8 @@ class Trader:
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
             stopping=self._stopping(),
-            instrument=self._instrument,
+            instrument=self._settings.instrument,
+            settings_reason=self._settings.halt_reason,
             own=own,
         )
 
@@ -320,6 +344,10 @@ class Trader:
         return None
 
     def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
+        refused = self._settings.confirm()
+        if refused:
+            log.warning("not entering: symbol=%s reason=%s", self.symbol, refused)
+            return refused
         log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)
         try:
             return self._keeper.open(direction, quantity, self._clock.now_ms(), reason)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from src.domain.circuit_breaker import BreakerState, as_row, from_events, unreadable
-from src.domain.clock import Clock, utc_day, utc_text
+from src.domain.clock import MINUTE_MS, Clock, is_over, utc_day, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.domain.orders import Order, OrderIntent, OrderStatus, Purpose
 from src.domain.portfolio import Account, Trade
@@ -106,6 +106,14 @@ class JournalRepository:
             self._limit_days = limit_days(connection, self._owner.rows_of(daily_performance))
             self._highest = self._days.highest_earned(connection)
             self.transfers = TransferRepository(database, clock, connection)
+
+    @property
+    def open_symbols(self) -> tuple[str, ...]:
+        """The pairs with a trade that is not closed, or an order whose end is not known."""
+        with self._lock:
+            trades_open = {each.trade.symbol for each in self._starts.values()}
+            orders_open = {each.symbol for each in (*self._unfinished.values(), *self._untraded.values())}
+        return tuple(sorted(trades_open | orders_open))
 
     def plan_order(self, intent: OrderIntent) -> None:
         """Write an intent; it is on disk when this returns.
@@ -245,7 +253,7 @@ class JournalRepository:
     def record_account(self, account: Account) -> None:
         """Note balances, positions and the day's equity, behind; the same account twice is noted once."""
         with self._lock:
-            if account.as_of_ms <= self._account_ms:
+            if not is_over(MINUTE_MS, account.as_of_ms, self._account_ms):
                 return
             self._account_ms = account.as_of_ms
             self._highest = account.earned if self._highest is None else max(self._highest, account.earned)

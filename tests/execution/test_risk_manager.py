@@ -193,8 +193,18 @@ def test_drawdown_counts_from_the_highest_equity_without_money_paid_in(equity, t
 def test_a_candle_is_overdue_from_the_end_of_the_next_one_on(overdue_s, tripped):
     made = Desk(max_stale_s=300.0)
     candle = Candle(START_MS, 1.0, 1.0, 1.0, 1.0, 1.0)
+    made.look(candle=candle)
     made.later(60 + overdue_s)
     assert made.look(candle=candle).tripped is tripped
+
+
+def test_a_clock_that_jumps_makes_no_candle_overdue_that_is_seen_for_the_first_time():
+    """Two hours ahead for one turn and back: only a candle that stays the same from look to look is overdue."""
+    made = Desk(max_stale_s=300.0)
+    made.later(7_200)
+    assert not made.look(candle=Candle(START_MS, 1.0, 1.0, 1.0, 1.0, 1.0)).tripped
+    assert not made.look(candle=Candle(START_MS + 60_000, 1.0, 1.0, 1.0, 1.0, 1.0)).tripped
+    assert made.look(candle=Candle(START_MS + 60_000, 1.0, 1.0, 1.0, 1.0, 1.0)).tripped
 
 
 def test_a_person_trips_once_and_a_tripped_breaker_is_not_judged_again():

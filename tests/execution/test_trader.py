@@ -33,7 +33,7 @@ def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tu
     risk = RiskManager(world.journal, world.clock, world.limits, BreakerLimits(**breaker), MINUTE_MS)
     trader = Trader(
         "bot",
-        world.inner.instrument(SYMBOL),
+        world.settings,
         world.feed,
         world.keeper(),
         world.journal,

@@ -60,6 +60,7 @@ class AccountState:
         late_ms: how much older than the last look over REST an event may be and still count.
         transfers: the money that was paid in or out; one that knows of none by default.
         edge_ms: how far our clock may be off the exchange's.
+        note_leverage: told what an event says of a contract's leverage.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class AccountState:
         late_ms: int = 5_000,
         transfers: TransferTracker | None = None,
         edge_ms: int = 0,
+        note_leverage: Callable[[str, int], None] = lambda symbol, leverage: None,
     ) -> None:
+        self._note_leverage = note_leverage
         self._quote, self._terms, self._late_ms, self._edge_ms = quote_asset, terms, late_ms, edge_ms
         self._transfers = transfers or TransferTracker(quote_asset)
         self._lock = threading.Lock()
@@ -126,7 +129,9 @@ class AccountState:
             self._doubts = 0
             known = self._money
             positions = {(each.symbol, each.position_side): each for each in account.positions}
-            seen = known.seen_ms if known is not None else {}
+            newest_ms = account.as_of_ms + self._late_ms  # what a clock that was ahead has stamped later is forgotten
+            before = {} if known is None else known.seen_ms
+            seen = {key: seen_ms for key, seen_ms in before.items() if seen_ms <= newest_ms}
             self._money = _Money(account, account.wallet_balance, positions, account.as_of_ms, seen)
             self._wants_look = False
             return known is None or (known.wallet, _sizes(known.positions)) == (
@@ -154,9 +159,11 @@ class AccountState:
             positions = tuple(_valued(each, marks.get(each.symbol)) for each in money.positions.values())
             wallet, rest, as_of_ms = money.wallet, money.rest, money.as_of_ms
             transferred = self._transfers.total
-        unrealized = sum((each.unrealized_pnl for each in positions), start=Decimal(0))
-        bound = sum((each.notional / each.leverage for each in positions), start=Decimal(0))
-        was_bound = sum((each.notional / each.leverage for each in rest.positions), start=Decimal(0))
+        counted = [each for each in positions if each.asset == self._quote]
+        before = [each for each in rest.positions if each.asset == self._quote]
+        unrealized = sum((each.unrealized_pnl for each in counted), start=Decimal(0))
+        bound = sum((each.notional / each.leverage for each in counted), start=Decimal(0))
+        was_bound = sum((each.notional / each.leverage for each in before), start=Decimal(0))
         change = (wallet - rest.wallet_balance) + (unrealized - rest.unrealized_pnl) - (bound - was_bound)
         available = max(Decimal(0), rest.available_balance + change).quantize(_SMALLEST, ROUND_DOWN)
         return Account(wallet, available, unrealized, as_of_ms, positions, transferred)
@@ -220,8 +227,11 @@ class AccountState:
             self._told += 1
             money = self._money
             event_ms = int(event["E"])
-            if money is None or event_ms < money.rest.as_of_ms - self._late_ms:
-                return  # the first look over REST will contain it, or the last one did
+            if money is None:
+                return  # the first look over REST will contain it
+            if event_ms < money.rest.as_of_ms - self._late_ms:
+                self._wants_look = True  # the last look contained it, or was stamped by a clock that ran ahead
+                return
             self._transfers.stream(event)  # also of an event that comes late: a newer balance contains it
             for row in event["a"].get("B", ()):
                 if row["a"] == self._quote and _advances(money, ("asset", row["a"]), event_ms):
@@ -256,6 +266,7 @@ class AccountState:
         self._wants_look = self._wants_look or not same
 
     def _apply_leverage(self, symbol: str, leverage: int) -> None:
+        self._note_leverage(symbol, leverage)
         with self._lock:
             held = self._money.positions if self._money else {}
             for key in [each for each in held if each[0] == symbol]:

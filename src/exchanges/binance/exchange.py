@@ -16,7 +16,6 @@ from src.exchanges.binance.transport import BinanceTransport
 
 WorkingType = Literal["MARK_PRICE", "CONTRACT_PRICE"]
 
-_RULE_CODES = frozenset({-1111, -4003, -4004, -4005, -4014, -4023, -4164})
 _LOOK_AGAIN_S = (0.1, 0.3, 0.6, 1.0)
 _SEEN_AFTER_S = 3.0  # by then an order that was accepted can be seen
 _SENT_KEPT = 1_000
@@ -36,16 +35,17 @@ class BinanceExchange(BinanceQueries):
     ) -> None:
         super().__init__(wire, quote_asset)
         self._working_type = working_type
-        self._one_way = False
         self._sent_s: OrderedDict[str, float] = OrderedDict()
 
     def prepare(self, symbol: str, leverage: int, margin_type: str) -> None:
-        """Set one-way mode, margin type (CROSSED or ISOLATED) and leverage; what is so already counts as done."""
-        if not self._one_way:
+        """Set one-way mode, margin type (CROSSED or ISOLATED) and leverage, each only where it is another."""
+        held = self.ask_terms(symbol)
+        if not held.one_way:
             self._change(lambda client: client.futures_change_position_mode(dualSidePosition="false"))
-            self._one_way = True
-        self._change(lambda client: client.futures_change_margin_type(symbol=symbol, marginType=margin_type))
-        self._change(lambda client: client.futures_change_leverage(symbol=symbol, leverage=leverage))
+        if held.margin_type != margin_type:
+            self._change(lambda client: client.futures_change_margin_type(symbol=symbol, marginType=margin_type))
+        if held.leverage != leverage:
+            self._change(lambda client: client.futures_change_leverage(symbol=symbol, leverage=leverage))
         self._terms[symbol] = (leverage, margin_type)
 
     def open_orders(self, symbol: str) -> list[Order]:
@@ -88,8 +88,6 @@ class BinanceExchange(BinanceQueries):
             )
             return conditional_of_answer(answer) if intent.kind.conditional else order_of_answer(answer)
         except OrderRefused as refusal:
-            if refusal.code in _RULE_CODES:
-                self._instruments = {}  # the rules may have changed: read them anew
             if refusal.code != DUPLICATE_CODE:
                 raise
         except MALFORMED as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from src.domain.clock import monotonic_s
+from src.domain.clock import is_over, monotonic_s
 from src.domain.errors import OrderRefused
 from src.domain.orders import Fill, Order
 from src.domain.portfolio import Account
@@ -76,7 +76,12 @@ class UserStream:
         self._on_fill, self._on_order, self._on_account = on_fill, on_order, on_account
         speed = max(self._clock.speed, 1.0)
         self.book = AccountState(
-            exchange.quote_asset, exchange.terms, int(_LATE_WALL_MS * speed), transfers, int(_EDGE_WALL_MS * speed)
+            exchange.quote_asset,
+            exchange.terms,
+            int(_LATE_WALL_MS * speed),
+            transfers,
+            int(_EDGE_WALL_MS * speed),
+            note_leverage=exchange.note_leverage,
         )
         self.socket = ReconnectingWebSocket(
             "user", self._address, self._on_frame, self._on_connected, self._clock, None
@@ -142,7 +147,7 @@ class UserStream:
             self._on_order(order)
 
     def _account_due(self) -> bool:
-        return self.book.wants_look or self._clock.now_ms() - self._account_ms >= self._reconcile_ms
+        return self.book.wants_look or is_over(self._reconcile_ms, self._account_ms, self._clock.now_ms())
 
     def _ask_account(self) -> _AccountSeen:
         """Look at the account; ask for the income too where money may have been paid that nobody told of."""
@@ -178,7 +183,7 @@ class UserStream:
         self.book.confirm_transfers(income)
 
     def _orders_due(self) -> bool:
-        return self._clock.now_ms() - self._orders_ms >= self._reconcile_ms
+        return is_over(self._reconcile_ms, self._orders_ms, self._clock.now_ms())
 
     def _ask_orders(self) -> _OrdersSeen:
         """Return the open orders, and those that were believed open and are not, as they ended."""
@@ -196,7 +201,7 @@ class UserStream:
                 self.book.forget(order)
 
     def _key_due(self) -> bool:
-        return bool(self._listen_key) and self._clock.now_ms() - self._key_kept_ms >= _KEEP_KEY_MS
+        return bool(self._listen_key) and is_over(_KEEP_KEY_MS, self._key_kept_ms, self._clock.now_ms())
 
     def _ask_key(self) -> bool:
         """Extend the listen key; return whether it still existed."""
