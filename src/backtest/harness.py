@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -17,8 +18,8 @@ from src.backtest.venue_exchange import VenueExchange
 from src.domain.circuit_breaker import RiskFigures, born, reset
 from src.domain.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.domain.market import Candle, MarkPrice
-from src.domain.portfolio import Account
-from src.domain.risk import early_stop_price, loss_share
+from src.domain.portfolio import Account, Trade
+from src.domain.risk import ActiveLimits, early_stop_price, loss_share
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
@@ -84,6 +85,7 @@ class BacktestHarness:
     ) -> None:
         self._setup = setup
         self._limits = setup.limits_in_force
+        limits = ActiveLimits(self._limits)
         symbol, contract = setup.symbol, setup.listed
         self.clock = clock = ManualClock(first_ms)
         self.venue = Venue(
@@ -100,14 +102,14 @@ class BacktestHarness:
         self.journal = PastJournal(born(first_ms))
         desk = OrderManager(self.exchange, self.journal, self.clock, ACCOUNT, pair)
         self.keeper = PositionManager(
-            desk, self.exchange, self.journal, self.clock, self._limits, pair,
-            lambda: feed.mark_price(symbol), _NEVER_MS,
+            desk, self.exchange, self.journal, self.clock, limits, settings=pair,
+            mark_price=lambda: feed.mark_price(symbol), reconcile_ms=_NEVER_MS, protection_check_ms=_NEVER_MS,
         )  # fmt: skip
         desk_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskManager
-        self.risk = desk_kind(self.journal, self.clock, self._limits, setup.breaker, MINUTE_MS)
+        self.risk = desk_kind(self.journal, self.clock, limits, setup.breaker, MINUTE_MS)
         self.trader = Trader(
             ACCOUNT, pair, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
-            self._limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
+            limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
             MINUTE_MS, indicators, slow, trends=trends,
         )  # fmt: skip
         self._account = self.exchange.account()
@@ -132,6 +134,16 @@ class BacktestHarness:
     def worth(self) -> float:
         """Equity at the last turn."""
         return float(self._account.equity)
+
+    @property
+    def open_trade(self) -> Trade | None:
+        """What is held now, with the funding that it has paid or received so far."""
+        trade = self.keeper.trade
+        if trade is None:
+            return None
+        incomes = self.exchange.income(trade.entry_ms)
+        paid = (each.amount for each in incomes if each.kind == "FUNDING_FEE" and each.symbol == trade.symbol)
+        return replace(trade, funding=sum(paid, Decimal(0)))
 
     @property
     def held(self) -> PriceBand:

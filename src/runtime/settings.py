@@ -30,8 +30,10 @@ __all__ = [
     "Mode",
     "Settings",
     "export",
+    "inherited_environment",
     "is_example",
     "is_loopback",
+    "origin_of",
     "service_manager_socket",
 ]
 EXAMPLE_VALUES = frozenset(
@@ -203,10 +205,18 @@ class Settings(SettingFields):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        problems = [*_mode_problems(self), *_asset_problems(self), *_risk_problems(self), *_door_problems(self)]
+        problems = [*_mode_problems(self), *_asset_problems(self), *_model_address_problems(self)]
+        problems += [*_risk_problems(self), *_door_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+def origin_of(name: str, file_names: frozenset[str]) -> Literal["environment", "file", "default"]:
+    """Return where a setting's value comes from; ``file_names`` are those with a value in ``.env``, upper case."""
+    if os.environ.get(name.upper(), os.environ.get(name.lower(), "")):
+        return "environment"
+    return "file" if name.upper() in file_names else "default"
 
 
 def state_folder() -> tuple[Path, str]:
@@ -229,6 +239,11 @@ def service_pid_file() -> Path | None:
     """Return the PID file that a start script keeps for this process; None where no script started it."""
     name = os.environ.get("SERVICE_PID_FILE", "")
     return Path(name) if name else None
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return a copy of this process's environment, for a child of it."""
+    return dict(os.environ)
 
 
 def export(values: Mapping[str, str]) -> None:
@@ -264,6 +279,17 @@ def _mode_problems(settings: Settings) -> list[str]:
     if settings.mode == "live" and host and not host.endswith(".binance.com"):
         problems.append("BINANCE_BASE_URL would send live keys to another party: leave it empty.")
     return problems
+
+
+def _model_address_problems(settings: Settings) -> list[str]:
+    """Say where the address of one call stands in place of the base address."""
+    found = re.search(
+        r"/(chat/completions|completions|responses|models|api/(chat|generate))/?$", settings.openai_base_url
+    )
+    if not found:
+        return []
+    base = settings.openai_base_url[: found.start()]
+    return [f"OPENAI_BASE_URL ends with {found[0]}, the address of one call: write {base}."]
 
 
 def _asset_problems(settings: Settings) -> list[str]:

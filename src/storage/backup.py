@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 from src.domain.clock import SystemClock, utc_text
 from src.domain.errors import DataRefused, SettingsError, StoreCorrupt, StoreUnavailable
 from src.domain.version import VERSION_LINE
+from src.runtime.arguments import whole_number
 from src.runtime.process import AlreadyRunning, single_instance
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.storage.database import TradingDatabase
@@ -99,6 +100,21 @@ def restore_backup(settings: Settings, archive: Path) -> list[str]:
         database.migrate()
         database.check()
     return [*done, "The database is whole and up to date; the bot reconciles with the exchange at its next start."]
+
+
+def verify_backup(archive: Path) -> str:
+    """Unpack an archive beside nothing, check every file, and say in a sentence that it is whole.
+
+    Raises:
+        DataRefused, StoreCorrupt: the archive or the database in it is damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix="verifying-") as name:
+        place = Path(name)
+        manifest = _unpack(archive, place)
+        if (place / _SQLITE).exists():
+            _check_sqlite(place / _SQLITE)
+        files = ", ".join(sorted(manifest["files"]))
+    return f"{archive.name} is whole: {files}."
 
 
 def _copy_database(url: URL, place: Path) -> Path:
@@ -232,11 +248,11 @@ def main(arguments: list[str]) -> int:
     deeds = parser.add_subparsers(dest="deed", required=True)
     make = deeds.add_parser("make", help="write an archive, while everything may run")
     make.add_argument("folder", nargs="?", type=Path, default=PROJECT_ROOT / "backups")
-    make.add_argument("--keep", type=int, default=14, metavar="N", help="archives to keep (default 14)")
+    make.add_argument(
+        "--keep", type=whole_number(1, 10_000), default=14, metavar="N", help="archives to keep (default 14)"
+    )
     deeds.add_parser("restore", help="put an archive back; nothing may run").add_argument("archive", type=Path)
     wish = parser.parse_args(arguments)
-    if wish.deed == "make" and wish.keep < 1:
-        parser.error("--keep must be 1 or more")
     try:
         settings = Settings.load()
         if wish.deed == "make":
