@@ -21,7 +21,7 @@ from src.domain.errors import SettingsError
 from src.domain.market import QUOTE_ASSETS, quote_asset_of
 from src.domain.risk import RiskLimits
 from src.runtime.public_hosts import public_paths
-from src.runtime.settings_fields import PROJECT_ROOT, SettingFields, is_loopback
+from src.runtime.settings_fields import PROJECT_ROOT, SettingFields, first_of, is_loopback
 
 __all__ = [
     "ENV_FILE",
@@ -116,12 +116,12 @@ class Settings(SettingFields):
     @property
     def exchange_key(self) -> SecretStr:
         """The account's key in the present mode; on the paper exchange the first, others are other clients'."""
-        return _first(self.paper_api_key) if self.mode == "paper" else self.binance_api_key
+        return first_of(self.paper_api_key) if self.mode == "paper" else self.binance_api_key
 
     @property
     def exchange_secret(self) -> SecretStr:
         """The account's secret in the present mode; it belongs to ``exchange_key``."""
-        return _first(self.paper_api_secret) if self.mode == "paper" else self.binance_secret_key
+        return first_of(self.paper_api_secret) if self.mode == "paper" else self.binance_secret_key
 
     @property
     def paper_url(self) -> str:
@@ -237,8 +237,7 @@ def service_manager_socket() -> str:
 
 def service_pid_file() -> Path | None:
     """Return the PID file that a start script keeps for this process; None where no script started it."""
-    name = os.environ.get("SERVICE_PID_FILE", "")
-    return Path(name) if name else None
+    return Path(os.environ["SERVICE_PID_FILE"]) if os.environ.get("SERVICE_PID_FILE") else None
 
 
 def inherited_environment() -> dict[str, str]:
@@ -254,11 +253,6 @@ def export(values: Mapping[str, str]) -> None:
 def is_example(secret: SecretStr) -> bool:
     """Return whether a secret is one that stands in a document for everybody to read."""
     return secret.get_secret_value().strip().lower() in EXAMPLE_VALUES
-
-
-def _first(listed: SecretStr) -> SecretStr:
-    """The first of several texts with commas between them."""
-    return SecretStr(listed.get_secret_value().partition(",")[0].strip())
 
 
 def _mode_problems(settings: Settings) -> list[str]:

@@ -284,3 +284,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def first_of(listed: SecretStr) -> SecretStr:
+    """Return the first of several texts with commas between them."""
+    return SecretStr(listed.get_secret_value().partition(",")[0].strip())
