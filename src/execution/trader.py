@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.domain.clock import MINUTE_MS, Clock, monotonic_s
-from src.domain.errors import ExchangeError, StoreUnavailable
+from src.domain.clock import MINUTE_MS, Clock, is_over, monotonic_s
+from src.domain.errors import ExchangeError, OrderRefused, StoreUnavailable
 from src.domain.market import Candle, MarketContext, MarkPrice
 from src.domain.portfolio import Direction, Position
 from src.domain.ports import MarketFeed
@@ -27,6 +27,8 @@ from src.strategy.timeframes import DecisionCandles
 from src.strategy.votes import vote_values
 
 log = logging.getLogger(__name__)
+
+_NOT_LISTED = -1121
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Trader:
         self._before: Remembered | None = None
         self._lock = threading.RLock()
         self._trouble = ""
+        self._unlisted_ms: int | None = None
 
     @property
     def symbol(self) -> str:
@@ -194,7 +197,12 @@ class Trader:
     def execute_sell(self, price: Decimal, reason: str) -> bool:
         """Close the open position at about ``price``; return whether it is closed now."""
         log.info("closing: symbol=%s price=%s reason=%s", self.symbol, price, reason)
-        closed = self._keeper.close(reason)
+        try:
+            closed = self._keeper.close(reason)
+        except ExchangeError as error:  # how it ended elsewhere cannot be asked for now: the next turn asks again
+            log.warning("not closed yet: symbol=%s reason=%s", self.symbol, error)
+            self._note_failure(error)
+            return False
         if closed:
             self._risk.note_trade_end()
         return closed
@@ -222,13 +230,15 @@ class Trader:
         """Between turns: close at the early stop, go on with an unfinished exit, settle what is unknown."""
         with self._lock:
             try:
-                if not self.check_position_management() and (
-                    self._keeper.exit_under_way or self._keeper.needs_reconcile
+                if (
+                    not self.check_position_management()
+                    and self._may_ask()
+                    and (self._keeper.exit_under_way or self._keeper.needs_reconcile)
                 ):
                     self._mend_position()
             except ExchangeError as error:
                 log.warning("tending failed: symbol=%s reason=%s", self.symbol, error)
-                self._risk.note_exchange_error()
+                self._note_failure(error)
 
     def request_reconcile(self) -> None:
         """Ask the exchange about position and guards at the next opportunity."""
@@ -254,12 +264,23 @@ class Trader:
             f"its stop at {trade.stop_price} and target at {trade.target_price} stand at the exchange."
         )
 
+    def _may_ask(self) -> bool:
+        """Return whether the exchange may be asked between turns: of a pair it does not list only once a minute."""
+        return self._unlisted_ms is None or is_over(MINUTE_MS, self._unlisted_ms, self._clock.now_ms())
+
+    def _note_failure(self, error: ExchangeError) -> None:
+        """Count a failure of the exchange; that this pair is not listed any more is none, and is asked again seldom."""
+        if isinstance(error, OrderRefused) and error.code == _NOT_LISTED:
+            self._unlisted_ms = self._clock.now_ms()
+        else:
+            self._risk.note_exchange_error()
+
     def _mend(self) -> None:
         self._trouble = ""
         try:
             self._mend_position()
         except ExchangeError as error:
-            self._risk.note_exchange_error()
+            self._note_failure(error)
             self._trouble = f"the exchange could not be asked: {error}"
             log.warning("cannot mend: symbol=%s reason=%s", self.symbol, error)
         self.check_position_management()
