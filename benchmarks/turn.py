@@ -19,7 +19,7 @@ import ta
 from src.domain.circuit_breaker import BreakerLimits
 from src.domain.clock import ExchangeClock
 from src.domain.portfolio import Direction
-from src.domain.risk import RiskLimits
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.exchanges.binance.client import BinanceClient
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
@@ -62,10 +62,10 @@ def turns(folder: Path) -> list[float]:
     database.migrate()
     journal = JournalRepository(database, world.clock)
     world.journal = journal  # type: ignore[assignment]
-    risk = RiskManager(journal, world.clock, world.limits, BreakerLimits(), 60_000)
+    risk = RiskManager(journal, world.clock, world.active, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", world.inner.instrument(SYMBOL), world.feed, world.keeper(), journal, world.clock, QLearningAgent(),
-        DecisionRules(), world.limits, risk, lambda: None, lambda: False,
+        "bot", world.settings, world.feed, world.keeper(), journal, world.clock, QLearningAgent(),
+        DecisionRules(), world.active, risk, lambda: None, lambda: False,
     )  # fmt: skip
     samples = []
     for minute in range(300, 300 + TURNS):
@@ -120,10 +120,13 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     pair = PairSettings(client, clock, SYMBOL, RiskLimits().leverage, "CROSSED")
     feed = _Feed(client)
     desk = OrderManager(client, journal, clock, f"b{number}", pair)
-    keeper = PositionManager(desk, client, journal, clock, RiskLimits(), pair, lambda: feed.mark, 600_000)
-    risk = RiskManager(journal, clock, RiskLimits(), BreakerLimits(), 60_000)
+    limits = ActiveLimits(RiskLimits())
+    keeper = PositionManager(
+        desk, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, reconcile_ms=600_000
+    )
+    risk = RiskManager(journal, clock, limits, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), RiskLimits(), risk,
+        "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), limits, risk,
         lambda: None, lambda: False,
     )  # fmt: skip
     watch = StopMonitor(trader)

@@ -48,8 +48,8 @@ class TraderControl(Protocol):
     def standing(self) -> str:
         """Return one sentence on the open position, "" when flat."""
 
-    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
-        """Follow other rules and limits from the next turn on."""
+    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> str:
+        """Follow other rules and limits from now on; return what it means for an open position."""
 
 
 class CommandHandler:
@@ -208,8 +208,8 @@ class CommandHandler:
     def _switch_rules(self, name: str, _actor: str) -> CommandResult:
         before = self._rules.current
         said = self._follow(name)
-        told = " ".join(filter(None, (f"The rules are {name} from the next turn on.", f"{said}." if said else "")))
-        return CommandResult(DONE, told, f"{before}; RULES={self._rules.configured}", name)
+        words = " ".join([f"The rules are {name} from the next turn on.", *said])
+        return CommandResult(DONE, words, f"{before}; RULES={self._rules.configured}", name)
 
     def _follow_again(self, name: str) -> None:
         try:
@@ -217,14 +217,13 @@ class CommandHandler:
         except (SettingsError, ExchangeError) as error:
             log.warning("rules chosen by hand are left: rules=%s stays=%s reason=%s", name, self._rules.current, error)
 
-    def _follow(self, name: str) -> str:
-        """Follow the named set from the next turn on; return what had to be made ready for it, in words."""
+    def _follow(self, name: str) -> list[str]:
+        """Follow the named set from the next turn on; return what it means, a sentence each."""
         rules, limits = self._rules.read(name)
-        said = self._prepare(rules)
-        for hand in self._hands.values():
-            hand.replace_rules(rules, limits)
+        ready = self._prepare(rules)
+        moved = [hand.replace_rules(rules, limits) for hand in self._hands.values()]
         self._rules.current = name
         self._changes = self._rules.changes(name)
         if self._changes:
             log.warning("settings change the rules: rules=%s changes=%s", name, "; ".join(self._changes))
-        return said
+        return [each for each in (f"{ready}." if ready else "", *moved) if each]

@@ -16,6 +16,7 @@ from src.domain.errors import ModelRefused, StoreUnavailable
 from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
 from src.domain.ports import Exchange, MarketFeed
+from src.domain.risk import ActiveLimits
 from src.domain.version import VERSION
 from src.exchanges.binance.client import BinanceClient, key_cautions
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
@@ -36,6 +37,7 @@ from src.runtime.rule_loader import load_rule_sets, read_rules, refuse_unnamed
 from src.runtime.settings import Settings
 from src.storage.bot_snapshots import BotSnapshotWriter, first_beat
 from src.storage.database import TradingDatabase
+from src.storage.intent_log import IntentLog
 from src.storage.journal_repository import JournalRepository
 from src.storage.rows import Heartbeat, Owner
 from src.strategy.decision import DecisionRules, limits_under
@@ -255,22 +257,18 @@ def build_trader(
     history: History,
     news: OrderUpdateBuffer | None = None,
     halted: str = "",
+    *,
+    limits: ActiveLimits,
 ) -> Trader:
     """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
-    limits = limits_under(rules, settings.risk_limits)
-    pair = PairSettings(exchange, clock, symbol, limits.leverage, settings.margin_type, halted)
+    leverage = limits.current.leverage
+    pair = PairSettings(exchange, clock, symbol, leverage, settings.margin_type, halted)
     slow = rules.candle_interval != _INTERVAL
     desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
     keeper = PositionManager(
-        desk,
-        exchange,
-        journal,
-        clock,
-        limits,
-        pair,
-        lambda: feed.mark_price(symbol),
-        int(settings.reconcile_s * 1_000),
-    )
+        desk, exchange, journal, clock, limits, settings=pair,
+        mark_price=lambda: feed.mark_price(symbol), reconcile_ms=int(settings.reconcile_s * 1_000),
+    )  # fmt: skip
     return Trader(
         settings.bot_id,
         pair,
@@ -305,7 +303,8 @@ def main(stop: threading.Event) -> int:
     client = _connected(settings, clock, stop)
     console.start(settings, rules, clock.now_ms(), world)
     cautions = key_cautions(settings.mode, client)
-    journal = JournalRepository(database, clock)
+    intents = IntentLog(settings.state_dir / f"intents-{settings.bot_id}-{settings.mode}-{world}.jsonl")
+    journal = JournalRepository(database, clock, intents)
     pairs = managed_pairs(settings.pairs, journal.open_symbols, database, settings.quote_asset, client)
     watches: dict[str, StopMonitor] = {}
     news = OrderUpdateBuffer(lambda: stream.health().user.connected)
@@ -316,14 +315,10 @@ def main(stop: threading.Event) -> int:
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
-    risk = RiskManager(journal, clock, settings.risk_limits, settings.breaker_limits, _CANDLE_MS)
-    traders = [
-        build_trader(
-            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news,
-            pairs.halted[pair],
-        )
-        for pair in pairs.symbols
-    ]  # fmt: skip
+    limits = ActiveLimits(limits_under(rules, settings.risk_limits))
+    risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
+    shared = (client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news)
+    traders = [build_trader(settings, pair, *shared, pairs.halted[pair], limits=limits) for pair in pairs.symbols]
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
     stream.start()
     if not _ready(stream, stop):
@@ -387,7 +382,7 @@ def _callbacks(watches: dict[str, StopMonitor], news: OrderUpdateBuffer) -> Call
     def on_order(order: Order) -> None:
         news.on_order(order)
         watch = watches.get(order.symbol)
-        if watch is not None and order.kind.conditional and order.status.final:
+        if watch is not None and order.status.final and watch.concerns(order):
             watch.wake()
 
     return Callbacks(on_mark_price=on_mark_price, on_order=on_order, on_fill=news.on_fill)

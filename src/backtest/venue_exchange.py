@@ -128,6 +128,17 @@ class VenueExchange:
         regular = [_order(each) for each in self._venue.open_orders(self._account_name, symbol)]
         return regular + [_algo(each) for each in self._venue.open_algo_orders(self._account_name, symbol)]
 
+    def conditional_orders(self, symbol: str) -> list[Order]:
+        """Return open conditional orders."""
+        self._catch_up()
+        return [_algo(each) for each in self._venue.open_algo_orders(self._account_name, symbol)]
+
+    def order_history(self, symbol: str, since_ms: int) -> list[Order]:
+        """Return regular orders made from ``since_ms`` on."""
+        self._catch_up()
+        found = self._venue.all_orders(self._account_name, symbol, start_ms=since_ms, limit=1_000_000)
+        return [_order(each) for each in found]
+
     def send(self, intent: OrderIntent) -> Order:
         """Place the order."""
         self._catch_up()

@@ -76,6 +76,15 @@ class Exchange(Protocol):
     def open_orders(self, symbol: str) -> list[Order]:
         """Return the symbol's open orders, regular and conditional ones together."""
 
+    def conditional_orders(self, symbol: str) -> list[Order]:
+        """Return the symbol's open conditional orders alone: one question where ``open_orders`` needs two."""
+
+    def order_history(self, symbol: str, since_ms: int) -> list[Order]:
+        """Return the symbol's regular orders made from ``since_ms`` on, of every status and sender, oldest first.
+
+        An order that a conditional one placed at its trigger carries the client id of the conditional one.
+        """
+
     def send(self, intent: OrderIntent) -> Order:
         """Send the order once and return what was accepted (a fill price may still be missing).
 

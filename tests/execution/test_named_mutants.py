@@ -9,7 +9,7 @@ import pytest
 
 from src.domain.errors import ExchangeUnavailable
 from src.domain.portfolio import Direction
-from src.execution.position_manager import EarlyStop
+from src.execution.position_record import EarlyStop
 from src.execution.stop_monitor import StopMonitor
 from src.strategy.decision import DecisionRules, Verdict
 from src.strategy.q_agent import Action

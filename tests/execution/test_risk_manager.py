@@ -9,7 +9,7 @@ from src.domain.circuit_breaker import BreakerLimits, BreakerState, BreakerStatu
 from src.domain.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.domain.market import Candle
 from src.domain.portfolio import Account, Direction, Trade
-from src.domain.risk import RiskLimits
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import InMemoryJournal
 from src.execution.risk_manager import RiskManager
 from src.strategy.indicators import Indicators
@@ -27,7 +27,7 @@ class Desk:
         self.clock = ManualClock(START_MS)
         self.journal = InMemoryJournal(born(START_MS))
         self.limits = BreakerLimits(**breaker)
-        self.desk = RiskManager(self.journal, self.clock, LIMITS, self.limits, MINUTE_MS)
+        self.desk = RiskManager(self.journal, self.clock, ActiveLimits(LIMITS), self.limits, MINUTE_MS)
 
     def account(self, equity: str, transferred: str = "0") -> Account:
         return Account(
@@ -196,7 +196,7 @@ def test_drawdown_counts_from_the_highest_equity_without_money_paid_in(equity, t
 def test_a_candle_is_overdue_from_the_end_of_the_next_one_on(overdue_s, tripped):
     made = Desk(max_stale_s=300.0)
     candle = Candle(START_MS, 1.0, 1.0, 1.0, 1.0, 1.0)
-    made.look(candle=candle)
+    assert not made.look(candle=candle).tripped
     made.later(60 + overdue_s)
     assert made.look(candle=candle).tripped is tripped
 

@@ -30,7 +30,7 @@ class Adviser(QLearningAgent):
 
 def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tuple[Trader, Adviser]:
     agent = Adviser()
-    risk = RiskManager(world.journal, world.clock, world.limits, BreakerLimits(**breaker), MINUTE_MS)
+    risk = RiskManager(world.journal, world.clock, world.active, BreakerLimits(**breaker), MINUTE_MS)
     trader = Trader(
         "bot",
         world.settings,
@@ -40,7 +40,7 @@ def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tu
         world.clock,
         agent,
         rules or DecisionRules(min_signal_strength=1),
-        world.limits,
+        world.active,
         risk,
         lambda: None,
         lambda: False,
@@ -142,7 +142,7 @@ def test_the_early_stop_closes_between_two_turns_at_80_percent_of_the_stop():
     world = World(path(*closes))
     trader, _ = trader_of(world)
     world.at(345)
-    keeper = trader._keeper
+    keeper = trader._position
     keeper.reconcile(world.inner.account())
     assert keeper.open(Direction.LONG, Decimal("0.010"), world.clock.now_ms(), "test") == ""
     entry = keeper.trade.entry_price
