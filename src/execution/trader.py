@@ -123,10 +123,7 @@ class Trader:
         slow: DecisionCandles | None,
         trends: Callable[[Sequence[Candle]], tuple[int, ...]],
     ) -> None:
-        """Look at other candles from the next turn on (``slow`` None: the minutes), with the agent that knows them.
-
-        Both were made ready before. What was remembered of the former candles teaches nobody any more.
-        """
+        """Look at other candles from the next turn on (``slow`` None: the minutes), with the agent made for them."""
         with self._lock:
             self._agent, self._slow, self._trends = agent, slow, trends
             self._slow_fold = IndicatorFold()
@@ -374,13 +371,16 @@ class Trader:
     def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
         refused = self._settings.confirm()
         if refused:
-            log.warning("not entering: symbol=%s reason=%s", self.symbol, refused)
             return refused
         log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)
         try:
             return self._position.open(direction, quantity, self._clock.now_ms(), reason)
         except StoreUnavailable as error:
             return f"the intent could not be written down, so nothing was sent: {error}"
+        except ExchangeError as error:  # sent, and what became of it is refused to be told: it is settled from here
+            self._note_failure(error)
+            self._position.request_reconcile()
+            return f"what became of the entry is not known: {error}"
 
     def _learn(self, seen: Observation) -> None:
         """Teach the agent what the last turn's actions would have earned, then remember this turn."""
