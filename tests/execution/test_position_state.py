@@ -10,6 +10,7 @@ from src.domain.errors import ExchangeUnavailable
 from src.domain.orders import Purpose, Side
 from src.domain.portfolio import Direction
 from src.execution import position_record
+from src.execution.position_manager import PositionManager
 from src.execution.position_state import TRANSITIONS, Backoff, PositionEvent, PositionState, next_state
 from tests.execution.test_position_money import owner
 from tests.world import World, path
@@ -44,7 +45,7 @@ def test_no_entry_starts_but_from_flat_and_no_event_leads_out_of_exiting_without
 # --- real positions through the table ------------------------------------------------------------------------------
 
 
-def ready(minutes: int = 60) -> tuple[World, object]:
+def ready(minutes: int = 60) -> tuple[World, PositionManager]:
     world = World(path(*[30_000.0] * 11, *[30_100.0] * minutes))
     world.at(10)
     keeper = world.keeper()
@@ -52,7 +53,7 @@ def ready(minutes: int = 60) -> tuple[World, object]:
     return world, keeper
 
 
-def opened() -> tuple[World, object]:
+def opened() -> tuple[World, PositionManager]:
     world, keeper = ready()
     assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     return world, keeper

@@ -11,7 +11,7 @@ from src.domain.orders import OrderIntent, OrderKind, Purpose, Side
 from src.domain.portfolio import Direction
 from src.domain.risk import RiskLimits, protection_veto
 from src.execution.journal import InMemoryJournal
-from src.execution.position_manager import PROTECTION_CHECK_MS
+from src.execution.position_manager import PROTECTION_CHECK_MS, PositionManager
 from src.execution.position_state import PositionState
 from tests.world import START_MS, SYMBOL, Crash, World, path
 
@@ -19,7 +19,7 @@ QUANTITY = Decimal("0.010")
 FLAT = [30_000.0] * 60
 
 
-def ready(closes=FLAT) -> tuple[World, object]:
+def ready(closes=FLAT) -> tuple[World, PositionManager]:
     world = World(path(*closes))
     world.at(10)
     keeper = world.keeper()
@@ -27,7 +27,7 @@ def ready(closes=FLAT) -> tuple[World, object]:
     return world, keeper
 
 
-def opened(closes=FLAT, direction: Direction = Direction.LONG) -> tuple[World, object]:
+def opened(closes=FLAT, direction: Direction = Direction.LONG) -> tuple[World, PositionManager]:
     world, keeper = ready(closes)
     assert keeper.open(direction, QUANTITY, world.clock.now_ms(), "test") == ""
     return world, keeper

@@ -8,13 +8,14 @@ from src.domain.errors import ExchangeUnavailable
 from src.domain.orders import OrderKind, Purpose
 from src.domain.portfolio import Direction
 from src.domain.risk import RiskLimits
+from src.execution.position_manager import PositionManager
 from src.execution.position_state import PositionState
 from tests.world import SYMBOL, Crash, World, path
 
 CLOSES = [30_000.0] * 11 + [30_200.0, 30_300.0, 30_100.0, 30_400.0, 30_500.0, 30_450.0] + [30_450.0] * 10
 
 
-def ready() -> tuple[World, object]:
+def ready() -> tuple[World, PositionManager]:
     world = World(path(*CLOSES))
     world.at(10)
     keeper = world.keeper()
