@@ -276,6 +276,7 @@ class Trader:
         """Count a failure of the exchange; that this pair is not listed any more is none, and is asked again seldom."""
         if isinstance(error, OrderRefused) and error.code == _NOT_LISTED:
             self._unlisted_ms = self._clock.now_ms()
+            self._settings.note_refusal(error)
         else:
             self._risk.note_exchange_error()
 
