@@ -26,6 +26,7 @@ from src.llm.cost_report import (
     ModeCost,
     SpendingRecord,
     current_mode,
+    is_own_server,
     model_reachable,
     month_of,
     read_ledger,
@@ -138,11 +139,26 @@ def warnings_of(mode: Mode, settings: Settings) -> list[str]:
         found.append(NO_KEY)
     if current_mode(settings) != mode:
         found.append(f"The environment sets {' or '.join(MODE_SETTINGS[mode])} and wins over .env: unset it.")
+    found += foreign_models(mode, settings)
     for model in dict.fromkeys((settings.openai_model, settings.openai_news_model)):
         price = price_of(model)
         if price is not None and price.shutdown and mode != "free":
             found.append(f"{model} ends on {price.shutdown}: {price.replacement} takes its place.")
     return found
+
+
+def foreign_models(mode: Mode, settings: Settings) -> list[str]:
+    """Return what is odd about models that a server of one's own is asked for."""
+    if mode == "free" or not (settings.openai_base_url and is_own_server(settings.openai_base_url)):
+        return []
+    asked = {"OPENAI_MODEL": settings.openai_model}
+    if mode == "premium":
+        asked["OPENAI_NEWS_MODEL"] = settings.openai_news_model
+    return [
+        f"{name}={model} is a model of OpenAI's, and OPENAI_BASE_URL is a server of your own: name one that it has."
+        for name, model in asked.items()
+        if price_of(model) is not None
+    ]
 
 
 def show_status(settings: Settings, ledger: SpendingRecord, content: bytes, console: Console) -> None:
@@ -155,6 +171,8 @@ def show_status(settings: Settings, ledger: SpendingRecord, content: bytes, cons
         table.add_row(name, _text(value), source_of(name, value, content))
     console.print(table)
     console.print(f"This month so far: ${ledger.month_usd} of ${settings.openai_monthly_budget_usd}")
+    for note in foreign_models(mode or "premium", settings):
+        console.print(note, markup=False)
     for note in filter(None, (ledger.note, "" if mode == "free" or model_reachable(settings) else NO_KEY)):
         console.print(note, markup=False)
     if mode:

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from src.backtest.config import Setup
+from src.backtest.options import rates_of
 from src.domain.clock import SystemClock, monotonic_s, utc_text
 from src.domain.costs import CostRates
 from src.domain.errors import (
@@ -36,7 +37,7 @@ from src.domain.errors import (
     StoreUnwritable,
     SuiteError,
 )
-from src.market_data.files import read_funding
+from src.runtime.arguments import whole_number
 from src.runtime.logging_setup import LineFormatter, LogHandler, RepeatFilter, Sink, hide
 from src.runtime.process import AlreadyRunning, single_instance
 from src.runtime.rule_loader import read_rules
@@ -132,9 +133,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=VERSION_LINE)
     made.add_argument("--candles", nargs="+", type=Path, metavar="FILE", help="one pair's one-minute candles instead")
     made.add_argument("--funding", type=Path, metavar="FILE", help="that pair's funding rates (else 0.01 %% each)")
-    made.add_argument("--days", type=positive, default=30, help="how far back signals are taken (30)")
-    made.add_argument("--episodes", type=positive, default=EPISODES, help=f"how often the data are heard ({EPISODES})")
-    made.add_argument("--seed", type=int, default=None, help="same seed, same data: same model (RANDOM_SEED)")
+    made.add_argument("--days", type=whole_number(1, 3_650), default=30, help="how far back signals are taken (30)")
+    made.add_argument(
+        "--episodes",
+        type=whole_number(1, 1_000_000),
+        default=EPISODES,
+        help=f"how often the data are heard ({EPISODES})",
+    )
+    made.add_argument(
+        "--seed", type=whole_number(0), default=None, help="same seed, same data: same model (RANDOM_SEED)"
+    )
     what = made.add_mutually_exclusive_group()
     what.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     what.add_argument("--rollback", action="store_true", help="put the last other model back")
@@ -274,7 +282,7 @@ def judge_of(
 ) -> ModelEvaluator:
     """Return who judges the models."""
     setup = judge_setup(settings, rules, samples)
-    funding = None if asked.funding is None else read_funding(asked.funding).by_instant
+    funding = None if asked.funding is None else rates_of(asked.funding, samples.symbols[0])
     return ModelEvaluator(samples, setup, thresholds(rules, setup.limits_in_force), stop, funding)
 
 
@@ -366,14 +374,6 @@ def as_json(
         "backup_file": None if result.backup is None else result.backup.name,
         "run_id": result.run_id,
     }
-
-
-def positive(text: str) -> int:
-    """Return a whole number above 0, for ``argparse``."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
 
 
 def percent(share: float | None) -> str:

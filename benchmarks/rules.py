@@ -234,7 +234,7 @@ def grid() -> None:
                 made[key] = make_series(candles, agent, first, funding, rules=rules)
             setup = Setup(symbol=span.symbol, rules=rules)
             deals, daily = np.empty((100_000, len(KernelTrade._fields))), np.empty(2_000)
-            _, days, _ = compiled(simulate)(made[key], figures_of(setup), first, deals, daily)
+            _, days, _, _ = compiled(simulate)(made[key], figures_of(setup), first, deals, daily)
             curves[place].append(dated(daily_returns(daily[: days - 1]), first_trade_ms(candles)))
         print(f"{span.name} done", file=sys.stderr, flush=True)
     report_grid(tried, [pooled_returns(each) for each in curves])

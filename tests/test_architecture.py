@@ -68,7 +68,8 @@ PURE_MAY_IMPORT = {
 PURE_PARTS = ("urllib.parse.", "html.", "unicodedata", "email.utils.")  # these only transform text
 PURE_EXCEPTIONS = {  # room: what it may import beyond that, and why
     "domain.clock": {"time", "datetime", "threading"},  # the one module that reads the clock
-    "domain.candle_validation": {"contextlib", "zipfile", "zlib"},  # unpacks what it is handed
+    "domain.candle_sources": {"gzip", "zipfile", "zlib", "pyarrow"},  # unpacks the bytes that it is handed
+    "domain.candle_text": {"csv"},
     "strategy.q_agent": {"os", "pathlib", "io", "zipfile", "zlib", "threading", "contextlib"},  # the agent saves itself
     "strategy.timeframes": {"logging"},  # reports a hole in the candles
     "strategy.q_checkpoint": {"os", "pathlib", "io", "zipfile", "zlib", "contextlib", "pickle", "tokenize"},

@@ -137,3 +137,24 @@ def test_it_runs_from_any_folder_with_any_python_and_without_colour_in_a_pipe(en
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
+
+
+def test_a_server_of_one_s_own_bills_nothing_and_a_model_it_cannot_have_is_named(env, capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")
+    assert run(env, "--json") == 0
+    month = json.loads(capsys.readouterr().out)["modes"]["premium"]
+    assert month["total_usd"] == "0.00" and month["lines"][0]["basis"] == "your own server"
+    assert run(env) == 0
+    said = capsys.readouterr().out
+    assert "OPENAI_MODEL=gpt-6-luna is a model of OpenAI's, and OPENAI_BASE_URL is a server of your own" in said
+    monkeypatch.setenv("OPENAI_MODEL", "qwen3:8b")
+    assert run(env) == 0
+    assert "server of your own: name" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("call", ["/v1/chat/completions", "/v1/chat/completions/", "/v1/models", "/api/chat"])
+def test_the_address_of_one_call_is_refused_with_the_base_address(env, capsys, monkeypatch, call):
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:11434{call}")
+    assert run(env) == 78
+    said = capsys.readouterr().err
+    assert "the address of one call: write http://127.0.0.1:11434" in said and said.count("\n") == 1

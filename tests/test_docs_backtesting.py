@@ -56,7 +56,7 @@ def test_each_grid_of_the_page_names_figures_that_can_be_varied():
 
 def test_what_the_page_says_is_said_is_said():
     table = PAGE.partition("### What it says")[2].partition("Exit codes")[0]
-    paths = (*(ROOT / "src" / "market_data").glob("*.py"), ROOT / "src" / "domain" / "candle_validation.py")
+    paths = (*(ROOT / "src" / "market_data").glob("*.py"), *(ROOT / "src" / "domain").glob("candle_*.py"))
     sources = "".join(path.read_text(encoding="utf-8") for path in paths)
     quoted = [each for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for each in re.findall(r"`(.+?)`", row)]
     assert len(quoted) >= 15

@@ -13,14 +13,24 @@ setting() {
     printf '%s' "${value:-${2-}}"
 }
 
+# Names count in capitals or not, the last line wins, and a quoted value may reach over several lines.
 value_in_file() {
-    local line value=''
+    local line value='' quote='' is_wanted='' rest restore
+    restore="$(shopt -p nocasematch || true)"
+    shopt -s nocasematch
     while IFS= read -r line || [[ -n $line ]]; do
         line="${line%$'\r'}"
-        if [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?"$1"[[:space:]]*=[[:space:]]*(.*)$ ]]; then
-            value="${BASH_REMATCH[2]}"
+        if [[ -n $quote ]]; then # within a quoted value of this or of another name
+            if [[ -n $is_wanted ]]; then value+=$'\n'"$line"; fi
+            if [[ $line == *"$quote"* ]]; then quote=''; fi
+            continue
         fi
+        [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?([A-Z_][A-Z0-9_]*)[[:space:]]*=[[:space:]]*(.*)$ ]] || continue
+        rest="${BASH_REMATCH[3]}" is_wanted=''
+        if [[ ${BASH_REMATCH[2]} == "$1" ]]; then is_wanted=yes value="$rest"; fi
+        if [[ ${rest:0:1} == [\"\'] && ${rest:1} != *"${rest:0:1}"* ]]; then quote="${rest:0:1}"; fi
     done <"$2"
+    $restore
     case "$value" in
         \"*\"*) value="${value#\"}" value="${value%%\"*}" ;;
         \'*\'*) value="${value#\'}" value="${value%%\'*}" ;;
@@ -129,7 +139,7 @@ fill_secrets() {
         local line found=' '
         while IFS= read -r line || [[ -n $line ]]; do
             for name in "${missing[@]}"; do
-                if [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?"$name"[[:space:]]*= ]]; then
+                if [[ ${line^^} =~ ^[[:space:]]*(EXPORT[[:space:]]+)?"$name"[[:space:]]*= ]]; then
                     [[ $found == *" $name "* ]] && continue 2
                     line="$name=$(random_secret "$name")"
                     found+="$name "

@@ -11,12 +11,13 @@ from apiflask.fields import Boolean, Decimal, Integer, String
 from apiflask.validators import Length, OneOf, Range, Regexp
 from marshmallow import ValidationError
 
-from src.domain.clock import instant_of, utc_text
+from src.domain.clock import DAY_MS, instant_of, utc_text
 from src.reporting.pages import MOST_ROWS
 from src.strategy.votes import MOST_VOTES
 
 MOST_OFFSET = 10**9
 MOST_HOURS = 87_600
+_DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,12}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 _MOST_MONEY = 10**12
@@ -31,6 +32,13 @@ class Matches(Regexp):
         if str(value).endswith("\n"):
             raise ValidationError(self._format_error(value))
         return super().__call__(value)
+
+
+class Symbol(String):
+    """A contract's name, in capitals or not."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **rest: Any) -> Any:
+        return super()._deserialize(value.upper() if isinstance(value, str) else value, attr, data, **rest)
 
 
 class WholeNumber(Integer):
@@ -60,9 +68,13 @@ class Amount(Decimal):
 
 
 class Instant(String):
-    """An ISO 8601 day or instant (without a zone: UTC), read as the UTC text that rows are sorted by."""
+    """An ISO 8601 day or instant (without a zone: UTC), read as the UTC text that rows are sorted by.
 
-    def __init__(self, description: str) -> None:
+    With ``whole_day`` a day stands for its end: rows of that whole day lie before it.
+    """
+
+    def __init__(self, description: str, whole_day: bool = False) -> None:
+        self._whole_day = whole_day
         super().__init__(
             validate=Length(max=40),
             metadata={"description": description, "anyOf": [{"format": "date-time"}, {"format": "date"}]},
@@ -72,6 +84,8 @@ class Instant(String):
         text = super()._deserialize(value, attr, data, **rest)
         try:
             instant_ms = instant_of(str(text).upper())
+            if self._whole_day and _DAY.fullmatch(str(text).strip()):
+                instant_ms += DAY_MS
         except (ValueError, OverflowError) as error:
             raise self.make_error("invalid", input=value) from error
         return utc_text(min(max(instant_ms, _EARLIEST), _LATEST))
@@ -84,7 +98,7 @@ def _told(description: str) -> dict[str, str]:
 
 
 def _symbol() -> Any:
-    return String(validate=Matches(r"^[A-Z0-9]{5,20}$"), metadata=_told("One contract, such as BTCUSDT."))
+    return Symbol(validate=Matches(r"^[A-Za-z0-9]{5,20}$"), metadata=_told("One contract, such as BTCUSDT."))
 
 
 def _bot_id() -> Any:
@@ -96,7 +110,7 @@ def _start() -> Any:
 
 
 def _end() -> Any:
-    return Instant("Rows before this day or instant.")
+    return Instant("Rows before this instant; of a day (2026-11-22), that whole day is included.", whole_day=True)
 
 
 def _hours(default: int | None) -> Any:
@@ -147,8 +161,8 @@ class SignalList(OfSymbol, Paged):
         validate=Range(0, MOST_VOTES), metadata=_told("At least this many of the votes agreed on the signal.")
     )
     acted = Boolean(
-        truthy={"true", True},
-        falsy={"false", False},
+        truthy={"true", "True", "TRUE", True},
+        falsy={"false", "False", "FALSE", False},
         metadata=_told("true: an order followed. false: none did; each row says why in `gates`, `veto` and `reason`."),
     )
     start_date = _start()

@@ -99,6 +99,7 @@ def build_app(
         AUTO_SERVERS=False,
     )
     app.json_errors = False
+    app.url_map.strict_slashes = False  # /trades/ is /trades
     app.before_request(_number)
     door.guard(app, _scope_of)
     problems.register(app)

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 from rich.console import Console
@@ -45,16 +46,19 @@ from src.backtest.walk_forward import Fold, walk_forward
 from src.domain.clock import monotonic_s, utc_text
 from src.domain.errors import SettingsError, SuiteError
 from src.domain.version import VERSION_LINE
+from src.runtime.arguments import amount, whole_number
+from src.runtime.arguments import share as share_argument
 from src.runtime.settings import PROJECT_ROOT
 
+MOST_FEE = Decimal("0.01")
 _SHOWN = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; return its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    logging.disable(logging.CRITICAL)  # the trader's lines speak of a time long past
     wish = _parser().parse_args(arguments)
+    logging.disable(logging.CRITICAL)  # the trader's lines speak of a time long past
     try:
         wish.deed(wish)
     except SettingsError as error:
@@ -95,13 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     sweep = deeds.add_parser("sweep", help="many variants with the fast kernel")
     _add_market(sweep)
     _add_grid(sweep)
-    sweep.add_argument("--workers", type=int, default=0, help="threads (default: one for each core)")
+    sweep.add_argument("--workers", type=whole_number(0, 1_024), default=0, help="threads (default: one for each core)")
     sweep.add_argument("--ray", default="", metavar="ADDRESS", help="run on a Ray cluster")
     sweep.set_defaults(deed=_sweep)
     walk = deeds.add_parser("walk-forward", help="rolling training, reported out of sample only")
     _add_market(walk)
     _add_grid(walk)
-    walk.add_argument("--test-days", type=int, default=30, help="days traded after each training")
+    walk.add_argument("--test-days", type=whole_number(1, 3_650), default=30, help="days traded after each training")
     walk.set_defaults(deed=_walk_forward)
     told = deeds.add_parser("forecasts", help="what votes, agent, analyst and news said, and what followed")
     _add_market(told)
@@ -112,26 +116,43 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_market(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--pair", default="BTCUSDT", help="contract (default: BTCUSDT)")
+    add("--pair", default="", type=str.upper, help="contract (default: that of --candles, else BTCUSDT)")
     add("--from", dest="from_text", default="", metavar="YYYY-MM[-DD]", help="first month or day of trading")
     add("--to", dest="to_text", default="", metavar="YYYY-MM[-DD]", help="last one")
     add("--rules", default="", help="a set of rules in config/rules (default: RULES in .env)")
     add("--model", type=Path, help="the agent's file (default: taught by the days before --from)")
-    add("--train-days", type=int, default=30, help="days before --from that teach an agent without a file")
+    add(
+        "--train-days",
+        type=whole_number(0, 3_650),
+        default=30,
+        help="days before --from that teach an agent",
+    )
     add("--name", default="", help="name of the report")
     add("--data", type=Path, default=PROJECT_ROOT / "data", help="folder of the market data (default: data/)")
     add("--candles", type=Path, nargs="+", help="files of candles in place of the store")
     add("--funding", type=Path, nargs="+", help="files of funding rates in place of the store")
-    add("--balance", default="10000", help="USDT at the start")
-    add("--taker-fee", default="0.0005", metavar="SHARE", help="fee of a market order as a share of its notional")
+    add("--balance", type=amount(Decimal(1), Decimal(10**9)), default="10000", help="USDT at the start")
+    add(
+        "--taker-fee",
+        type=share_argument(MOST_FEE),
+        default="0.0005",
+        metavar="SHARE",
+        help="0.0005 or 0.05%%",
+    )
     add("--breaker", default="next_day", choices=list(BreakerPolicy), help="what becomes of a tripped circuit breaker")
-    add("--exploration", type=float, default=0.0, metavar="SHARE", help="share of instants at which the agent tries")
+    add(
+        "--exploration",
+        type=share_argument(Decimal(1)),
+        default="0",
+        metavar="SHARE",
+        help="part of turns it tries",
+    )
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grid", action="append", default=[], metavar="NAME=A,B", help="a figure and its values")
-    parser.add_argument("--random", type=int, default=0, metavar="N", help="so many of the combinations, by chance")
-    parser.add_argument("--seed", type=int, default=7, help="of that chance")
+    parser.add_argument("--random", type=whole_number(0), default=0, metavar="N", help="so many combinations by chance")
+    parser.add_argument("--seed", type=whole_number(0), default=7, help="of that chance")
 
 
 def _run(wish: argparse.Namespace) -> None:
@@ -149,7 +170,8 @@ def _run(wish: argparse.Namespace) -> None:
     )  # fmt: skip
     took_s = monotonic_s() - began_s
     folder = report_folder(wish.reports, wish.name or _default_name(setup, past))
-    facts = write_report(folder, outcome, setup, past.candles)
+    facts = write_report(folder, outcome, setup, past.candles, {"data": list(past.understood)})
+    _say_data(past)
     _show(("", setup.rules.name, "buy and hold", "always flat"), comparison_rows(facts))
     _say_changes(setup)
     print(f"{len(outcome.instants):,} candles in {took_s:.1f} s; report: {folder / 'index.html'}")
@@ -179,6 +201,7 @@ def _sweep(wish: argparse.Namespace) -> None:
     with _bar("variants", len(tried)) as done:
         result = sweep.run(tried, folder / "sweep.jsonl", wish.workers, wish.ray, done)
     write_sweep(folder, result)
+    _say_data(past)
     _show_ranking(result)
     _say_changes(setup)
     print(f"{_of_luck(result.deflated)} {monotonic_s() - began_s:.1f} s; ranking: {folder / 'ranking.csv'}")
@@ -201,11 +224,16 @@ def _walk_forward(wish: argparse.Namespace) -> None:
         train_days=wish.train_days, test_days=wish.test_days, variants=tried, funding=past.funding, progress=told,
     )  # fmt: skip
     folder = report_folder(wish.reports, wish.name or f"walk-{_default_name(setup, past)}")
-    more = {"folds": folds_as_json(walked.folds), "variants_tried": max(len(tried), 1)}
+    more = {"folds": folds_as_json(walked.folds), "variants_tried": max(len(tried), 1), "data": list(past.understood)}
+    _say_data(past)
     facts = write_report(folder, walked.outcome, setup, past.candles, more)
     _show(("", f"{setup.rules.name}, out of sample", "buy and hold", "always flat"), comparison_rows(facts))
     _say_changes(setup)
     print(f"{max(len(tried), 1)} variants tried in each of {len(walked.folds)} folds; report: {folder / 'index.html'}")
+
+
+def _say_data(past: PastMarketData) -> None:
+    print(*past.understood, sep="\n")
 
 
 def _forecasts(wish: argparse.Namespace) -> None:

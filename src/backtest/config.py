@@ -10,15 +10,14 @@ import numpy as np
 
 from src.domain.circuit_breaker import BreakerLimits
 from src.domain.clock import MINUTE_MS
-from src.domain.errors import DataRefused
+from src.domain.funding import FundingRecord
 from src.domain.market import Candle, MarketContext
 from src.domain.risk import RiskLimits
 from src.market_data.columns import Candles
+from src.paper_exchange.contract_list import known_contracts
 from src.paper_exchange.contracts import CONTRACTS, Contract
 from src.strategy.rules import DecisionRules, limits_under
 
-USUAL_FUNDING_RATE = 0.0001
-_FUNDING_MS = 28_800_000
 _REMEMBERED = 256
 
 
@@ -36,6 +35,7 @@ class Setup:
 
     Spread, depth and slippage are the paper exchange's own; they follow from the volume of each minute.
     ``rules_changed`` says in words which figures the settings changed in the named set; reports repeat it.
+    ``brackets_assumed``: the exchange's leverage brackets of this contract are not known, a cautious table stands in.
     """
 
     symbol: str = "BTCUSDT"
@@ -49,14 +49,12 @@ class Setup:
     margin_type: str = "CROSSED"
     contract: Contract | None = None
     rules_changed: tuple[str, ...] = ()
+    brackets_assumed: bool = False
 
     @property
     def listed(self) -> Contract:
         """The contract's rules: those given, else the paper exchange's."""
-        found = self.contract or CONTRACTS.get(self.symbol)
-        if found is None:
-            raise DataRefused(f"{self.symbol} is not among the contracts known: {', '.join(CONTRACTS)}.")
-        return found
+        return self.contract or CONTRACTS.get(self.symbol) or known_contracts().contract(self.symbol)
 
     @property
     def limits_in_force(self) -> RiskLimits:
@@ -74,10 +72,10 @@ class PastMarket:
     world = "replay"
 
     def __init__(self, symbol: str, candles: Candles, funding: Mapping[int, float] | None = None) -> None:
-        """``funding`` maps settlement instants to shares; ``USUAL_FUNDING_RATE`` where none is recorded."""
+        """``funding`` maps settlement instants to shares; ``USUAL_RATE`` where none is recorded."""
         self.symbols = (symbol,)
         self._candles = candles
-        self._funding = funding or {}
+        self._funding = FundingRecord(funding)
         self._made: dict[int, Candle | None] = {}
 
     def candle(self, symbol: str, open_ms: int) -> Candle | None:
@@ -91,8 +89,11 @@ class PastMarket:
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the recorded rate of the interval that ends at ``settle_ms`` or holds it."""
-        settled_ms = -(-settle_ms // _FUNDING_MS) * _FUNDING_MS
-        return self._funding.get(settled_ms, USUAL_FUNDING_RATE)
+        return self._funding.rate(settle_ms)
+
+    def funding_record(self, symbol: str) -> FundingRecord:
+        """Return the recorded settlements, which decide when funding is paid."""
+        return self._funding
 
     def calm_until(self, symbol: str, open_ms: int, end_ms: int, low: float, high: float) -> int:
         """Return the first minute in ``open_ms..end_ms`` that is missing or leaves the band, else one behind it."""

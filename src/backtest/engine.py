@@ -33,6 +33,8 @@ from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import thresholds
 from src.strategy.votes import votes_mask
 
+_SETTLED_AFTER_MS = 2 * MINUTE_MS  # by then the mark price, a mean over 30 s, stands still as well
+
 LEAST_WARM_UP = 1_000
 """Candles before the first turn: with 200, EMA 50 against EMA 200 would have the wrong sign in 7 % of cases."""
 
@@ -93,6 +95,7 @@ class Engine:
         self._on_turn = on_turn
         self._turns_taken = 0
         self._must_take = True
+        self._unrest = True
 
     def run(self, from_ms: int | None, to_ms: int | None, stop: threading.Event | None = None) -> BacktestResult:
         """Take all turns in ``from_ms <= instant < to_ms`` and return what came of them."""
@@ -115,8 +118,28 @@ class Engine:
                     row -= 1
                     continue
             self._take(row, now, fresh)
-            now += MINUTE_MS
+            now = self._after(row, now)
         return self._outcome(row)
+
+    def _after(self, row: int, now: int) -> int:
+        """Return the next instant at which a turn must be taken.
+
+        Where candles are missing, prices stand still. As soon as the breaker sleeps, nothing can change before the
+        next candle, day, settlement or end of the least holding time, and the turns until then are left out.
+        """
+        quiet = now - int(self._candles.open_ms[row]) - MINUTE_MS
+        stage = self._stage
+        if self._every_turn or quiet < _SETTLED_AFTER_MS or self._unrest or not stage.bounds.asleep:
+            return now + MINUTE_MS
+        wakes = [now + MINUTE_MS + -(now + MINUTE_MS) % DAY_MS]
+        if row + 1 < len(self._candles):
+            wakes.append(int(self._candles.open_ms[row + 1]) + MINUTE_MS)
+        trade = stage.keeper.trade
+        if trade is not None:
+            wakes.append(stage.venue.quotes.next_funding_ms(self._setup.symbol, now))
+            held_ms = trade.entry_ms + self._setup.rules.min_holding_ms
+            wakes += [held_ms + -held_ms % MINUTE_MS] if held_ms > now else []
+        return max(now + MINUTE_MS, min(wakes))
 
     def _span(self, from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
         """Return the instants of the first and of the last turn: behind it a minute must follow, to trade in."""
@@ -193,8 +216,7 @@ class Engine:
         """Return how many turns come before one that must be taken whatever the market does."""
         due = min(end + 1, now + -now % DAY_MS)
         if self._stage.keeper.trade is not None:
-            funding_ms = self._setup.listed.funding_ms
-            due = min(due, now + -now % funding_ms)
+            due = min(due, self._stage.venue.quotes.next_funding_ms(self._setup.symbol, now - 1))
         return -(-(due - now) // MINUTE_MS)
 
     def _memory(self) -> TurnMemory:
@@ -222,7 +244,8 @@ class Engine:
         if self._pipeline is not None:
             self._pipeline.reach(row)
         stage.watch(now - MINUTE_MS, now, self._every_turn)
-        self._must_take = stage.turn(row, now) or not fresh
+        self._unrest = stage.turn(row, now)
+        self._must_take = self._unrest or not fresh
         self._turns_taken += 1
         if fresh:
             self._equity[row] = stage.worth
@@ -237,7 +260,7 @@ class Engine:
             instants=instants if taken.all() else instants[taken],
             equity=equity if taken.all() else equity[taken],
             trades=tuple(sorted(journal.closed, key=lambda trade: trade.entry_ms)),
-            open_trade=self._stage.keeper.trade,
+            open_trade=self._stage.open_trade,
             deeds=tuple(journal.deeds),
             breaker_events=tuple(journal.trips),
             turns_taken=self._turns_taken,

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -17,7 +18,7 @@ from src.backtest.venue_exchange import VenueExchange
 from src.domain.circuit_breaker import RiskFigures, born, reset
 from src.domain.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.domain.market import Candle, MarkPrice
-from src.domain.portfolio import Account
+from src.domain.portfolio import Account, Trade
 from src.domain.risk import ActiveLimits, early_stop_price, loss_share
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
@@ -133,6 +134,16 @@ class BacktestHarness:
     def worth(self) -> float:
         """Equity at the last turn."""
         return float(self._account.equity)
+
+    @property
+    def open_trade(self) -> Trade | None:
+        """What is held now, with the funding that it has paid or received so far."""
+        trade = self.keeper.trade
+        if trade is None:
+            return None
+        incomes = self.exchange.income(trade.entry_ms)
+        paid = (each.amount for each in incomes if each.kind == "FUNDING_FEE" and each.symbol == trade.symbol)
+        return replace(trade, funding=sum(paid, Decimal(0)))
 
     @property
     def held(self) -> PriceBand:

@@ -103,7 +103,9 @@ class KernelTrade(NamedTuple):
     pnl: float
 
 
-def simulate(series: KernelSeries, f: KernelFigures, first: int, deals: Array, daily: Array) -> tuple[int, int, float]:
+def simulate(
+    series: KernelSeries, f: KernelFigures, first: int, deals: Array, daily: Array
+) -> tuple[int, int, float, KernelPosition]:
     """Run one variant from the turn after candle ``first`` on; the last candle is only traded in.
 
     Args:
@@ -114,7 +116,8 @@ def simulate(series: KernelSeries, f: KernelFigures, first: int, deals: Array, d
         daily: equity at each UTC midnight, then at the end, is written here.
 
     Returns:
-        The number of trades, the number of daily figures, and the equity at the last turn. Compiles under numba.
+        The number of trades, the number of daily figures, the equity at the last turn, and what is still held.
+        Compiles under numba.
     """
     held = nothing(0.0, 0)
     wallet = day_start = equity = f.balance
@@ -144,10 +147,10 @@ def simulate(series: KernelSeries, f: KernelFigures, first: int, deals: Array, d
             halted = halted or code == 3  # a day that was ended by its loss stays so, also when the exit was a good one
             held, wallet, count = act(series, row, code, held, wallet, equity, f, deals, count)
             equity = worth(held, wallet, mark)
-        if date & MIDNIGHT:
+        if date & MIDNIGHT and row > first:  # a first turn at midnight closes no day of the run
             daily[days], days = equity, days + 1
     daily[days] = equity
-    return count, days + 1, equity
+    return count, days + 1, equity, held
 
 
 def act(

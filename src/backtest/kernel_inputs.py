@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from src.backtest.compiled import compiled
-from src.backtest.config import USUAL_FUNDING_RATE, PastContexts, Setup
+from src.backtest.config import PastContexts, Setup
 from src.backtest.fast_forward import Block, Tables, advice, mark_after
 from src.backtest.kernel import FUNDING, MIDNIGHT, Array, KernelFigures, KernelSeries
 from src.backtest.past_timeframes import LearningColumns, PastCandleAggregator, PastHigherTimeframeTrend
 from src.backtest.pipeline import Pipeline, exploration_tries, fold_block
 from src.domain.clock import DAY_MS, MINUTE_MS
+from src.domain.funding import FundingRecord
 from src.domain.market import INTERVAL_MS, MarketContext
 from src.market_data.columns import Candles
 from src.strategy.q_agent import QLearningAgent, context_code
@@ -80,9 +81,9 @@ def make_series(
         candles: one-minute candles; before ``first`` they warm the indicators up.
         agent: gives its advice at each turn as it stands then, for each position, and learns.
         first: row of the first turn's candle.
-        funding: rates by settlement instant; the usual one where none is known.
+        funding: rates by settlement instant; the recorded instants decide, the usual rate fills holes.
         contexts: as in ``run_backtest``.
-        funding_ms: time between settlements.
+        funding_ms: time between settlements where none is recorded.
         rules: whose candle interval and votes count; variants of one series share them.
     """
     trends = PastHigherTimeframeTrend(candles, rules.trend_intervals)
@@ -95,14 +96,23 @@ def make_series(
     compiled(fill_marks)(block, marks)
     compiled(advise_all)(block, tables_of(agent), first, INTERVAL_MS[rules.candle_interval], action, confidence)
     turns = candles.open_ms + MINUTE_MS
-    date = np.where(turns % DAY_MS == 0, MIDNIGHT, 0) + np.where(turns % funding_ms == 0, FUNDING, 0)
-    rates = np.zeros(count)
-    for row in np.flatnonzero(date & FUNDING).tolist():
-        rates[row] = (funding or {}).get(int(turns[row]), USUAL_FUNDING_RATE)
+    settled, rates = settlements(turns, FundingRecord(funding), funding_ms)
+    date = np.where(turns % DAY_MS == 0, MIDNIGHT, 0) + np.where(settled, FUNDING, 0)
     return KernelSeries(
         candles.open_ms, candles.open, candles.high, candles.low, candles.close, candles.volume, marks,
         date.astype(np.int8), rates, block.side, block.strength, action, confidence, lessons.volatility,
     )  # fmt: skip
+
+
+def settlements(turns: Array, record: FundingRecord, every_ms: int) -> tuple[Array, Array]:
+    """Return for each turn whether funding is settled at it, and the share settled (0 elsewhere)."""
+    settled, rates = np.zeros(len(turns), dtype=bool), np.zeros(len(turns))
+    due = record.between(int(turns[0]), int(turns[-1]) + 1, every_ms) if len(turns) else []
+    for instant in due:
+        row = int(np.searchsorted(turns, instant))
+        if turns[row] == instant:
+            settled[row], rates[row] = True, record.rate(instant)
+    return settled, rates
 
 
 def fill_marks(block: Block, marks: Array) -> None:

@@ -5,12 +5,13 @@ import calendar
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.training import teach_past, warm_up_ms
+from src.domain.candle_names import Series, facts_of
 from src.domain.clock import DAY_MS, MINUTE_MS, utc_text
 from src.domain.costs import CostRates
 from src.domain.errors import DataRefused, SettingsError
@@ -19,11 +20,13 @@ from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
 from src.market_data.files import interval_name, read_funding, read_in_order
 from src.market_data.store import MarketStore
+from src.paper_exchange.contract_list import known_contracts
 from src.runtime.rule_loader import changed_figures, named, read_rules
 from src.runtime.settings import Settings
 from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import DecisionRules
 
+DEFAULT_PAIR: Final = "BTCUSDT"
 NewAgent = Callable[[DecisionRules], QLearningAgent]
 
 
@@ -39,12 +42,14 @@ class BacktestSpan:
 class PastMarketData:
     """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span.
 
-    ``source_ms`` is the length of the candles that the minutes were made of.
+    ``understood`` says of each source what it was taken for; ``source_ms`` is the length of the candles that the
+    minutes were made of.
     """
 
     candles: Candles
     funding: dict[int, float]
     span: BacktestSpan
+    understood: tuple[str, ...] = ()
     source_ms: int = MINUTE_MS
 
 
@@ -75,36 +80,110 @@ def _instant(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000
 
 
+def pair_of(wish: argparse.Namespace) -> str:
+    """Return the contract: as given, else the one that the names of ``--candles`` say, else BTCUSDT.
+
+    Raises:
+        DataRefused: the names say another than the one given, or several.
+    """
+    files = (*(wish.candles or ()), *(wish.funding or ()))
+    named_by = {facts_of(path.name).symbol: path.name for path in files}
+    named_by.pop("", None)
+    for symbol, name in named_by.items():
+        if wish.pair and symbol != wish.pair:
+            raise DataRefused(
+                f"{name} is of {symbol} by its name, and the run is of {wish.pair}; give --pair {symbol}."
+            )
+    if len(named_by) > 1:
+        raise DataRefused(f"The files are of {' and '.join(sorted(named_by))}; give those of one contract.")
+    return str(wish.pair or next(iter(named_by), DEFAULT_PAIR))
+
+
 def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMarketData:
     """Return the candles and funding rates named by ``--candles`` and ``--funding``, else those of the store.
 
     Before what the agent is taught by come as many candles as the indicators of ``sets`` want, where there are any.
 
     Raises:
-        DataRefused: none, damaged, too few before the span, or coarser than the rules decide on.
+        DataRefused: none, damaged, of another contract, too few before the span, or coarser than the rules decide on.
     """
-    store = MarketStore(wish.data)
-    candles, source_ms = _from_files(wish.candles) if wish.candles else (store.candles(wish.pair), MINUTE_MS)
-    _refuse_foretold(source_ms, sets)
-    funding = store.funding(wish.pair)
-    if wish.funding:
-        funding = {at: rate for path in wish.funding for at, rate in read_funding(path).by_instant.items()}
+    store, pair = MarketStore(wish.data), pair_of(wish)
+    found = _from_files(wish.candles, pair) if wish.candles else _from_store(store, pair, wish.from_text)
+    _refuse_foretold(found.step_ms, sets)
+    funding = rates_in(wish.funding, pair) if wish.funding else store.funding(pair)
+    candles = found.minutes
     if len(candles) <= LEAST_WARM_UP:
         raise DataRefused(
             f"A backtest needs more than {LEAST_WARM_UP:,} one-minute candles; here are {len(candles):,}."
         )
     span = span_of(wish, candles)
     least_ms = span.from_ms - (wish.train_days * DAY_MS + warm_up_ms(sets))
-    return PastMarketData(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, source_ms)
+    rates = f"{len(funding):,} recorded settlements of funding" if funding else "no recorded funding: 0.01 % each"
+    said = (*found.understood, rates)
+    return PastMarketData(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, said, found.step_ms)
 
 
-def _from_files(paths: list[Path]) -> tuple[Candles, int]:
-    """Return the minutes of all files, and the longest step that they were made of.
+class _Minutes(NamedTuple):
+    """One-minute candles, the longest step that they were made of, and what was understood of their source."""
 
-    Coarser candles become minutes that go through their four prices.
-    """
+    minutes: Candles
+    step_ms: int
+    understood: tuple[str, ...]
+
+
+def _from_files(paths: list[Path], pair: str) -> _Minutes:
+    """Return the minutes of all files; coarser candles become minutes that go through their four prices."""
     parts = read_in_order(paths)
-    return Candles.joined([minutes_from(*part) for part in parts]), max(step for _, step in parts)
+    for each in parts:
+        if each.file.symbol and each.file.symbol != pair:
+            raise DataRefused(f"{each.file.name} is of {each.file.symbol}, and the run is of {pair}.")
+        if each.file.series is Series.MARK:
+            raise DataRefused(f"{each.file.name} holds mark prices; a backtest needs prices that were traded.")
+    minutes = Candles.joined([minutes_from(each.candles, each.file.interval_ms) for each in parts])
+    said = tuple(f"{each.file.name}: {each.file.understood}" for each in parts)
+    return _Minutes(minutes, max(each.file.interval_ms for each in parts), said)
+
+
+def _from_store(store: MarketStore, pair: str, from_text: str) -> _Minutes:
+    """Return the minutes of a stored series: of the shortest candles that reach back to the span.
+
+    Raises:
+        DataRefused: none are stored.
+    """
+    intervals = store.intervals(pair)
+    if not intervals:
+        _refuse_other_series(store, pair)
+        return _Minutes(store.candles(pair), MINUTE_MS, ())  # says what to fetch
+    from_ms = days_of(from_text)[0] if from_text else 0
+    stored = [(each, store.candles(pair, each)) for each in intervals]
+    reaching = [
+        (each, candles)
+        for each, candles in stored
+        if from_ms and int(candles.open_ms[0]) <= from_ms <= int(candles.open_ms[-1])
+    ]
+    interval, candles = (reaching or stored)[0]
+    step_ms = INTERVAL_MS[interval]
+    said = f"{store.candle_path(pair, interval).name}: {len(candles):,} stored candles of {interval}"
+    return _Minutes(minutes_from(candles, step_ms), step_ms, (said,))
+
+
+def _refuse_other_series(store: MarketStore, pair: str) -> None:
+    for interval in store.intervals(pair, Series.SPOT):
+        path = store.candle_path(pair, interval, Series.SPOT)
+        raise DataRefused(f"Only spot candles of {pair} are stored; to trade on those, give --candles {path}.")
+
+
+def rates_in(paths: Sequence[Path], pair: str) -> dict[int, float]:
+    """Return the funding rates of several files; raises ``DataRefused`` where one is of another contract."""
+    return {at: rate for path in paths for at, rate in rates_of(path, pair).items()}
+
+
+def rates_of(path: Path, pair: str) -> dict[int, float]:
+    """Return the funding rates of a file; raises ``DataRefused`` where it is of another contract."""
+    rates = read_funding(path)
+    if rates.symbol and rates.symbol != pair:
+        raise DataRefused(f"{path.name} holds the funding of {rates.symbol}, and the run is of {pair}.")
+    return rates.by_instant
 
 
 def _refuse_foretold(source_ms: int, sets: Iterable[DecisionRules]) -> None:
@@ -117,7 +196,7 @@ def _refuse_foretold(source_ms: int, sets: Iterable[DecisionRules]) -> None:
         if INTERVAL_MS[rules.candle_interval] < source_ms:
             known = interval_name(source_ms)
             raise DataRefused(
-                f"{rules.name} decides on {rules.candle_interval} candles and --candles holds {known} ones, within "
+                f"{rules.name} decides on {rules.candle_interval} candles and there are {known} ones, within "
                 f"which prices are made up and can be foretold: give {rules.candle_interval} candles or shorter, or "
                 f"take rules that decide on {known} candles or longer (candle_interval)."
             )
@@ -131,14 +210,17 @@ def settings_of(wish: argparse.Namespace) -> Settings:
 
 def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
     """Return the setup: the settings' account, limits, breaker and rules."""
+    pair, listed = pair_of(wish), known_contracts(wish.data)
     return Setup(
-        symbol=wish.pair,
+        symbol=pair,
+        contract=listed.contract(pair),
+        brackets_assumed=pair in listed.assumed,
         rules=read_rules(settings),
         limits=settings.risk_limits,
         breaker=settings.breaker_limits,
         breaker_policy=BreakerPolicy(wish.breaker),
-        balance=Decimal(wish.balance),
-        taker_share=Decimal(wish.taker_fee),
+        balance=wish.balance,
+        taker_share=wish.taker_fee,
         margin_type=settings.margin_type,
         rules_changed=changed_figures(settings),
     )
@@ -147,7 +229,7 @@ def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
 def agent_maker(wish: argparse.Namespace, setup: Setup, settings: Settings) -> NewAgent:
     """Return what makes an untaught agent for rules, with the account's costs."""
     cost = CostRates(taker_share=setup.taker_share, maker_share=setup.maker_share).one_way_share
-    return lambda rules: QLearningAgent.for_rules(rules, cost, wish.exploration, settings.random_seed)
+    return lambda rules: QLearningAgent.for_rules(rules, cost, float(wish.exploration), settings.random_seed)
 
 
 def taught_agent(
@@ -160,7 +242,7 @@ def taught_agent(
         SettingsError: it was trained for other rules.
     """
     if wish.model:
-        agent = QLearningAgent.load(wish.model, wish.exploration)
+        agent = QLearningAgent.load(wish.model, float(wish.exploration))
         misfit = agent.misfit(rules)
         if misfit:
             raise SettingsError((f"{wish.model} {misfit} ({rules.name}).",))

@@ -77,10 +77,14 @@ def summary(outcome: BacktestResult, setup: Setup, candles: Candles, name: str =
             "max_drawdown_share": drawdown(held.values).worst_share,
         },
         "always_flat": {"return_share": 0.0, "max_drawdown_share": 0.0},
-        "assumptions": [*_changes(setup), *ASSUMPTIONS],
+        "assumptions": [*_changes(setup), *([BRACKETS_ASSUMED] if setup.brackets_assumed else []), *ASSUMPTIONS],
     }
 
 
+BRACKETS_ASSUMED = (
+    "The exchange tells leverage brackets to account holders only: a cautious table of ours stands in for this "
+    "contract's (20 times at most)."
+)
 ASSUMPTIONS = (
     "Orders fill at the next minute's open, with the paper exchange's spread and depth (2 % of the minute's volume a "
     "level); market impact lasts one minute.",
@@ -114,18 +118,25 @@ def exit_reasons(trades: Iterable[Trade]) -> dict[str, dict[str, float]]:
 
 
 def costs(outcome: BacktestResult, candles: Candles) -> dict[str, float]:
-    """Return where the money went: fees, funding, slippage against the next open, and the result before them."""
-    fees = float(sum((trade.fees for trade in outcome.trades), Decimal(0)))
-    funding = float(sum((trade.funding for trade in outcome.trades), Decimal(0)))
-    gross = float(sum((trade.gross_pnl for trade in outcome.trades), Decimal(0)))
-    slippage = sum(_slippage(trade, candles) for trade in outcome.trades)
-    turnover = float(sum((_turnover(trade) for trade in outcome.trades), Decimal(0)))
+    """Return where the money went: fees, funding, slippage against the next open, and the result before them.
+
+    A trade that is still open counts with what it has cost so far, and with its worth at the last mark price.
+    """
+    trades = [*outcome.trades, *([outcome.open_trade] if outcome.open_trade else [])]
+    fees = float(sum((trade.fees for trade in trades), Decimal(0)))
+    funding = float(sum((trade.funding for trade in trades), Decimal(0)))
+    net = outcome.end_equity - float(outcome.start_equity)
+    gross = net + fees - funding
+    slippage = sum(_slippage(trade, candles) for trade in trades)
+    turnover = float(sum((_turnover(trade) for trade in trades), Decimal(0)))
+    closed = float(sum((trade.gross_pnl for trade in outcome.trades), Decimal(0)))
     return {
         "before_costs": gross + slippage,
         "slippage": -slippage,
         "fees": -fees,
         "funding": funding,
-        "net": gross - fees + funding,
+        "net": net,
+        "unrealized": gross - closed if outcome.open_trade else 0.0,
         "turnover": turnover,
         "cost_of_turnover_bps": (slippage + fees - funding) / turnover * 10_000.0 if turnover else 0.0,
     }
@@ -151,31 +162,36 @@ def monthly(outcome: BacktestResult) -> list[dict[str, Any]]:
 
     The first month is that of the first turn, also where that one falls on the month's first instant.
     """
-    rows_at = _month_ends(outcome.instants)
-    months = [utc_text(int(at) - 1)[:7] for at in outcome.instants[rows_at]]
-    ends = outcome.equity[rows_at]
+    last_rows = _month_ends(outcome.instants)
+    months = [utc_text(_within_span(outcome, int(at)))[:7] for at in outcome.instants[last_rows]]
+    ends = outcome.equity[last_rows]
     starts = np.concatenate(([float(outcome.start_equity)], ends[:-1]))
     rows = []
     for month, start, end in zip(months, starts, ends, strict=True):
-        closed = [trade for trade in outcome.trades if utc_text((trade.exit_ms or 0) - 1)[:7] == month]
+        closed = [trade for trade in outcome.trades if utc_text(_within_span(outcome, trade.exit_ms or 0))[:7] == month]
         figures = trade_figures(sum_trades(results(closed)))
+        still_open = outcome.open_trade if month == months[-1] else None
         rows.append(
             {
                 "month": month,
                 "return_share": float(end / start - 1.0),
                 "trades": figures.trades,
                 "win_rate": figures.win_rate,
-                "fees": float(figures.fees),
-                "funding": float(figures.funding),
+                "fees": float(figures.fees + (still_open.fees if still_open else 0)),
+                "funding": float(figures.funding + (still_open.funding if still_open else 0)),
             }
         )
     return rows
 
 
+def _within_span(outcome: BacktestResult, at_ms: int) -> int:
+    """Return an instant of the period that ends with ``at_ms``, not before the first turn."""
+    return max(at_ms - 1, int(outcome.instants[0]))
+
+
 def _month_ends(instants: NDArray[np.int64]) -> NDArray[np.int64]:
-    months = (instants - 1).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-    ends = np.flatnonzero(np.append(np.diff(months) > 0, True))
-    return ends[1:] if len(ends) > 1 and ends[0] == 0 else ends  # a first turn at midnight belongs to what follows
+    months = np.maximum(instants - 1, instants[0]).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+    return np.flatnonzero(np.append(np.diff(months) > 0, True))
 
 
 def regime_table(outcome: BacktestResult, candles: Candles) -> list[dict[str, Any]]:

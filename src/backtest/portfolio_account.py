@@ -34,7 +34,7 @@ class PortfolioAccount:
         self._candles = candles
         self._limits = setup.limits.risk_limits()
         self.clock = ManualClock(first_ms)
-        contracts = contracts_of(tuple(candles))
+        contracts = contracts_of(tuple(candles), setup.data)
         self.instruments: dict[str, Instrument] = {symbol: each.rules for symbol, each in contracts.items()}
         self.venue = Venue(
             PortfolioMarket(candles, funding), first_ms - _MINUTE_MS, contracts=contracts, balance=setup.balance,

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from decimal import Decimal
 
 from src.backtest.config import BreakerPolicy
 from src.backtest.options import days_of
@@ -71,8 +70,9 @@ def portfolio_setup(wish: argparse.Namespace, settings: Settings, rules: TargetR
         limits=rules.limits,
         breaker=settings.breaker_limits,
         breaker_policy=BreakerPolicy(wish.breaker),
-        balance=Decimal(wish.balance),
-        taker_share=Decimal(wish.taker_fee),
+        balance=wish.balance,
+        taker_share=wish.taker_fee,
+        data=wish.data,
         margin_type=settings.margin_type,
         rules_changed=changed_target_figures(settings, wish.strategy),
     )

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src.domain.clock import utc_text
 from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS
 from src.market_data.coarse import minutes_from
 from src.market_data.columns import Candles
-from src.market_data.files import interval_ms_of, interval_name, read_candles, read_funding, symbol_of
+from src.market_data.files import interval_name, read_funding, read_in_order, symbol_of
 from src.market_data.store import MarketStore
 
 
@@ -25,22 +24,15 @@ def lean_minutes(paths: Sequence[Path], longest: str = "1d") -> Candles:
     Raises:
         DataRefused: a file is missing, damaged or of too long candles, or two files hold the same stretch.
     """
-    parts = [(_read(path), path.name) for path in paths]
-    parts.sort(key=lambda part: int(part[0].open_ms[0]))
-    steps = [interval_ms_of(candles, name) for candles, name in parts]
-    if max(steps) > INTERVAL_MS[longest]:
-        raise DataRefused(
-            f"The strategy decides on {longest} candles and {parts[0][1]} holds {interval_name(max(steps))} ones, "
-            f"within which prices are made up and can be foretold: give candles of {longest} or shorter."
-        )
-    for ((earlier, _), step), (later, name) in zip(zip(parts, steps, strict=True), parts[1:], strict=False):
-        if later.open_ms[0] < earlier.open_ms[-1] + step:
-            raise DataRefused(f"{name}: another file holds {utc_text(int(later.open_ms[0]))} too; give it once.")
-    return Candles.joined([lean(minutes_from(part, step)) for (part, _), step in zip(parts, steps, strict=True)])
-
-
-def _read(path: Path) -> Candles:
-    return lean(read_candles(path, volume_needed="mark" not in path.name.lower()))
+    parts = read_in_order(paths)
+    for each in parts:
+        if each.file.interval_ms > INTERVAL_MS[longest]:
+            known = interval_name(each.file.interval_ms)
+            raise DataRefused(
+                f"The strategy decides on {longest} candles and {each.file.name} holds {known} ones, "
+                f"within which prices are made up and can be foretold: give candles of {longest} or shorter."
+            )
+    return Candles.joined([lean(minutes_from(lean(each.candles), each.file.interval_ms)) for each in parts])
 
 
 def lean(candles: Candles) -> Candles:

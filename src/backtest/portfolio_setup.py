@@ -3,22 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import overload
 
 import numpy as np
 
 from src.backtest.config import BreakerPolicy, PastMarket
 from src.domain.circuit_breaker import BreakerLimits
-from src.domain.errors import DataRefused
+from src.domain.funding import FundingRecord
 from src.domain.market import INTERVAL_MS, Candle
 from src.market_data.columns import Candles
-from src.paper_exchange.contracts import CONTRACTS, Contract
+from src.paper_exchange.contract_list import known_contracts
+from src.paper_exchange.contracts import Contract
 from src.strategy.target_rules import PortfolioLimits
 
 
 @dataclass(frozen=True, slots=True)
 class PortfolioSetup:
-    """All that a run is given beside strategy and candles; the costs are the account's shares of notional."""
+    """All that a run is given beside strategy and candles; the costs are the account's shares of notional.
+
+    ``data`` is the folder of a stored list of contracts, where there is one.
+    """
 
     limits: PortfolioLimits = field(default_factory=PortfolioLimits)
     breaker: BreakerLimits = field(default_factory=BreakerLimits)
@@ -28,14 +33,17 @@ class PortfolioSetup:
     maker_share: Decimal = Decimal("0.0002")
     margin_type: str = "CROSSED"
     rules_changed: tuple[str, ...] = ()
+    data: Path | None = None
 
 
-def contracts_of(symbols: tuple[str, ...]) -> dict[str, Contract]:
-    """Return the contracts' rules; raises ``DataRefused`` for one that is not known."""
-    unknown = [symbol for symbol in symbols if symbol not in CONTRACTS]
-    if unknown:
-        raise DataRefused(f"{', '.join(unknown)}: not among the contracts known: {', '.join(CONTRACTS)}.")
-    return {symbol: CONTRACTS[symbol] for symbol in symbols}
+def contracts_of(symbols: tuple[str, ...], folder: Path | None = None) -> dict[str, Contract]:
+    """Return the contracts' rules, those of a list stored in ``folder`` first.
+
+    Raises:
+        DataRefused: one is not known.
+    """
+    listed = known_contracts(folder)
+    return {symbol: listed.contract(symbol) for symbol in symbols}
 
 
 class PortfolioMarket:
@@ -54,6 +62,10 @@ class PortfolioMarket:
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the recorded rate, the usual one where none is recorded."""
         return self._markets[symbol].funding_rate(symbol, settle_ms)
+
+    def funding_record(self, symbol: str) -> FundingRecord:
+        """Return the recorded settlements, which decide when funding is paid."""
+        return self._markets[symbol].funding_record(symbol)
 
     def calm_until(self, symbol: str, open_ms: int, end_ms: int, low: float, high: float) -> int:
         """Return the first minute in ``open_ms..end_ms`` that is missing or leaves the band, else one behind it."""

@@ -123,10 +123,13 @@ def results(trades: Sequence[Trade]) -> list[TradeResult]:
 
 
 def daily_closes(instants: NDArray[np.int64], equity: NDArray[np.float64], start_equity: float) -> NDArray[np.float64]:
-    """Return the equity at the start, then at the last turn at or before the end of each UTC day, in order."""
+    """Return the equity at the start, then at the last turn at or before the end of each UTC day, in order.
+
+    The first day is the one that the first turn lies in, also when it is the day's first instant.
+    """
     if not len(instants):
         return np.array([start_equity])
-    days = -(-instants // DAY_MS)  # the turn at midnight closes the day before it
+    days = np.maximum(-(-instants // DAY_MS), instants[0] // DAY_MS + 1)  # a turn at midnight closes the day before it
     last_of_day = np.flatnonzero(np.append(np.diff(days) > 0, True))
     closing = np.arange(days[0], days[-1] + 1)
     rows = np.searchsorted(days[last_of_day], closing, side="right") - 1

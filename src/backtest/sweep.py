@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from src.backtest.compiled import compiled
 from src.backtest.config import Setup
 from src.backtest.deflated import Deflated, daily_ratio, deflated_sharpe, distinct_ratios
 from src.backtest.engine import LEAST_WARM_UP
-from src.backtest.kernel import KernelSeries, KernelTrade, simulate
-from src.backtest.kernel_inputs import figures_of, make_series
+from src.backtest.kernel import KernelPosition, KernelSeries, KernelTrade, simulate
+from src.backtest.kernel_inputs import figures_of, make_series, tables_of
 from src.backtest.variants import Variant, label, varied
 from src.domain.clock import DAY_MS
 from src.domain.errors import SettingsError
 from src.domain.metrics import daily_returns, drawdown
-from src.market_data.columns import Candles
+from src.market_data.columns import COLUMNS, Candles
 from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import DecisionRules
 
@@ -35,6 +36,7 @@ Job = tuple[Variant, Setup]
 Perception = tuple[bool, str, tuple[str, ...], tuple[str, ...]]
 """What changes the signal or the agent's advice: shorts, the candles and trends looked at, the votes that count."""
 _BATCH = 16
+_ROW = {"variant", "return_share", "daily_sharpe", "max_drawdown_share", "trades", "fees", "daily_returns"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,25 +156,66 @@ class Sweep:
         """Return the rows that an earlier run left; begin the file when there is none."""
         if log is None:
             return {}
-        about = {"sweep": self._fingerprint()}
+        about = {"sweep": self._inputs()}
         if not log.is_file():
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(json.dumps(about) + "\n", encoding="utf-8")
             return {}
-        lines = log.read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may have been cut off
-        if not rows or rows[0] != about:
-            raise SettingsError((f"{log} belongs to another sweep (pair, span, base or model); take another --name.",))
-        if lines and not lines[-1].endswith("}"):
-            log.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        return {row["variant"]: row for row in rows[1:]}
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        _refuse_other_inputs(log, _parsed(lines[0]) if lines else None, about["sweep"])
+        rows = [row for row in map(_parsed, lines[1:]) if row is not None and row.keys() >= _ROW]
+        if len(rows) != len(lines) - 1:  # a line that was cut off or damaged: its variant is tried again
+            log.write_text("".join(json.dumps(row) + "\n" for row in (about, *rows)), encoding="utf-8")
+        return {row["variant"]: row for row in rows}
 
-    def _fingerprint(self) -> str:
-        agent = self._taught(self._setup.rules)
-        digest = hashlib.sha256(repr((asdict(self._setup), self._first)).encode())
-        for column in (self._candles.open_ms, self._candles.close, agent.value, agent.visits):
-            digest.update(np.ascontiguousarray(column).tobytes())
-        return digest.hexdigest()
+    def _inputs(self) -> dict[str, str]:
+        """Return a hash of everything that the rows follow from, by the name a person would call it."""
+        agent, funding = self._taught(self._setup.rules), sorted((self._funding or {}).items())
+        candles = [getattr(self._candles, name) for name in COLUMNS]
+        return {
+            "candles": _hash_of(*candles),
+            "funding": _hash_of(np.array(funding, dtype=np.float64)),
+            "span": f"{self._first}..{len(self._candles)}",
+            "rules, limits or costs": _hash_of(repr((asdict(self._setup), asdict(self._setup.listed))).encode()),
+            "agent": _hash_of(agent.value, agent.mean_square, agent.visits, repr(tables_of(agent)[3:]).encode()),
+            "program": program_hash(),
+        }
+
+
+def _refuse_other_inputs(log: Path, first: Row | None, inputs: Mapping[str, str]) -> None:
+    """Raise ``SettingsError`` unless the log's first line says the same inputs."""
+    before = (first or {}).get("sweep")
+    if not isinstance(before, dict):
+        raise SettingsError((f"{log} does not say what it was made from: it belongs to another sweep; delete it.",))
+    changed = [name for name in inputs if before.get(name) != inputs[name]]
+    if changed:
+        raise SettingsError(
+            (f"{log} belongs to another sweep (different: {', '.join(changed)}); take another --name, or delete it.",)
+        )
+
+
+def _parsed(line: str) -> Row | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _hash_of(*parts: bytes | np.ndarray[Any, Any]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+@cache
+def program_hash() -> str:
+    """Return a hash of all of this program's source files: another version may judge a variant otherwise."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).resolve().parents[1].rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def perception(setup: Setup) -> Perception:
@@ -192,12 +235,12 @@ def try_all(
         columns = series[perception(setup)]
         deals = np.empty((len(columns.close), len(KernelTrade._fields)))
         daily = np.empty((int(columns.open_ms[-1]) - int(columns.open_ms[0])) // DAY_MS + 3)
-        count, days, _ = kernel(columns, figures_of(setup), first, deals, daily)
-        rows.append(_row(variant, deals[:count], np.concatenate(([float(setup.balance)], daily[:days]))))
+        count, days, _, held = kernel(columns, figures_of(setup), first, deals, daily)
+        rows.append(_row(variant, deals[:count], np.concatenate(([float(setup.balance)], daily[:days])), held))
     return rows
 
 
-def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, Any]) -> Row:
+def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, Any], held: KernelPosition) -> Row:
     broke = bool((daily <= 0.0).any())
     returns = np.array([-1.0]) if broke else daily_returns(daily)
     pnl = deals[:, KernelTrade._fields.index("pnl")]
@@ -209,8 +252,8 @@ def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, A
         "trades": len(deals),
         "win_rate": float((pnl > 0).mean()) if len(deals) else None,
         "pnl": float(pnl.sum()),
-        "fees": float(deals[:, KernelTrade._fields.index("fees")].sum()),
-        "funding": float(deals[:, KernelTrade._fields.index("funding")].sum()),
+        "fees": float(deals[:, KernelTrade._fields.index("fees")].sum()) + held.fees,
+        "funding": float(deals[:, KernelTrade._fields.index("funding")].sum()) + held.funding,
         "daily_returns": [round(value, 10) for value in returns.tolist()],
     }
 

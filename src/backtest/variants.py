@@ -25,7 +25,7 @@ def parse_grid(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the values of each figure from words such as ``stop_loss_share=0.01,0.02`` or ``votes=ema+trend,macd``.
 
     Raises:
-        SettingsError: a name that is no rule and no limit, or no values.
+        SettingsError: a name that is no rule and no limit, no values, or one that is no value of its kind.
     """
     grid: dict[str, tuple[str, ...]] = {}
     for word in words:
@@ -35,8 +35,16 @@ def parse_grid(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise SettingsError((f"{name!r} can not be varied; known are {', '.join([*_RULES, *_LIMITS])}.",))
         if not parts:
             raise SettingsError((f"{word!r} names no values; write {name}=A,B,C.",))
-        grid[name] = parts
+        grid[name] = _without_duplicates(name, parts)
     return grid
+
+
+def _without_duplicates(name: str, parts: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts whose values differ, each as it was first written: 5, 5.0 and 5 again are one try."""
+    first: dict[object, str] = {}
+    for part in parts:
+        first.setdefault(_value(name, part, _RULES.get(name) or _LIMITS[name]), part)
+    return tuple(first.values())
 
 
 def variants(grid: Mapping[str, Sequence[str]], sample: int = 0, seed: int = 7) -> list[Variant]:

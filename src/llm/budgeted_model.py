@@ -37,6 +37,7 @@ _LONGEST_WAIT_S: Final = 20.0
 _FRAME_TOKENS: Final = 100  # roles, separators, the schema's name
 _REPAIRABLE: Final = frozenset({"bad_answer"})
 _REFUSED_PARAMETER: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
+_REFUSED_WITHOUT_REASON: Final = frozenset({"400", "http_400", "http_422", "invalid_request_error"})
 _REPAIR: Final = "\nAnswer with one JSON object that fits the schema exactly, and nothing else."
 
 
@@ -115,12 +116,14 @@ class BudgetedModel:
             SourceUnavailable: it was not asked, for another reason.
         """
         repaired = waited = False
-        for _ in range(5):  # at most three parameters, one repair and one passing trouble can be put right
+        for _ in range(6):  # at most four parameters, one repair and one passing trouble can be put right
             question = replace(question, capabilities=self.capabilities)
             try:
                 bill.content = self._attempt(question, operation, symbol, bill, picture_size).content
             except ModelFailed as failure:
                 if failure.code in _REFUSED_PARAMETER and self._give_up(failure.parameter):
+                    continue
+                if self._local and failure.code in _REFUSED_WITHOUT_REASON and self._give_up("response_format"):
                     continue
                 if failure.code in _REPAIRABLE and not repaired:
                     repaired = True

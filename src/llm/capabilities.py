@@ -24,6 +24,7 @@ class Capabilities:
         picture: the largest picture worth sending, in pixels.
         small_picture: one for a quick question.
         detail: how closely it is asked to look, empty where the server does not know the word.
+        response_format: whether it takes the schema of the answer; else the schema goes into the instruction.
     """
 
     limit_name: LimitName = "max_completion_tokens"
@@ -32,6 +33,7 @@ class Capabilities:
     picture: tuple[int, int] = (1200, 900)
     small_picture: tuple[int, int] = (768, 576)
     detail: Detail | Literal[""] = "high"
+    response_format: bool = True
 
     def without(self, parameter: str) -> "Capabilities | None":
         """Return how to ask after the server refused a parameter; None where it is one we cannot do without."""
@@ -39,6 +41,8 @@ class Capabilities:
             return replace(self, temperature=False)
         if parameter == "reasoning_effort" and self.reasoning_effort:
             return replace(self, reasoning_effort="")
+        if parameter == "response_format" and self.response_format:
+            return replace(self, response_format=False)
         if parameter == "max_tokens" and self.limit_name == "max_tokens":
             return replace(self, limit_name="max_completion_tokens")
         if parameter == "max_completion_tokens" and self.limit_name == "max_completion_tokens":

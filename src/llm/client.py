@@ -8,6 +8,7 @@ import base64
 import json
 import logging
 import math
+import re
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from src.domain.errors import SourceUnavailable
+from src.llm.answer_parsing import answer_in
 from src.llm.capabilities import Capabilities
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 _PAUSE_S: Final = 1.0
+_REFUSED_REQUEST: Final = (400, 422)
+_SPEAKS_OF_FORMAT: Final = re.compile(
+    r"response_format|json_schema|json schema|grammar|structured|guided", re.IGNORECASE
+)
 _NO_KEY: Final = "none"  # a local server wants no key, the library insists on one
 
 
@@ -157,6 +163,9 @@ class OpenAIClient:
             raise ModelFailed("content_filter", "refused", usage=usage) from error
         except (ValidationError, openai.APIError, ValueError, AttributeError, TypeError, LookupError) as error:
             # a page of HTML, cut JSON, other shapes: the library stumbles over each in another way
+            found = answer_in(reply.text, question.schema)
+            if found is not None:
+                return ModelAnswer(found, usage or NOTHING)
             log.warning("model's answer cannot be read: model=%s reason=%s", question.model, type(error).__name__)
             raise ModelFailed("bad_answer", usage=usage) from error
 
@@ -180,15 +189,24 @@ def request_of(question: ModelRequest[Any]) -> dict[str, Any]:
         user = [{"type": "text", "text": question.text}, {"type": "image_url", "image_url": image}]
     request: dict[str, Any] = {
         "model": question.model,
-        "messages": [{"role": "system", "content": question.instruction}, {"role": "user", "content": user}],
-        "response_format": question.schema,
+        "messages": [{"role": "system", "content": _instruction(question)}, {"role": "user", "content": user}],
         able.limit_name: question.most_tokens,
     }
+    if able.response_format:
+        request["response_format"] = question.schema
     if able.temperature:
         request["temperature"] = 0
     if able.reasoning_effort:
         request["reasoning_effort"] = able.reasoning_effort
     return request
+
+
+def _instruction(question: ModelRequest[Any]) -> str:
+    """Return the instruction; where the server takes no schema, it stands in the instruction's own words."""
+    if question.capabilities.response_format:
+        return question.instruction
+    schema = json.dumps(question.schema.model_json_schema())
+    return f"{question.instruction}\nAnswer with one JSON object that fits this JSON schema, and nothing else: {schema}"
 
 
 def usage_in(body: str) -> TokenUsage | None:
@@ -213,7 +231,7 @@ def _content(completion: Any, schema: type[Schema], usage: TokenUsage | None) ->
     if message.parsed is None and message.refusal:
         raise ModelFailed("refusal", "refused", usage=usage)
     if not isinstance(message.parsed, schema):
-        raise ModelFailed("bad_answer", usage=usage)
+        raise ValueError("no parsed answer")
     return message.parsed
 
 
@@ -221,6 +239,8 @@ def _failure(error: "APIError") -> ModelFailed:
     status = int(getattr(error, "status_code", 0) or 0)
     code = str(error.code or "")[:40] or (f"http_{status}" if status else "bad_answer")
     parameter = str(error.param or "").rpartition(".")[2]
+    if status in _REFUSED_REQUEST and not parameter and _SPEAKS_OF_FORMAT.search(str(error.message)):
+        code, parameter = "unsupported_parameter", "response_format"
     outcome = "refused" if status in (401, 403) else "error"
     passes = code == "rate_limit_exceeded" or status >= 500 or status == 408
     wait_s = _asked_to_wait(error) if passes else None

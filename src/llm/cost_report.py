@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
@@ -89,6 +91,16 @@ def model_reachable(settings: Settings) -> bool:
     return bool(settings.openai_api_key.get_secret_value() or settings.openai_base_url)
 
 
+def is_own_server(base_url: str) -> bool:
+    """Return whether an address lies on this machine or in a private network: nobody sends a bill from there."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith((".local", ".lan", ".internal")) or (host != "" and "." not in host)
+    return found.is_private or found.is_loopback
+
+
 def month_of(mode: Mode, settings: Settings, ledger: SpendingRecord) -> ModeCost:
     """Return what a month in this mode costs with these settings."""
     charts = _free("Chart Analysis") if mode == "free" else _charts(settings, ledger)
@@ -145,7 +157,7 @@ def _line(
         days = min(recorded.days, float(MONTH_DAYS))
         usd = recorded.cost_usd * MONTH_DAYS / Decimal(str(days))
         return CostLine(component, model, usd.quantize(_CENT), f"recorded: {recorded.calls} calls in {days:.1f} days")
-    if settings.openai_base_url and price_of(model) is None:
+    if settings.openai_base_url and (price_of(model) is None or is_own_server(settings.openai_base_url)):
         return CostLine(component, model, Decimal(0), "your own server")
     if table is None:
         return CostLine(component, model, None, f"no price known for {model}")

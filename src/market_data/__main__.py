@@ -16,18 +16,33 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from src.domain.candle_names import Series
+from src.domain.candle_reader import CandleFile, Told, whole_files
 from src.domain.clock import SystemClock, utc_text
 from src.domain.errors import DataRefused, SourceUnavailable
 from src.domain.market import INTERVAL_MS
 from src.domain.version import VERSION_LINE
 from src.market_data.archive import BASE_URL, Archive, ArchiveFile, Part, day_files, month_file, months_of, span_of
 from src.market_data.columns import Candles
-from src.market_data.files import Funding, interval_ms_of, interval_name, read_candles, read_funding, symbol_of
+from src.market_data.contract_update import BASE_URL as CONTRACTS_URL
+from src.market_data.contract_update import FILE_NAME as CONTRACTS_FILE
+from src.market_data.contract_update import brackets_in, fetch_contracts, read_contracts, store_contracts
+from src.market_data.files import (
+    Funding,
+    candles_of,
+    holds_funding,
+    interval_name,
+    read_candles,
+    read_file,
+    read_funding,
+)
 from src.market_data.quality import Quality, examine
 from src.market_data.store import MarketStore, Merged
 
 ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "config" / "contracts.json"
 _NAMED = 20
+_KINDS = {"klines": Series.PERPETUAL, "spot": Series.SPOT, "mark": Series.MARK, "funding": Series.FUNDING}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,14 +79,22 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--kind", choices=("klines", "mark", "funding", "all"), default="all", help="what to fetch")
     fetch.add_argument("--base-url", default=BASE_URL, help="another address that serves the same tree")
     fetch.set_defaults(deed=_download)
-    take = deeds.add_parser("import", help="take in files: Binance CSV or zip, klines JSON, feather, parquet")
+    take = deeds.add_parser("import", help="take in files of candles or funding rates (docs/data-formats.md)")
     take.add_argument("files", nargs="+", type=Path)
-    take.add_argument("--symbol", default="", help="contract, where the file's name does not begin with it")
-    take.add_argument("--kind", choices=("klines", "mark", "funding"), default="klines", help="what the files hold")
+    take.add_argument("--symbol", default="", help="contract, where the file does not say it")
+    take.add_argument("--kind", choices=tuple(_KINDS), default="", help="what the files hold, where they do not say it")
+    take.add_argument("--interval", choices=list(INTERVAL_MS), default="", help="length of a candle, likewise")
+    take.add_argument("--utc-offset", default="", metavar="+HH:MM", help="of instants that are written without a zone")
+    take.add_argument("--replace", action="store_true", help="take candles that differ from the stored ones")
     take.set_defaults(deed=_import)
     look = deeds.add_parser("check", help="report gaps, frozen and doubtful candles of the store or of files")
     look.add_argument("files", nargs="*", type=Path, help="files to look at (default: all of the store)")
     look.set_defaults(deed=_check)
+    listed = deeds.add_parser("contracts", help="the exchange's list of contracts: filters, ticks, funding intervals")
+    listed.add_argument("--update", action="store_true", help="fetch the present list and keep it in the store")
+    listed.add_argument("--brackets", type=Path, metavar="FILE", help="a saved answer of /fapi/v1/leverageBracket")
+    listed.add_argument("--base-url", default=CONTRACTS_URL, help="another address that serves the same")
+    listed.set_defaults(deed=_contracts)
     return parser
 
 
@@ -113,39 +136,93 @@ def _take_in(archive: Archive, store: MarketStore, kind: str, wish: argparse.Nam
     if checksum is None:
         return False
     if archive.known_sum(file) != checksum:
-        _merge(store, _read(archive.fetch(file, checksum), kind), wish.symbol)
+        _merge(store, _read_fetched(archive.fetch(file, checksum), kind, wish.symbol, wish.interval))
         archive.remember(file, checksum)
     return True
 
 
-class _Series(NamedTuple):
-    """What one file holds: funding rates, or candles of an interval."""
+class _Part(NamedTuple):
+    """What one file holds: funding rates, or candles of an interval; and of which contract."""
 
-    kind: str
+    name: str
+    symbol: str
+    series: Series
     interval: str
     rows: Candles | Funding
+    understood: str = ""
 
 
-def _read(path: Path, kind: str) -> _Series:
+def _read_fetched(path: Path, kind: str, symbol: str, interval: str) -> _Part:
+    """Return what a file of the archive holds; what it is, the command and the archive's folder said."""
     if kind == "funding":
-        return _Series(kind, "", read_funding(path))
-    candles = read_candles(path, volume_needed=kind != "mark")
-    return _Series(kind, interval_name(interval_ms_of(candles, path.name)), candles)
+        return _Part(path.name, symbol, Series.FUNDING, "", read_funding(path))
+    series = _KINDS[kind]
+    return _Part(path.name, symbol, series, interval, read_candles(path, series, INTERVAL_MS[interval]))
 
 
-def _merge(store: MarketStore, series: _Series, symbol: str) -> Merged:
-    if isinstance(series.rows, Funding):
-        return store.merge_funding(symbol, series.rows)
-    return store.merge_candles(symbol, series.interval, series.rows, mark=series.kind == "mark")
+def _merge(store: MarketStore, part: _Part) -> Merged:
+    if isinstance(part.rows, Funding):
+        return store.merge_funding(part.symbol, part.rows)
+    return store.merge_candles(part.symbol, part.interval, part.rows, part.series)
 
 
 def _import(wish: argparse.Namespace, store: MarketStore) -> int:
     """Take in all files or, where one of them is bad, none."""
-    read = [(path, wish.symbol or symbol_of(path), _read(path, wish.kind)) for path in wish.files]
-    for path, symbol, series in read:
-        merged = _merge(store, series, symbol)
-        print(f"{path.name}: {merged.added:,} new, {merged.replaced:,} replaced; {symbol} has {merged.total:,} now")
+    parts = _parts(wish)
+    for part in parts:
+        if not part.symbol:
+            raise DataRefused(f"{part.name}: neither name nor rows say the contract; say it with --symbol BTCUSDT.")
+        if not wish.replace and isinstance(part.rows, Candles):
+            _refuse_doubtful(store, part)
+    for part in parts:
+        merged = _merge(store, part)
+        if part.understood:
+            print(f"{part.name}: {part.understood}")
+        print(
+            f"{part.name}: {merged.added:,} new, {merged.replaced:,} replaced; "
+            f"{_stored_name(store, part)} has {merged.total:,} now"
+        )
     return 0
+
+
+def _parts(wish: argparse.Namespace) -> list[_Part]:
+    """Return what each file holds, in the order given."""
+    series = _KINDS[wish.kind] if wish.kind else None
+    told = Told(wish.symbol.upper(), series, INTERVAL_MS.get(wish.interval, 0), wish.utc_offset)
+    rates = [series is Series.FUNDING or (series is None and holds_funding(path)) for path in wish.files]
+    candle_paths = [path for path, is_rate in zip(wish.files, rates, strict=True) if not is_rate]
+    files = iter(whole_files([read_file(path, told) for path in candle_paths]))
+    return [
+        _rates(path, told) if is_rate else _candles(next(files))
+        for path, is_rate in zip(wish.files, rates, strict=True)
+    ]
+
+
+def _rates(path: Path, told: Told) -> _Part:
+    rates = read_funding(path, told)
+    return _Part(path.name, rates.symbol, Series.FUNDING, "", rates, f"funding rates, {len(rates.rate):,} settlements")
+
+
+def _candles(file: CandleFile) -> _Part:
+    interval = interval_name(file.interval_ms)
+    return _Part(file.name, file.symbol, file.series, interval, candles_of(file), file.understood)
+
+
+def _refuse_doubtful(store: MarketStore, part: _Part) -> None:
+    """Raise ``DataRefused`` where a file seems to be of another market than the series that it would change."""
+    if isinstance(part.rows, Candles):
+        doubt = store.request_reconcile(part.symbol, part.interval, part.rows, part.series)
+        if doubt:
+            raise DataRefused(
+                f"{part.name} does not look like {_stored_name(store, part)}: {doubt}; say what it is (--kind spot, "
+                "--kind mark, --symbol), or --replace if it is right."
+            )
+
+
+def _stored_name(store: MarketStore, part: _Part) -> str:
+    if part.series is Series.FUNDING:
+        return store.funding_path(part.symbol).stem
+    return store.candle_path(part.symbol, part.interval, part.series).stem
 
 
 def _check(wish: argparse.Namespace, store: MarketStore) -> int:
@@ -153,8 +230,27 @@ def _check(wish: argparse.Namespace, store: MarketStore) -> int:
     if not files:
         raise DataRefused(f"Nothing is stored in {store.folder}; download or import something first.")
     for path in files:
-        mark = "-mark-" in path.name or "_mark_" in path.name
-        _say_quality(path.name, examine(read_candles(path, volume_needed=not mark), has_volume=not mark))
+        read = whole_files([read_file(path)])[0]
+        if wish.files:
+            print(f"{path.name}: {read.understood}")
+        quality = examine(candles_of(read), read.series is not Series.MARK, read.interval_ms)
+        _say_quality(path.name, quality)
+    return 0
+
+
+def _contracts(wish: argparse.Namespace, store: MarketStore) -> int:
+    """Fetch or show the list of contracts."""
+    path = store.folder / CONTRACTS_FILE
+    present = path if path.is_file() else SHIPPED
+    if wish.update or wish.brackets:
+        document = fetch_contracts(wish.base_url) if wish.update else read_contracts(present)
+        if wish.brackets:
+            document["leverageBracket"] = brackets_in(wish.brackets)
+        store_contracts(store.folder, document)
+    document = read_contracts(path if path.is_file() else SHIPPED)
+    count, told = len(document["exchangeInfo"]["symbols"]), len(document.get("leverageBracket", ()))
+    where = path if path.is_file() else SHIPPED
+    print(f"{count:,} contracts as of {document['taken'][:10]}, leverage brackets of {told:,} ({where})")
     return 0
 
 
@@ -169,13 +265,13 @@ def _say_quality(name: str, found: Quality) -> None:
 
 
 def _say_stored(store: MarketStore, kind: str, symbol: str, interval: str) -> None:
-    mark = kind == "mark"
-    if kind == "funding":
+    series = _KINDS[kind]
+    if series is Series.FUNDING:
         rates = store.funding(symbol)
         print(f"{store.funding_path(symbol).name}: {len(rates):,} settlements")
-    elif store.candle_path(symbol, interval, mark).is_file():
-        candles = store.candles(symbol, interval, mark)
-        _say_quality(store.candle_path(symbol, interval, mark).name, examine(candles, has_volume=not mark))
+    elif store.candle_path(symbol, interval, series).is_file():
+        quality = examine(store.candles(symbol, interval, series), series is not Series.MARK, INTERVAL_MS[interval])
+        _say_quality(store.candle_path(symbol, interval, series).name, quality)
 
 
 @contextmanager

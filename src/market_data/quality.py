@@ -43,13 +43,15 @@ class Quality(NamedTuple):
         return sum(gap.candles for gap in self.gaps)
 
 
-def examine(candles: Candles, has_volume: bool = True) -> Quality:
+def examine(candles: Candles, has_volume: bool = True, interval_ms: int = 0) -> Quality:
     """Return what is doubtful about candles; mark prices have no volume, which is no doubt there.
+
+    ``interval_ms`` is their length, 0 to take it from their steps.
 
     Raises:
         DataRefused: the step between them is no known interval.
     """
-    step, times = interval_ms_of(candles), candles.open_ms
+    step, times = interval_ms or interval_ms_of(candles), candles.open_ms
     breaks = np.flatnonzero(np.diff(times) != step)
     gaps = tuple(Stretch(int(times[at]) + step, int((times[at + 1] - times[at]) // step) - 1) for at in breaks)
     still = (candles.high == candles.low) & ((candles.volume == 0) | (not has_volume))

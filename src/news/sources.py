@@ -4,7 +4,6 @@ Answers lie in the shared cache, so that several processes and restarts cost one
 304. Nothing a feed says is opened or followed.
 """
 
-import calendar
 import logging
 import threading
 import tomllib
@@ -13,10 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import feedparser
-
 from src.domain.clock import Clock, instant_of, monotonic_s, utc_text
 from src.domain.errors import SettingsError, SourceUnavailable
+from src.news.feed_parsing import entry_ms, parse_feed
 from src.news.normalise import Article, made_article
 from src.runtime.cache import CacheManager
 from src.runtime.http_fetch import SourceRefused, WebAnswer, WebFetcher
@@ -124,7 +122,7 @@ class RssSource:
         return list(articles)
 
     def _parsed(self, answer: WebAnswer) -> list[Article]:
-        feed = feedparser.parse(answer.body)  # bytes only: text that looks like an address would be opened
+        feed = parse_feed(answer.body, answer.headers, answer.url or self._url)
         # A page that asks for a browser parses without a complaint, to nothing.
         if not feed.get("version") or not feed.entries:
             raise SourceRefused(f"{self.name} sent no feed")
@@ -135,7 +133,7 @@ class RssSource:
                 url=str(entry.get("link", "")),
                 source=self.name,
                 fetched_ms=now_ms,
-                published_ms=_entry_ms(entry),
+                published_ms=entry_ms(entry),
                 summary=str(entry.get("summary", "")),
                 coins=self._coins,
             )
@@ -257,14 +255,6 @@ def _newsapi_refusal(error: SourceRefused) -> SourceRefused:
     hopeless_s = _NEWSAPI_HOPELESS_S if error.status in {400, 401, 426} else 0.0
     wait_s = max(error.retry_after_s or 0.0, _NEWSAPI_QUIET_S.get(code, hopeless_s))
     return SourceRefused(f"NewsAPI: {code}, {str(said.get('message', ''))[:160]}", error.status, wait_s)
-
-
-def _entry_ms(entry: Any) -> int | None:
-    stamp = entry.get("published_parsed") or entry.get("updated_parsed")
-    try:
-        return None if stamp is None else calendar.timegm(stamp) * 1000
-    except (ValueError, OverflowError, TypeError):
-        return None
 
 
 def _instant_or_none(text: Any) -> int | None:

@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 from src.domain.errors import DataRefused
 from src.domain.version import VERSION_LINE
 from src.paper_exchange.config import PaperConfig
+from src.paper_exchange.contract_list import known_contracts
 from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.markets import open_market
 from src.paper_exchange.port_owner import port_owner
@@ -38,6 +39,7 @@ _DEFAULTS = {
     "PAPER_PORT": "3100",
     "PAPER_BALANCE": "10000",
     "PAPER_START": "",
+    "PAPER_SYMBOLS": "",
     "PAPER_STATE": "state/paper_exchange.json",
 }
 _HELP = {
@@ -47,6 +49,7 @@ _HELP = {
     "PAPER_PORT": "port to listen on; 0 takes a free one",
     "PAPER_BALANCE": "USDT of a new account",
     "PAPER_START": "UTC instant at which a replay begins",
+    "PAPER_SYMBOLS": "contracts to list, as BTCUSDT,ADAUSDT; empty: all that the market has",
     "PAPER_STATE": "file that holds all accounts",
 }
 
@@ -79,8 +82,10 @@ def read_config(arguments: list[str], environment: Mapping[str, str]) -> PaperCo
             state=state if state.is_absolute() else ROOT / state,
             keys=key_ring(environment.get("PAPER_API_KEY", ""), environment.get("PAPER_API_SECRET", "")),
             control_token=environment.get("PAPER_CONTROL_TOKEN", ""),
+            symbols=tuple(each.strip().upper() for each in chosen.symbols.split(",") if each.strip()),
+            contracts=known_contracts(ROOT / "data").contracts,
         )
-    except ValueError as error:
+    except (ValueError, DataRefused) as error:
         raise _SettingsRefused(str(error)) from error
 
 
@@ -93,7 +98,7 @@ def _number(name: str, text: str, kind: Callable[[str], _Number]) -> _Number:
 
 def _environment() -> dict[str, str]:
     """The project's .env, and over it the environment."""
-    found = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
+    found = {name.upper(): value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
     return {**found, **os.environ}
 
 
@@ -147,7 +152,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = read_config(arguments, _environment())
-        market = open_market(config.market)
+        market = open_market(config.market, config.symbols)
         with contextlib.closing(StateStore(config.state)) as store:
             exchange = PaperExchange(config, market, store)
             code = asyncio.run(serve(exchange))

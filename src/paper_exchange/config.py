@@ -1,10 +1,12 @@
 """Settings of the paper exchange, validated once."""
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from src.paper_exchange.contracts import CONTRACTS, Contract
 from src.paper_exchange.signing import KeyRing
 
 
@@ -12,6 +14,7 @@ from src.paper_exchange.signing import KeyRing
 class PaperConfig:
     """What the operator chose.
 
+    ``symbols`` are the contracts that are listed, empty for all that the market has; ``contracts`` their rules.
     ``start`` is UTC text, "" for the market's own beginning; ``port`` 0 takes a free one; an empty
     ``control_token`` leaves the control paths switched off.
     """
@@ -25,6 +28,8 @@ class PaperConfig:
     state: Path
     keys: KeyRing
     control_token: str = field(default="", repr=False)
+    symbols: tuple[str, ...] = ()
+    contracts: Mapping[str, Contract] = field(default_factory=lambda: CONTRACTS, repr=False)
 
     def __post_init__(self) -> None:
         if not self.market.strip():

@@ -14,7 +14,7 @@ from src.domain.errors import DataRefused
 from src.domain.market import Instrument
 from src.paper_exchange.charts import Charts
 from src.paper_exchange.config import PaperConfig
-from src.paper_exchange.contracts import CONTRACTS, Contract
+from src.paper_exchange.contracts import Contract
 from src.paper_exchange.depth_history import DepthHistory
 from src.paper_exchange.events import Event
 from src.paper_exchange.faults import Faults
@@ -48,11 +48,7 @@ class PaperExchange:
     def __init__(self, config: PaperConfig, market: OpenedMarket, store: StateStore) -> None:
         self.config = config
         self.market = market
-        self.contracts: dict[str, Contract] = {
-            symbol: contract for symbol, contract in CONTRACTS.items() if symbol in market.symbols
-        }
-        if not self.contracts:
-            raise DataRefused(f"the market {config.market} has none of {', '.join(CONTRACTS)}")
+        self.contracts = _listed(config, market)
         self.instruments: dict[str, Instrument] = {
             symbol: contract.rules for symbol, contract in self.contracts.items()
         }
@@ -245,6 +241,22 @@ def saved_anchor(saved: dict[str, Any], store: StateStore) -> tuple[Anchor, int]
         return Anchor(**saved["anchor"]), int(saved["venue_ms"])
     except (KeyError, TypeError, ValueError) as error:
         raise store.corrupt(f"it tells no instant ({error})") from error
+
+
+def _listed(config: PaperConfig, market: OpenedMarket) -> dict[str, Contract]:
+    """Return the contracts that are traded: those of the market that are asked for and whose rules are known."""
+    wanted = config.symbols or market.symbols
+    absent = [symbol for symbol in wanted if symbol not in market.symbols]
+    if absent:
+        had = ", ".join(market.symbols)
+        raise DataRefused(f"PAPER_SYMBOLS: the market {config.market} has no {absent[0]}, only {had}")
+    unknown = [symbol for symbol in wanted if symbol not in config.contracts]
+    if unknown:
+        raise DataRefused(
+            f"the rules of {', '.join(unknown)} are not known; fetch them with python3 -m src.market_data contracts "
+            "--update, or name others in PAPER_SYMBOLS"
+        )
+    return {symbol: contract for symbol, contract in config.contracts.items() if symbol in wanted}
 
 
 def start_of(market: OpenedMarket, config: PaperConfig) -> int:

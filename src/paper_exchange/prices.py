@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
+from src.domain.funding import FundingRecord
 from src.domain.market import Candle, Instrument, money
 from src.paper_exchange.contracts import Contract
 from src.paper_exchange.intrabar_path import MINUTE_MS, Path, area_on, path_of, price_on, range_on, scaled
@@ -44,7 +45,10 @@ class PriceSource(Protocol):
         """Return the complete minute that begins at ``open_ms``, or None in a gap."""
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
-        """Return the share that is settled at ``settle_ms``."""
+        """Return the share that is settled at ``settle_ms``.
+
+        A market with recorded settlements also offers ``funding_record(symbol)``: its instants decide.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Prices:
         self.shocks: dict[str, list[tuple[int, float]]] = {}
         self.candle = market.candle
         self.calm_until: CalmUntil | None = getattr(market, "calm_until", None)
+        self._record: Callable[[str], FundingRecord] | None = getattr(market, "funding_record", None)
 
     def minute(self, symbol: str, open_ms: int) -> Minute:
         """Return the minute that begins at ``open_ms``; -4141 when the market never had a price."""
@@ -134,8 +139,21 @@ class Prices:
 
     def next_funding_ms(self, symbol: str, time_ms: int) -> int:
         """Return the first settlement after ``time_ms``."""
-        every = self._funding_ms[symbol]
-        return (time_ms // every + 1) * every
+        every_ms = self._funding_ms[symbol]
+        if self._record is not None:
+            return self._record(symbol).next_after(time_ms, every_ms)
+        return (time_ms // every_ms + 1) * every_ms
+
+    def is_settlement(self, symbol: str, time_ms: int) -> bool:
+        """Return whether funding is settled at this very instant."""
+        return self.next_funding_ms(symbol, time_ms - 1) == time_ms
+
+    def settlements(self, symbol: str, from_ms: int, to_ms: int) -> Iterator[int]:
+        """Yield the settlements in ``from_ms <= instant < to_ms``, in order."""
+        instant = self.next_funding_ms(symbol, from_ms - 1)
+        while instant < to_ms:
+            yield instant
+            instant = self.next_funding_ms(symbol, instant)
 
     def funding_rate(self, symbol: str, settle_ms: int) -> Decimal:
         """Return the rate settled at ``settle_ms`` as a share, eight decimals."""

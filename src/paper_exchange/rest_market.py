@@ -1,9 +1,12 @@
 """Public REST endpoints: prices, books, trades, funding and exchange information."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
+from src.domain.funding import LONGEST_INTERVAL_MS
 from src.paper_exchange.contracts import Contract
 from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.formats import Json, fixed
@@ -197,12 +200,11 @@ def _settlements(
     exchange: PaperExchange, contract: Contract, start_ms: int | None, until_ms: int, limit: int
 ) -> list[tuple[int, str]]:
     """Return instant and symbol of a contract's settlements: the first ``limit`` from a start, else the last."""
-    every = contract.funding_ms
-    last = until_ms // every
-    first_known = -(-(exchange.market.first_ms + MINUTE_MS) // every)
-    first = last - limit + 1 if start_ms is None else -(-start_ms // every)
-    first = max(first, first_known)
-    return [(number * every, contract.symbol) for number in range(first, min(last, first + limit - 1) + 1)]
+    first_known = exchange.market.first_ms + MINUTE_MS
+    from_ms = until_ms - limit * LONGEST_INTERVAL_MS if start_ms is None else start_ms
+    due = exchange.quotes.settlements(contract.symbol, max(from_ms, first_known), until_ms + 1)
+    chosen = deque(due, maxlen=limit) if start_ms is None else islice(due, limit)
+    return [(settle_ms, contract.symbol) for settle_ms in chosen]
 
 
 def _settlement(exchange: PaperExchange, symbol: str, settle_ms: int) -> Json:

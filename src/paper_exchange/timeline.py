@@ -248,7 +248,7 @@ class Timeline:
 
     def _settle(self, ledger: AccountLedger) -> None:
         for symbol in sorted({held.symbol for held in ledger.live()}):
-            if self._desk.now_ms % self._desk.contracts[symbol].funding_ms == 0:
+            if self._desk.quotes.is_settlement(symbol, self._desk.now_ms):
                 settle_funding(self._desk, ledger, symbol)
 
 

@@ -5,14 +5,17 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Final
+
+from dotenv.parser import parse_stream
 
 from src.domain.errors import SuiteError
 
 _LINE: Final = (
     rb"^(?P<head>[ \t]*(?:export[ \t]+)?%s[ \t]*=[ \t]*)"
-    rb"(?P<value>[^\r\n]*?)"
+    rb"(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\r\n]*?)"
     rb"(?P<tail>(?:[ \t]+#[^\r\n]*)?[ \t]*)(?=\r?\n|\r?\Z)"
 )
 
@@ -46,8 +49,8 @@ def read_env(path: Path) -> bytes:
 
 def value_in(content: bytes, name: str) -> str | None:
     """Return the value that counts for ``name`` (the last one written, without quotes), or None."""
-    found = list(_pattern(name).finditer(content))
-    return _unquoted(found[-1]["value"]) if found else None
+    found = _spans(content, name)
+    return _unquoted(content[slice(*found[-1])]) if found else None
 
 
 def changes_in(content: bytes, wanted: Mapping[str, str]) -> list[Change]:
@@ -59,9 +62,9 @@ def changes_in(content: bytes, wanted: Mapping[str, str]) -> list[Change]:
 def edited(content: bytes, changes: list[Change]) -> bytes:
     """Return the content with the changes made: the last line of a name in place, a new name at the end."""
     for change in changes:
-        found = list(_pattern(change.name).finditer(content))
+        found = _spans(content, change.name)
         if found:
-            start, end = found[-1].span("value")
+            start, end = found[-1]
             content = content[:start] + change.new.encode() + content[end:]
         else:
             newline = b"\r\n" if b"\r\n" in content else b"\n"
@@ -96,8 +99,23 @@ def write_env(path: Path, content: bytes) -> Path:
     return backup
 
 
-def _pattern(name: str) -> re.Pattern[bytes]:
-    return re.compile(_LINE % re.escape(name).encode(), re.MULTILINE)
+def _spans(content: bytes, name: str) -> list[tuple[int, int]]:
+    """Return from where to where the values of a name stand, in the order of the file; capitals do not matter.
+
+    A quoted value may reach over several lines, and what looks like a setting within one is none.
+    """
+    pattern = re.compile(_LINE % re.escape(name).encode(), re.MULTILINE | re.IGNORECASE | re.DOTALL)
+    mark = b"\xef\xbb\xbf" if content.startswith(b"\xef\xbb\xbf") else b""
+    spans, at = [], len(mark)
+    text = content[at:].decode("utf-8", errors="surrogateescape")
+    for binding in parse_stream(StringIO(text, newline="")):
+        part = binding.original.string.encode("utf-8", errors="surrogateescape")
+        if binding.key is not None and binding.key.upper() == name.upper():
+            found = pattern.search(part)
+            if found:
+                spans.append((at + found.start("value"), at + found.end("value")))
+        at += len(part)
+    return spans
 
 
 def _unquoted(value: bytes) -> str:

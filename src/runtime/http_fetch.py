@@ -9,7 +9,7 @@ import logging
 import math
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, Final
@@ -51,6 +51,7 @@ class WebAnswer:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
 
     def json(self) -> Any:
         """Return the body as JSON; ``SourceRefused`` when it is none, as with an HTML page under status 200."""
@@ -130,7 +131,7 @@ class WebFetcher:
             ) as reply:
                 if reply.is_redirect and self._follow_redirects:
                     return _led_to(hop, reply.headers["Location"])
-                return _checked(reply, self._read(reply, until_s, host), host)
+                return replace(_checked(reply, self._read(reply, until_s, host), host), url=hop.url)
 
     def _read(self, reply: requests.Response, until_s: float, host: str) -> bytes:
         body = bytearray()

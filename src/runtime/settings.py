@@ -203,7 +203,8 @@ class Settings(SettingFields):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        problems = [*_mode_problems(self), *_asset_problems(self), *_risk_problems(self), *_door_problems(self)]
+        problems = [*_mode_problems(self), *_asset_problems(self), *_model_address_problems(self)]
+        problems += [*_risk_problems(self), *_door_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -253,6 +254,17 @@ def _mode_problems(settings: Settings) -> list[str]:
     if settings.mode == "live" and host and not host.endswith(".binance.com"):
         problems.append("BINANCE_BASE_URL would send live keys to another party: leave it empty.")
     return problems
+
+
+def _model_address_problems(settings: Settings) -> list[str]:
+    """Say where the address of one call stands in place of the base address."""
+    found = re.search(
+        r"/(chat/completions|completions|responses|models|api/(chat|generate))/?$", settings.openai_base_url
+    )
+    if not found:
+        return []
+    base = settings.openai_base_url[: found.start()]
+    return [f"OPENAI_BASE_URL ends with {found[0]}, the address of one call: write {base}."]
 
 
 def _asset_problems(settings: Settings) -> list[str]:

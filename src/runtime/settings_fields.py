@@ -126,6 +126,7 @@ class SettingFields(BaseSettings):
     paper_port: int = _port(3100)
     paper_balance: Decimal = Field(Decimal(10_000), gt=0, description="USDT above 0")
     paper_start: str = Field("", description="a UTC instant such as 2023-07-09T00:00:00, or empty")
+    paper_symbols: str = Field("", description="contracts to list, as BTCUSDT,ADAUSDT; empty: all that the market has")
     paper_state: Path = Field(Path("state/paper_exchange.json"), description="a file")
     paper_api_key: SecretStr = _secret("generated at first start")
     paper_api_secret: SecretStr = _secret("generated at first start")

@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 from src.domain.clock import SystemClock, utc_text
 from src.domain.errors import DataRefused, SettingsError, StoreCorrupt, StoreUnavailable
 from src.domain.version import VERSION_LINE
+from src.runtime.arguments import whole_number
 from src.runtime.process import AlreadyRunning, single_instance
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.storage.database import TradingDatabase
@@ -232,11 +233,11 @@ def main(arguments: list[str]) -> int:
     deeds = parser.add_subparsers(dest="deed", required=True)
     make = deeds.add_parser("make", help="write an archive, while everything may run")
     make.add_argument("folder", nargs="?", type=Path, default=PROJECT_ROOT / "backups")
-    make.add_argument("--keep", type=int, default=14, metavar="N", help="archives to keep (default 14)")
+    make.add_argument(
+        "--keep", type=whole_number(1, 10_000), default=14, metavar="N", help="archives to keep (default 14)"
+    )
     deeds.add_parser("restore", help="put an archive back; nothing may run").add_argument("archive", type=Path)
     wish = parser.parse_args(arguments)
-    if wish.deed == "make" and wish.keep < 1:
-        parser.error("--keep must be 1 or more")
     try:
         settings = Settings.load()
         if wish.deed == "make":

@@ -132,6 +132,36 @@ def test_filters_of_trades_leave_exactly_what_they_say(api: Made, query: str, ho
     assert [row["id"] for row in api.all_rows(f"/trades?limit=1000&{query}")] == wanted
 
 
+def test_a_contract_in_small_letters_a_python_true_and_a_slash_at_the_end_are_understood(api: Made) -> None:
+    for path, same in (
+        (f"/trades?symbol={SYMBOLS[0].lower()}", f"/trades?symbol={SYMBOLS[0]}"),
+        ("/signals?acted=True", "/signals?acted=true"),
+        ("/signals?acted=False", "/signals?acted=false"),
+        ("/trades/", "/trades"),
+        ("/market-context/history/?hours=24", "/market-context/history?hours=24"),
+    ):
+        found, wanted = api.get(path), api.get(same)
+        assert found.status_code == wanted.status_code == 200
+        assert found.get_json()["count"] == wanted.get_json()["count"] if "count" in wanted.get_json() else True
+        assert found.get_data() == wanted.get_data() or "next" in wanted.get_data(as_text=True)
+
+
+def test_a_day_as_the_end_holds_that_whole_day_and_an_instant_what_lies_before_it(api: Made) -> None:
+    trades = api.get("/trades?limit=500").get_json()["data"]
+    day = trades[0]["timestamp"][:10]
+    of_day = {row["id"] for row in trades if row["timestamp"][:10] == day}
+    assert len(of_day) > 1, "else this proves nothing"
+
+    def found(query: str) -> set[int]:
+        return {row["id"] for row in api.get(f"/trades?limit=500&{query}").get_json()["data"]}
+
+    assert found(f"start_date={day}&end_date={day}") == of_day
+    assert found(f"start_date={day}&end_date={day.replace('-', '')}") == of_day
+    assert not found(f"start_date={day}&end_date={day}T00:00:00Z") & of_day
+    noon = sorted(row["timestamp"] for row in trades)[len(trades) // 2]
+    assert found(f"end_date={noon}") == {row["id"] for row in trades if row["timestamp"] < noon}
+
+
 def test_worlds_and_modes_are_never_mixed(api: Made) -> None:
     rows = api.all_rows("/signals?limit=1000")
     assert {(row["mode"], row["world"]) for row in rows} == {("paper", "synthetic")}
@@ -178,7 +208,7 @@ def test_a_parameter_said_twice_is_refused_and_not_halved(api: Made, path: str) 
     assert problem["errors"][0]["parameter"] in path
 
 
-@pytest.mark.parametrize("path", ["/%00", "/signals%00", "/%ff%fe", "/a b", "/../../etc/passwd", "/signals/", "/é"])
+@pytest.mark.parametrize("path", ["/%00", "/signals%00", "/%ff%fe", "/a b", "/../../etc/passwd", "/é"])
 def test_an_address_that_leads_nowhere_is_told_as_an_address(api: Made, path: str) -> None:
     problem = refused(api.get(path), 404)
     assert re.fullmatch(r"[A-Za-z0-9%/._~-]+", problem["instance"])

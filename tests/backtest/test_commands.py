@@ -140,7 +140,7 @@ def test_rules_that_could_foretell_their_candles_are_refused(place, capsys, quar
     assert command(place, deed, "--candles", quarters, *words) == 65
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"decides on {named} candles and --candles holds 15m ones" in said
+    assert f"decides on {named} candles and there are 15m ones" in said
 
 
 def test_rules_that_decide_on_candles_as_long_are_not(place, quarters):

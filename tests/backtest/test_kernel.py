@@ -35,7 +35,7 @@ def test_every_trade_is_the_exact_path_s(setup, short, rate):
     agent = explorer(rate, short)
     series = make_series(candles, agent, FIRST)
     deals, daily = np.zeros((2_000, len(KernelTrade._fields))), np.zeros(100)
-    count, days, equity = compiled(simulate)(series, figures_of(setup), FIRST, deals, daily)
+    count, days, equity, _ = compiled(simulate)(series, figures_of(setup), FIRST, deals, daily)
     assert count == len(outcome.trades) > 0
     for row, trade in zip(deals, outcome.trades, strict=False):
         deal = KernelTrade(*row)
@@ -73,7 +73,7 @@ def deals_of(series, **figures) -> list[KernelTrade]:
     base = replace(Setup(rules=RULES, limits=LIMITS), taker_share=Decimal(0))
     given: KernelFigures = figures_of(base, slip_share=0.0)._replace(fixed_quantity=1.0, **figures)
     deals = np.zeros((20, len(KernelTrade._fields)))
-    count, _, _ = simulate(series, given, 0, deals, np.zeros(10))
+    count, _, _, _ = simulate(series, given, 0, deals, np.zeros(10))
     return [KernelTrade(*row) for row in deals[:count]]
 
 

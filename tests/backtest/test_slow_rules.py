@@ -66,7 +66,7 @@ def test_the_kernel_makes_the_same_trades(rules):
     agent = trier(rules)
     series = make_series(candles, agent, FIRST, rules=rules)
     deals = np.zeros((2_000, len(KernelTrade._fields)))
-    count, _, equity = compiled(simulate)(series, figures_of(setup), FIRST, deals, np.zeros(100))
+    count, _, equity, _ = compiled(simulate)(series, figures_of(setup), FIRST, deals, np.zeros(100))
     assert count == len(outcome.trades) > 10
     for row, trade in zip(deals, outcome.trades, strict=False):
         deal = KernelTrade(*row)

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -141,6 +143,70 @@ def test_a_file_of_another_sweep_is_refused(candles, tmp_path):
     other = sweep_over(candles.cut(0, 5_000))
     with pytest.raises(SettingsError, match="another sweep"):
         other.run(variants(GRID, sample=1), log)
+
+
+def changed(candles, column):
+    columns = {name: getattr(candles, name).copy() for name in Candles.__dataclass_fields__}
+    columns[column][3_000] *= 1 if column == "open_ms" else 2
+    return Candles(**columns)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("what", "named"),
+    [
+        ("funding", "funding"), ("high", "candles"), ("low", "candles"), ("open", "candles"), ("volume", "candles"),
+        ("close", "candles"), ("agent", "agent"), ("balance", "rules, limits or costs"), ("span", "span"),
+        ("contract", "rules, limits or costs"), ("program", "program"),
+    ],
+)  # fmt: skip
+def test_every_input_belongs_to_the_key_of_a_sweep(candles, tmp_path, monkeypatch, what, named):
+    log, wanted = tmp_path / "sweep.jsonl", variants(GRID, sample=1)
+    from_ms, to_ms = int(candles.open_ms[LEAST_WARM_UP]), int(candles.open_ms[-1]) + MINUTE_MS
+    Sweep(candles, Setup(), agent_for, from_ms, to_ms, {0: 0.0001}).run(wanted, log)
+    before = log.read_bytes()
+    given = {"candles": candles, "setup": Setup(), "agent": agent_for, "from": from_ms, "funding": {0: 0.0001}}
+    if what in Candles.__dataclass_fields__:
+        given["candles"] = changed(candles, what)
+    elif what == "funding":
+        given["funding"] = {0: 0.0002}
+    elif what == "agent":
+        given["agent"] = lambda rules: QLearningAgent(exploration_rate=0.4, allow_short=rules.allow_short)
+    elif what == "balance":
+        given["setup"] = replace(Setup(), balance=Decimal(9_999))
+    elif what == "contract":
+        given["setup"] = replace(Setup(), contract=replace(Setup().listed, funding_hours=4))
+    elif what == "span":
+        given["from"] = from_ms + MINUTE_MS
+    else:
+        monkeypatch.setattr("src.backtest.sweep.program_hash", lambda: "another version")
+    other = Sweep(given["candles"], given["setup"], given["agent"], given["from"], to_ms, given["funding"])
+    with pytest.raises(SettingsError, match="belongs to another sweep") as refusal:
+        other.run(wanted, log)
+    assert f"different: {named}" in str(refusal.value)
+    assert log.read_bytes() == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("damage", ["{broken", "[1, 2]", '{"variant": "x"}', "", "\x00\x01", '{"sweep": 1}'])
+def test_a_broken_line_of_a_log_is_tried_again(candles, tmp_path, damage):
+    log, wanted = tmp_path / "sweep.jsonl", variants(GRID, sample=3)
+    whole = sweep_over(candles).run(wanted, log)
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join([lines[0], damage, *lines[2:]]) + "\n")
+    assert sweep_over(candles).run(wanted, log) == whole
+    assert len(log.read_text().splitlines()) == 4
+    log.write_text(damage + "\n")
+    with pytest.raises(SettingsError, match=r"does not say what it was made from|belongs to another"):
+        sweep_over(candles).run(wanted, log)
+
+
+def test_values_that_are_equal_are_one_try():
+    assert parse_grid(["leverage=5,5,05", "stop_loss_share=0.01,0.010,0.02", "votes=ema+trend,ema+trend"]) == {
+        "leverage": ("5",),
+        "stop_loss_share": ("0.01", "0.02"),
+        "votes": ("ema+trend",),
+    }
 
 
 def test_without_ray_the_sentence_says_what_to_install(candles):

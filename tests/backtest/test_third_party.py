@@ -63,7 +63,7 @@ def ours(candles, entries):
     setup = replace(Setup(rules=RULES, limits=limits, balance=Decimal(10_000_000)), taker_share=Decimal(str(FEE)))
     figures = figures_of(setup, slip_share=0.0)._replace(fixed_quantity=1.0, at_levels=True)
     deals = np.zeros((1_000, len(KernelTrade._fields)))
-    count, _, _ = simulate(series, figures, 0, deals, np.zeros(100))
+    count, _, _, _ = simulate(series, figures, 0, deals, np.zeros(100))
     return [KernelTrade(*row) for row in deals[:count]]
 
 

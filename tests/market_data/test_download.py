@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from src.domain.candle_names import Series
 from src.market_data.__main__ import ROOT, main
 from src.market_data.store import MarketStore
 from tests.market_data.archive_stand_in import archive_stand_in
@@ -68,6 +69,18 @@ def test_a_month_that_is_not_there_comes_day_by_day_and_missing_days_are_named(a
     assert "gap 2023-01-02 00:00: 1,440" in said
 
 
+def test_days_of_the_running_month_come_in_any_length_also_one_candle_alone(archive, tmp_path, capsys):
+    for length, step in (("1d", 86_400_000), ("4h", 14_400_000), ("12h", 43_200_000)):
+        for day in (1, 2):
+            opens = range(JAN + (day - 1) * 86_400_000, JAN + day * 86_400_000, step)
+            rows = [HEADER, *(f"{at},100,101,99,100,5.0,{at + step - 1},500.0,7,2.5,250.0,0" for at in opens)]
+            name = f"BTCUSDT-{length}-2023-01-0{day}.zip"
+            archive.add_zip(f"data/futures/um/daily/klines/BTCUSDT/{length}/{name}", "\n".join(rows) + "\n")
+        words = ["--from", "2023-01-01", "--to", "2023-01-02", "--kind", "klines", "--base-url", archive.url]
+        assert main(["--data", str(tmp_path), "download", "BTCUSDT", length, *words]) == 0, capsys.readouterr().err
+        assert len(MarketStore(tmp_path).candles("BTCUSDT", length)) == 2 * 86_400_000 // step
+
+
 def test_funding_and_mark_price_come_along(archive, tmp_path):
     base = "data/futures/um/monthly"
     archive.add_zip(MONTH, csv(JAN, 10))
@@ -77,7 +90,7 @@ def test_funding_and_mark_price_come_along(archive, tmp_path):
     assert run(archive, tmp_path, "--from", "2023-01", "--to", "2023-01") == 0
     store = MarketStore(tmp_path)
     assert store.funding("BTCUSDT") == {JAN: 0.0001, JAN + 28_800_000: -0.0002}
-    assert store.candles("BTCUSDT", mark=True).close[0] == 99.0
+    assert store.candles("BTCUSDT", series=Series.MARK).close[0] == 99.0
 
 
 def test_a_wrong_checksum_is_refused_and_changes_nothing(archive, tmp_path, capsys):

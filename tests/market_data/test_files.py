@@ -44,7 +44,11 @@ def test_csv_with_and_without_header(tmp_path):
 
 
 def test_rest_klines(tmp_path):
-    rows = [[c.open_ms, *(str(v) for v in c[1:6]), c.open_ms + 59_999, "33.0", 4, "1.5", "16", "0"] for c in GOOD]
+    still_open = GOOD[-1]._replace(open_ms=GOOD[-1].open_ms + 60_000)
+    rows = [
+        [c.open_ms, *(str(v) for v in c[1:6]), c.open_ms + 59_999, "33.0", 4, "1.5", "16", "0"]
+        for c in (*GOOD, still_open)
+    ]
     candles = read_candles(write(tmp_path / "BTCUSDT.json", json.dumps(rows)))
     assert same(candles)
     assert (candles.trades[0], candles.taker_buy_volume[0], candles.quote_volume[0]) == (4, 1.5, 33.0)
@@ -66,7 +70,7 @@ def test_instants_are_known_in_milliseconds_microseconds_and_nanoseconds(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "fault", ["unsorted", "duplicated", "impossible", "negative volume", "column twice", "seconds"]
+    "fault", ["unsorted", "duplicated", "impossible", "negative volume", "column twice", "two clocks"]
 )
 def test_the_paper_exchange_and_the_store_refuse_a_file_in_the_same_words(tmp_path, fault):
     path = tmp_path / "BTCUSDT-1m.csv"
@@ -124,9 +128,15 @@ BAD = {
     "binary.csv": bytes(range(128, 256)),
     "unknown.txt": b"1,2,3",
     "one row.csv": csv_of(GOOD[:1]).encode(),
-    "seconds.csv": csv_of([each._replace(open_ms=each.open_ms // 1_000) for each in GOOD]).encode(),
+    "two clocks.csv": csv_of([GOOD[0]._replace(open_ms=START_MS // 1_000), *GOOD[1:]]).encode(),
     "column twice.csv": csv_of(GOOD).replace("volume", "close").encode(),
-    "semicolons.csv": csv_of(GOOD).replace(",", ";").encode(),
+    "two separators.csv": csv_of(GOOD).replace(",", ";", 3).encode(),
+    "broker's time.csv": b"2024.01.01,00:00,1,2,1,2,5\n2024.01.01,00:01,1,2,1,2,5\n",
+    "day or month.csv": b"date,open,high,low,close,volume\n01/02/2024 00:00,1,2,1,2,5\n01/02/2024 00:01,1,2,1,2,5\n",
+    "thousands or fractions.csv": b"date;open;high;low;close;volume\n2024-01-01;1,000;2,000;1,000;2,000;5\n",
+    "another zone.csv": b"date,open,high,low,close,volume\n2024-01-01 00:00 EST,1,2,1,2,5\n",
+    "nine columns.csv": b"1706745600000,1,2,1,2,5,7,8,9\n",
+    "no volume.csv": csv_of([each._replace(volume=0.0) for each in GOOD]).encode(),
     "cut off.csv": csv_of(GOOD)[:-8].encode(),
     "bytes in between.csv": csv_of(GOOD).replace("12.0", "12\0").encode(),
     "beside the minute.csv": csv_of([each._replace(open_ms=each.open_ms + 7) for each in GOOD]).encode(),
@@ -158,7 +168,7 @@ def test_of_several_files_with_a_bad_one_none_is_taken_in(tmp_path, capsys):
 
 
 def test_wrong_columns_are_refused_with_those_that_are_there(tmp_path):
-    with pytest.raises(DataRefused, match="no column open_time; it has time, o, h, l, c"):
+    with pytest.raises(DataRefused, match="no column volume; it has time, o, h, l, c"):
         read_candles(write(tmp_path / "BTCUSDT-1m.csv", "time,o,h,l,c\n1,2,3,4,5\n"))
 
 
@@ -173,7 +183,7 @@ def test_a_missing_file_and_a_name_without_contract(tmp_path, capsys):
     assert main(["--data", str(tmp_path), "import", str(tmp_path / "BTCUSDT-1m.csv")]) == 65
     assert "no such file" in capsys.readouterr().err
     assert main(["--data", str(tmp_path), "import", str(write(tmp_path / "x.csv", csv_of(GOOD)))]) == 65
-    assert "must begin with the contract" in capsys.readouterr().err
+    assert "say it with --symbol" in capsys.readouterr().err
 
 
 def test_what_is_merged_is_joined_sorted_and_counted(tmp_path):

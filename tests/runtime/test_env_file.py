@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from src.runtime.env_file import EnvMissing, EnvNotWritable, changes_in, edited, read_env, value_in, write_env
 
 line_text = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\x00\x0b\x0c\x1c\x1d\x1e\x85"), max_size=30)
-files = st.lists(line_text.filter(lambda line: "MODE" not in line), max_size=8)
+files = st.lists(line_text.filter(lambda line: "MODE" not in line.upper() and not {*"\"'"} & {*line}), max_size=8)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,10 @@ files = st.lists(line_text.filter(lambda line: "MODE" not in line), max_size=8)
         (b"A=1\r\n", b"A=1\r\nMODE=new\r\n"),
         (b"", b"MODE=new\n"),
         (b'MODE="old"\n', b"MODE=new\n"),
+        (b"mode=old\nB=2\n", b"mode=new\nB=2\n"),
+        (b'MODE="one\ntwo"  # why\nB=2\n', b"MODE=new  # why\nB=2\n"),
+        (b"A='x\nMODE=old\ny'\nMODE=old\n", b"A='x\nMODE=old\ny'\nMODE=new\n"),
+        (b"\xef\xbb\xbfMODE=old\n", b"\xef\xbb\xbfMODE=new\n"),
     ],
 )
 def test_the_line_changes_and_every_other_byte_stays(before, after):

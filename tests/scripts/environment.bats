@@ -47,6 +47,14 @@ value() { value_in_file "$1" "$project/.env"; }
     [[ $(value PAPER_API_KEY) =~ ^.{64}$ ]]
 }
 
+@test "names count in capitals or not, and a quoted value reaches over several lines" {
+    printf 'leverage=7\nNOTE="first\nLEVERAGE=99\nlast" # why\nexport Bot_Id = one\n' >"$project/.env"
+    [ "$(value LEVERAGE)" = 7 ]
+    [ "$(value NOTE)" = $'first\nLEVERAGE=99\nlast' ]
+    [ "$(value BOT_ID)" = one ]
+    [ "$(value last)" = "" ]
+}
+
 @test "an .env that others can read is repaired on paper and left to be refused in live" {
     cp "$project/.env.example" "$project/.env"
     chmod 644 "$project/.env"

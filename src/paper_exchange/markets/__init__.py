@@ -7,6 +7,7 @@ A market is a source of closed one-minute candles; the venue trades on them, whi
 - ``mirror[:SYMBOL,SYMBOL]``: Binance's public candles of this very minute.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -60,11 +61,12 @@ class OpenedMarket(Market, Protocol):
         """Let go of files, threads and sockets; the market serves nothing new afterwards."""
 
 
-def open_market(spec: str) -> OpenedMarket:
+def open_market(spec: str, symbols: Sequence[str] = ()) -> OpenedMarket:
     """Return the market of a ``PAPER_MARKET`` setting.
 
     Args:
         spec: ``synthetic``, ``synthetic:7``, ``replay:FILE[,FILE]``, ``mirror`` or ``mirror:BTCUSDT,ETHUSDT``.
+        symbols: the contracts that a mirror without names of its own follows; empty for the usual six.
 
     Raises:
         DataRefused: the setting names no market, or its files cannot be served; one sentence says why.
@@ -76,12 +78,24 @@ def open_market(spec: str) -> OpenedMarket:
     if kind == "replay":
         from src.paper_exchange.markets.replay import ReplayMarket
 
-        return ReplayMarket([Path(part).expanduser() for part in parts])
+        return ReplayMarket([Path(part).expanduser() for part in _files_in(rest)])
     if kind == "mirror":
         from src.paper_exchange.markets.mirror import MIRRORED, MirrorMarket
 
-        return MirrorMarket(tuple(part.upper() for part in parts) or MIRRORED)
+        return MirrorMarket(tuple(part.upper() for part in parts) or tuple(symbols) or MIRRORED)
     raise DataRefused(f"PAPER_MARKET={spec!r} is none of synthetic[:SEED], replay:FILE[,FILE], mirror[:SYMBOL]")
+
+
+def _files_in(text: str) -> list[str]:
+    """Return the names in a list of files; TradingView's hold a comma themselves: ``BINANCE_BTCUSDT.P, 1.csv``."""
+    names: list[str] = []
+    for part in text.split(","):
+        together = f"{names[-1]},{part}" if names else ""
+        if together and not Path(names[-1]).expanduser().is_file() and Path(together).expanduser().is_file():
+            names[-1] = together
+        elif part.strip():
+            names.append(part.strip() if not names else part.lstrip())
+    return [name.strip() for name in names]
 
 
 def _synthetic(seed: str) -> OpenedMarket:

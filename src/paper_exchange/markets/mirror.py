@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from src.domain.clock import MINUTE_MS, SystemClock, monotonic_s, utc_text
 from src.domain.errors import ExchangeUnavailable
+from src.domain.funding import FundingRecord, settled_ms
 from src.domain.market import Candle
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ _LAG_MS = 65_000  # a minute, and what its last candle needs to arrive
 _SETTLED_MS = 1_000  # REST may still change a candle for so long after its end
 _PAGE = 1_500
 _RATES_PAGE = 200
-_FUNDING_MS = 28_800_000
-_USUAL_FUNDING_RATE = 0.0001
 _KEPT_BEYOND_HISTORY = 4_320
 _REST_TIMEOUT_S = 10.0
 _RECEIVE_S = 0.5
@@ -69,7 +68,7 @@ class MirrorMarket:
         self._began_ms = (SystemClock().now_ms() // MINUTE_MS - history_minutes) * MINUTE_MS
         self._lock = threading.Lock()
         self._candles: dict[str, dict[int, Candle]] = {symbol: {} for symbol in self.symbols}
-        self._rates: dict[str, dict[int, float]] = {symbol: {} for symbol in self.symbols}
+        self._rates = {symbol: FundingRecord() for symbol in self.symbols}
         self._seen_ms: dict[str, int] = {}
         self._session = requests.Session()
         self._is_away = False
@@ -100,8 +99,12 @@ class MirrorMarket:
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the rate told for that settlement (for the current interval, the one foreseen); else 0.0001."""
-        settled_ms = -(-settle_ms // _FUNDING_MS) * _FUNDING_MS
-        return self._rates.get(symbol, {}).get(settled_ms, _USUAL_FUNDING_RATE)
+        return self.funding_record(symbol).rate(settle_ms)
+
+    def funding_record(self, symbol: str) -> FundingRecord:
+        """Return the settlements told so far, the announced next one among them."""
+        with self._lock:
+            return self._rates.setdefault(symbol, FundingRecord())
 
     def fear_greed(self, day_ms: int) -> int | None:
         """Return ``None``: the real index has its own source, and this is not it."""
@@ -173,7 +176,7 @@ class MirrorMarket:
             return
         self._seen_ms[symbol] = int(event["E"])
         if event["e"] == "markPriceUpdate":
-            self._rates[symbol][_settlement(int(event["T"]))] = float(event["r"])
+            self._rates[symbol].add({settled_ms(int(event["T"])): float(event["r"])})
         elif event["e"] == "kline" and event["k"]["x"]:
             candle = _candle_of_event(event["k"])
             if candle.open_ms - MINUTE_MS not in self._candles[symbol]:
@@ -185,8 +188,7 @@ class MirrorMarket:
         for symbol in self.symbols:
             self._fill(symbol, now_ms)
             told = self._get("fundingRate", {"symbol": symbol, "limit": _RATES_PAGE})
-            rates = {_settlement(int(row["fundingTime"])): float(row["fundingRate"]) for row in told}
-            self._rates[symbol] = rates | self._rates[symbol]
+            self._rates[symbol].add({settled_ms(int(row["fundingTime"])): float(row["fundingRate"]) for row in told})
 
     def _fill(self, symbol: str, now_ms: int) -> None:
         """Fetch the closed candles between the last one known (or the beginning) and ``now_ms``."""
@@ -221,11 +223,6 @@ class MirrorMarket:
             reason = f"{name} answered {answer.status_code}: {answer.text[:120]}"
             raise ExchangeUnavailable(reason, float(wait_s) if wait_s.isdigit() else 0.0)
         return answer.json()
-
-
-def _settlement(instant_ms: int) -> int:
-    """Return the settlement nearest to an instant: the exchange's stamps are some milliseconds late."""
-    return (instant_ms + _FUNDING_MS // 2) // _FUNDING_MS * _FUNDING_MS
 
 
 def _candle_of_row(row: Sequence[Any]) -> Candle:

@@ -10,13 +10,19 @@ import numpy as np
 
 from src.domain.clock import DAY_MS, MINUTE_MS, utc_text
 from src.domain.errors import DataRefused
+from src.domain.funding import FundingRecord
 from src.domain.market import Candle
-from src.paper_exchange.markets.candle_files import CandleColumns, read_candles, read_funding, read_index, symbol_of
+from src.paper_exchange.markets.candle_files import (
+    CandleColumns,
+    holds_funding,
+    read_candles,
+    read_funding,
+    read_index,
+    symbol_of,
+)
 
 log = logging.getLogger(__name__)
 
-_FUNDING_MS = 28_800_000
-_USUAL_FUNDING_RATE = 0.0001  # the exchange's default, where no file tells the real one
 _DAYS_KEPT = 24
 _GAPS_NAMED = 20
 
@@ -34,14 +40,14 @@ class ReplayMarket:
         Raises:
             DataRefused: no candles, a bad file, files that overlap, or contracts that share no minute.
         """
-        self._funding: dict[str, dict[int, float]] = {}
+        self._funding: dict[str, FundingRecord] = {}
         self._index: dict[int, int] = {}
         parts: dict[str, list[CandleColumns]] = {}
         for path in files:
             if path.name.startswith("fear_greed"):
                 self._index |= read_index(path)
-            elif "_funding_" in path.name or "-fundingRate-" in path.name:
-                self._funding.setdefault(symbol_of(path), {}).update(read_funding(path))
+            elif holds_funding(path):
+                self.funding_record(symbol_of(path)).add(read_funding(path))
             else:
                 parts.setdefault(symbol_of(path), []).append(read_candles(path))
         if not parts:
@@ -71,8 +77,11 @@ class ReplayMarket:
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the recorded rate of the interval that ends at ``settle_ms`` or holds it; 0.0001 where none is."""
-        settled_ms = -(-settle_ms // _FUNDING_MS) * _FUNDING_MS
-        return self._funding.get(symbol, {}).get(settled_ms, _USUAL_FUNDING_RATE)
+        return self.funding_record(symbol).rate(settle_ms)
+
+    def funding_record(self, symbol: str) -> FundingRecord:
+        """Return the recorded settlements of a contract: their instants decide when funding is paid."""
+        return self._funding.setdefault(symbol, FundingRecord())
 
     def fear_greed(self, day_ms: int) -> int | None:
         """Return the recorded index of that day; ``None`` where no file tells it."""
