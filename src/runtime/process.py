@@ -35,7 +35,7 @@ from src.domain.errors import (
 from src.domain.version import VERSION_LINE
 from src.runtime.logging_setup import configure_logs, printable
 from src.runtime.process_ends import forget_end, note_end
-from src.runtime.settings import Settings, service_manager_socket, service_pid_file, state_folder
+from src.runtime.settings import Settings, inherited_environment, service_manager_socket, state_folder
 
 log = logging.getLogger(__name__)
 
@@ -190,9 +190,10 @@ def notify_manager(state: str) -> None:
 
 def _note_stop() -> None:
     """Turn this process's PID file into ``NAME.stopped``: asked by a signal, it ended in order, and is left ended."""
-    pid_file = service_pid_file()
-    if pid_file is None:
+    name = inherited_environment().get("SERVICE_PID_FILE")
+    if not name:  # no start script started this process
         return
+    pid_file = Path(name)
     try:
         if pid_file.read_text(encoding="ascii").split()[:1] == [str(os.getpid())]:
             pid_file.rename(pid_file.with_suffix(".stopped"))

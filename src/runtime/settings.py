@@ -114,7 +114,7 @@ class Settings(SettingFields):
 
     @property
     def exchange_key(self) -> SecretStr:
-        """The account's key in the present mode; on the paper exchange the first, others are other clients'."""
+        """The account's key in the present mode; of several on the paper exchange the first."""
         return first_of(self.paper_api_key) if self.mode == "paper" else self.binance_api_key
 
     @property
@@ -227,11 +227,6 @@ def state_folder() -> tuple[Path, str]:
 def service_manager_socket() -> str:
     """Return the address at which systemd waits for news of this process; empty where it does not."""
     return os.environ.get("NOTIFY_SOCKET", "")
-
-
-def service_pid_file() -> Path | None:
-    """Return the PID file that a start script keeps for this process; None where no script started it."""
-    return Path(os.environ["SERVICE_PID_FILE"]) if os.environ.get("SERVICE_PID_FILE") else None
 
 
 def inherited_environment() -> dict[str, str]:
