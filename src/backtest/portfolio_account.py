@@ -41,8 +41,8 @@ class PortfolioAccount:
             maker_share=setup.maker_share, taker_share=setup.taker_share,
         )  # fmt: skip
         self.exchange = VenueExchange(self.venue, ACCOUNT, self.clock, {})
-        for symbol in candles:
-            self.exchange.prepare(symbol, self._limits.leverage, setup.margin_type)
+        self._margin_type = setup.margin_type
+        self._prepared: set[str] = set()
         self.books = {symbol: PairBook(symbol, self._limits.leverage) for symbol in candles}
         self._reasons: dict[str, str] = {}
         self._stops: dict[str, Order] = {}
@@ -101,6 +101,9 @@ class PortfolioAccount:
             reason=reason,
         )
         self._reasons[intent.client_id] = reason
+        if symbol not in self._prepared:  # a pair may be listed only after the run began
+            self.exchange.prepare(symbol, self._limits.leverage, self._margin_type)
+            self._prepared.add(symbol)
         self.exchange.send(intent)
         self._book()
         self.stand_stop(symbol)

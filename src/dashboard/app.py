@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntit
 from src.dashboard.context import DashboardContext
 from src.dashboard.headers import HEADERS
 from src.dashboard.parameters import check_parameters
+from src.dashboard.site_pages import PAGES
 from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from src.runtime.public_hosts import PublicHosts, name_of
 from src.runtime.settings import PROJECT_ROOT, Settings, is_loopback
@@ -33,7 +34,12 @@ _SUFFIXES: Final = {
     ".NOTICE": "text/plain; charset=utf-8",
 }
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_OPEN_PATHS: Final = ("/api/health", "/api/login", "/api/session", "/static/", "/favicon.ico")
+_OPEN_PATHS: Final = ("/api/health", "/api/login", "/api/session", "/static/", "/favicon.ico", "/manifest.webmanifest")
+PAGE_PATHS: Final = frozenset(page.path for page in PAGES.values())
+_BUNDLES: Final = {
+    "js/app.js": ("js/states.js", "js/draw.js", "js/plots.js", "js/dashboard.js", "js/control.js", "js/keys.js")
+}
+"""Scripts that every page needs, served as one file: put together at the start, in this order."""
 
 
 class _Json(DefaultJSONProvider):
@@ -49,7 +55,15 @@ class _Json(DefaultJSONProvider):
 
 def create_app(desk: DashboardContext) -> Flask:
     """Return the application on a desk; it holds no state of its own."""
-    from src.dashboard import endpoints, endpoints_control, events, pages, period_report, pictures
+    from src.dashboard import (
+        endpoints,
+        endpoints_control,
+        endpoints_operations,
+        events,
+        pages,
+        period_report,
+        pictures,
+    )
 
     app = Flask("dashboard", template_folder=str(PROJECT_ROOT / "templates"), static_folder=None)
     app.json = _Json(app)
@@ -61,7 +75,7 @@ def create_app(desk: DashboardContext) -> Flask:
     _guard(app, desk.settings)
     _answer_errors(app)
     app.add_url_rule("/static/<path:name>", "static", shelf.serve)
-    for room in (pages, endpoints, endpoints_control, events, period_report, pictures):
+    for room in (pages, endpoints, endpoints_control, endpoints_operations, events, period_report, pictures):
         app.register_blueprint(room.blueprint)
     app.after_request(_finish)
     app.wsgi_app = PublicHosts(app.wsgi_app, desk.settings.public_paths)  # type: ignore[method-assign,assignment]
@@ -76,10 +90,13 @@ class StaticAssets:
         for path in sorted(folder.rglob("*")):
             kind = _SUFFIXES.get(path.suffix)
             if kind is not None and path.is_file():
-                content = path.read_bytes()
-                digest = hashlib.sha256(content).hexdigest()[:16]
-                name = path.relative_to(folder).as_posix()
-                self._files[name] = (kind, content, gzip.compress(content, 9, mtime=0), digest)
+                self._put(path.relative_to(folder).as_posix(), kind, path.read_bytes())
+        for name, parts in _BUNDLES.items():
+            self._put(name, _SUFFIXES[".js"], b"\n".join(self._files[part][1] for part in parts))
+
+    def _put(self, name: str, kind: str, content: bytes) -> None:
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        self._files[name] = (kind, content, gzip.compress(content, 9, mtime=0), digest)
 
     def version(self, name: str) -> str:
         """Return a file's address with its content's digest, so that it can be kept by the browser for good."""
@@ -117,8 +134,13 @@ def _guard(app: Flask, settings: Settings) -> None:
             _check_origin()
         check_parameters(request.path, request.args)
         desk: DashboardContext = app.extensions["desk"]
-        if desk.reading_needs_pin and request.path != "/" and not request.path.startswith(_OPEN_PATHS):
+        if desk.reading_needs_pin and not _may_be_seen(request.path):
             desk.require_session()
+
+
+def _may_be_seen(path: str) -> bool:
+    """Whether a path gives nothing away to somebody without a session: the pages then show the PIN field alone."""
+    return path in PAGE_PATHS or path.startswith((*_OPEN_PATHS, "/trades/"))
 
 
 def _check_origin() -> None:
@@ -171,7 +193,7 @@ def _answer_errors(app: Flask) -> None:
 
     @app.errorhandler(InternalServerError)
     def broken(_error: InternalServerError) -> Response:
-        return refused(InternalServerError("Something broke; the log knows more under this request_id."))
+        return refused(InternalServerError("Internal error. See the log entry with this request_id."))
 
     def log_exception(exc_info: Any) -> None:
         log.error("request failed: request_id=%s path=%s", g.get("request_id", ""), request.path, exc_info=exc_info)

@@ -10,10 +10,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from src.dashboard.lab_jobs import LabJobs
+from src.dashboard.page_query import WHOLE, PageQuery
 from src.dashboard.states import DataSource, source_of
 from src.domain.clock import instant_of
 from src.reporting.pages import Scope
 from src.reporting.service import ReportService
+from src.runtime.settings import Settings
+from src.strategy.rules import DecisionRules
 
 TRADING: Final = "trading_bot"
 CHARTS: Final = "chart_analysis_bot"
@@ -32,7 +36,10 @@ class FreshnessLimits:
 
 @dataclass(frozen=True, slots=True)
 class BotView:
-    """What a card may ask; ``wall_ms`` is now by the machine's clock. ``kept`` are answers already found."""
+    """What a card may ask; ``wall_ms`` is now by the machine's clock. ``kept`` are answers already found.
+
+    ``rules`` is the rule set in force, None where its file cannot be read; ``query`` is what the page asks for.
+    """
 
     reports: ReportService
     bot_id: str
@@ -42,6 +49,10 @@ class BotView:
     limits: FreshnessLimits
     kept: dict[str, Any] = field(default_factory=dict)
     chart_dir: Path | None = None
+    rules: DecisionRules | None = None
+    query: PageQuery = WHOLE
+    settings: Settings | None = None
+    lab: LabJobs | None = None
 
     def beat(self, process: str = TRADING) -> Mapping[str, Any] | None:
         """Return this bot's last sign of life of a process."""
@@ -50,16 +61,31 @@ class BotView:
     @property
     def sources(self) -> dict[str, DataSource]:
         """The processes that bring this bot's data."""
+        bot = source_of("bot", "The trading bot", self.beat())
         return {
-            "bot": source_of("bot", "The trading bot", self.beat()),
+            "bot": bot,
             "charts": source_of("charts", "The chart bot", self.beat(CHARTS)),
+            "exchange": replace(bot, name="exchange", title="The exchange", beat_ms=self.market_ms),
         }
+
+    @property
+    def market_ms(self) -> int | None:
+        """When the exchange last sent market data, by the machine's clock; before the first, when the bot started."""
+        beat = self.beat()
+        return None if beat is None else self.wall_of(beat["last_market"] or beat["started_at"])
+
+    @property
+    def candle_interval(self) -> str:
+        """The candles that the rules in force look at, empty where they are not known."""
+        return "" if self.rules is None else self.rules.candle_interval
 
     @property
     def bots(self) -> tuple["BotView", ...]:
         """A look on behalf of each trading bot that ever reported to this database, each in its own mode and world."""
         return tuple(
-            replace(self, bot_id=row["bot_id"], scope=Scope(row["bot_id"], row["mode"], row["world"]), kept={})
+            replace(
+                self, bot_id=row["bot_id"], scope=Scope(row["bot_id"], row["mode"], row["world"]), kept={}, rules=None
+            )
             for row in self.beats
             if row["process"] == TRADING
         )

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from src.dashboard.bot_view import BotView
+from src.dashboard.exit_reasons import exit_words
 from src.dashboard.states import age_words
 from src.dashboard.widgets import (
     UNKNOWN,
@@ -19,6 +20,7 @@ from src.dashboard.widgets import (
     count,
     gone,
     instant,
+    link,
     number,
     percent,
     price,
@@ -34,24 +36,8 @@ from src.domain.metrics import Ratio
 from src.reporting.pages import TradeFilter
 
 RECENT_TRADES: Final = 10
+LISTED_TRADES: Final = 50
 _MINOR: Final = (5, 6, 7, 8, 9, 10)  # columns of a trade that a phone shows on demand
-_EXITS: Final = {
-    "stop_loss": "stop reached",
-    "early_stop": "early stop",
-    "take_profit": "target reached",
-    "daily_loss": "daily loss limit",
-    "signal_sell": "sell signal",
-    "signal_buy": "buy signal",
-    "agent_sell": "agent said sell",
-    "agent_buy": "agent said buy",
-    "cut_loss": "loss without support",
-    "liquidation": "liquidated",
-    "unprotected": "no stop could stand",
-    "by_hand": "closed by hand",
-    "closed_at_exchange": "closed at the exchange",
-    "deleveraged": "auto-deleveraged by the exchange",
-    "foreign": "result of orders of others",
-}
 
 
 def balance(look: BotView) -> Card:
@@ -76,6 +62,7 @@ def balance(look: BotView) -> Card:
         "data",
         look.wall_of(row["timestamp"]),
         look.turn_s if row["unrealized_pnl"] else look.machine_s(look.limits.account_s),  # a price ages with the turn
+        source="exchange",
         facts=tuple(facts),
         tiles=(
             Tile("Equity, USDT", amount(row["equity"], ""), _and(amount(row["available_balance"], ""), "available")),
@@ -135,7 +122,7 @@ def performance(look: BotView) -> Card:
         Fact("Sortino, daily equity", _ratio(found.sortino)),
         Fact("Worst drawdown", share(found.max_drawdown_share, 2, of="the highest equity before")),
         Fact("Present drawdown", share(found.present_drawdown_share, 2, of="the highest equity")),
-        Fact("Money paid in or out", amount(found.transfers, signed=True)),
+        Fact("Deposits and withdrawals", amount(found.transfers, signed=True)),
     )
     base = "data" if figures.trades else "empty"
     notes = (f"Figures of equity are missing: {found.equity_reason}.",) if found.equity_reason else ()
@@ -164,9 +151,10 @@ def positions(look: BotView) -> Card:
     table = Table(
         "With their risk, amounts in USDT",
         ("Contract", "Side", "PnL", "PnL of margin", "To stop", "Size", "Entry", "Mark", "Stop", "Risk if stopped",
-         "Target", "To target", "Liquidation", "To liquidation", "Next funding", "Open for"),
+         "Target", "To target", "Liquidation", "To liquidation", "Next funding", "Open for", "Leverage", "Margin",
+         "Notional"),
         tuple(_position(look, row, own.get(row["symbol"])) for row in rows),
-        tuple(range(2, 16)),
+        tuple(range(2, 19)),
         look="risk",
     )  # fmt: skip
     seen = max((row["timestamp"] for row in [last, *rows]), default=last["timestamp"])
@@ -176,7 +164,7 @@ def positions(look: BotView) -> Card:
         "data" if rows else "empty",
         look.wall_of(seen),
         look.turn_s if rows else look.machine_s(look.limits.account_s),
-        "bot",
+        "exchange",
         "No open positions.",
         tables=(table,) if rows else (),
         tiles=(_open_tile(rows),),
@@ -220,6 +208,9 @@ def _position(look: BotView, row: Mapping[str, Any], trade: Mapping[str, Any] | 
         _distance(ruin, mark),
         _funding(look, row, sign),
         UNKNOWN if trade is None else gone(look.wall_of(trade["entry_time"]), "since"),
+        Cell(f"{row['leverage']}\N{MULTIPLICATION SIGN} {row['margin_type'].lower()}", raw=str(row["leverage"])),
+        amount(margin, ""),
+        amount(row["quantity"] * mark, ""),
     )
     return Row(cells, key=f"{symbol}-{row['position_side']}")
 
@@ -241,12 +232,23 @@ def _funding(look: BotView, row: Mapping[str, Any], sign: int) -> Cell:
 
 def trades(look: BotView) -> Card:
     """Return the last ten closed trades."""
-    title = "Recent trades"
+    caption = "Last ten closed trades, amounts in USDT"
+    return _closed(look, "trades", "Recent trades", caption, RECENT_TRADES)
+
+
+def trade_list(look: BotView) -> Card:
+    """Return the last closed trades of the journal page, of one pair where it is chosen."""
+    caption = f"The last {LISTED_TRADES} closed trades, amounts in USDT"
+    return _closed(look, "tradelist", "Closed trades", caption, LISTED_TRADES)
+
+
+def _closed(look: BotView, name: str, title: str, caption: str, most: int) -> Card:
     if look.turned_ms is None:
-        return Card("trades", title, reason="No bot has reported yet.")
-    page = look.reports.trades(TradeFilter(scope=look.scope, status="closed"), limit=RECENT_TRADES)
+        return Card(name, title, reason="No bot has reported yet.")
+    scope = replace(look.scope, symbol=look.query.pair or None) if name == "tradelist" else look.scope
+    page = look.reports.trades(TradeFilter(scope=scope, status="closed"), limit=most)
     table = Table(
-        "Last ten closed trades, amounts in USDT",
+        caption,
         ("Contract", "Net PnL", "Of margin", "Side", "Closed", "Size", "In", "Out", "Gross", "Fees", "Funding", "Why"),
         tuple(_trade(look, row) for row in page.rows),
         (1, 2, 4, 5, 6, 7, 8, 9, 10),
@@ -254,14 +256,14 @@ def trades(look: BotView) -> Card:
         look="trades",
     )
     base = "data" if page.rows else "empty"
-    return Card("trades", title, base, look.turned_ms, look.turn_s, "bot", "No trade is closed yet.",
+    return Card(name, title, base, look.turned_ms, look.turn_s, "bot", "No trade is closed yet.",
                 tables=(table,) if page.rows else ())  # fmt: skip
 
 
 def _trade(look: BotView, row: Mapping[str, Any]) -> Row:
     tick, step = look.tick(row["symbol"]), look.step(row["symbol"])
     cells = (
-        words(row["symbol"]),
+        link(row["symbol"], f"/trades/{row['id']}"),
         result(row["pnl"], ""),
         percent(row["pnl_percent"], of="the margin at entry"),
         side_word(row["side"]),
@@ -272,7 +274,7 @@ def _trade(look: BotView, row: Mapping[str, Any]) -> Row:
         result(row["gross_pnl"], ""),
         amount(row["fees"], ""),
         result(row["funding"], ""),
-        Cell(_EXITS.get(row["exit_reason"], row["exit_reason"].replace("_", " ")), raw=row["exit_reason"]),
+        Cell(exit_words(row["exit_reason"]), raw=row["exit_reason"]),
     )
     held_s = (instant_of(row["exit_time"]) - instant_of(row["entry_time"])) / 1000
     names = ("Size", "In", "Out", "Gross", "Fees", "Funding")

@@ -49,6 +49,7 @@ def status(look: BotView) -> Card:
         Fact("Last market data", _exchange_age(look, beat["last_market"], 60.0)),
         Fact("Last account answer", _exchange_age(look, beat["last_private"], look.limits.account_s)),
         Fact("Last chart analysis", _analysis_age(look)),
+        Fact("Started", instant(beat["started_at"])),
         Fact("Running for", gone(look.wall_of(beat["started_at"]), "since")),
         Fact("Exchange clock", _clock(look, beat)),
         Fact("Version", words(beat["version"])),
@@ -124,7 +125,9 @@ def reconciliation(look: BotView) -> Card:
     )
     table = Table("Positions compared", ("Contract", "Exchange", "Journal", "Verdict"), rows, look="small")
     notes = tuple([f"The bot found {each}." for each in said] + [f"Entries are halted: {halt}." for halt in halts])
-    return Card("reconciliation", title, "data", look.turned_ms, look.turn_s, facts=facts,
+    confirmed = (look.beat() or {}).get("last_private") or last["timestamp"]
+    age_s = look.machine_s(look.limits.account_s)
+    return Card("reconciliation", title, "data", look.wall_of(confirmed), age_s, "exchange", facts=facts,
                 tables=(table,) if rows else (), notes=notes)  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from src.dashboard.bot_view import CHARTS, BotView
 from src.dashboard.chart_files import picture_address
+from src.dashboard.journal import candles_of, votes_of
 from src.dashboard.widgets import (
     UNKNOWN,
     Card,
@@ -51,15 +52,21 @@ def market(look: BotView) -> Card:
     rows = tuple(_market(look, row) for row in turns)
     table = Table(
         "The market at the last turn",
-        ("Contract", "Price", "Mark now", "RSI", "VWAP", "ATR", "Signal", "Strength", "Agent", "Confidence"),
+        ("Contract", "Price", "Mark now", "RSI", "VWAP", "ATR", "Signal", "Strength", "Agent", "Confidence", "Candles"),
         rows,
         (1, 2, 3, 4, 5, 7, 9),
     )
-    seen = max(row["timestamp"] for row in turns)
     first = rows[0].cells
     now = first[1] if first[2] is UNKNOWN else first[2]
     tile = Tile(first[0].text, now, Cell(f"{first[6].text} {first[7].text}", tone=first[6].tone, raw=first[6].raw))
-    return Card("market", "Live market data", "data", look.wall_of(seen), look.turn_s, tables=(table,), tiles=(tile,))
+    seen_ms = _market_ms(look, turns)
+    return Card("market", "Live market data", "data", seen_ms, look.turn_s, "exchange", tables=(table,), tiles=(tile,))
+
+
+def _market_ms(look: BotView, turns: list[dict[str, Any]]) -> int | None:
+    """When the prices shown were made, by the machine's clock: the oldest mark price, else the last turn."""
+    marks = [str(mark["as_of"]) for mark in (look.details.get("marks") or {}).values() if mark.get("as_of")]
+    return look.wall_of(min(marks) if marks else max(row["timestamp"] for row in turns))
 
 
 def _market(look: BotView, row: Mapping[str, Any]) -> Row:
@@ -73,9 +80,10 @@ def _market(look: BotView, row: Mapping[str, Any]) -> Row:
         price(row["vwap"], tick),
         number(row["atr"], 2),
         side_word(row["signal_type"]),
-        Cell(f"{row['strength']} of 6 votes", raw=str(row["strength"])),
+        votes_of(row),
         side_word(row["rl_action"]),
         number(row["confidence"], 2),
+        candles_of(row),
     )
     return Row(cells, key=f"market-{row['symbol']}")
 
@@ -127,7 +135,10 @@ def analysis(look: BotView) -> Card:
     failed = newest["status"] != "ok"
     why = f"The last look failed: {newest['error'] or 'no reason was given'}" if failed else ""
     picture = picture_address(look.chart_dir, row["chart_file"]) if good else ""
-    return Card("analysis", title, "error" if failed else "data", look.wall_of(row["timestamp"], CHARTS), age_s,
+    made_ms = look.wall_of(row["timestamp"], CHARTS) or 0
+    # A chart whose price has hardly moved is not read again: the round that found so confirms the last answer.
+    as_of = made_ms if failed else max(made_ms, _round_ms(look, look.beat(CHARTS)))
+    return Card("analysis", title, "error" if failed else "data", as_of, age_s,
                 "charts", why, facts, notes=notes, picture=picture)  # fmt: skip
 
 

@@ -1,13 +1,14 @@
-"""The chart: the candles the bot saw, its own indicators, what it did, its levels, and the equity.
+"""The chart: the candles the bot saw in a chosen timeframe, indicators, what it did, its levels.
 
-Indicators are those that the bot wrote down in its turns. For candles before its first turn they are folded from the
-same candles by the same function, so that the picture does not begin empty.
+Candles and indicators are always of one timeframe. A value that the bot recorded is drawn at a candle only where it was
+computed from that candle: same timeframe, close and volume. All others are computed from the drawn candles.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
+from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -16,40 +17,54 @@ from src.dashboard.bot_view import BotView
 from src.dashboard.widgets import MINUS, Row, Table, instant, number, price
 from src.domain.clock import MINUTE_MS, instant_of, utc_text
 from src.domain.market import INTERVAL_MS
-from src.reporting.equity import EquityPoint
 from src.storage.tables import candles, signals, trades
 from src.strategy.indicators import EMPTY, ready, step
 
 SHOWN: Final = 500
-_WARM: Final = 1_000
+_WARM: Final = 3_000
 _LINES: Final = ("rsi", "vwap", "ema_50", "ema_200", "bollinger_upper", "bollinger_lower", "macd", "macd_signal",
                  "macd_histogram")  # fmt: skip
 _BARS_TOLD: Final = 20
-_EQUITY_POINTS: Final = 150
 _MOST_TRADES: Final = 200
-_DAYS: Final = 30
-_WEEK: Final = 7
+TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
+_SAME_VOLUME: Final = 1e-6  # the exchange's longer candle against the sum of the minutes in it
 
 
-def chart(look: BotView, wanted: str | None) -> dict[str, Any]:
-    """Return the chart of one contract, of the first one where none is named."""
-    rows = _candles(look, wanted)
+def chart(look: BotView, wanted: str | None, timeframe: str = "", until_ms: int | None = None) -> dict[str, Any]:
+    """Return the chart of one contract (the first where none is named) in one timeframe (the stored one by default).
+
+    With ``until_ms`` it ends there, else with the newest candle.
+    """
+    rows = _candles(look, wanted, until_ms)
     symbol = rows[-1]["symbol"] if rows else wanted or ""
-    frame = {"bot_id": look.bot_id, "symbol": symbol, "source": "bot", "max_age_s": look.turn_s}
+    frame = {"bot_id": look.bot_id, "symbol": symbol, "source": "exchange", "max_age_s": look.turn_s,
+             "timeframes": TIMEFRAMES, "decides_on": look.candle_interval}  # fmt: skip
     if not rows:
         nothing = {"base": "unknown", "as_of_ms": None, "reason": "The bot has not written down a candle yet."}
-        return frame | nothing | {"candles": [], "equity": _equity(look, symbol)}
+        return frame | nothing | {"candles": [], "timeframe": timeframe}
+    stored = rows[-1]["interval"]
+    last_ms = rows[-1]["open_ms"] + INTERVAL_MS.get(stored, MINUTE_MS)
+    length_ms = INTERVAL_MS.get(timeframe or stored, MINUTE_MS)
+    rows = list(_merged(rows, length_ms)) if timeframe not in ("", stored) else rows
+    return (
+        frame
+        | {"base": "data", "reason": "", "as_of_ms": look.wall_of(utc_text(last_ms))}
+        | _drawn(look, symbol, rows, length_ms, timeframe or stored)
+    )
+
+
+def _drawn(
+    look: BotView, symbol: str, rows: Sequence[dict[str, Any]], length_ms: int, timeframe: str
+) -> dict[str, Any]:
+    """Return what stands in the chart."""
     shown = rows[-SHOWN:]
-    length_ms = INTERVAL_MS.get(shown[-1]["interval"], MINUTE_MS)
-    turns = _turns(look, symbol, shown[0]["open_ms"])
-    lines = _indicators(rows, turns, length_ms)
+    turns = _turns(look, symbol, shown[0]["open_ms"], timeframe)
+    lines = _indicators(rows, turns)
     levels = _levels(look, symbol)
     tick = look.tick(symbol)
-    return frame | {
-        "base": "data",
-        "reason": "",
-        "as_of_ms": look.wall_of(utc_text(shown[-1]["open_ms"] + length_ms)),
-        "interval": shown[-1]["interval"],
+    return {
+        "timeframe": timeframe,
+        "interval": timeframe,
         "precision": 2 if tick is None else max(0, -int(tick.normalize().as_tuple().exponent)),
         "candles": [
             [row["open_ms"] // 1000, *(row[name] for name in ("open", "high", "low", "close"))] for row in shown
@@ -61,11 +76,30 @@ def chart(look: BotView, wanted: str | None) -> dict[str, Any]:
         "levels": levels,
         "sentence": _sentence(look, symbol, shown[-1], levels, lines["rsi"][-1]),
         "table": _told(look, symbol, shown, lines["rsi"][-SHOWN:]),
-        "equity": _equity(look, symbol),
     }
 
 
-def _candles(look: BotView, wanted: str | None) -> list[dict[str, Any]]:
+def _merged(rows: Sequence[Mapping[str, Any]], length_ms: int) -> Iterator[dict[str, Any]]:
+    """Yield the candles of a longer timeframe; the first one is left out where its beginning is not stored."""
+    interval = next(name for name, each in INTERVAL_MS.items() if each == length_ms)
+    for open_ms, group in groupby(rows, key=lambda row: int(row["open_ms"]) // length_ms * length_ms):
+        part = list(group)
+        if part[0]["open_ms"] != open_ms and part[0] is rows[0]:
+            continue
+        yield {
+            "symbol": part[0]["symbol"],
+            "interval": interval,
+            "open_ms": open_ms,
+            "timestamp": utc_text(open_ms),
+            "open": part[0]["open"],
+            "high": max(row["high"] for row in part),
+            "low": min(row["low"] for row in part),
+            "close": part[-1]["close"],
+            "volume": sum(row["volume"] for row in part),
+        }
+
+
+def _candles(look: BotView, wanted: str | None, until_ms: int | None = None) -> list[dict[str, Any]]:
     """Return the last candles of the contract, oldest first."""
     own = look.scope.conditions(candles)
     if wanted is None:
@@ -74,35 +108,33 @@ def _candles(look: BotView, wanted: str | None) -> list[dict[str, Any]]:
             return []
         wanted = newest[0]["symbol"]
     query = select(candles).where(*own, candles.c.symbol == wanted).order_by(candles.c.open_ms.desc()).limit(_WARM)
+    if until_ms is not None:
+        query = query.where(candles.c.open_ms <= until_ms)
     return look.reports.rows(query)[::-1]
 
 
-def _turns(look: BotView, symbol: str, since_ms: int) -> list[dict[str, Any]]:
-    """Return what the bot wrote down of its indicators in these turns, oldest first."""
-    columns = [signals.c.timestamp, signals.c.instant_ms, signals.c.close, *(signals.c[name] for name in _LINES)]
+def _turns(look: BotView, symbol: str, since_ms: int, timeframe: str) -> list[dict[str, Any]]:
+    """Return what the bot recorded of its indicators of this timeframe in these turns, oldest first."""
+    column = signals.c
+    columns = [column.timestamp, column.instant_ms, column.close, column.volume, *(column[name] for name in _LINES)]
     query = (
         select(*columns)
-        .where(*look.scope.account.conditions(signals), signals.c.symbol == symbol)
-        .where(signals.c.timestamp >= utc_text(since_ms))
-        .order_by(signals.c.timestamp.desc())
+        .where(*look.scope.account.conditions(signals), column.symbol == symbol)
+        .where(column.timestamp >= utc_text(since_ms), column.candle_interval == timeframe)
+        .order_by(column.timestamp.desc())
         .limit(2 * SHOWN)
     )
     return look.reports.rows(query)[::-1]
 
 
-def _indicators(
-    rows: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]], length_ms: int
-) -> dict[str, list[float | None]]:
-    """Return each indicator's value at every candle, the bot's own where it took a turn."""
-    places = {row["open_ms"]: index for index, row in enumerate(rows)}
+def _indicators(rows: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Return each indicator's value at every candle: the bot's own where it looked at that candle."""
     seen: dict[int, Mapping[str, Any]] = {}
+    places = {(row["close"]): index for index, row in enumerate(rows)}
     for turn in turns:
-        last = places.get((turn["instant_ms"] // length_ms - 1) * length_ms)
-        if last is None:
-            continue
-        near = [index for index in (last, last - 1, last + 1) if 0 <= index < len(rows)]
-        same = next((index for index in near if rows[index]["close"] == turn["close"]), last)
-        seen[same] = turn
+        index = places.get(turn["close"])
+        if index is not None and math.isclose(rows[index]["volume"], turn["volume"] or 0.0, rel_tol=_SAME_VOLUME):
+            seen[index] = turn
     shown_from = max(0, len(rows) - SHOWN)
     folded = _folded(rows) if any(index not in seen for index in range(shown_from, len(rows))) else {}
     return {
@@ -211,41 +243,3 @@ def _told(look: BotView, symbol: str, rows: Sequence[Mapping[str, Any]], rsi: Se
     ]
     columns = ("Opened", "Open", "High", "Low", "Close", "Volume", "RSI")
     return asdict(Table(f"The last {_BARS_TOLD} candles of {symbol}", columns, tuple(told), (1, 2, 3, 4, 5, 6)))
-
-
-def _equity(look: BotView, symbol: str) -> dict[str, Any]:
-    """Return equity, its fall below the highest until then, and what holding the contract would have made of it.
-
-    Money paid in or out moves the highest with it, and lies beside what is held.
-    """
-    points = look.reports.equity_curve(look.scope, look.since(_DAYS), look.now, _EQUITY_POINTS)
-    if len(points) <= _WEEK:  # too few days for a line: every few turns of the week
-        points = look.reports.equity_curve(look.scope, look.since(_WEEK), look.now, _EQUITY_POINTS)
-    fine = [point for point in points if len(point[0]) > 10]
-    if not fine:  # longer than a week: days; their end is midnight
-        points = [point._replace(moment=f"{point.moment}T23:59:59.999Z") for point in points]
-    by_second = {instant_of(point.moment) // 1000: point for point in points}
-    first: EquityPoint | None = None
-    first_price: float | None = None
-    earned = Decimal("-Infinity")
-    found = []
-    for second, point in sorted(by_second.items()):
-        first, earned = first or point, max(earned, point.equity - point.transferred)
-        seen, highest = _price_at(look, symbol, point.moment), earned + point.transferred
-        first_price = first_price or seen
-        paid = float(point.transferred - first.transferred)
-        hold = None if seen is None or not first_price else float(first.equity) * seen / first_price + paid
-        fall = 0.0 if not highest else float(point.equity / highest) - 1.0
-        found.append([second, float(point.equity), fall, hold])
-    return {"points": found, "against": f"holding {symbol}" if symbol else ""}
-
-
-def _price_at(look: BotView, symbol: str, moment: str) -> float | None:
-    query = (
-        select(signals.c.price)
-        .where(*look.scope.account.conditions(signals), signals.c.symbol == symbol, signals.c.timestamp <= moment)
-        .order_by(signals.c.timestamp.desc(), signals.c.id.desc())
-        .limit(1)
-    )
-    rows = look.reports.rows(query)
-    return None if not rows else rows[0]["price"]

@@ -2,17 +2,19 @@
 
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from flask import abort, current_app, request
 
 from src.dashboard.auth import PinAuthenticator, Session
+from src.dashboard.lab_jobs import LabJobs
 from src.dashboard.services import ServiceController
 from src.dashboard.snapshot import SnapshotService
 from src.domain.clock import Clock
 from src.reporting.service import ReportService
 from src.runtime.public_hosts import is_from_this_machine
-from src.runtime.settings import Settings, is_loopback
+from src.runtime.settings import ENV_FILE, Settings, is_loopback
 from src.storage.database import TradingDatabase
 
 COOKIE = "dashboard_session"
@@ -33,6 +35,8 @@ class DashboardContext:
     snapshots: SnapshotService
     door: PinAuthenticator
     services: ServiceController
+    lab: LabJobs
+    env_file: Path = ENV_FILE
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -83,12 +87,14 @@ def amounts_hidden() -> bool:
 def make_desk(settings: Settings, clock: Clock, database: TradingDatabase) -> DashboardContext:
     """Return the desk of one database."""
     reports = ReportService(database)
+    lab = LabJobs(settings, clock)
     return DashboardContext(
         settings,
         clock,
         database,
         reports,
-        SnapshotService(reports, settings, clock),
+        SnapshotService(reports, settings, clock, lab),
         PinAuthenticator(database, clock, settings.bot_control_pin, settings.flask_secret_key),
         ServiceController(settings.project_root),
+        lab,
     )

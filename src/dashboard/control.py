@@ -15,13 +15,14 @@ from src.storage.command_queue import ACTIONS, VALID_FOR_S
 from src.storage.tables import control_requests, login_attempts
 from src.strategy.rules import load_rules
 
-SERVICE_VERBS: Final = ("start", "stop")
+SERVICE_VERBS: Final = ("start", "stop", "restart")
 SERVICES: Final = {
     "rl_bot": "the trading bot",
     "chart_bot": "the chart bot",
     "mcp_server": "the API server",
     "paper_exchange": "the paper exchange",
 }
+CLOSE_ALL: Final = "close_all"
 _SHOWN: Final = 10
 _NAME: Final = re.compile(r"[a-z0-9_]{1,40}")
 _TONES: Final = {"done": "good", "failed": "bad", "refused": "warn", "expired": "warn", "waiting": "", "taken": ""}
@@ -62,7 +63,7 @@ def plan(look: BotView, action: str, target: str, rules: Mapping[str, str]) -> P
     verb, _, service = action.partition(":")
     if verb in SERVICE_VERBS and service in SERVICES:
         return Plan(action, "", _service_words(verb, service), typed)
-    if action not in ACTIONS:
+    if action not in (*ACTIONS, CLOSE_ALL):
         raise SettingsError((f"There is no action {action!r}.",))
     if look.beat() is None:
         raise SettingsError((f"No bot {look.bot_id} has reported yet: there is nobody to ask.",))
@@ -73,13 +74,15 @@ def _asked_of_the_bot(look: BotView, wanted: Plan) -> Plan:
     """Say before all else when the bot is silent, for then nobody takes the wish."""
     if not look.sources["bot"].is_down(look.wall_ms):
         return wanted
-    silent = f"The bot is silent: unless it comes back within {VALID_FOR_S:.0f} s nothing happens. Else: "
+    silent = f"The bot is not responding. This command expires in {VALID_FOR_S:.0f} s unless it recovers. If it does: "
     return replace(wanted, says=silent + wanted.says)
 
 
 def _bot_words(look: BotView, action: str, target: str, rules: Mapping[str, str]) -> str:
     if action == "close":
         return _closing_words(look, target)
+    if action == CLOSE_ALL:
+        return _closing_all_words(look)
     if action == "rules":
         if not _NAME.fullmatch(target) or target not in rules:
             raise SettingsError((f"There is no rule set {target!r}.",))
@@ -101,6 +104,8 @@ def _service_words(verb: str, service: str) -> str:
     name = SERVICES[service]
     if verb == "start":
         return f"Starts {name} as scripts/start_{service}.sh does, and waits until it is well."
+    if verb == "restart":
+        return f"Stops {name} in order and starts it again; open positions keep their stop and target at the exchange."
     more = {
         "rl_bot": " Orders in flight are finished; open positions stay open, with stop and target at the exchange, "
         "but nobody watches them.",
@@ -119,7 +124,23 @@ def _closing_words(look: BotView, symbol: str) -> str:
     return (
         f"Sends a market {side} of {row['quantity']:f} {symbol} (about {worth} USDT at the last mark price; unrealised "
         f"PnL {result} USDT before fees) and cancels its stop and target. The bot may enter again at a later turn: "
-        "pause entries first if it shall not."
+        "pause entries first to prevent re-entry."
+    )
+
+
+def own_symbols(look: BotView) -> list[str]:
+    """Return the symbols of the open positions that this bot opened."""
+    return sorted({str(row["symbol"]) for row in look.reports.open_positions(look.scope) if row["own"]})
+
+
+def _closing_all_words(look: BotView) -> str:
+    symbols = own_symbols(look)
+    if not symbols:
+        return "Pauses entries. No open position of this bot is known, so nothing is closed."
+    many = "1 position" if len(symbols) == 1 else f"{len(symbols)} positions"
+    return (
+        f"Pauses entries, then closes {many} at the market and cancels stops and targets: {', '.join(symbols)}. "
+        "Entries stay paused until they are resumed."
     )
 
 

@@ -11,6 +11,8 @@ from src.dashboard import chart, journal
 from src.dashboard.bot_view import CHARTS, TRADING, BotView
 from src.dashboard.cards_market import last_turns
 from src.dashboard.context import desk
+from src.dashboard.page_query import PageQuery, page_query
+from src.dashboard.site_pages import PAGES
 from src.dashboard.states import DataSource, source_of
 from src.domain.clock import instant_of
 from src.domain.errors import StoreCorrupt, StoreUnavailable
@@ -27,7 +29,7 @@ _TRUTHS: Final = {"true": True, "false": False, "1": True, "0": False}
 def dashboard() -> Response:
     """Return everything the page shows, from one instant; ETag tells whether anything changed."""
     with desk().turn:
-        return _tagged(desk().snapshots.snapshot(_bot(), _filter()))
+        return _tagged(desk().snapshots.snapshot(_bot(), asked()))
 
 
 @blueprint.get("/api/bot-status")
@@ -120,17 +122,23 @@ def health() -> Response:
 
 @blueprint.get("/api/journal")
 def journal_page() -> Response:
-    """Return a page of the decision journal as the page draws it: ``filter``, ``cursor``."""
+    """Return a page of the decision journal as the page draws it: ``journal pair text gate``, ``cursor``."""
     with _look() as look:
-        page = _or_400(lambda: journal.read(look, _filter("filter"), request.args.get("cursor"), _limit(journal.PAGE)))
+        page = _or_400(lambda: journal.read(look, asked(), request.args.get("cursor"), _limit(journal.PAGE)))
         return jsonify(rows=[journal.turn_row(look, row) for row in page.rows], cursor=page.cursor, total=page.total)
 
 
 @blueprint.get("/api/chart")
 def chart_data() -> Response:
-    """Return one contract's candles, the bot's indicators, entries, exits and levels, and the equity curve."""
+    """Return one contract's candles in one timeframe, with indicators, entries, exits and levels.
+
+    ``symbol``, ``timeframe``; ``until`` is an instant in ms at which the chart ends.
+    """
     with desk().turn, _look() as look:
-        return _tagged(chart.chart(look, request.args.get("symbol")))
+        timeframe = request.args.get("timeframe", "")
+        if timeframe and timeframe not in chart.TIMEFRAMES:
+            abort(400, f"timeframe must be one of {', '.join(chart.TIMEFRAMES)}.")
+        return _tagged(chart.chart(look, request.args.get("symbol"), timeframe, _instant("until")))
 
 
 @contextmanager
@@ -153,7 +161,7 @@ def _stated(look: BotView, name: str, **content: Any) -> Response:
         "mode": look.scope.mode,
         "world": look.scope.world,
         "state": state,
-        "reason": card.reason,
+        "reason": card.reason if card.base in ("empty", "unknown", "error") else "",
         "age_s": age_s,
     }
     return jsonify(**(frame | content))
@@ -187,11 +195,20 @@ def _bot() -> str | None:
     return wanted[:64] or None
 
 
-def _filter(name: str = "journal") -> str:
-    wanted = request.args.get(name, "all")
-    if wanted not in journal.FILTERS:
-        abort(400, f"{name} must be one of {', '.join(journal.FILTERS)}.")
-    return wanted
+def asked() -> PageQuery:
+    """Return what the query string asks of a page; 400 for nonsense."""
+    given = dict(request.args)
+    if "filter" in given:  # the journal's own name for it
+        given["journal"] = given["filter"]
+    query: PageQuery = _or_400(lambda: page_query(given, PAGES))
+    return query
+
+
+def _instant(name: str) -> int | None:
+    given = request.args.get(name, "")
+    if given and not (given.isascii() and given.isdecimal() and len(given) <= 15):
+        abort(400, f"{name} must be an instant in milliseconds.")
+    return int(given) if given else None
 
 
 def _limit(default: int) -> int:

@@ -6,9 +6,10 @@ from typing import Any, Final
 from flask import Blueprint, Response, abort, jsonify, request
 from werkzeug.exceptions import TooManyRequests
 
+from src.dashboard import close_all
 from src.dashboard.auth import LASTS_S, Session
 from src.dashboard.context import DashboardContext, cookie_name, desk, session_words
-from src.dashboard.control import Plan, plan, rule_sets
+from src.dashboard.control import CLOSE_ALL, Plan, own_symbols, plan, rule_sets
 from src.storage import command_queue
 from src.storage.command_queue import ACTIONS, OperatorCommand
 from src.storage.rows import Owner
@@ -22,7 +23,7 @@ _LONGEST_PIN: Final = 128
 @blueprint.post("/api/login")
 def log_in() -> Response:
     """Open a session for who sends the PIN; after five wrong ones each further try has to wait."""
-    here, given = desk(), _body().get("pin")
+    here, given = desk(), body().get("pin")
     if here.door.closed_because:
         abort(503, here.door.closed_because)
     if not isinstance(given, str) or not 0 < len(given) <= _LONGEST_PIN:
@@ -47,7 +48,7 @@ def log_in() -> Response:
 @blueprint.post("/api/logout")
 def log_out() -> Response:
     """End the session on the server; the cookie is worthless from then on."""
-    _allowed()
+    allowed()
     desk().door.end(request.cookies.get(cookie_name(), ""))
     answer = jsonify(logged_in=False)
     answer.delete_cookie(cookie_name(), path="/", samesite="Strict", httponly=True, secure=request.is_secure)
@@ -71,7 +72,7 @@ def control_plan() -> Response:
 
 @blueprint.get("/api/control/rules")
 def control_rules() -> Response:
-    """Return the rule sets that can be chosen."""
+    """Return the rule sets to which the running bot can switch."""
     here = desk()
     here.require_session()
     like = "" if here.settings.mode == "paper" else here.settings.rules
@@ -85,15 +86,15 @@ def control_answer(key: str) -> Response:
     here.require_session()
     row = command_queue.find(here.database, key) if _KEY.fullmatch(key) else None
     if row is None:
-        abort(404, "There is no such wish.")
-    return jsonify(_told(row))
+        abort(404, "There is no such command.")
+    return jsonify(_told(close_all.settled(here.database, row, here.clock.now_ms())))
 
 
 @blueprint.post("/api/control")
 def control() -> Response:
     """Write down a wish for the bot, or start or stop a service; the same ``key`` twice is one wish."""
-    who = _allowed()
-    here, given = desk(), _body()
+    who = allowed()
+    here, given = desk(), body()
     texts = {name: given.get(name, "") for name in ("action", "target", "key", "bot", "confirm")}
     if not all(isinstance(text, str) for text in texts.values()):
         abort(400, "action, target, key, bot and confirm are texts.")
@@ -101,7 +102,7 @@ def control() -> Response:
         abort(400, "key must be 16 to 64 letters, digits, - or _.")
     known = command_queue.find(here.database, texts["key"])
     if known is not None:
-        return jsonify(_told(known))
+        return jsonify(_told(close_all.settled(here.database, known, here.clock.now_ms())))
     found = _plan(here, texts["bot"], texts["action"], texts["target"])
     if found.type_to_confirm and texts["confirm"].strip().upper() != found.type_to_confirm.upper():
         abort(409, f"Live trading: type {found.type_to_confirm} to confirm.")
@@ -116,6 +117,10 @@ def _carry(here: DashboardContext, bot: str, wish: OperatorCommand) -> dict[str,
     owner, now_ms = _owner(here, bot), here.clock.now_ms()
     if wish.action in ACTIONS:
         return command_queue.submit(here.database, owner, wish, now_ms)
+    if wish.action == CLOSE_ALL:
+        with here.reports.at_one_instant() as reports:
+            symbols = own_symbols(here.snapshots.look(reports, bot or None))
+        return close_all.submit_all(here.database, owner, wish, symbols, now_ms)
     verb, _, service = wish.action.partition(":")
     started = command_queue.submit(here.database, owner, wish, now_ms)
     if started["request_key"] != wish.key:
@@ -138,7 +143,7 @@ def _plan(here: DashboardContext, bot: str | None, action: str, target: str) -> 
         return plan(look, action, target, rule_sets(here.settings.project_root / "config" / "rules"))
 
 
-def _allowed() -> Session:
+def allowed() -> Session:
     """Return the session of who may press buttons: the cookie and the token against forged requests fit."""
     here = desk()
     found = here.require_session()
@@ -147,7 +152,7 @@ def _allowed() -> Session:
     return found
 
 
-def _body() -> dict[str, Any]:
+def body() -> dict[str, Any]:
     """Return the request's JSON object; 400 for anything else, however deep."""
     try:
         given = request.get_json()

@@ -5,22 +5,23 @@ nothing but a few seconds.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from flask import Blueprint, Response, current_app, request
 from sqlalchemy import func, select
 from werkzeug.exceptions import ServiceUnavailable
 
 from src.dashboard.context import DashboardContext, desk
-from src.dashboard.server import THREADS
-from src.domain.clock import monotonic_s
+from src.dashboard.states import DOWN_AFTER_S, ENDED
+from src.domain.clock import instant_of, monotonic_s
 from src.domain.errors import StoreCorrupt, StoreUnavailable
-from src.storage.tables import control_requests, positions, signals, trades
+from src.storage.tables import bot_status, control_requests, positions, signals, trades
 
 blueprint = Blueprint("events", __name__)
 
-MOST_STREAMS: Final = THREADS // 4
+MOST_STREAMS: Final = 6
+"""Of the server's threads; the others answer requests. A seventh tab polls."""
 _LOOK_EVERY_S: Final = 1.0
 _PING_EVERY_S: Final = 15.0
 _LASTS_S: Final = 300.0
@@ -93,9 +94,19 @@ def _version(here: DashboardContext, bot: str) -> str:
         for table in (signals, trades, positions)
     ]
     last_answer = select(func.max(control_requests.c.finished_at)).where(control_requests.c.bot_id == bot)
+    beats = select(bot_status).where(bot_status.c.bot_id == bot).order_by(bot_status.c.process)
     try:
         with here.database.read() as connection:
             row = connection.execute(select(*newest, last_answer.scalar_subquery())).one()
+            alive = [_alive(dict(each)) for each in connection.execute(beats).mappings()]
     except (StoreUnavailable, StoreCorrupt):
         return "unknown"
-    return "-".join(str(each or 0) for each in row)
+    return "-".join(str(each or 0) for each in (*row, *alive))
+
+
+def _alive(beat: Mapping[str, Any]) -> str:
+    """What of a heartbeat concerns the page at once: a start, an end, the last turn, an exchange that fell silent."""
+    market = beat["last_market"] or beat["started_at"]
+    silent_s = (instant_of(beat["timestamp"]) - instant_of(market)) / 1000 / float(beat["speed"])
+    ended = beat["phase"] if beat["phase"] in ENDED else ""
+    return f"{beat['started_at']}{ended}{beat['cycle_finished']}{silent_s > DOWN_AFTER_S / 2}"

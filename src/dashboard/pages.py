@@ -2,25 +2,21 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, abort, current_app, render_template, request
 
 from src.dashboard.context import DashboardContext, amounts_hidden, desk, session_words
+from src.dashboard.lab_jobs import KINDS
+from src.dashboard.page_query import LEVELS, PERIODS, PageQuery, page_query
+from src.dashboard.site_pages import MENU, PAGES, STORY, SitePage
 from src.dashboard.states import ENDED, DataSource, State, age_words, state_of
 from src.dashboard.widgets import HIDDEN, NOTHING, Card
 from src.domain.clock import DAY_MS, instant_of, utc_text
+from src.runtime.log_reader import LOG_NAMES
 
 blueprint = Blueprint("pages", __name__)
 
-ZONES: Final = (
-    ("all", ("bots",)),
-    ("wide", ("positions", "chart", "market", "trades")),
-    ("side", ("balance", "signals", "performance", "status", "breaker", "reconciliation")),
-    ("even", ("analysis", "context", "news", "training")),
-    ("full", ("journal", "costs", "control")),
-)
-"""Where cards stand; on a phone one under the other in this order. The tiles that say the most in a word stand below
-the first zone, which is about all bots, and above the others, which are about the one that was chosen."""
 TILES: Final = (
     ("status", 0, "Bot"),
     ("breaker", 0, "Circuit breaker"),
@@ -32,40 +28,86 @@ TILES: Final = (
     ("signals", 0, "Last decision"),
 )
 """What stands on top: of which card, which of its tiles, and what it is called before it is known."""
+UNKNOWN_POSITIONS: Final = "It is unknown whether positions are open."
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#121820"/>'
     '<path d="M3 11l3-4 3 2 4-6" fill="none" stroke="#2dd4bf" stroke-width="2"/></svg>'
 )
 
 
-@blueprint.get("/")
-def page() -> str:
-    """Return the page with the newest snapshot in it."""
+def _add_pages() -> None:
+    """Give every page of the site its address."""
+    for each in PAGES.values():
+        if each is STORY:
+            blueprint.add_url_rule(f"{each.path}/<int:trade>", each.name, _story)
+        else:
+            blueprint.add_url_rule(each.path, each.name, lambda site=each: _served(site))
+
+
+def _story(trade: int) -> Response:
+    return _served(STORY, trade)
+
+
+def _served(site: SitePage, trade: int = 0) -> Response:
+    """Return a page with the newest snapshot in it; nonsense in its query string shows the page without it."""
+    try:
+        given = {name: value for name, value in request.args.items() if name != "page"}
+        query = page_query(given | {"page": site.name, "trade": str(trade)}, PAGES)
+    except ValueError as error:
+        abort(400, str(error))
     with desk().turn:
-        return _page(desk())
+        return Response(_page(desk(), site, query), content_type="text/html; charset=utf-8")
 
 
-def _page(here: DashboardContext) -> str:
+def _page(here: DashboardContext, site: SitePage, query: PageQuery) -> str:
     hidden = here.reading_needs_pin and here.session() is None
     now_ms = here.clock.now_ms()
     wanted = request.args.get("bot", "")[:64] or None
-    content = {} if hidden else here.snapshots.snapshot(wanted)
+    content = {} if hidden else here.snapshots.snapshot(wanted, query)
     return render_template(
         "dashboard.html",
+        site=site,
+        menu=MENU,
+        query=query,
         snapshot=content,
         server_ms=now_ms,
         today=utc_text(now_ms)[:10],
         gone=lambda moment: age_words((now_ms - instant_of(moment)) / 1000),
+        left=lambda moment: age_words((instant_of(moment) - now_ms) / 1000),
         cards={card["name"]: card for card in _drawn(content, now_ms)},
-        zones=ZONES,
-        tiles=TILES,
+        zones=site.zones,
+        tiles=TILES if site.glance else (),
         alarm=_alarm(content, now_ms),
         hidden=amounts_hidden(),
         dots=HIDDEN,
         shelf=current_app.extensions["shelf"],
         locked=hidden,
+        periods=PERIODS,
+        logs=LOG_NAMES,
+        levels=LEVELS,
+        kinds=KINDS,
+        linked=_linked,
         session=current_app.json.dumps(session_words(here)),
     )
+
+
+def _linked(path: str) -> str:
+    """Return a page's address with the bot that was chosen, so that links keep it."""
+    bot = request.args.get("bot", "")[:64]
+    return request.script_root + (f"{path}?{urlencode({'bot': bot})}" if bot else path)
+
+
+@blueprint.get("/manifest.webmanifest")
+def manifest() -> Response:
+    """Return what lets a browser install the dashboard as an app; it caches nothing, so nothing old looks live."""
+    root = request.script_root
+    told = {
+        "name": "Trading bot", "short_name": "Trading bot", "start_url": f"{root}/", "display": "standalone",
+        "background_color": "#0b0f14", "theme_color": "#0b0f14",
+        "icons": [{"src": f"{root}/favicon.ico", "sizes": "any", "type": "image/svg+xml", "purpose": "any"}],
+    }  # fmt: skip
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return Response(current_app.json.dumps(told), content_type="application/manifest+json", headers=headers)
 
 
 @blueprint.get("/favicon.ico")
@@ -105,7 +147,7 @@ def _life_cell(cell: dict[str, Any], state: State) -> dict[str, Any]:
     if state == State.ERROR:
         return cell | {"text": NOTHING}
     said = cell["text"] if state == State.FRESH else state.upper()
-    if state == State.DOWN and cell["text"] != "RUNNING":
+    if state == State.DOWN and str(cell["text"]).lower() in ENDED:
         said = cell["text"]
     tone = {State.FRESH: "good", State.LATE: "warn"}.get(state, "bad")
     return cell | {"text": said, "tone": tone}
@@ -132,19 +174,23 @@ def _other_alarm(bot: dict[str, Any], now_ms: int) -> str:
 
 
 def _own_alarm(content: dict[str, Any], now_ms: int) -> str:
-    bot = DataSource(**content["sources"]["bot"])
-    if bot.beat_ms is None or not bot.is_down(now_ms):
-        return ""
-    gone = age_words((now_ms - bot.beat_ms) / 1000)
+    bot, exchange = (DataSource(**content["sources"][name]) for name in ("bot", "exchange"))
     held = content["held"]
     if held and amounts_hidden():
         held = [_without_amounts(each) for each in held]
-    if held:
-        return f"DOWN. The bot has not reported for {gone}. May be open at the exchange: {'; '.join(held)}."
-    return f"DOWN. The bot has not reported for {gone}. Whether positions are open is not known now."
+    open_now = f"May be open at the exchange: {'; '.join(held)}." if held else UNKNOWN_POSITIONS
+    if bot.beat_ms is not None and bot.is_down(now_ms):
+        return f"DOWN. The bot has not reported for {age_words((now_ms - bot.beat_ms) / 1000)}. {open_now}"
+    if exchange.beat_ms is not None and exchange.is_down(now_ms):
+        gone = age_words((now_ms - exchange.beat_ms) / 1000)
+        return f"EXCHANGE NOT REACHABLE. The bot runs but has had no market data for {gone}. {open_now}"
+    return ""
 
 
 def _without_amounts(held: str) -> str:
     """Say who may be open (``LONG 0.1 BTCUSDT from 62052.8``) to somebody who shall not see how much."""
     side, _, symbol, *_ = held.split(" ")
     return f"{side} {symbol}"
+
+
+_add_pages()

@@ -11,8 +11,10 @@ from src.domain.clock import instant_of
 from src.reporting.pages import cursor_place
 
 _PAGED: Final = ("limit", "cursor")
+ASKED: Final = ("page", "journal", "period", "pair", "text", "gate", "log", "level", "trade")
+"""What a page asks of the snapshot: ``page_query`` checks them."""
 KNOWN: Final[dict[str, tuple[str, ...]]] = {
-    "/api/dashboard": ("bot", "journal"),
+    "/api/dashboard": ("bot", "timeframe", *ASKED),
     "/api/bot-status": ("bot",),
     "/api/market-data": ("bot",),
     "/api/chart-analysis": ("bot",),
@@ -22,13 +24,13 @@ KNOWN: Final[dict[str, tuple[str, ...]]] = {
     "/api/signals": ("bot", "acted", *_PAGED),
     "/api/news": ("bot", *_PAGED),
     "/api/health": (),
-    "/api/journal": ("bot", "filter", *_PAGED),
-    "/api/chart": ("bot", "symbol"),
+    "/api/journal": ("bot", "filter", "timeframe", *ASKED, *_PAGED),
+    "/api/chart": ("bot", "symbol", "timeframe", "until"),
     "/api/events": ("bot",),
     "/api/session": (),
     "/api/report": ("bot", "from", "to", "format"),
     "/api/control/plan": ("bot", "action", "target"),
-    "/api/control/rules": (),
+    "/api/control/rules": ("bot",),
 }
 """The addresses whose parameters are checked, and which they have."""
 _FORMS: Final = {
@@ -67,6 +69,8 @@ def _problem(name: str, value: str) -> str:
         return "" if value in journal.FILTERS else f"one of {', '.join(journal.FILTERS)}"
     if name in ("from", "to"):
         return "" if _is_day(value) else "a day such as 2026-11-22"
+    if name not in _FORMS:  # page_query and the chart say what these must be
+        return ""
     form, told = _FORMS[name]
     return "" if re.fullmatch(form, value) else told
 

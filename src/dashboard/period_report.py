@@ -2,9 +2,8 @@
 
 import csv
 import io
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from flask import Blueprint, Response, abort, current_app, render_template, requ
 
 from src.dashboard.bot_view import BotView
 from src.dashboard.context import amounts_hidden, desk
+from src.dashboard.exit_reasons import exit_words
 from src.dashboard.forecast_table import scoreboard
 from src.dashboard.widgets import (
     Cell,
@@ -28,6 +28,7 @@ from src.dashboard.widgets import (
     words,
 )
 from src.domain.clock import DAY_MS, instant_of, utc_text
+from src.reporting.breakdown import GroupSum, by_pair, by_reason, by_side, grouped, total
 from src.reporting.pages import TradeFilter
 
 blueprint = Blueprint("period_report", __name__)
@@ -40,25 +41,6 @@ _COLUMNS: Final = (
     "id", "symbol", "side", "entry_time", "exit_time", "entry_price", "exit_price", "quantity", "leverage",
     "gross_pnl", "fees", "funding", "pnl", "pnl_percent", "exit_reason", "bot_id", "mode", "world",
 )  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Sum:
-    """What a group of trades brought."""
-
-    trades: int = 0
-    wins: int = 0
-    pnl: Decimal = Decimal(0)
-    fees: Decimal = Decimal(0)
-    funding: Decimal = Decimal(0)
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Count one trade."""
-        self.trades += 1
-        self.wins += row["pnl"] > 0
-        self.pnl += row["pnl"]
-        self.fees += row["fees"]
-        self.funding += row["funding"]
 
 
 @blueprint.get("/api/report")
@@ -150,29 +132,24 @@ def _harmless(value: Any) -> str:
 
 
 def _tables(look: BotView, rows: Sequence[Mapping[str, Any]], usage: Sequence[Mapping[str, Any]]) -> list[Table]:
-    whole = _Sum()
-    groups: dict[str, dict[str, _Sum]] = {name: defaultdict(_Sum) for name in ("symbol", "exit_reason", "side")}
-    for row in rows:
-        whole.add(row)
-        for name, sums in groups.items():
-            sums[row[name]].add(row)
+    reasons = {exit_words(name): each for name, each in grouped(rows, by_reason).items()}
     return [
-        _sums("Everything", {"all trades": whole}),
-        _sums("By contract", groups["symbol"]),
-        _sums("By reason of exit", groups["exit_reason"]),
-        _sums("By side", groups["side"]),
+        _sums("Everything", {"all trades": total(rows)}),
+        _sums("By contract", grouped(rows, by_pair)),
+        _sums("By reason of exit", reasons),
+        _sums("By side", grouped(rows, by_side)),
         _usage(usage),
         _trades(look, rows[:_SHOWN]),
     ]
 
 
-def _sums(caption: str, groups: Mapping[str, _Sum]) -> Table:
+def _sums(caption: str, groups: Mapping[str, GroupSum]) -> Table:
     rows = tuple(
         Row(
             (
-                words(name.replace("_", " ")),
+                words(name),
                 count(each.trades),
-                share(each.wins / each.trades if each.trades else None, 1),
+                share(each.win_rate, 1),
                 result(each.pnl, ""),
                 amount(each.fees, ""),
                 result(each.funding, ""),
@@ -214,6 +191,6 @@ def _trade(look: BotView, row: Mapping[str, Any]) -> Row:
         amount(row["fees"], ""),
         result(row["funding"], ""),
         result(row["pnl"], ""),
-        words(row["exit_reason"].replace("_", " ")),
+        words(exit_words(row["exit_reason"])),
     )
     return Row(cells)

@@ -9,7 +9,7 @@ import orjson
 from src.dashboard.headers import HEADERS
 from src.runtime import wsgi_server
 
-THREADS: Final = 8
+THREADS: Final = 14
 
 
 class DashboardServer(wsgi_server.WsgiServer):

@@ -10,17 +10,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from src.dashboard import cards_account, cards_bot, cards_bots, cards_learning, cards_market, journal
+from src.dashboard import (
+    cards_account,
+    cards_bot,
+    cards_bots,
+    cards_equity,
+    cards_lab,
+    cards_learning,
+    cards_market,
+    cards_orders,
+    cards_performance,
+    cards_rules,
+    cards_story,
+    cards_system,
+    journal,
+    settings_card,
+)
 from src.dashboard.bot_view import TRADING, BotView, FreshnessLimits
 from src.dashboard.control import control_card
+from src.dashboard.headline import headline
+from src.dashboard.lab_jobs import LabJobs
+from src.dashboard.page_query import WHOLE, PageQuery
+from src.dashboard.site_pages import PAGES
 from src.dashboard.states import DataSource, State, state_of
 from src.dashboard.widgets import Card
 from src.domain.clock import Clock
-from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from src.reporting.pages import Scope
 from src.reporting.service import ReportService
-from src.runtime.rule_loader import read_rules
+from src.runtime.rule_loader import named, read_rules
 from src.runtime.settings import Settings
+from src.strategy.rules import DecisionRules
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +62,25 @@ BUILDERS: Final[dict[str, Builder]] = {
     "training": cards_learning.training,
     "costs": cards_learning.costs,
     "control": control_card,
+    "journal": journal.journal,
+    "equity": cards_equity.equity,
+    "orders": cards_orders.orders,
+    "fills": cards_orders.fills,
+    "funnel": journal.funnel,
+    "tradelist": cards_account.trade_list,
+    "story": cards_story.story,
+    "results": cards_performance.results,
+    "curve": cards_performance.curve,
+    "calendar": cards_performance.calendar,
+    "months": cards_performance.months,
+    "breakdown": cards_performance.breakdown,
+    "rules": cards_rules.rules,
+    "lab": cards_lab.lab,
+    "alerts": cards_system.alerts,
+    "datasources": cards_system.data_sources,
+    "log": cards_system.log_lines,
+    "backups": cards_system.backups,
+    "settings": settings_card.settings_card,
 }
 TITLES: Final = {
     "bots": "All bots",
@@ -61,6 +100,24 @@ TITLES: Final = {
     "costs": "Costs",
     "control": "Control and audit",
     "journal": "Decision journal",
+    "equity": "Equity",
+    "orders": "Open orders",
+    "fills": "Last fills",
+    "funnel": "Why no trade",
+    "tradelist": "Closed trades",
+    "story": "Trade",
+    "results": "Results",
+    "curve": "Equity, drawdown and holding",
+    "calendar": "Daily PnL",
+    "months": "By month",
+    "breakdown": "Where it came from",
+    "rules": "Rule sets",
+    "lab": "Runs",
+    "alerts": "Alerts",
+    "datasources": "Data sources",
+    "log": "Log",
+    "backups": "Backups",
+    "settings": "Settings",
 }
 _DAMAGED = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, IndexError)
 
@@ -68,7 +125,8 @@ _DAMAGED = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, In
 class SnapshotService:
     """Makes snapshots; keeps each card's last good content, to be shown, marked as such, while it cannot be read."""
 
-    def __init__(self, reports: ReportService, settings: Settings, clock: Clock) -> None:
+    def __init__(self, reports: ReportService, settings: Settings, clock: Clock, lab: LabJobs | None = None) -> None:
+        self._lab = lab
         self._reports = reports
         self._settings = settings
         self._account_age_s = read_rules(settings).max_account_age_ms / 1_000
@@ -84,7 +142,7 @@ class SnapshotService:
         chart_s, news_s = own.chart_interval_minutes * 60.0, own.news_interval_minutes * 60.0
         return FreshnessLimits(self._account_age_s, own.context_cache_s, chart_s, news_s)
 
-    def look(self, reports: ReportService, bot_id: str | None) -> BotView:
+    def look(self, reports: ReportService, bot_id: str | None, query: PageQuery = WHOLE) -> BotView:
         """Return a look on behalf of ``bot_id`` (this installation's own bot by default)."""
         now_ms = self._clock.now_ms()
         beats = tuple(reports.bot_status(now_ms))
@@ -92,34 +150,48 @@ class SnapshotService:
         own = next((row for row in beats if row["bot_id"] == chosen and row["process"] == TRADING), None)
         known = own or {"mode": self._settings.mode, "world": self._settings.world}
         scope = Scope(chosen, known["mode"], known["world"])
-        return BotView(reports, chosen, scope, beats, now_ms, self.limits, chart_dir=self._settings.chart_dir)
+        rules = self._rules_of(own)
+        own_settings = self._settings
+        return BotView(
+            reports, chosen, scope, beats, now_ms, self.limits, chart_dir=own_settings.chart_dir, rules=rules,
+            query=query, settings=own_settings, lab=self._lab,
+        )  # fmt: skip
+
+    def _rules_of(self, beat: Mapping[str, Any] | None) -> DecisionRules | None:
+        """Return the rule set that a bot says is in force (the settings' before it reported), None if unreadable."""
+        name = str((beat or {}).get("details", {}).get("rules") or self._settings.rules)
+        try:
+            return read_rules(named(self._settings, name))
+        except SettingsError:
+            return None
 
     def _default_bot(self, beats: tuple[Mapping[str, Any], ...]) -> str:
         known = [row["bot_id"] for row in beats if row["process"] == TRADING]
         return self._settings.bot_id if self._settings.bot_id in known or not known else str(known[0])
 
-    def snapshot(self, bot_id: str | None = None, wanted: str = "all") -> dict[str, Any]:
-        """Return the page's content for one bot; ``wanted`` filters the journal.
+    def snapshot(self, bot_id: str | None = None, query: PageQuery = WHOLE) -> dict[str, Any]:
+        """Return the content of the page that ``query`` names, for one bot.
 
         Where the database cannot be read every card is an error with the last good content, never empty.
         """
+        wanted = PAGES[query.page].cards
         try:
             with self._reports.at_one_instant() as reports:
-                look = self.look(reports, bot_id)
-                cards = {name: self._card(name, look) for name in BUILDERS if name != "bots" or len(look.bots) > 1}
-                cards["journal"] = self._guarded("journal", look, lambda each: journal.journal(each, wanted))
+                look = self.look(reports, bot_id, query)
+                names = [name for name in wanted if name in BUILDERS and (name != "bots" or len(look.bots) > 1)]
+                cards = {name: self._card(name, look) for name in names}
                 frame = self._frame_of(look)
         except (StoreUnavailable, StoreCorrupt, *_DAMAGED) as error:
-            return self._without_database(bot_id or self._settings.bot_id, error)
+            return self._without_database(bot_id or self._settings.bot_id, wanted, error)
         if look.beat() is not None:
             with self._lock:
                 self._frame[look.bot_id] = frame
-        return frame | {"cards": {name: card.as_dict() for name, card in cards.items()}}
+        return frame | {"page": query.page, "cards": {name: card.as_dict() for name, card in cards.items()}}
 
-    def card(self, name: str, bot_id: str | None) -> tuple[Card, State]:
+    def card(self, name: str, bot_id: str | None, query: PageQuery = WHOLE) -> tuple[Card, State]:
         """Return one card and its state now."""
         with self._reports.at_one_instant() as reports:
-            look = self.look(reports, bot_id)
+            look = self.look(reports, bot_id, query)
             card = self._card(name, look)
             return card, state_of(card, _sources(look).get(card.source), look.wall_ms)
 
@@ -128,22 +200,21 @@ class SnapshotService:
 
     def _guarded(self, name: str, look: BotView, build: Builder) -> Card:
         """A row that cannot be read spoils its card, never the page."""
-        key = (look.bot_id, name)
         try:
             card = build(look)
         except _DAMAGED as error:
             log.warning("card cannot be made: name=%s reason=%r", name, error)
-            return self._last_good(key, "The rows behind this card cannot be read.")
+            return self._last_good(look.bot_id, name, "The rows behind this card cannot be read.")
         if card.base in ("data", "empty") and look.beat() is not None:  # of made-up names nothing is kept
             with self._lock:
-                self._good[key] = card
+                self._good[look.bot_id, name] = card
         return card
 
-    def _last_good(self, key: tuple[str, str], reason: str) -> Card:
+    def _last_good(self, bot_id: str, name: str, reason: str) -> Card:
         with self._lock:
-            good = self._good.get(key)
+            good = self._good.get((bot_id, name))
         if good is None:
-            return Card(key[1], TITLES[key[1]], "error", reason=reason)
+            return Card(name, TITLES[name], "error", reason=reason)
         return replace(good, base="error", reason=reason)
 
     def _frame_of(self, look: BotView) -> dict[str, Any]:
@@ -158,9 +229,19 @@ class SnapshotService:
             "pairs": sorted(look.details.get("cycle_ms") or {}) or list(self._settings.pairs),
             "sources": {name: source.as_dict() for name, source in _sources(look).items()},
             "held": held,
+            "headline": self._guarded_headline(look),
+            "speed": 1.0 if look.beat() is None else float((look.beat() or {})["speed"]),
             "time_zone": self._settings.time_zone,
             "database": "ok",
         }
+
+    def _guarded_headline(self, look: BotView) -> dict[str, Any]:
+        """The sentence on top of every page; without it where its rows cannot be read."""
+        try:
+            return headline(look).as_dict()
+        except _DAMAGED as error:
+            log.warning("headline cannot be made: reason=%r", error)
+            return {"tone": "bad", "parts": [], "paused": False, "open": 0}
 
     def _guarded_words(self, look: BotView) -> list[str] | None:
         """The positions for the alarm; None where nobody can say."""
@@ -170,15 +251,15 @@ class SnapshotService:
             log.warning("positions cannot be named: reason=%r", error)
             return None
 
-    def _without_database(self, bot_id: str, error: Exception) -> dict[str, Any]:
+    def _without_database(self, bot_id: str, wanted: tuple[str, ...], error: Exception) -> dict[str, Any]:
         told = str(error) if isinstance(error, StoreUnavailable | StoreCorrupt) else "A row cannot be read."
         log.warning("snapshot without a database: reason=%r", error)
         reason = f"The database cannot be read: {told}" if not told.startswith("The database") else told
         with self._lock:
             known = self._frame.get(bot_id)
             several = (bot_id, "bots") in self._good
-        names = [name for name in TITLES if name != "bots" or several]
-        cards = {name: self._last_good((bot_id, name), _without_paths(reason)).as_dict() for name in names}
+        names = [name for name in wanted if name in BUILDERS and (name != "bots" or several)]
+        cards = {name: self._last_good(bot_id, name, _without_paths(reason)).as_dict() for name in names}
         frame = known or {
             "bot_id": bot_id,
             "bots": [],
@@ -187,8 +268,10 @@ class SnapshotService:
             "demo": self._settings.world != "live",
             "live": self._settings.mode == "live",
             "pairs": list(self._settings.pairs),
-            "sources": {name: DataSource(name, "The bot").as_dict() for name in ("bot", "charts")},
+            "sources": {name: DataSource(name, "The bot").as_dict() for name in ("bot", "charts", "exchange")},
             "held": None,
+            "headline": {"tone": "bad", "parts": [], "paused": False, "open": 0},
+            "speed": 1.0,
             "time_zone": self._settings.time_zone,
         }
         return frame | {"cards": cards, "database": _without_paths(reason)}

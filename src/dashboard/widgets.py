@@ -25,7 +25,8 @@ class Cell:
 
     ``kind`` tells the page how to treat it: ``time`` is shown in the viewer's zone (``raw`` is the UTC instant),
     ``age`` and ``since`` as the time gone since ``raw``, ``amount`` can be hidden, ``word`` is a badge, ``life`` the
-    badge of a row's own state, ``bot`` leads to the page of the bot that it names.
+    badge of a row's own state, ``bot`` leads to the page of the bot that it names, ``until`` is a coming instant
+    (``raw`` by the machine's clock) with the time left to it, ``link`` leads to the address in ``raw``.
     ``tone`` is up, down, good, warn, bad or empty.
     """
 
@@ -101,6 +102,33 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """One line or row of bars: points of (instant in ms or label, value); ``tone`` names its colour."""
+
+    name: str
+    points: tuple[tuple[int | str, float | None], ...]
+    tone: str = "link"
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A drawing: ``kind`` is lines (time runs linearly), bars or calendar (days with their values).
+
+    ``unit`` is that of the values; values that can be hidden are amounts. ``says`` tells in a sentence what it shows,
+    ``top`` and ``bottom`` are the highest and the lowest value as texts.
+    """
+
+    kind: str
+    title: str
+    series: tuple[Series, ...]
+    unit: str = "USDT"
+    says: str = ""
+    top: str = ""
+    bottom: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """The one figure of a card that must be seen at a glance, on top of the page, with a word ``below`` it."""
 
@@ -132,6 +160,7 @@ class Card:
     curve: tuple[float, ...] = ()
     tiles: tuple[Tile, ...] = ()
     picture: str = ""
+    plots: tuple[Plot, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the card as the page's script reads it: without what is empty in its cells, most of what there is."""
@@ -219,6 +248,16 @@ def gone(since_ms: int | None, kind: str = "age", tone: str = "") -> Cell:
 def word(text: str, tone: str = "", title: str = "") -> Cell:
     """Return a badge."""
     return Cell(text, "word", tone, text, title)
+
+
+def link(text: str, address: str) -> Cell:
+    """Return a link to one of the dashboard's own pages; ``address`` is made of fixed parts and numbers alone."""
+    return Cell(text, "link", raw=address)
+
+
+def until(moment_ms: int, shown: str) -> Cell:
+    """Return a coming instant of the machine's clock as ``shown``, to which the page adds the time left."""
+    return Cell(shown, "until", raw=utc_text(moment_ms))
 
 
 def words(text: str | None) -> Cell:

@@ -16,12 +16,16 @@ from src.strategy.decision import Decision, Observation
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn as it goes into the decision journal; ``order_client_id`` is empty when nothing was sent."""
+    """One turn as it goes into the decision journal; ``order_client_id`` is empty when nothing was sent.
+
+    ``candle_interval`` is that of the candles from which the indicators were computed, empty where nobody said.
+    """
 
     observation: Observation
     decision: Decision
     order_client_id: str = ""
     cycle_ms: float = 0.0
+    candle_interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)

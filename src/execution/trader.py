@@ -164,7 +164,8 @@ class Trader:
             self._mend()
             seen = self._observe()
             decision = decide(seen, self._rules, self._limits.current)
-            turn = Turn(seen, decision, "", (monotonic_s() - began_s) * 1000.0)
+            cycle_ms = (monotonic_s() - began_s) * 1000.0
+            turn = Turn(seen, decision, "", cycle_ms, self._rules.candle_interval)
             self._journal.record_turn(turn)
             outcome = self._act(seen, decision)
             if outcome is not None:

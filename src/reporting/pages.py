@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, cast, func, or_, select, tuple_, union_all
 
 from src.domain.clock import instant_of, utc_text
 from src.reporting.formatting import Form
@@ -46,12 +46,18 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalFilter:
-    """Which signals; dates are UTC instants or days (``start`` included, ``end`` excluded)."""
+    """Which signals; dates are UTC instants or days (``start`` included, ``end`` excluded).
+
+    ``text`` must stand in the reason, the outcome or the veto, whatever its case; ``failed_gate`` names a gate that
+    the turn did not pass.
+    """
 
     scope: Scope = Scope()
     signal_type: str | None = None
     min_strength: int | None = None
     acted: bool | None = None
+    text: str | None = None
+    failed_gate: str | None = None
     start: str | None = None
     end: str | None = None
 
@@ -130,6 +136,26 @@ def signal_queries(wanted: SignalFilter) -> tuple[Select[Any], ...]:
     "At least 4 votes" is asked as "4" and "5" and "6": each alone is read from its index in the order of time,
     while a range of strengths would have to be sorted.
     """
+    queries = _signal_queries(wanted)
+    conditions = [*_text_conditions(wanted.text), *_gate_conditions(wanted.failed_gate)]
+    return tuple(query.where(*conditions) for query in queries) if conditions else queries
+
+
+def _text_conditions(text: str | None) -> list[ColumnElement[bool]]:
+    if not text:
+        return []
+    columns = (signals.c.reason, signals.c.outcome, signals.c.veto)
+    return [or_(*(column.icontains(text, autoescape=True) for column in columns))]
+
+
+def _gate_conditions(gate: str | None) -> list[ColumnElement[bool]]:
+    """The gates lie in the row as JSON: one that failed is found by its own text in it."""
+    if not gate:
+        return []
+    return [cast(signals.c.gates, Text).contains(f'"name": "{gate}", "passed": false', autoescape=True)]
+
+
+def _signal_queries(wanted: SignalFilter) -> tuple[Select[Any], ...]:
     rare = "acted" if wanted.acted else "signal_type" if wanted.signal_type in {"BUY", "SELL"} else ""
     equal = {"acted": wanted.acted, "signal_type": wanted.signal_type}
     if wanted.min_strength is None or wanted.min_strength <= 0:

@@ -16,6 +16,7 @@ from src.domain.circuit_breaker import BreakerState, from_events
 from src.domain.clock import DAY_MS, instant_of, utc_day, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.reporting.aggregates import Performance, SignalStats, count_signals, sum_performance, sums_of_days
+from src.reporting.breakdown import closed_trades_query
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
 from src.reporting.forecasts import LIVE, ForecasterScore, ForecastFilter, forecast_queries, read_scores, verdicts
 from src.reporting.formatting import Form, clean
@@ -114,7 +115,8 @@ class ReportService:
         with self._database.read() as connection:
             queries = signal_queries(wanted)
             rows, following = read_page(connection, signals, queries, limit, cursor, offset, form)
-            plain = wanted.min_strength is None and wanted.start is None and wanted.end is None
+            narrowed = (wanted.min_strength, wanted.start, wanted.end, wanted.text, wanted.failed_gate)
+            plain = all(each is None for each in narrowed)
             if not plain:
                 return _counted(connection, signals, queries, rows, following)
             return Page(rows, following, _plain_total(connection, wanted))
@@ -206,6 +208,11 @@ class ReportService:
         with self._database.read() as connection:
             rows = _rows(connection, results_of_days(scope, most), since=since)
         return [row | {"pnl": clean(row["pnl"])} for row in reversed(rows)]
+
+    def closed_trades(self, scope: Scope = EVERYBODY, since_ms: int | None = None) -> list[dict[str, Any]]:
+        """Return what ``report_breakdown`` groups of the closed trades, all or by their exit since an instant."""
+        with self._database.read() as connection:
+            return _rows(connection, closed_trades_query(scope, since_ms))
 
     def equity_curve(self, scope: Scope, since_ms: int, until_ms: int, most: int = 500) -> list[EquityPoint]:
         """Return points, oldest first, about ``most`` at most: each turn's within a week, else days'."""

@@ -30,8 +30,10 @@ __all__ = [
     "Mode",
     "Settings",
     "export",
+    "inherited_environment",
     "is_example",
     "is_loopback",
+    "origin_of",
     "service_manager_socket",
 ]
 EXAMPLE_VALUES = frozenset(
@@ -210,6 +212,13 @@ class Settings(SettingFields):
         return self
 
 
+def origin_of(name: str, file_names: frozenset[str]) -> Literal["environment", "file", "default"]:
+    """Return where a setting's value comes from; ``file_names`` are those with a value in ``.env``, upper case."""
+    if os.environ.get(name.upper(), os.environ.get(name.lower(), "")):
+        return "environment"
+    return "file" if name.upper() in file_names else "default"
+
+
 def state_folder() -> tuple[Path, str]:
     """Return STATE_DIR and BOT_ID as far as they can be known, also where the settings as a whole are wrong."""
     try:
@@ -224,6 +233,11 @@ def state_folder() -> tuple[Path, str]:
 def service_manager_socket() -> str:
     """Return the address at which systemd waits for news of this process; empty where it does not."""
     return os.environ.get("NOTIFY_SOCKET", "")
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return a copy of this process's environment, for a child of it."""
+    return dict(os.environ)
 
 
 def export(values: Mapping[str, str]) -> None:

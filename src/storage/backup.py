@@ -102,6 +102,21 @@ def restore_backup(settings: Settings, archive: Path) -> list[str]:
     return [*done, "The database is whole and up to date; the bot reconciles with the exchange at its next start."]
 
 
+def verify_backup(archive: Path) -> str:
+    """Unpack an archive beside nothing, check every file, and say in a sentence that it is whole.
+
+    Raises:
+        DataRefused, StoreCorrupt: the archive or the database in it is damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix="verifying-") as name:
+        place = Path(name)
+        manifest = _unpack(archive, place)
+        if (place / _SQLITE).exists():
+            _check_sqlite(place / _SQLITE)
+        files = ", ".join(sorted(manifest["files"]))
+    return f"{archive.name} is whole: {files}."
+
+
 def _copy_database(url: URL, place: Path) -> Path:
     if url.get_backend_name() != "sqlite":
         target = place / _POSTGRES

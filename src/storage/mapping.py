@@ -108,6 +108,7 @@ def signal_row(owned: Owned, turn: Turn) -> dict[str, Any]:
             "position_side": None if position is None else str(position.direction),
             "pnl_unrealized": None if position is None else position.unrealized_pnl,
             "cycle_ms": turn.cycle_ms,
+            "candle_interval": turn.candle_interval or None,
             "client_id": turn.order_client_id or None,
         }
     )

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.strategy.indicators import Indicators
 
-REVISION = "0005"  # the newest file of migrations/versions; a test holds the two together
+REVISION = "0006"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
@@ -154,6 +154,7 @@ signals = Table(
     _money("pnl_unrealized"),
     Column("cycle_ms", Float),
     Column("context_id", BigInteger),
+    Column("candle_interval", String(4)),  # of the candles behind the indicators; null in rows older than the column
     *_newest_first(
         "signals",
         *("symbol", "bot_id", "signal_type", "strength", "acted"),
@@ -567,4 +568,16 @@ candles = Table(
     Column("open_ms", BigInteger, nullable=False),
     *(Column(name, Float, nullable=False) for name in ("open", "high", "low", "close", "volume")),
     UniqueConstraint("bot_id", "mode", "world", "symbol", "interval", "open_ms"),
+)
+
+# What a person wrote about a trade: one row a trade, replaced by the next edit.
+trade_notes = Table(
+    "trade_notes",
+    metadata,
+    _id(),
+    _instant(),  # of the last edit, by the machine's clock
+    Column("trade_id", BigInteger, nullable=False, unique=True),
+    _words("note"),
+    Column("tags", _JSON, nullable=False),
+    Column("actor", String(64), nullable=False),
 )

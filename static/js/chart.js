@@ -1,9 +1,9 @@
-// The chart: candles and indicators as the bot wrote them down, its entries and exits, its levels, and the equity.
+// The chart: candles and indicators of one timeframe, the bot's entries and exits, its levels.
 "use strict";
 (function (Dash) {
   const at = (id) => document.getElementById(id);
   const plan = Dash.plan;
-  const drawn = { data: null, etag: null, symbol: "", price: null, money: null, series: {}, lines: [], marks: null, busy: false, turn: "", near: false, levels: false, at: null };
+  const drawn = { data: null, etag: null, symbol: new URLSearchParams(location.search).get("pair") || "", frame: new URLSearchParams(location.search).get("timeframe") || "", price: null, series: {}, lines: [], marks: null, busy: false, turn: "", near: false, levels: false, at: null };
   const NAMES = { ema_50: "EMA 50", ema_200: "EMA 200", vwap: "VWAP", bollinger_upper: "Bollinger upper", bollinger_lower: "lower", rsi: "RSI 14", macd: "MACD", macd_signal: "signal", macd_histogram: "histogram" };
   const IN_PRICE = ["ema_50", "ema_200", "vwap", "bollinger_upper", "bollinger_lower"];
 
@@ -62,14 +62,6 @@
     drawn.price.subscribeCrosshairMove((move) => { if (!drawn.data) return; drawn.at = move.point && move.logical !== undefined ? Math.round(move.logical) : null; paintLegend(); });
   }
 
-  function buildMoney() {
-    const L = window.LightweightCharts;
-    drawn.money = L.createChart(at("equity"), style(false));
-    drawn.series.equity = drawn.money.addSeries(L.LineSeries, { color: shades().ema_50, lineWidth: 2, priceLineVisible: false }, 0);
-    drawn.series.hold = drawn.money.addSeries(L.LineSeries, { color: colour("soft"), lineWidth: 1, lineStyle: 2, priceLineVisible: false, lastValueVisible: false }, 0);
-    drawn.series.fall = drawn.money.addSeries(L.AreaSeries, { lineColor: colour("down"), topColor: "transparent", bottomColor: "transparent", lineWidth: 1, priceLineVisible: false, priceFormat: { type: "custom", formatter: (value) => `${value.toFixed(2)} %`, minMove: 0.01 } }, 1);
-  }
-
   // The price scale takes in entry, stop and target where a person wants to see them.
   function scaled(own) {
     const range = own();
@@ -83,7 +75,7 @@
 
   function paint() {
     const data = drawn.data;
-    if (!data || !drawn.money) return;
+    if (!data || !drawn.price || !drawn.marks) return;
     const times = data.candles.map((bar) => bar[0]);
     drawn.series.candles.applyOptions({ priceFormat: { type: "price", precision: data.precision ?? 2, minMove: 10 ** -(data.precision ?? 2) } });
     drawn.series.candles.setData(data.candles.map(([time, open, high, low, close]) => ({ time, open, high, low, close })));
@@ -93,7 +85,6 @@
     drawn.series.macd_histogram.setData(times.map((time, index) => (bars[index] === null || bars[index] === undefined ? { time } : { time, value: bars[index], color: bars[index] >= 0 ? colour("up") : colour("down") })));
     paintLevels(data);
     paintMarks(data, times);
-    paintEquity(data.equity);
     at("chart").setAttribute("aria-label", data.sentence || data.reason);
     at("chart").hidden = at("chart-told").hidden = !times.length;
     Dash.fill(at("chart-says"), [data.sentence || ""]);
@@ -131,34 +122,48 @@
     }));
   }
 
-  function paintEquity(equity) {
-    const rows = (equity && equity.points) || [];
-    const hide = Dash.choice("hide") === "yes";
-    drawn.money.applyOptions({ rightPriceScale: { visible: !hide } });
-    drawn.series.equity.setData(rows.map(([time, value]) => ({ time, value })));
-    drawn.series.fall.setData(rows.map(([time, , value]) => ({ time, value: value * 100 })));
-    drawn.series.hold.setData(rows.map(([time, , , value]) => (value === null ? { time } : { time, value })));
-    drawn.money.timeScale().fitContent();
-    const last = rows[rows.length - 1];
-    const told = (value) => (hide ? "•••" : `${figure(value, 2)} USDT`);
-    const held = last && (last[3] === null ? "what holding would have brought is not known without candles" : `${equity.against} would have made it ${told(last[3])} (dashed)`);
-    const words = last ? `Equity ${told(last[1])}, ${figure(-last[2] * 100, 2)} % below its highest; ${held}.` : "No equity is recorded yet.";
-    at("equity").setAttribute("aria-label", words);
-    at("equity").hidden = !last;
-    Dash.fill(at("equity-says"), [words]);
-  }
-
   Dash.restyleChart = function () {
-    if (!drawn.money) return;
+    if (!drawn.marks) return;
     drawn.price.applyOptions(style());
-    drawn.money.applyOptions(style(false));
     drawn.series.candles.applyOptions(candleColours());
     for (const [name, shade] of Object.entries(shades())) drawn.series[name].applyOptions({ color: shade });
-    drawn.series.equity.applyOptions({ color: shades().ema_50 });
-    drawn.series.fall.applyOptions({ lineColor: colour("down") });
     drawn.series.volume.applyOptions({ color: colour("line") });
     paint();
   };
+
+  // The chart of one trade: its pair around its time, with its entry and exit.
+  async function startStory() {
+    const card = Dash.state.snapshot.cards.story, rows = card.tables.length ? card.tables[0].rows : [];
+    if (!rows.length) return;
+    const first = Date.parse(rows[0].cells[0].raw), last = Date.parse(rows[rows.length - 1].cells[0].raw), span = Math.max(last - first, 600000);
+    const minutes = (span * 1.6) / 60000, frame = [[1, "1m"], [5, "5m"], [15, "15m"], [60, "1h"], [240, "4h"], [1440, "1d"]].find(([length]) => minutes / length <= 240) || [1440, "1d"];
+    const query = new URLSearchParams({ bot: Dash.state.snapshot.bot_id, symbol: card.title.split(" ").pop(), timeframe: frame[1], until: String(Math.round(last + span * 0.3)) });
+    const answer = await fetch(`${Dash.root}/api/chart?${query}`, { cache: "no-store" });
+    if (!answer.ok) return;
+    const data = await answer.json();
+    if (!data.candles.length) return;
+    const script = document.createElement("script");
+    script.src = document.body.dataset.chartLibrary;
+    script.addEventListener("load", () => {
+      const L = window.LightweightCharts;
+      at("story-chart").hidden = false;
+      const chart = L.createChart(at("story-chart"), style());
+      const series = chart.addSeries(L.CandlestickSeries, candleColours(), 0);
+      data.candles = data.candles.filter((bar) => bar[0] * 1000 >= first - span * 0.6);
+      series.applyOptions({ priceFormat: { type: "price", precision: data.precision, minMove: 10 ** -data.precision } });
+      series.setData(data.candles.map(([time, open, high, low, close]) => ({ time, open, high, low, close })));
+      const times = data.candles.map((bar) => bar[0]);
+      const snap = (time) => { let found = times[0]; for (const each of times) { if (each > time) break; found = each; } return found; };
+      L.createSeriesMarkers(series, data.marks.filter((mark) => mark.time * 1000 >= first - 60000 && mark.time * 1000 <= last + 60000).map((mark) => ({ time: snap(mark.time), position: (mark.side === "LONG") === (mark.kind === "entry") ? "belowBar" : "aboveBar", shape: mark.kind === "entry" ? "arrowUp" : "circle", color: colour("link"), text: mark.kind })));
+      for (const [label, tone] of [["Stop", "down"], ["Target", "up"], ["Entry", "soft"]]) {
+        const fact = card.facts.find((each) => each.label === label);
+        if (fact && fact.cell.raw) series.createPriceLine({ price: Number(fact.cell.raw), color: colour(tone), lineWidth: 1, lineStyle: 2, axisLabelVisible: true, title: label.toLowerCase() });
+      }
+      chart.timeScale().fitContent();
+      at("story-chart").setAttribute("aria-label", `${card.title}: ${data.timeframe} candles around the trade`);
+    });
+    document.head.append(script);
+  }
 
   Dash.drawChartStamp = function () {
     const section = at("card-chart"), data = drawn.data;
@@ -171,6 +176,7 @@
     reason.textContent = data.reason || "—";
     const pairs = Dash.state.snapshot.pairs;
     Dash.fill(at("chart-choice"), pairs.length < 2 ? [] : pairs.map((pair) => plan("button", { type: "button", "data-pair": pair, "data-key": pair, "aria-pressed": String(pair === data.symbol) }, pair)));
+    Dash.fill(at("chart-frame"), (data.timeframes || []).map((frame) => plan("button", { type: "button", "data-frame": frame, "data-key": frame, "aria-pressed": String(frame === data.timeframe), title: frame === data.decides_on ? "The rules in force decide on these candles" : null }, frame === data.decides_on ? `${frame} *` : frame)));
   };
 
   async function read() {
@@ -178,8 +184,9 @@
     drawn.busy = true;
     const query = new URLSearchParams({ bot: Dash.state.snapshot.bot_id });
     if (drawn.symbol) query.set("symbol", drawn.symbol);
+    if (drawn.frame) query.set("timeframe", drawn.frame);
     try {
-      const answer = await fetch(`api/chart?${query}`, { cache: "no-store", headers: drawn.etag ? { "If-None-Match": drawn.etag } : {} });
+      const answer = await fetch(`${Dash.root}/api/chart?${query}`, { cache: "no-store", headers: drawn.etag ? { "If-None-Match": drawn.etag } : {} });
       if (answer.status === 200) {
         drawn.data = await answer.json();
         drawn.etag = answer.headers.get("ETag");
@@ -202,7 +209,7 @@
   // A new turn brings a new candle; nothing else changes the picture.
   Dash.refreshChart = function () {
     if (!drawn.near) return;
-    const turn = JSON.stringify([Dash.state.snapshot.cards.market.as_of_ms, Dash.state.snapshot.cards.positions.as_of_ms, Dash.state.snapshot.cards.analysis.as_of_ms]);
+    const turn = JSON.stringify(["market", "positions", "analysis", "orders"].map((name) => (Dash.state.snapshot.cards[name] || {}).as_of_ms));
     if (turn !== drawn.turn || (drawn.data && drawn.data.base !== "data")) { drawn.turn = turn; read(); }
   };
 
@@ -215,6 +222,7 @@
   }
 
   Dash.startChart = function () {
+    if (!at("card-chart")) { if (at("story-chart")) startStory(); return; }
     at("chart-told").addEventListener("toggle", () => { if (drawn.data && drawn.data.table) Dash.fill(at("chart-table"), [Dash.table(drawn.data.table)]); });
     at("chart-levels").addEventListener("click", (event) => {
       drawn.levels = !drawn.levels;
@@ -223,14 +231,18 @@
     });
     at("chart-choice").addEventListener("click", (event) => {
       const pressed = event.target.closest("button[data-pair]");
-      if (pressed) { drawn.symbol = pressed.dataset.pair; drawn.etag = null; read(); }
+      if (pressed) { drawn.symbol = pressed.dataset.pair; drawn.etag = null; Dash.keepInAddress("pair", drawn.symbol); Dash.ask(); read(); }
+    });
+    at("chart-frame").addEventListener("click", (event) => {
+      const pressed = event.target.closest("button[data-frame]");
+      if (pressed) { drawn.frame = pressed.dataset.frame; drawn.etag = null; Dash.keepInAddress("timeframe", drawn.frame); read(); }
     });
     const load = () => {
       drawn.near = true;
       Dash.refreshChart();
       const script = document.createElement("script");
       script.src = document.body.dataset.chartLibrary;
-      script.addEventListener("load", () => inTurn([buildPrice, buildMoney, paint]));
+      script.addEventListener("load", () => inTurn([buildPrice, paint]));
       script.addEventListener("error", () => { failed("The chart's library could not be loaded."); Dash.drawChartStamp(); });
       document.head.append(script);
     };

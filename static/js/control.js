@@ -1,11 +1,11 @@
-// What a person may wish of the bot: two steps, the first says what will happen, and the server checks everything again.
+// Commands to the bot: two steps, the first says what will happen, and the server checks everything again.
 "use strict";
 (function (Dash) {
   const at = (id) => document.getElementById(id);
   const plan = Dash.plan;
   const FINAL = ["done", "refused", "failed", "expired"];
   const SERVICES = { rl_bot: "trading bot", chart_bot: "chart bot", mcp_server: "API server", paper_exchange: "paper exchange" };
-  const session = { loggedIn: false, csrf: "", closed: "", rules: [], known: false, wish: null };
+  const session = { loggedIn: false, csrf: "", closed: "", rules: [], known: false, wish: null, next: null };
 
   const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -24,17 +24,24 @@
   }
 
   async function readSession(given) {
-    const found = given || (await look("api/session"));
+    const found = given || (await look(`${Dash.root}/api/session`));
     if (!found) return;
     session.known = true; session.loggedIn = found.logged_in; session.csrf = found.csrf; session.closed = found.closed_because;
     if (session.loggedIn) {
-      const rules = await look("api/control/rules");
+      const rules = await look(`${Dash.root}/api/control/rules`);
       session.rules = rules ? Object.keys(rules.rules) : [];
     }
     Dash.drawControls();
   }
 
   const button = (label, action, target, off) => plan("button", { type: "button", "data-action": action, "data-target": target || "", disabled: off ? "disabled" : null, "data-key": `${action}-${target || ""}` }, label);
+
+  // A Close button in each position's row, as soon as the PIN was shown.
+  Dash.rowAction = function (table, row) {
+    if (!session.loggedIn || table.look !== "risk") return null;
+    const old = !["fresh", "late"].includes(Dash.cardState(Dash.state.snapshot.cards.positions));
+    return button(`Close ${row.cells[0].raw}`, "close", row.cells[0].raw, old);
+  };
 
   Dash.drawControls = function () {
     const place = at("controls"), snapshot = Dash.state.snapshot;
@@ -43,15 +50,15 @@
     if (session.closed) { Dash.fill(place, [plan("p", { class: "reason" }, session.closed)]); return; }
     if (!session.loggedIn) { Dash.fill(place, [plan("div", { class: "row" }, button("Enter the PIN to control the bot", "login"))]); return; }
     const positions = snapshot.cards.positions;
-    const old = !["fresh", "late"].includes(Dash.cardState(positions));
-    const symbols = positions.tables.flatMap((table) => table.rows.map((row) => row.cells[0].raw));
+    const old = positions && !["fresh", "late"].includes(Dash.cardState(positions));
+    const symbols = positions ? positions.tables.flatMap((table) => table.rows.map((row) => row.cells[0].raw)) : [];
     const present = snapshot.cards.control.facts.find((fact) => fact.label === "Rules in force");
     const others = session.rules.filter((name) => !present || name !== present.cell.raw);
     Dash.fill(place, [
       plan("div", { class: "row", "data-key": "entries" }, button("Pause entries", "pause"), button("Resume entries", "resume"), button("Trip the breaker", "trip"), button("Reset the breaker", "reset")),
       plan("div", { class: "row", "data-key": "close" }, symbols.map((symbol) => button(`Close ${symbol}`, "close", symbol, old))),
       plan("div", { class: "row", "data-key": "rules" }, others.map((name) => button(`Switch to rules ${name}`, "rules", name))),
-      plan("div", { class: "row", "data-key": "services" }, Object.entries(SERVICES).flatMap(([name, title]) => [button(`Start ${title}`, `start:${name}`), button(`Stop ${title}`, `stop:${name}`)])),
+      plan("div", { class: "row", "data-key": "services" }, Object.entries(SERVICES).flatMap(([name, title]) => [button(`Start ${title}`, `start:${name}`), button(`Restart ${title}`, `restart:${name}`), button(`Stop ${title}`, `stop:${name}`)])),
       plan("div", { class: "row", "data-key": "out" }, button("Log out", "logout")),
     ]);
   };
@@ -60,7 +67,7 @@
     at("ask-title").textContent = title;
     at("ask-says").textContent = says;
     at("ask-answer").textContent = "";
-    at("ask-pin").hidden = !parts.pin;
+    at("ask-pin").hidden = at("ask-keys").hidden = !parts.pin;
     at("ask-typed").hidden = !parts.typed;
     at("ask-typed-label").textContent = parts.typed ? `Live trading: type ${parts.typed} to confirm` : "";
     at("typed").value = ""; at("pin").value = "";
@@ -68,18 +75,25 @@
     at("ask-do").textContent = parts.pin ? "Log in" : "Do it";
     at("ask-close").textContent = "Cancel";
     at("ask").showModal();
+    if (parts.pin) at("pin").focus();
   }
 
-  function openLogin() {
+  // ``next`` is what the person wanted to do: it goes on once the PIN was right.
+  function openLogin(next) {
     session.wish = { login: true };
-    open("Enter the PIN", "Control needs the PIN that stands in .env as BOT_CONTROL_PIN. Looking does not.", { pin: true });
+    session.next = typeof next === "function" ? next : null;
+    open("Enter the PIN", session.closed || "Commands need the PIN that stands in .env as BOT_CONTROL_PIN. Viewing does not.", { pin: true });
   }
+
+  // Runs ``work`` for somebody who has shown the PIN, after asking for it where it was not.
+  Dash.withPin = (work) => (session.loggedIn ? work() : openLogin(work));
+  Dash.send = (path, body) => send(path, body);
 
   async function openWish(action, target, label) {
     const bot = Dash.state.snapshot.bot_id;
-    const answer = await fetch(`api/control/plan?${new URLSearchParams({ action, target, bot })}`, { cache: "no-store" });
+    const answer = await fetch(`${Dash.root}/api/control/plan?${new URLSearchParams({ action, target, bot })}`, { cache: "no-store" });
     const said = await answer.json();
-    if (answer.status === 401) { session.loggedIn = false; Dash.drawControls(); openLogin(); return; }
+    if (answer.status === 401) { session.loggedIn = false; Dash.drawControls(); openLogin(() => openWish(action, target, label)); return; }
     session.wish = { action, target, bot, key: newKey() };
     open(label, answer.ok ? said.says : said.error, { typed: answer.ok ? said.type_to_confirm : "" });
     if (!answer.ok) end(said.error);
@@ -92,36 +106,42 @@
   }
 
   async function logIn() {
-    const { status, said, wait } = await send("api/login", { pin: at("pin").value });
+    const { status, said, wait } = await send(`${Dash.root}/api/login`, { pin: at("pin").value });
     at("pin").value = "";
     if (status === 200) {
       if (document.body.dataset.locked === "yes") { location.reload(); return; }
       at("ask").close();
       await readSession();
+      Dash.redraw();
+      const next = session.next;
+      session.next = null;
+      if (next) next();
       return;
     }
     at("ask-answer").textContent = wait ? `${said.error} Next try in ${wait} s.` : said.error;
     at("ask-do").disabled = false;
+    at("pin").focus();
   }
 
   async function wish() {
     const { action, target, bot, key } = session.wish;
-    const { status, said } = await send("api/control", { action, target, bot, key, confirm: at("typed").value });
+    const { status, said } = await send(`${Dash.root}/api/control`, { action, target, bot, key, confirm: at("typed").value });
     if (status === 409) { at("ask-answer").textContent = said.error; at("ask-do").disabled = false; return; }
     if (status !== 200 && status !== 202) { end(said.error); return; }
     let told = said;
     for (let second = 0; second < 75 && !FINAL.includes(told.status); second += 1) {
       at("ask-answer").textContent = `${told.status === "taken" ? "The bot is doing it" : "Waiting for the bot"} … ${second} s`;
       await new Promise((done) => setTimeout(done, 1000));
-      told = (await look(`api/control/${told.key}`)) || told;
+      told = (await look(`${Dash.root}/api/control/${told.key}`)) || told;
     }
     end(FINAL.includes(told.status) ? `${told.status.toUpperCase()}: ${told.answer}` : "No answer yet; the audit list will show it.");
     Dash.ask();
   }
 
   async function logOut() {
-    await send("api/logout", {});
+    await send(`${Dash.root}/api/logout`, {});
     session.loggedIn = false; session.csrf = "";
+    Dash.redraw();
     if (document.body.dataset.locked === "yes") location.reload();
     Dash.drawControls();
   }
@@ -138,7 +158,18 @@
         else openWish(action, target, pressed.textContent);
       });
     }
-    const begin = () => { if (at("ask-do").disabled || at("ask-do").hidden) return; at("ask-do").disabled = true; (session.wish.login ? logIn() : wish()).catch(() => end("The dashboard's server did not answer. Look at the audit list before you try again.")); };
+    at("entries").addEventListener("click", (event) => { const paused = Dash.state.snapshot.headline.paused; Dash.withPin(() => openWish(paused ? "resume" : "pause", "", event.target.textContent)); });
+    at("close-all").addEventListener("click", () => Dash.withPin(() => openWish("close_all", "", "Close all")));
+    at("cards").addEventListener("click", (event) => {
+      const pressed = event.target.closest("#card-positions button[data-action]");
+      if (pressed && !pressed.disabled) openWish(pressed.dataset.action, pressed.dataset.target, pressed.textContent);
+    });
+    at("ask-keys").addEventListener("click", (event) => {
+      const digit = event.target.dataset.digit;
+      if (digit) at("pin").value = digit === "back" ? at("pin").value.slice(0, -1) : at("pin").value + digit;
+      at("pin").focus();
+    });
+    const begin = () => { if (at("ask-do").disabled || at("ask-do").hidden) return; at("ask-do").disabled = true; (session.wish.login ? logIn() : wish()).catch(() => end("The dashboard's server did not answer. Check the audit list before you try again.")); };
     at("ask-do").addEventListener("click", begin);
     for (const id of ["pin", "typed"]) at(id).addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); begin(); } });
     at("unlock").addEventListener("click", openLogin);

@@ -1,17 +1,17 @@
 // The page's heart: one tick a second that counts ages, judges states, and asks the server when it is due.
 "use strict";
 (function (Dash) {
-  const EVERY_MS = 30000, TIMEOUT_MS = 10000, WAITS_S = [5, 10, 20, 40, 60], ALARM_AFTER_MS = 35000, FRESH_LOOK_MS = 10000;
+  const EVERY_MS = 30000, LOG_MS = 5000, STARTING_MS = 5000, TIMEOUT_MS = 10000, WAITS_S = [5, 10, 20, 40, 60], ALARM_AFTER_MS = 35000, FRESH_LOOK_MS = 10000;
   const at = (id) => document.getElementById(id);
   const plan = Dash.plan;
   const state = {
     snapshot: null, etag: null, serverMs: 0, heardAt: 0, heardWall: 0, nextAt: 0, inFlight: null, failures: 0,
-    filter: "all", bot: new URLSearchParams(location.search).get("bot") || "", older: [], cursor: null, wasDown: false, push: null, version: 0, drawn: {},
+    filter: new URLSearchParams(location.search).get("journal") || "all", bot: new URLSearchParams(location.search).get("bot") || "", older: [], cursor: null, wasDown: false, push: null, version: 0, drawn: {},
   };
   Dash.state = state;
 
   // Choices are kept by this browser; nothing secret is.
-  const DEFAULTS = { theme: "dark", colours: "standard", zone: "viewer", hide: "no", push: "no", paused: "no" };
+  const DEFAULTS = { theme: "dark", colours: "standard", zone: "viewer", hide: "no", push: "yes", paused: "no", notify: "no", keys: "yes" };
   Dash.choice = (name) => localStorage.getItem(`dash-${name}`) || DEFAULTS[name];
   const choose = (name, value) => { localStorage.setItem(`dash-${name}`, value); };
 
@@ -28,11 +28,14 @@
     if (!Dash.isDown(source, Dash.now())) return false;
     if (["stopped", "stopping"].includes(source.phase)) return true;
     if (sinceHeard() < FRESH_LOOK_MS || state.failures > 0) return true;
-    if (!paused() && !document.hidden && !state.inFlight && name === "bot") ask();
+    if (!paused() && !document.hidden && !state.inFlight && (name === "bot" || name === "exchange")) ask();
     return Dash.now() - source.beat_ms > source.down_after_s * 1000 + FRESH_LOOK_MS && !paused();
   }
 
   Dash.cardState = (card) => (silent() ? (card.base === "unknown" ? "unknown" : "down") : Dash.stateOf(card, Boolean(card.source) && sourceIsDown(card.source), Dash.now()));
+
+  // The state in words: without contact to the server nobody knows whether the bot runs.
+  Dash.stateWord = (is) => (is === "down" && state.snapshot && silent() ? "NO CONTACT" : is.toUpperCase());
 
   const tiles = new Map();
   function tilesOf(name) {
@@ -48,8 +51,8 @@
     stamp(section, is, card.as_of_ms, age);
     if (card.tiles.length || is === "unknown") for (const tile of tilesOf(card.name)) Dash.tile(tile, card, is, age);
     const live = is === "empty" || (card.base === "empty" && is !== "unknown");  // words that hold an age
-    const lives = card.name === "bots" ? card.tables.flatMap((table) => table.rows.map(Dash.rowState)) : [];
-    const key = `${is} ${state.version} ${lives}`;
+    const lives = card.tables.flatMap((table) => table.rows.filter((row) => row.life).map(Dash.rowState));
+    const key = `${is} ${silent()} ${state.version} ${lives}`;
     if (!live && state.drawn[card.name] === key) { countOn(section); return; }
     state.drawn[card.name] = key;
     let shown = card;
@@ -74,7 +77,7 @@
 
   function stamp(section, is, asOfMs, age) {
     if (section.dataset.state !== is) section.dataset.state = is;
-    Dash.fill(section.querySelector(".state"), [is.toUpperCase()]);
+    Dash.fill(section.querySelector(".state"), [Dash.stateWord(is)]);
     const when = asOfMs === null ? [] : [plan("span", { class: "unseen" }, "as of "), plan("time", { datetime: new Date(asOfMs).toISOString() }, Dash.timeText(asOfMs, Dash.now() - asOfMs > 43200000)), `, ${age} ago`];
     Dash.fill(section.querySelector(".age"), when);
   }
@@ -95,11 +98,11 @@
 
   function drawAlarm() {
     const said = [], snapshot = state.snapshot, bot = snapshot.sources.bot;
-    const held = snapshot.held === null ? "Whether positions are open is not known." : snapshot.held.length
-      ? `May be open at the exchange: ${snapshot.held.map(withoutAmounts).join("; ")}.` : "Whether positions are open is not known now; the last look saw none.";
+    const held = snapshot.held === null ? "It is unknown whether positions are open." : snapshot.held.length
+      ? `May be open at the exchange: ${snapshot.held.map(withoutAmounts).join("; ")}.` : "It is unknown whether positions are open; at the last update there were none.";
     if (silent()) {
-      said.push(`DOWN. The dashboard's server does not answer; what you see is ${Dash.ageWords(sinceHeard() / 1000)} old.`, held,
-        "Look whether it runs: ./scripts/status_all.sh. Stops and targets stand at the exchange.");
+      said.push(`NO CONTACT. The dashboard's server does not answer; what you see is ${Dash.ageWords(sinceHeard() / 1000)} old. Whether the bot runs is not known.`, held,
+        "Check with ./scripts/status_all.sh. Stops and targets stand at the exchange.");
     } else if (snapshot.database !== "ok") {
       said.push(snapshot.database, "The bot may go on trading; this page shows the last it could read, with its age.");
     } else if (sourceIsDown("bot")) {
@@ -108,27 +111,49 @@
       said.push(`DOWN. ${word}`, `${held} Seen ${gone} ago.`,
         "What to do: ./scripts/status_all.sh says what runs, ./scripts/start_rl_bot.sh start starts it again; before its first decision it compares itself with the exchange.");
     }
+    else if (sourceIsDown("exchange")) {
+      const gone = Dash.ageWords((Dash.now() - snapshot.sources.exchange.beat_ms) / 1000);
+      said.push(`EXCHANGE NOT REACHABLE. The bot runs but has had no market data for ${gone}.`, held,
+        "No entry is made on old data. Stops and targets stand at the exchange. Check the network, and the exchange's status page.");
+    }
     if (!silent() && snapshot.database === "ok") for (const each of snapshot.bots.filter(fellSilent)) {
       said.push(`DOWN: bot ${each.bot_id} has not reported for ${Dash.ageWords((Dash.now() - each.beat_ms) / 1000)}.`);
     }
     const alarm = at("alarm"), down = said.length > 0;
     alarm.hidden = !down;
     Dash.fill(alarm, said.map((text) => plan("p", {}, text)));
-    if (down !== state.wasDown) mark(down);
+    if (down !== state.wasDown) { mark(down); notify(down, said); }
     state.wasDown = down;
-    document.title = `${down ? "(!) DOWN – " : ""}${Dash.open ? `${Dash.open} ` : ""}Trading bot`;
+    document.title = `${down ? `(!) ${said[0].split(/[.:]/)[0]} – ` : ""}${Dash.open ? `${Dash.open} open – ` : ""}${document.body.dataset.title} – Trading bot`;
   }
+
+  // Asked once, when a person switches it on; told when an alarm begins.
+  function notify(down, said) {
+    if (!down || Dash.choice("notify") !== "yes" || !("Notification" in window) || Notification.permission !== "granted") return;
+    new Notification("Trading bot", { body: said.slice(0, 2).join(" "), tag: "alarm" });
+  }
+
+  function drawHeadline() {
+    const line = at("headline"), told = state.snapshot.headline, down = !at("alarm").hidden;
+    line.dataset.tone = down ? "bad" : told.tone;
+    line.hidden = down || !told.parts.length;
+    Dash.fill(line, told.parts.flatMap((part) => [Dash.headlinePart(part), " "]));
+    const entries = at("entries");
+    entries.textContent = told.paused ? "Resume entries" : "Pause entries";
+    at("acts").hidden = document.body.dataset.locked === "yes";
+  }
+  Dash.headlinePart = (part) => (part.kind === "age" ? plan("span", { class: "cell" }, `${part.text} ${Dash.ageWords((Dash.now() - Date.parse(part.raw)) / 1000)} ago.`) : Dash.cell({ title: "", ...part }));
 
   function mark(down) {
     const shape = down ? "<rect width='16' height='16' rx='3' fill='#b3261e'/><path d='M8 3v6M8 11v2' stroke='#fff' stroke-width='2'/>" : null;
-    at("icon").href = shape ? `data:image/svg+xml,${encodeURIComponent(`<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>${shape}</svg>`)}` : "favicon.ico";
-    at("say").textContent = down ? "" : "The bot reports again.";
+    at("icon").href = shape ? `data:image/svg+xml,${encodeURIComponent(`<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>${shape}</svg>`)}` : `${Dash.root}/favicon.ico`;
+    at("say").textContent = down ? "" : "All is reporting again.";
   }
 
   function drawBots() {
     const bots = state.snapshot.bots, select = at("bot");
     at("bots").hidden = bots.length < 2;
-    at("card-bots").hidden = !state.snapshot.cards.bots;
+    if (at("card-bots")) at("card-bots").hidden = !state.snapshot.cards.bots;
     Dash.fill(select, bots.map((bot) => {
       const down = Dash.isDown(bot, Dash.now());
       return plan("option", { value: bot.bot_id }, `${bot.bot_id}, ${bot.mode}${bot.world === "live" ? "" : ` ${bot.world}`}${down ? ", DOWN" : ""}`);
@@ -137,29 +162,32 @@
     const own = bots.find((bot) => bot.bot_id === state.snapshot.bot_id);
     document.body.dataset.mode = state.snapshot.mode;
     const made = state.snapshot.demo ? `, ${state.snapshot.world} market: ${state.snapshot.world === "replay" ? "past" : "made-up"} prices` : "";
-    at("mode").textContent = `${state.snapshot.mode.toUpperCase()}${made}`;
+    const fast = state.snapshot.speed === 1 ? "" : `; market time runs ${state.snapshot.speed}×: times in tables are market time, ages are real time`;
+    at("mode").textContent = `${state.snapshot.mode.toUpperCase()}${made}${fast}`;
     return own;
   }
 
   function drawRefresh() {
     const left = Math.max(0, Math.ceil((state.nextAt - performance.now()) / 1000));
-    at("updated").textContent = state.failures ? `No answer ${state.failures === 1 ? "once" : `${state.failures} times`}.` : `Heard ${Dash.ageWords(sinceHeard() / 1000)} ago.`;
-    at("countdown").textContent = paused() ? "Paused." : state.inFlight ? "Asking now." : `Next look in ${left} s.`;
+    at("updated").textContent = state.failures ? `No answer ${state.failures === 1 ? "once" : `${state.failures} times`}.` : `Updated ${Dash.ageWords(sinceHeard() / 1000)} ago.`;
+    at("countdown").textContent = paused() ? "Paused." : state.inFlight ? "Updating." : `Next update in ${left} s.`;
     const button = at("pause");
     button.setAttribute("aria-pressed", String(paused()));
-    button.textContent = paused() ? "Go on" : "Pause";
+    button.textContent = paused() ? "Resume updates" : "Freeze page";
   }
 
   Dash.draw = function () {
     if (!state.snapshot) return;
     for (const card of Object.values(state.snapshot.cards)) drawCard(card);
     const journal = state.snapshot.cards.journal;
-    at("older").hidden = !(journal.tables.length && journal.tables[0].rows.length >= 20 && state.cursor !== "");
+    if (at("older")) at("older").hidden = !(journal && journal.tables.length && journal.tables[0].rows.length >= 20 && state.cursor !== "");
     drawAlarm();
+    drawHeadline();
     drawBots();
     drawRefresh();
     Dash.drawControls();
-    Dash.drawChartStamp();
+    if (Dash.drawChartStamp) Dash.drawChartStamp();
+    if (Dash.drawOperations) Dash.drawOperations();
   };
 
   function tick() {
@@ -170,27 +198,46 @@
 
   // When the next look is due: every 30 s, and never later than the moment at which silence would mean DOWN.
   function schedule() {
-    const bot = state.snapshot && state.snapshot.sources.bot;
     let wait = EVERY_MS;
-    if (bot && bot.beat_ms !== null && !Dash.isDown(bot, Dash.now())) {
-      wait = Math.min(wait, Math.max(5000, bot.beat_ms + bot.down_after_s * 1000 + 500 - Dash.now()));
+    for (const name of ["bot", "exchange"]) {
+      const source = state.snapshot && state.snapshot.sources[name];
+      if (source && source.beat_ms !== null && !Dash.isDown(source, Dash.now())) {
+        wait = Math.min(wait, Math.max(5000, source.beat_ms + source.down_after_s * 1000 + 500 - Dash.now()));
+      }
     }
+    if (state.snapshot && Dash.starting()) wait = Math.min(wait, STARTING_MS);
+    if (state.snapshot && (state.snapshot.cards.log || state.snapshot.cards.lab)) wait = Math.min(wait, LOG_MS);
     state.nextAt = performance.now() + wait;
   }
+
+  // While a bot has just started, its cards fill one after the other: look more often.
+  Dash.starting = () => {
+    const bot = state.snapshot.sources.bot;
+    return bot.beat_ms !== null && !Dash.isDown(bot, Dash.now()) && ["status", "balance", "market", "positions"].some((name) => state.snapshot.cards[name] && state.snapshot.cards[name].base === "unknown");
+  };
 
   function retry() {
     const wait = WAITS_S[Math.min(state.failures, WAITS_S.length) - 1] * 1000;
     state.nextAt = performance.now() + wait * (0.9 + Math.random() * 0.2);
   }
 
+  // What this page asks for: its own address's query, the bot, the journal's filter.
+  Dash.question = () => {
+    const query = new URLSearchParams([...new URLSearchParams(location.search)].filter(([name]) => ["period", "pair", "text", "gate", "log", "level"].includes(name)));
+    query.set("page", document.body.dataset.page);
+    query.set("journal", state.filter);
+    if (document.body.dataset.trade) query.set("trade", document.body.dataset.trade);
+    if (state.bot) query.set("bot", state.bot); else query.delete("bot");
+    return query;
+  };
+
   async function ask() {
     const stop = new AbortController();
     state.inFlight = stop;
     const timer = setTimeout(() => stop.abort(), TIMEOUT_MS);
-    const query = new URLSearchParams({ journal: state.filter });
-    if (state.bot) query.set("bot", state.bot);
+    const query = Dash.question();
     try {
-      const answer = await fetch(`api/dashboard?${query}`, { signal: stop.signal, cache: "no-store", headers: state.etag ? { "If-None-Match": state.etag } : {} });
+      const answer = await fetch(`${Dash.root}/api/dashboard?${query}`, { signal: stop.signal, cache: "no-store", headers: state.etag ? { "If-None-Match": state.etag } : {} });
       if (answer.status === 401) { location.reload(); return; }
       if (answer.status !== 200 && answer.status !== 304) throw new Error(`answer ${answer.status}`);
       if (answer.status === 200) {
@@ -199,7 +246,7 @@
         state.version += 1;
       }
       heard(Number(answer.headers.get("X-Server-Time-Ms")));
-      Dash.refreshChart();
+      if (Dash.refreshChart) Dash.refreshChart();
       listen();
     } catch (error) {
       if (state.inFlight === stop) { state.failures += 1; retry(); }
@@ -216,16 +263,16 @@
     state.heardAt = performance.now();
     state.heardWall = Date.now();
     state.failures = 0;
-    Dash.open = Object.values(state.snapshot.cards.positions.tables).reduce((sum, table) => sum + table.rows.length, 0);
+    Dash.open = state.snapshot.headline.open;
     schedule();
   }
 
   async function showOlder() {
     const rows = state.snapshot.cards.journal.tables[0].rows.concat(state.older);
-    const query = new URLSearchParams({ filter: state.filter });
-    if (state.bot) query.set("bot", state.bot);
+    const query = Dash.question();
+    query.delete("page");
     query.set("cursor", state.cursor || cursorOf(rows[rows.length - 1]));
-    const answer = await fetch(`api/journal?${query}`, { cache: "no-store" });
+    const answer = await fetch(`${Dash.root}/api/journal?${query}`, { cache: "no-store" });
     if (!answer.ok) { at("say").textContent = "Older decisions cannot be read now."; return; }
     const page = await answer.json();
     state.older = state.older.concat(page.rows);
@@ -237,7 +284,7 @@
   function applyChoices() {
     dress();
     listen();
-    Dash.restyleChart();
+    if (Dash.restyleChart) Dash.restyleChart();
     Dash.redraw();
   }
 
@@ -245,7 +292,7 @@
     document.documentElement.dataset.theme = Dash.choice("theme");
     document.documentElement.dataset.colours = Dash.choice("colours");
     for (const name of ["theme", "colours", "zone"]) at(name).value = Dash.choice(name);
-    for (const name of ["hide", "push"]) at(name).checked = Dash.choice(name) === "yes";
+    for (const name of ["hide", "push", "notify", "keys"]) at(name).checked = Dash.choice(name) === "yes";
     at("pause").setAttribute("aria-pressed", String(paused()));
     // What the server draws obeys, too: the first sight of this page, and the period's report.
     const hides = Dash.choice("hide") === "yes";
@@ -258,35 +305,51 @@
     const wanted = Dash.choice("push") === "yes" && !document.hidden && !paused();
     if (!wanted && state.push) { state.push.close(); state.push = null; }
     if (!wanted || state.push || !state.snapshot) return;
-    state.push = new EventSource(`api/events?${new URLSearchParams({ bot: state.snapshot.bot_id })}`);
+    state.push = new EventSource(`${Dash.root}/api/events?${new URLSearchParams({ bot: state.snapshot.bot_id })}`);
     state.push.addEventListener("error", (event) => { if (event.target.readyState === EventSource.CLOSED && state.push === event.target) state.push = null; });
     state.push.addEventListener("changed", () => { if (!state.inFlight && !document.hidden && !paused()) ask(); });
   }
 
+  // What was chosen stands in the address, so that it can be sent on and survives a reload.
+  function keepInAddress(name, value) {
+    const query = new URLSearchParams(location.search);
+    if (value) query.set(name, value); else query.delete(name);
+    history.replaceState(null, "", `${location.pathname}${String(query) ? `?${query}` : ""}`);
+  }
+  Dash.keepInAddress = keepInAddress;
+
   function wire() {
     for (const name of ["theme", "colours", "zone"]) at(name).addEventListener("change", (event) => { choose(name, event.target.value); applyChoices(); });
-    for (const name of ["hide", "push"]) at(name).addEventListener("change", (event) => { choose(name, event.target.checked ? "yes" : "no"); applyChoices(); });
+    for (const name of ["hide", "push", "notify", "keys"]) at(name).addEventListener("change", (event) => {
+      choose(name, event.target.checked ? "yes" : "no");
+      if (name === "notify" && event.target.checked && "Notification" in window) Notification.requestPermission();
+      applyChoices();
+    });
     at("refresh").addEventListener("click", () => Dash.ask());
     at("pause").addEventListener("click", () => { choose("paused", paused() ? "no" : "yes"); listen(); if (!paused()) Dash.ask(); Dash.draw(); });
     at("bot").addEventListener("change", (event) => { location.search = new URLSearchParams({ bot: event.target.value }).toString(); });
-    at("older").addEventListener("click", showOlder);
-    at("card-bots").addEventListener("click", (event) => {  // the whole row leads where its name does; text can be marked
+    if (at("older")) at("older").addEventListener("click", showOlder);
+    if (at("card-bots")) at("card-bots").addEventListener("click", (event) => {  // the whole row leads where its name does; text can be marked
       const row = event.target.closest("tr[data-key]");
       if (row && !event.target.closest("a") && !String(getSelection())) row.querySelector("a").click();
     });
     for (const button of document.querySelectorAll("[data-filter]")) {
       button.addEventListener("click", () => {
         state.filter = button.dataset.filter; state.older = []; state.cursor = null; state.etag = null;
+        keepInAddress("journal", state.filter === "all" ? "" : state.filter);
         for (const each of document.querySelectorAll("[data-filter]")) each.setAttribute("aria-pressed", String(each === button));
         Dash.ask();
       });
     }
+    for (const each of document.querySelectorAll("[data-filter]")) each.setAttribute("aria-pressed", String(each.dataset.filter === state.filter));
     document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden && !paused()) Dash.ask(); });
   }
 
-  function begin() {
+  Dash.begin = function () {
     wire();
     Dash.wireControls();
+    Dash.wireKeys();
+    if (Dash.wireOperations) Dash.wireOperations();
     if (document.body.dataset.locked === "yes") { applyChoices(); return; }
     state.snapshot = JSON.parse(at("snapshot").textContent);
     heard(Number(document.body.dataset.serverMs) + Math.min(performance.now(), 5000) / 2);
@@ -298,9 +361,8 @@
       if (cards.length) { drawCard(cards.shift()); setTimeout(next, 0); return; }
       listen();
       Dash.draw();
-      Dash.startChart();
+      if (Dash.startChart) Dash.startChart();
       setInterval(tick, 1000);
     })();
-  }
-  begin();
+  };
 })(window.Dash);

@@ -11,7 +11,7 @@
 
   function make(wanted) {
     if (typeof wanted === "string") return document.createTextNode(wanted);
-    const svg = ["svg", "polyline", "line", "circle", "text"].includes(wanted.tag);
+    const svg = ["svg", "polyline", "line", "circle", "text", "rect", "title"].includes(wanted.tag);
     const element = svg ? document.createElementNS(SVG, wanted.tag) : document.createElement(wanted.tag);
     fit(element, wanted);
     return element;
@@ -80,11 +80,21 @@
     return say("old", { ...DAY, hour: "2-digit", minute: "2-digit", hourCycle: "h23" }, moment);
   };
 
+  Dash.untilText = (cell) => {
+    const left = (Date.parse(cell.raw) - Dash.now()) / 1000;
+    return left > 0 ? `${cell.text}, in ${Dash.ageWords(left)}` : `${cell.text}, due now`;
+  };
+
+  // An address of ours with the bot that was chosen.
+  Dash.linked = (path) => Dash.root + (Dash.state.bot ? `${path}?${new URLSearchParams({ bot: Dash.state.bot })}` : path);
+
   Dash.cell = function (cell) {
     if (cell.kind === "time" && cell.raw) {
       const parts = Dash.briefTime(cell.raw).split(" ").map((part) => plan("span", {}, part));
       return plan("time", { class: "cell", datetime: cell.raw, title: Dash.timeText(cell.raw, true) }, parts.flatMap((part, at) => (at ? [" ", part] : [part])));
     }
+    if (cell.kind === "link" && cell.raw) return plan("a", { class: "cell kind-link", href: Dash.linked(cell.raw) }, cell.text);
+    if (cell.kind === "until") return plan("span", { class: `cell kind-until${cell.tone ? ` tone-${cell.tone}` : ""}`, "data-raw": cell.raw }, Dash.untilText(cell));
     if (cell.kind === "bot") {
       const here = cell.raw === Dash.state.snapshot.bot_id;
       return plan("a", { class: "cell kind-bot", href: `?${new URLSearchParams({ bot: cell.raw })}`, "aria-current": here ? "true" : null }, cell.text);
@@ -131,11 +141,11 @@
   // The badge of a row that has a state of its own, in the words of pages.py.
   function alive(cell, is) {
     if (is === "error") return { ...cell, text: "—" };
-    const ended = is === "down" && cell.text !== "RUNNING";
-    return { ...cell, text: is === "fresh" || ended ? cell.text : is.toUpperCase(), tone: { fresh: "good", late: "warn" }[is] || "bad" };
+    const ended = is === "down" && ["STOPPED", "STOPPING"].includes(cell.text);
+    return { ...cell, text: is === "fresh" || ended ? cell.text : Dash.stateWord(is), tone: { fresh: "good", late: "warn" }[is] || "bad" };
   }
 
-  Dash.rowState = (row) => (row.life ? Dash.cardState({ base: Dash.state.snapshot.cards.bots.base, ...row.life }) : null);
+  Dash.rowState = (row) => (row.life ? Dash.cardState({ base: (Dash.state.snapshot.cards.bots || { base: "data" }).base, ...row.life }) : null);
 
   Dash.row = function (table, row) {
     const is = Dash.rowState(row);
@@ -143,7 +153,7 @@
       const cell = given.kind === "life" ? alive(given, is) : given;
       const label = table.columns[index];
       const figure = looks(table, index);
-      if (index === 0) return plan("th", { role: "rowheader", scope: "row", "data-label": label }, Dash.cell(cell), table.look === "risk" ? gauge(table, row) : null);
+      if (index === 0) return plan("th", { role: "rowheader", scope: "row", "data-label": label }, Dash.cell(cell), table.look === "risk" ? gauge(table, row) : null, Dash.rowAction(table, row));
       const last = index === row.cells.length - 1 && row.details.length > 0;
       const inner = last ? shut(`${table.caption} ${row.key}`, {}, plan("summary", {}, Dash.cell(cell)), () => Dash.facts(row.details)) : Dash.cell(cell);
       return plan("td", { role: "cell", "data-label": label, class: figure }, inner);
@@ -172,8 +182,8 @@
     if (element.dataset.state !== state) element.dataset.state = state;
     if (tile) Dash.fill(element.querySelector(".label"), [tile.label]);
     const gone = !tile || (card.base === "empty" && state !== "empty");
-    const most = gone ? "—" : state === "down" && card.name === "status" ? plan("span", { class: "cell tone-bad" }, "DOWN") : Dash.cell(tile.value);
-    const below = ["fresh", "empty"].includes(state) ? (tile ? Dash.cell(tile.below) : "") : ageText ? `${state.toUpperCase()}, ${ageText} old` : state.toUpperCase();
+    const most = gone ? "—" : state === "down" && card.name === "status" ? plan("span", { class: "cell tone-bad" }, Dash.stateWord(state)) : Dash.cell(tile.value);
+    const below = ["fresh", "empty"].includes(state) ? (tile ? Dash.cell(tile.below) : "") : ageText ? `${Dash.stateWord(state)}, ${ageText} old` : Dash.stateWord(state);
     Dash.fill(element.querySelector(".most"), [most]);
     Dash.fill(element.querySelector(".below"), [below]);
   };
@@ -184,12 +194,13 @@
     if (state === "empty") parts.push(plan("p", { class: "reason" }, `${card.reason} (checked ${ageText} ago)`));
     else if (state === "unknown") parts.push(plan("p", { class: "reason" }, card.reason || "—"));
     else if (state === "error") parts.push(plan("p", { class: "reason" }, card.as_of_ms === null ? card.reason : `${card.reason} What follows is the last good content.`));
-    else if (card.base === "empty") parts.push(plan("p", { class: "reason" }, `The last look, ${ageText} ago, saw none; that may have changed.`));
+    else if (card.base === "empty") parts.push(plan("p", { class: "reason" }, `At the last update, ${ageText} ago, there was none; that may have changed.`));
     if (state === "unknown") return parts;
     if (card.facts.length) parts.push(Dash.facts(card.facts));
     if (card.curve.length > 1) parts.push(Dash.curve(card.curve, `Learning curve from ${card.curve[0].toFixed(4)} to ${card.curve[card.curve.length - 1].toFixed(4)}`));
+    if ((card.plots || []).length) parts.push(plan("div", { class: "plots" }, card.plots.map(Dash.plot)));
     for (const table of card.tables) if (table.rows.length) parts.push(Dash.table(table));
-    if (card.picture) parts.push(shut(`picture ${card.name}`, { class: "folded" }, plan("summary", {}, "Show the chart that was analysed"), () => plan("img", { class: "picture", src: card.picture, alt: `The chart that the analyst saw. ${card.notes.join(" ")}` })));
+    if (card.picture) parts.push(shut(`picture ${card.name}`, { class: "folded" }, plan("summary", {}, "Show the chart that was analysed"), () => plan("img", { class: "picture", src: `${Dash.root}/${card.picture}`, alt: `The chart that the analyst saw. ${card.notes.join(" ")}` })));
     if (card.notes.length) parts.push(plan("ul", { class: "notes" }, card.notes.map((note) => plan("li", {}, note))));
     return parts;
   };

@@ -2,6 +2,7 @@
 "use strict";
 window.Dash = window.Dash || {};
 (function (Dash) {
+  Dash.root = (document.body && document.body.dataset.root) || "";  // the sub-path behind which a proxy serves us
   const LATE_FACTOR = 3;
   const ENDED = ["stopped", "stopping"];
 

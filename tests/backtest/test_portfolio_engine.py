@@ -184,3 +184,13 @@ def test_small_accounts_trade_what_they_can_and_are_told_what_the_rest_would_nee
     too_small = {symbol for symbol, reason in reasons if "needs an equity of about" in reason}
     assert sum(bool(book.fills) for book in outcome.books.values()) == traded
     assert len(too_small) == told
+
+
+def test_a_pair_that_is_listed_later_joins_and_a_run_may_begin_with_the_first_candle():
+    minutes = made_minutes(14, seed=11)
+    late = START_MS + 4 * DAY * 60_000
+    minutes["SOLUSDT"] = minutes["SOLUSDT"].between(late, START_MS + 14 * DAY * 60_000)
+    outcome = run_portfolio(minutes, TrendPortfolio(SHORT), PortfolioSetup(), from_ms=START_MS)
+    assert {symbol for symbol, book in outcome.books.items() if book.fills} == set(minutes)
+    assert min(fill.time_ms for fill in outcome.books["SOLUSDT"].fills) >= late + 6 * DAY * 60_000
+    assert outcome.decisions[0].pairs == ()

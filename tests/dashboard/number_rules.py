@@ -37,10 +37,11 @@ class At:
 
 @dataclass(frozen=True)
 class Gone:
-    """An instant that is shown as the time gone since; ``after`` follows it."""
+    """An instant that is shown as the time gone since; ``after`` follows it, ``before`` stands before it."""
 
     instant: str
     after: str = ""
+    before: str = ""
 
 
 # --- rounding, as documented
@@ -367,7 +368,7 @@ def _present(book: Book) -> Expected:
     return percent(1 - money(row["end_equity"]) / money(row["high_equity"]))
 
 
-@rule("performance fact Money paid in or out")
+@rule("(?:performance|results) fact Deposits and withdrawals")
 def _transfers(book: Book) -> Expected:
     paid = money(book.value("SELECT SUM(transfers) FROM daily_performance WHERE symbol = '*'"))
     return signed(paid, f"{fixed(paid, 2)}{NBSP}USDT")
@@ -521,7 +522,7 @@ def _mark_tile(book: Book) -> Expected:
 @rule("tile market 0 below")
 def _signal_tile(book: Book) -> Expected:
     row = _turn(book, min(book.ticks))
-    return f"{side(row['signal_type'])} {row['strength']} of 6 votes"
+    return f"{side(row['signal_type'])} {row['strength']} of 6"
 
 
 @rule(r"market row market-(\w+) cell (RSI|ATR|Confidence)")
@@ -531,7 +532,7 @@ def _turn_figure(book: Book, symbol: str, label: str) -> Expected:
 
 @rule(r"market row market-(\w+) cell Strength")
 def _strength(book: Book, symbol: str) -> Expected:
-    return f"{_turn(book, symbol)['strength']} of 6 votes"
+    return f"{_turn(book, symbol)['strength']} of 6"
 
 
 @rule(r"(?:signals row signal|journal row turn)-(\d+) cell When")
@@ -565,6 +566,18 @@ def _said(book: Book, number: str, label: str) -> Expected:
 @rule(r"journal row turn-(\d+) (?:cell Why|fact In words)")
 def _why(book: Book, number: str) -> Expected:
     return str(book.row("signals", number)["reason"])
+
+
+@rule(
+    r"(?:signals row signal|journal row turn)-(\d+) cell Candles", r"journal row turn-(\d+) fact Indicators of candles"
+)
+def _candles_of_turn(book: Book, number: str) -> Expected:
+    return str(book.row("signals", number)["candle_interval"])
+
+
+@rule(r"market row market-(\w+) cell Candles")
+def _candles_of_pair(book: Book, symbol: str) -> Expected:
+    return str(_turn(book, symbol)["candle_interval"])
 
 
 @rule(r"journal row turn-(\d+) fact (RSI|MACD histogram)")
@@ -644,19 +657,46 @@ def _sentence(book: Book) -> Expected:
     return f"{said} {fixed(_turn(book, symbol)['rsi'], 2)}, {entered}, {', '.join(levels)}.".replace(NBSP, " ")
 
 
-@rule("chart at equity-says p")
-def _equity_sentence(book: Book) -> Expected:
+def _equity_figures(book: Book) -> tuple[Decimal, Decimal, Decimal]:
+    """Equity now, its fall below the highest in percent, and what holding would have made of the first."""
     symbol = min(book.ticks)
     rows = book.all("SELECT timestamp, equity FROM account_balance ORDER BY timestamp")
     first, last = rows[0], rows[-1]
     seen = "SELECT price FROM signals WHERE symbol = ? AND timestamp <= ? ORDER BY timestamp DESC LIMIT 1"
     prices = [book.value(seen, symbol, row["timestamp"]) for row in (first, last)]
     hold = first["equity"] * prices[1] / prices[0]
-    fall = 100 * (1 - last["equity"] / max(row["equity"] for row in rows))
-    return (
-        f"Equity {fixed(last['equity'], 2)} USDT, {fixed(fall, 2)} % below its highest; holding {symbol} would have "
-        f"made it {fixed(hold, 2)} USDT (dashed)."
-    )
+    fall = 1 - last["equity"] / max(row["equity"] for row in rows)
+    return money(last["equity"]), money(fall), money(hold)
+
+
+@rule("(?:equity|curve) fact (Equity now|Below its highest|Holding .*)")
+def _equity_fact(book: Book, label: str) -> Expected:
+    equity, fall, hold = _equity_figures(book)
+    if label == "Below its highest":
+        return percent(fall)
+    return f"{fixed(equity if label == 'Equity now' else hold, 2)}{NBSP}USDT"
+
+
+@rule("(?:equity|curve) plot (Equity|Drawdown) (top|bottom)")
+def _axis(book: Book, plot: str, end: str) -> Expected:
+    """The highest and the lowest value drawn: of equity and holding together, or of the drawdown."""
+    values = drawn_values(book, plot)
+    found = fixed(max(values) if end == "top" else min(values), 2)
+    return f"{found} %" if plot == "Drawdown" else found
+
+
+def drawn_values(book: Book, plot: str) -> list[Decimal]:
+    """Return every value that a drawing of the equity shows."""
+    symbol = min(book.ticks)
+    rows = book.all("SELECT timestamp, equity FROM account_balance ORDER BY timestamp")
+    seen = "SELECT price FROM signals WHERE symbol = ? AND timestamp <= ? ORDER BY timestamp DESC LIMIT 1"
+    prices = [book.value(seen, symbol, row["timestamp"]) for row in rows]
+    highest, falls = 0.0, []
+    for row in rows:
+        highest = max(highest, row["equity"])
+        falls.append(money(100 * (row["equity"] / highest - 1)))
+    held = [rows[0]["equity"] * price / prices[0] for price in prices]
+    return falls if plot == "Drawdown" else [money(each) for each in [*(row["equity"] for row in rows), *held]]
 
 
 # --- context, analysis, news
@@ -926,7 +966,12 @@ def _login(book: Book, number: str, label: str) -> Expected:
 # --- as of
 
 
-@rule("(status|performance|trades|signals|breaker|reconciliation|journal|control) stamp")
+@rule("reconciliation stamp")
+def _confirmed(book: Book) -> Expected:
+    return At(book.beat["last_private"])
+
+
+@rule("(status|performance|trades|signals|breaker|journal|control) stamp")
 def _of_turn(book: Book, _card: str) -> Expected:
     return At(book.beat["cycle_finished"])
 
@@ -944,7 +989,7 @@ def _of_positions(book: Book) -> Expected:
 
 @rule("market stamp")
 def _of_market(book: Book) -> Expected:
-    return At(book.newest("signals")["timestamp"])
+    return At(min(each["as_of"] for each in book.told["marks"].values()))
 
 
 @rule("chart stamp")
@@ -955,7 +1000,9 @@ def _of_chart(book: Book) -> Expected:
 
 @rule("(context|analysis) stamp")
 def _of_row(book: Book, card: str) -> Expected:
-    return At(book.newest("market_context" if card == "context" else "chart_analyses")["timestamp"])
+    if card == "context":
+        return At(book.newest("market_context")["timestamp"])
+    return At(max(book.newest("chart_analyses")["timestamp"], book.charts["cycle_finished"]))
 
 
 @rule("news stamp")
@@ -978,6 +1025,9 @@ LABELS = {
     "context label BTC, 24 h", "context label ETH, 24 h", "costs label Paid to models, 30 days",
     "costs label Trading fees, 30 days", "costs label Funding, 30 days", "frame countdown", "frame updated", "frame ",
 }  # fmt: skip
+TEXTS = (r"frame headline", r"chart at chart-frame .*", r".* caption", r"lab .*", r"rules .*", r"alerts .*", r"log .*",
+         r"frame period-form.*", r"backups .*", r"story label .*")  # fmt: skip
+"""Places whose digits are words of fixed texts, files or rule sets, each held by a test of its own."""
 """Digits that are no figures: names of indicators and periods, and the page's own countdown."""
 
 

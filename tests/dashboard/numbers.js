@@ -10,6 +10,12 @@
     if (!card) return `frame ${(up("[id]") || { id: "" }).id}`;
     const name = card.id.replace("card-", ""), row = up("tr[data-key]"), fact = up(".facts > div");
     const at = row ? `${name} row ${row.dataset.key} ` : `${name} `;
+    const plot = up("[data-key^='plot ']");
+    if (plot) {
+      const marks = [...plot.querySelectorAll("text")], at = marks.indexOf(node.parentElement);
+      const names = plot.querySelector(".bar") ? ["left", "right"] : ["top", "bottom", "left", "right"];
+      return `${name} ${plot.dataset.key} ${at < 0 ? node.parentElement.localName : names[at]}`;
+    }
     if (fact) return `${at}${up("dt") ? "label" : "fact"} ${label(fact.querySelector("dt"))}`;
     if (row) return `${at}cell ${up("[data-label]").dataset.label}`;
     if (up(".legend")) return `${name} legend ${up("li").dataset.line}${up("b") ? "" : " label"}`;

@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from src.charts.generator import ChartGenerator
-from src.domain.clock import ManualClock
+from src.domain.clock import ManualClock, SystemClock
 from src.storage.rows import NewsArticle
 from src.storage.tables import account_balance, daily_performance, news_articles, signals, trades
 from tests.dashboard.browsing import FLAGS, Watched, chromium
@@ -115,11 +115,16 @@ def _reasons(made: Scene) -> None:
         made.database.write(lambda connection, query=query: connection.execute(query))
 
 
-def picture(browser: Browser, made: Scene, name: str, width: int, height: int, theme: str = "dark") -> None:
-    """Take one picture of the top of the page."""
+def picture(
+    browser: Browser, made: Scene, name: str, width: int, height: int, path: str = "/", theme: str = "dark"
+) -> None:
+    """Take one picture of the top of a page."""
+    silent_s = 200.0 if name.endswith("-down") else 1.0
+    made.clock.ahead_s = (made.now_ms - SystemClock().now_ms()) / 1000 + silent_s  # drawing takes longer than data last
     seen = Watched(browser, width, height, theme=theme)
-    page = seen.open(made)
-    seen.chart()
+    page = seen.open(made, path)
+    if page.locator("#card-chart").count():
+        seen.chart()
     page.wait_for_timeout(800)
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(300)
@@ -141,16 +146,15 @@ def main() -> None:
                 made.beat(process="chart_analysis_bot")
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
-            picture(browser, made, "dashboard", 1440, 1250)
-            picture(browser, made, "dashboard-light", 1440, 1250, "light")
-            picture(browser, made, "dashboard-phone", 390, 1500)
-            made.clock.ahead_s = 200
+            picture(browser, made, "dashboard", 1440, 900)
+            picture(browser, made, "dashboard-trade", 1440, 1100, "/trade", "light")
+            picture(browser, made, "dashboard-performance", 1440, 1000, "/performance")
+            picture(browser, made, "dashboard-phone", 390, 844)
             picture(browser, made, "dashboard-down", 1440, 900)
-            made.clock.ahead_s = 0
             made.others()
             tame = signals.update().where(signals.c.acted.is_(False)).values(reason=REASONS[1][-1])
             made.database.write(lambda connection: connection.execute(tame))
-            picture(browser, made, "dashboard-bots", 1440, 480)
+            picture(browser, made, "dashboard-bots", 1440, 560)
             browser.close()
 
 

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
         "bot_control_pin": SecretStr(PIN),
         "flask_secret_key": SecretStr(KEY),
         "dashboard_port": 0,
+        "log_dir": folder / "logs",
+        "state_dir": folder / "state",
     }
     return Settings(_env_file=None, **(given | changes))
 
@@ -269,10 +271,13 @@ class Scene:
     def _turn(self, symbol: str, index: int, acted: bool) -> dict[str, Any]:
         candle, values = self.candles[index], self.indicators[index]
         instant_ms = candle.open_ms + MINUTE_MS + 200
-        votes = (
-            {"name": "rsi", "vote": 1, "because": "RSI 28 is below 30"},
-            {"name": "macd", "vote": -1, "because": "x"},
-        )
+        votes = [
+            {"name": name, "vote": vote, "because": because}
+            for name, vote, because in (
+                ("rsi", 1, "RSI 28 is below 30"), ("macd", -1, "x"), ("ema", 1, "EMA"), ("bollinger", 1, "bands"),
+                ("volume", 1, "volume"), ("trend", 0, "ADX"),
+            )
+        ]  # fmt: skip
         gates = [
             {"name": "signal", "passed": True, "detail": "the signal is BUY of strength 4, needed is BUY of 3"},
             {"name": "confidence", "passed": acted, "detail": f"the agent's confidence is 0.21 {EVIL}"},
@@ -284,7 +289,7 @@ class Scene:
             "price": candle.close,
             "signal_type": "BUY",
             "strength": 4,
-            "votes": list(votes),
+            "votes": votes,
             "rl_state": {"state": 1, "values": [0.1, 0.2, 0.3]},
             "rl_action": "BUY",
             "confidence": 0.21,
@@ -300,6 +305,7 @@ class Scene:
             "position_side": None,
             "pnl_unrealized": None,
             "cycle_ms": 0.9,
+            "candle_interval": "1m",
             "context_id": None,
         }  # fmt: skip
 
@@ -433,10 +439,12 @@ class Scene:
 @contextmanager
 def scene(folder: Path, **changes: Any) -> Iterator[Scene]:
     """Lend a dashboard without a server: for Flask's own test client."""
+    env_file = changes.pop("env_file", folder / ".env")
     settings, clock = settings_for(folder, **changes), MovedClock()
     database = TradingDatabase(settings.database_url, OWNER)
     database.migrate()
-    made = Scene(make_desk(settings, clock, database), clock, SystemClock().now_ms())
+    desk = replace(make_desk(settings, clock, database), env_file=env_file)
+    made = Scene(desk, clock, SystemClock().now_ms())
     try:
         yield made
     finally:

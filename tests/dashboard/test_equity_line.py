@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from src.dashboard import chart
+from src.dashboard import cards_equity
 from src.reporting.equity import EquityPoint
 from src.reporting.pages import Scope
 
@@ -16,10 +16,10 @@ def line(monkeypatch, *points, prices=(100.0, 110.0, 120.0, 90.0)):
         for second, (equity, paid) in enumerate(points)
     ]
     seen = iter(prices)
-    monkeypatch.setattr(chart, "_price_at", lambda _look, _symbol, _moment: next(seen))
+    monkeypatch.setattr(cards_equity, "_price_at", lambda _look, _symbol, _moment: next(seen))
     reports = SimpleNamespace(equity_curve=lambda *_wanted: told)
     look = SimpleNamespace(reports=reports, scope=Scope(), since=lambda _days: 0, now=0)
-    return [row[1:] for row in chart._equity(look, "BTCUSDT")["points"]]
+    return [row[1:] for row in cards_equity.equity_points(look, "BTCUSDT", 30)]
 
 
 def test_a_withdrawal_is_no_fall_and_a_deposit_hides_none(monkeypatch):

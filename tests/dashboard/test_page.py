@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from src.dashboard import journal, snapshot
-from src.dashboard.snapshot import TITLES
+from src.dashboard import snapshot
+from src.dashboard.page_query import PageQuery
+from src.dashboard.site_pages import EVERYTHING, PAGES
+from src.dashboard.snapshot import BUILDERS
 from src.dashboard.states import state_of
 from src.domain.clock import utc_text
 from src.storage.command_queue import CommandResult, answer
@@ -20,8 +22,10 @@ from tests.dashboard.test_states import NOW, TABLE
 
 pytestmark = pytest.mark.long
 
-CARDS = (*TITLES, "chart")
-"""All cards there are; the one of all bots is shown where there are several."""
+CARDS = EVERYTHING.cards
+"""The cards of the page with everything; the one of all bots is shown where there are several. ``test_pages.py`` has
+those of the other pages."""
+NAMED = tuple(name for name in CARDS if name != "chart")
 ALONE = tuple(name for name in CARDS if name != "bots")
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
 LATE_S, STALE_S = 200.0, 20_000_000.0
@@ -84,13 +88,15 @@ def test_every_card_is_unknown_and_shows_no_figure_before_anything_happened(tmp_
 def keep_beating(made: Scene) -> None:
     """Let the bots speak now, by the moved clock, with everything else as old as it is."""
     now = utc_text(made.clock.now_ms() - 1_000)
-    made.change(bot_status, beat_at=now, timestamp=now)
+    made.change(bot_status, beat_at=now, timestamp=now, last_market=now)
 
 
 @pytest.mark.parametrize(("ahead_s", "expected"), [(LATE_S, "late"), (STALE_S, "stale")])
 def test_every_card_grows_old_while_the_bots_still_beat(several, look, ahead_s, expected):
     full = several
-    own_rhythm = {"analysis": 1_500.0, "news": 1_500.0, "training": 4e6, "context": 600.0}
+    own_rhythm = {
+        "analysis": 1_500.0, "news": 1_500.0, "training": 4e6, "context": 600.0, "reconciliation": 1_200.0
+    }  # fmt: skip
     full.clock.ahead_s = ahead_s
     keep_beating(full)
     if expected == "late":
@@ -184,21 +190,21 @@ def test_a_failed_source_is_an_error_in_its_own_words(full, look):
     assert "The model did not answer." in analysis and "last good content" in analysis and "BUY" in analysis
 
 
-@pytest.mark.parametrize("name", [name for name in TITLES if name not in ("context", "analysis", "training")])
+@pytest.mark.parametrize("name", [name for name in BUILDERS if name not in ("context", "analysis", "training")])
 def test_rows_that_cannot_be_read_spoil_their_card_and_no_other(several, name, monkeypatch):
     full = several
+    page = next(each.name for each in PAGES.values() if name in each.cards)
+    query = PageQuery(page, trade=1)
 
     def broken(*_arguments):
         raise ValueError("a row is damaged")
 
-    full.desk.snapshots.snapshot("main")
-    if name == "journal":
-        monkeypatch.setattr(journal, "journal", broken)
-    else:
-        monkeypatch.setitem(snapshot.BUILDERS, name, broken)
-    cards = full.desk.snapshots.snapshot("main")["cards"]
-    assert {each for each, card in cards.items() if card["base"] == "error"} == {name}
-    assert cards[name]["facts"] or cards[name]["tables"]
+    before = full.desk.snapshots.snapshot("main", query)["cards"]
+    failed = {each for each, card in before.items() if card["base"] == "error"}
+    monkeypatch.setitem(snapshot.BUILDERS, name, broken)
+    cards = full.desk.snapshots.snapshot("main", query)["cards"]
+    assert {each for each, card in cards.items() if card["base"] == "error"} == failed | {name}
+    assert cards[name]["facts"] == before[name]["facts"] and cards[name]["tables"] == before[name]["tables"]
 
 
 # --- down
@@ -215,7 +221,7 @@ def test_a_silent_bot_is_down_in_words_and_a_reload_never_says_no_positions(seve
         words = alarm.inner_text()
         assert words.startswith("DOWN.") and "has not reported for 3 min" in words and "LONG 0.1 BTCUSDT" in words
         found = states(page)
-        assert {name for name in TITLES if found[name] != "down"} <= {"training"}
+        assert {name for name in NAMED if found[name] != "down"} <= {"training"}
         assert page.title().startswith("(!) DOWN")
         assert SYMBOL in page.locator("#card-positions").inner_text()
         assert "No open positions" not in page.content().split('id="snapshot"')[0]
@@ -231,15 +237,15 @@ def test_a_flat_bot_that_died_does_not_say_that_it_is_flat(full, look):
     full.clock.ahead_s = 200
     page = look().open(full)
     assert "No open positions" not in page.locator("#cards").inner_text()
-    assert "not known" in page.locator("#alarm").inner_text()
-    assert "saw none" in page.locator("#card-positions").inner_text()
+    assert "unknown whether positions are open" in page.locator("#alarm").inner_text()
+    assert "there was none" in page.locator("#card-positions").inner_text()
 
 
 def test_without_scripts_the_page_says_the_same(full, browser):
     full.clock.ahead_s = 200
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(full.address)
+    page.goto(full.address + "/everything")
     assert "DOWN" in page.locator("#alarm").inner_text() and "LONG 0.1 BTCUSDT" in page.locator("#alarm").inner_text()
     assert page.locator("#card-positions").get_attribute("data-state") == "down"
     assert "10,120.55" in page.locator("#card-balance").inner_text()
@@ -262,7 +268,12 @@ def test_a_server_that_dies_makes_the_page_say_so_within_45_seconds(tmp_path, li
         "() => { Dash.state.failures = 1; Dash.state.heardAt -= 36000; Dash.state.heardWall -= 36000; Dash.draw(); }"
     )
     words = page.locator("#alarm").inner_text()
-    assert "server does not answer" in words and "LONG 0.1 BTCUSDT" in words
+    assert (
+        words.startswith("NO CONTACT.")
+        and "server does not answer" in words
+        and "DOWN" not in page.title()
+        and "LONG 0.1 BTCUSDT" in words
+    )
     assert states(page)["positions"] == "down"
 
 
@@ -276,15 +287,20 @@ def test_colours_for_the_colour_blind_have_enough_contrast_too(full, look):
         assert violations(page) == []
 
 
-def test_the_page_is_light(full, look):
+@pytest.mark.parametrize(
+    "site", [each for each in PAGES.values() if each is not EVERYTHING], ids=lambda each: each.name
+)
+def test_every_page_is_light(full, look, site):
     seen = look()
-    seen.open(full)
-    seen.chart()
+    seen.open(full, f"{site.path}/1" if site.name == "story" else site.path)
+    if "chart" in site.cards:
+        seen.chart()
+    seen.page.wait_for_timeout(1_000)
     weight, requests = seen.bytes, list(seen.requests)
-    print(f"page: {weight:,} bytes in {len(requests)} requests")
+    print(f"{site.name}: {weight:,} bytes in {len(requests)} requests")
     assert len(requests) <= 10, requests
     assert weight <= 130 * 1024, weight
-    assert seen.page.evaluate("async () => (await (await fetch('/api/chart')).json()).candles.length") == 500
+    assert all(url.startswith((full.address, "data:")) for url in requests) and seen.said == []
 
 
 def test_everything_can_be_reached_and_pressed_by_keyboard(full, look):
@@ -423,7 +439,7 @@ def test_several_bots_stand_on_one_page(several, look):
     options = page.locator("#bot option").all_inner_texts()
     assert len(options) == 4 and "main" in options[1] and "DOWN" in options[3]
     page.select_option("#bot", "alts")
-    page.wait_for_url("**/?bot=alts")
+    page.wait_for_url("**/everything?bot=alts")
     assert "5,077.12" in page.locator("#card-balance").inner_text()
 
 
@@ -431,7 +447,7 @@ def test_several_bots_stand_on_one_page(several, look):
 def test_all_bots_are_told_in_a_row_each_with_and_without_scripts(several, browser, scripts):
     context = browser.new_context(java_script_enabled=scripts, viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.goto(several.address)
+    page.goto(several.address + "/everything")
     rows = page.locator("#card-bots tbody tr")
     told = [rows.nth(number).inner_text() for number in range(4)]
     assert [rows.nth(number).get_attribute("data-key") for number in range(4)] == [
@@ -446,7 +462,7 @@ def test_all_bots_are_told_in_a_row_each_with_and_without_scripts(several, brows
         assert [each for each in expected if each not in words] == [], words
     assert page.locator("#card-bots a[aria-current]").all_inner_texts() == ["main"]
     page.click("#card-bots a:text('alts')")
-    page.wait_for_url("**/?bot=alts")
+    page.wait_for_url("**/everything?bot=alts")
     assert page.locator("#card-bots a[aria-current]").all_inner_texts() == ["alts"]
     assert "5,077.12" in page.locator("#card-balance").inner_text()
     context.close()
@@ -468,7 +484,7 @@ def test_the_longest_names_and_the_largest_sums_of_bots_fit(several, look, width
 def test_a_click_anywhere_in_a_row_opens_its_bot(several, look):
     page = look(390).open(several)
     page.click("#card-bots [data-key=bot-night-owl] [data-label=Breaker]")
-    page.wait_for_url("**/?bot=night-owl")
+    page.wait_for_url("**/everything?bot=night-owl")
     until(page, "document.querySelector('#bot').value === 'night-owl'")
 
 
@@ -488,7 +504,7 @@ def test_one_bot_that_falls_silent_is_down_among_bots_that_run_by_the_pages_own_
     assert page.title().startswith("(!) DOWN")
     context = page.context.browser.new_context(java_script_enabled=False)
     bare = context.new_page()
-    bare.goto(several.address)
+    bare.goto(several.address + "/everything")
     assert re.fullmatch(words, bare.locator("#alarm").inner_text())
     context.close()
     page.evaluate("() => { Dash.state.heardAt -= 100000; Dash.state.heardWall -= 100000; Dash.draw(); }")
@@ -507,7 +523,7 @@ def test_one_bot_alone_has_no_table_of_bots_until_another_comes(full, look):
     assert "bots" not in page.evaluate("Dash.state.snapshot.cards")
     assert not page.locator("#card-bots").is_visible() and not page.locator("#bots").is_visible()
     glance = page.locator("#glance").bounding_box()
-    assert glance["y"] < 90
+    assert glance["y"] < 130
     full.others()
     page.click("#refresh")
     until(page, "document.querySelectorAll('#card-bots tbody tr').length === 4")
@@ -555,7 +571,8 @@ def test_actions_that_rest_on_old_prices_cannot_be_pressed(full, look):
     full.clock.ahead_s = 200
     page.click("#refresh")
     until(page, "document.querySelector('#card-positions').dataset.state === 'down'")
-    assert page.locator(f"button:has-text('Close {SYMBOL}')").is_disabled()
+    assert page.locator(f"#controls button:has-text('Close {SYMBOL}')").is_disabled()
+    assert page.locator(f"#card-positions button:has-text('Close {SYMBOL}')").is_disabled()
 
 
 # --- figures

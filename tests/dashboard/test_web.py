@@ -465,9 +465,9 @@ def test_every_wish_is_explained_before_it_is_made(client):
 
 def test_a_wish_to_a_silent_bot_says_so_and_one_to_nobody_is_refused(full, client):
     token = logged_in(client)
-    assert "silent" not in client.get("/api/control/plan?action=pause").json["says"]
+    assert "not responding" not in client.get("/api/control/plan?action=pause").json["says"]
     full.clock.ahead_s = 60
-    assert client.get("/api/control/plan?action=pause").json["says"].startswith("The bot is silent")
+    assert client.get("/api/control/plan?action=pause").json["says"].startswith("The bot is not responding")
     assert "silent" not in client.get("/api/control/plan?action=start:rl_bot").json["says"]
     for made_up in ("nobody", "'; DROP TABLE trades", "<b>"):
         answer = client.post("/api/control", json=WISH | {"bot": made_up}, headers=token)
@@ -506,7 +506,7 @@ def test_live_trading_asks_for_the_symbol_to_be_typed(tmp_path):
 def test_the_report_has_every_trade_of_the_period_and_its_sums(full, client):
     day = full.at(0)[:10]
     page = client.get(f"/api/report?from=2026-01-01&to={day}").get_data(as_text=True)
-    assert "+67.00" in page and "60.48" in page and "take profit" in page
+    assert "+67.00" in page and "60.48" in page and "target reached" in page
     assert "gpt-6-luna" in page and "gpt-6-luna" not in client.get("/api/report?from=2020-01-01&to=2020-02-01").text
     table = client.get(f"/api/report?from=2026-01-01&to={day}&format=csv")
     lines = table.get_data(as_text=True).splitlines()

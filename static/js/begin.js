@@ -1,0 +1,3 @@
+// Starts the page once all its scripts are there.
+"use strict";
+window.Dash.begin();
