@@ -26,6 +26,7 @@ from src.domain.errors import SettingsError
 from src.domain.version import VERSION_LINE
 from src.monitoring.fallback_alerts import LOOK_EVERY_S, FallbackAlerter
 from src.runtime.process import notify_manager, run_process, run_rounds
+from src.runtime.public_hosts import public_paths
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 from src.storage.rows import Owner
@@ -42,7 +43,9 @@ def main(stop: threading.Event) -> None:
     settings = Settings.load()
     clock = SystemClock()
     keys = KeyStore(settings.state_dir / KEYS_FILE)
-    door = Authenticator(settings.mcp_host, settings.cors_origins, keys, clock, public=settings.public_paths)
+    door = Authenticator(
+        settings.mcp_host, settings.cors_origins, keys, clock, public=public_paths(settings.public_hosts)
+    )
     door.refuse_open_bind()
     owner = owner_of(settings)
     with closing(TradingDatabase(settings.database_url, owner)) as writer:

@@ -19,7 +19,7 @@ from src.dashboard.headers import HEADERS
 from src.dashboard.parameters import check_parameters
 from src.dashboard.site_pages import PAGES
 from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
-from src.runtime.public_hosts import PublicHosts, name_of
+from src.runtime.public_hosts import PublicHosts, name_of, public_paths
 from src.runtime.settings import PROJECT_ROOT, Settings, is_loopback
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def create_app(desk: DashboardContext) -> Flask:
     for room in (pages, endpoints, endpoints_control, endpoints_operations, events, period_report, pictures):
         app.register_blueprint(room.blueprint)
     app.after_request(_finish)
-    app.wsgi_app = PublicHosts(app.wsgi_app, desk.settings.public_paths)  # type: ignore[method-assign,assignment]
+    app.wsgi_app = PublicHosts(app.wsgi_app, public_paths(desk.settings.public_hosts))  # type: ignore[method-assign,assignment]
     return app
 
 
@@ -126,7 +126,9 @@ def _guard(app: Flask, settings: Settings) -> None:
     def check() -> None:
         g.request_id = secrets.token_hex(6)
         asked = request.environ.get("HTTP_HOST", "")
-        if name_of(asked) not in settings.public_paths and not _host_is_ours(asked, settings.dashboard_host):
+        if name_of(asked) not in public_paths(settings.public_hosts) and not _host_is_ours(
+            asked, settings.dashboard_host
+        ):
             abort(400, "This host name is not ours.")
         if (request.content_length or 0) > LARGEST_BODY:
             raise RequestEntityTooLarge()

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from src.dashboard.bot_view import BotView
-from src.dashboard.widgets import Card, Fact, Plot, Series, amount, number, share
+from src.dashboard.widgets import Card, Fact, Plot, PlotSeries, amount, number, share
 from src.domain.clock import instant_of
 from src.reporting.equity import EquityPoint
 from src.storage.tables import signals
@@ -38,11 +38,11 @@ def last_facts(last: tuple[int, float, float, float | None], pair: str) -> tuple
 
 def equity_plots(points: list[tuple[int, float, float, float | None]], pair: str) -> tuple[Plot, ...]:
     """Return the drawings of equity with holding, and of drawdown."""
-    money = [Series("Equity", tuple((at, value) for at, value, _, _ in points))]
+    money = [PlotSeries("Equity", tuple((at, value) for at, value, _, _ in points))]
     held = tuple((at, value) for at, _, _, value in points if value is not None)
     if held:
-        money.append(Series(f"Holding {pair}", held, "soft", dashed=True))
-    fall = Series("Drawdown", tuple((at, value * 100) for at, _, value, _ in points), "down")
+        money.append(PlotSeries(f"Holding {pair}", held, "soft", dashed=True))
+    fall = PlotSeries("Drawdown", tuple((at, value * 100) for at, _, value, _ in points), "down")
     low, high = _ends(money)
     deepest, _ = _ends([fall])
     return (
@@ -52,7 +52,7 @@ def equity_plots(points: list[tuple[int, float, float, float | None]], pair: str
     )  # fmt: skip
 
 
-def _ends(series: list[Series]) -> tuple[str, str]:
+def _ends(series: list[PlotSeries]) -> tuple[str, str]:
     """Return the lowest and the highest value of some lines as texts."""
     values = [value for each in series for _, value in each.points if value is not None]
     return number(min(values), 2).text, number(max(values), 2).text

@@ -13,8 +13,8 @@ from src.dashboard.widgets import (
     Card,
     Fact,
     Plot,
+    PlotSeries,
     Row,
-    Series,
     Table,
     amount,
     count,
@@ -103,7 +103,7 @@ def calendar(look: BotView) -> Card:
         Fact(f"Best day, {best['day']}", result(best["pnl"])),
         Fact(f"Worst day, {worst['day']}", result(worst["pnl"])),
     )
-    plot = Plot("calendar", "Net PnL of closed trades by UTC day", (Series("Net PnL", points),),
+    plot = Plot("calendar", "Net PnL of closed trades by UTC day", (PlotSeries("Net PnL", points),),
                 says=f"Net PnL of {len(days)} days with closed trades.")  # fmt: skip
     return Card("calendar", title, "data", look.turned_ms, look.turn_s, facts=facts, plots=(plot,))
 
@@ -192,7 +192,7 @@ def _distribution(rows: Sequence[Mapping[str, Any]]) -> Plot:
     points = tuple((plain(low, 2), float(number_of)) for low, number_of in bars)
     worst, best = min(row["pnl"] for row in rows), max(row["pnl"] for row in rows)
     says = f"Results of {len(rows)} trades from {plain(worst, 2)} to {plain(best, 2)} USDT."
-    return Plot("bars", "Distribution of results, lower end of each span in USDT", (Series("Trades", points),),
+    return Plot("bars", "Distribution of results, lower end of each span in USDT", (PlotSeries("Trades", points),),
                 "trades", says)  # fmt: skip
 
 

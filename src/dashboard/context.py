@@ -13,7 +13,7 @@ from src.dashboard.services import ServiceController
 from src.dashboard.snapshot import SnapshotService
 from src.domain.clock import Clock
 from src.reporting.service import ReportService
-from src.runtime.public_hosts import is_from_this_machine
+from src.runtime.public_hosts import is_from_this_machine, public_paths
 from src.runtime.settings import ENV_FILE, Settings, is_loopback
 from src.storage.database import TradingDatabase
 
@@ -42,7 +42,7 @@ class DashboardContext:
     @property
     def reading_needs_pin(self) -> bool:
         """Whether even looking needs the PIN: where others than this machine can reach the page, if by a proxy."""
-        here = is_from_this_machine(request.environ, self.settings.public_paths)
+        here = is_from_this_machine(request.environ, public_paths(self.settings.public_hosts))
         return not (here and is_loopback(self.settings.dashboard_host))
 
     def session(self) -> Session | None:

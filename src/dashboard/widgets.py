@@ -102,7 +102,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class PlotSeries:
     """One line or row of bars: points of (instant in ms or label, value); ``tone`` names its colour."""
 
     name: str
@@ -121,7 +121,7 @@ class Plot:
 
     kind: str
     title: str
-    series: tuple[Series, ...]
+    series: tuple[PlotSeries, ...]
     unit: str = "USDT"
     says: str = ""
     top: str = ""

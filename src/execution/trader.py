@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.domain.clock import MINUTE_MS, Clock, monotonic_s
-from src.domain.errors import ExchangeError, StoreUnavailable
+from src.domain.clock import MINUTE_MS, Clock, is_over, monotonic_s
+from src.domain.errors import ExchangeError, OrderRefused, StoreUnavailable
 from src.domain.market import Candle, MarketContext, MarkPrice
 from src.domain.portfolio import Direction, Position
 from src.domain.ports import MarketFeed
@@ -27,6 +27,8 @@ from src.strategy.timeframes import DecisionCandles
 from src.strategy.votes import vote_values
 
 log = logging.getLogger(__name__)
+
+_NOT_LISTED = -1121
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Trader:
         self._before: Remembered | None = None
         self._lock = threading.RLock()
         self._trouble = ""
+        self._unlisted_ms: int | None = None
 
     @property
     def symbol(self) -> str:
@@ -120,10 +123,7 @@ class Trader:
         slow: DecisionCandles | None,
         trends: Callable[[Sequence[Candle]], tuple[int, ...]],
     ) -> None:
-        """Look at other candles from the next turn on (``slow`` None: the minutes), with the agent that knows them.
-
-        Both were made ready before. What was remembered of the former candles teaches nobody any more.
-        """
+        """Look at other candles from the next turn on (``slow`` None: the minutes), with the agent made for them."""
         with self._lock:
             self._agent, self._slow, self._trends = agent, slow, trends
             self._slow_fold = IndicatorFold()
@@ -198,7 +198,12 @@ class Trader:
     def execute_sell(self, price: Decimal, reason: str) -> bool:
         """Close the open position at about ``price``; return whether it is closed now."""
         log.info("closing: symbol=%s price=%s reason=%s", self.symbol, price, reason)
-        closed = self._position.close(reason)
+        try:
+            closed = self._position.close(reason)
+        except ExchangeError as error:  # how it ended elsewhere cannot be asked for now: the next turn asks again
+            log.warning("not closed yet: symbol=%s reason=%s", self.symbol, error)
+            self._note_failure(error)
+            return False
         if closed:
             self._risk.note_trade_end()
         return closed
@@ -226,13 +231,15 @@ class Trader:
         """Between turns: close at the early stop, go on with an unfinished exit, settle what is unknown."""
         with self._lock:
             try:
-                if not self.check_position_management() and (
-                    self._position.exit_under_way or self._position.needs_reconcile
+                if (
+                    not self.check_position_management()
+                    and self._may_ask()
+                    and (self._position.exit_under_way or self._position.needs_reconcile)
                 ):
                     self._mend_position()
             except ExchangeError as error:
                 log.warning("tending failed: symbol=%s reason=%s", self.symbol, error)
-                self._risk.note_exchange_error()
+                self._note_failure(error)
 
     def request_reconcile(self) -> None:
         """Ask the exchange about position and protective orders at the next opportunity."""
@@ -262,12 +269,24 @@ class Trader:
             f"{self._position.protection}."
         )
 
+    def _may_ask(self) -> bool:
+        """Return whether the exchange may be asked between turns: of a pair it does not list only once a minute."""
+        return self._unlisted_ms is None or is_over(MINUTE_MS, self._unlisted_ms, self._clock.now_ms())
+
+    def _note_failure(self, error: ExchangeError) -> None:
+        """Count a failure of the exchange; that this pair is not listed any more is none, and is asked again seldom."""
+        if isinstance(error, OrderRefused) and error.code == _NOT_LISTED:
+            self._unlisted_ms = self._clock.now_ms()
+            self._settings.note_refusal(error)
+        else:
+            self._risk.note_exchange_error()
+
     def _mend(self) -> None:
         self._trouble = ""
         try:
             self._mend_position()
         except ExchangeError as error:
-            self._risk.note_exchange_error()
+            self._note_failure(error)
             self._trouble = f"the exchange could not be asked: {error}"
             log.warning("cannot mend: symbol=%s reason=%s", self.symbol, error)
         self.check_position_management()
@@ -354,13 +373,16 @@ class Trader:
     def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
         refused = self._settings.confirm()
         if refused:
-            log.warning("not entering: symbol=%s reason=%s", self.symbol, refused)
             return refused
         log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)
         try:
             return self._position.open(direction, quantity, self._clock.now_ms(), reason)
         except StoreUnavailable as error:
             return f"the intent could not be written down, so nothing was sent: {error}"
+        except ExchangeError as error:  # sent, and what became of it is refused to be told: it is settled from here
+            self._note_failure(error)
+            self._position.request_reconcile()
+            return f"what became of the entry is not known: {error}"
 
     def _learn(self, seen: Observation) -> None:
         """Teach the agent what the last turn's actions would have earned, then remember this turn."""

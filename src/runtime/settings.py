@@ -20,7 +20,6 @@ from src.domain.circuit_breaker import BreakerLimits
 from src.domain.errors import SettingsError
 from src.domain.market import QUOTE_ASSETS, quote_asset_of
 from src.domain.risk import RiskLimits
-from src.runtime.public_hosts import public_paths
 from src.runtime.settings_fields import PROJECT_ROOT, SettingFields, is_loopback
 
 __all__ = [
@@ -155,11 +154,6 @@ class Settings(SettingFields):
     def cors_origins(self) -> tuple[str, ...]:
         """The origins whose pages may read the API."""
         return tuple(filter(None, self.api_cors_origins.split(",")))
-
-    @property
-    def public_paths(self) -> dict[str, str]:
-        """The names of PUBLIC_HOSTS, and the path under which each offers page and API."""
-        return public_paths(self.public_hosts)
 
     @property
     def risk_limits(self) -> RiskLimits:

@@ -967,7 +967,7 @@ def _login(book: Book, number: str, label: str) -> Expected:
 
 
 @rule("reconciliation stamp")
-def _confirmed(book: Book) -> Expected:
+def _of_reconciliation(book: Book) -> Expected:
     return At(book.beat["last_private"])
 
 

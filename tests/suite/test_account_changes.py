@@ -126,7 +126,8 @@ def test_a_delisted_pair_in_the_list_halts_itself_alone(tmp_path):
 
 
 def test_a_pair_delisted_while_running_is_settled_and_the_other_trades_on(tmp_path):
-    with suite(folder(tmp_path), speed=60.0, TRADING_PAIRS="BTCUSDT,DOGEUSDT", **BUSY) as (exchange, bot):
+    careful = BUSY | {"BREAKER_MAX_EXCHANGE_ERRORS": "10"}
+    with suite(folder(tmp_path), speed=60.0, TRADING_PAIRS="BTCUSDT,DOGEUSDT", **careful) as (exchange, bot):
         bot.start()
         wait_until(lambda: held_by(exchange, "DOGEUSDT") is not None or not bot.alive, 90.0, 0.05)
         exchange.control("POST", "contract", symbol="DOGEUSDT", status="SETTLING")
@@ -136,6 +137,8 @@ def test_a_pair_delisted_while_running_is_settled_and_the_other_trades_on(tmp_pa
         wait_until(lambda: "not listed" in reason(bot, "DOGEUSDT") or not bot.alive, 60.0, 0.2)
         wait_for_entry(exchange, bot, before)
         assert bot.alive
+        tripped = bot.rows("SELECT COUNT(*) FROM circuit_breaker_events WHERE status = 'TRIPPED'")
+        assert tripped == [(0,)], "a delisted pair tripped the breaker of all"
         sent = bot.rows("SELECT COUNT(*) FROM orders WHERE symbol = 'DOGEUSDT' AND status = 'REJECTED'")
         assert sent[0][0] <= 3
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 
@@ -12,6 +13,7 @@ from src.domain.orders import Fill, Order
 from src.domain.portfolio import Account
 from src.domain.ports import Income
 from src.exchanges.binance.account_state import AccountChanges, AccountState
+from src.exchanges.binance.errors import NOT_LISTED_CODE
 from src.exchanges.binance.exchange import BinanceExchange
 from src.exchanges.binance.mapping import MALFORMED
 from src.exchanges.binance.polling import BlockingCallPool, PollingTask
@@ -19,6 +21,9 @@ from src.exchanges.binance.transfers import TransferTracker
 from src.exchanges.binance.websocket import ReconnectingWebSocket, SocketHealth
 
 log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked")
+Found = TypeVar("Found")
 
 _KEEP_KEY_MS = 1_800_000
 _DEAF_AFTER_S = 2.0
@@ -193,9 +198,10 @@ class UserStream:
     def _ask_orders(self) -> _OrdersSeen:
         """Return the open orders, and those that were believed open and are not, as they ended."""
         asked_ms, believed = self._clock.now_ms(), self.book.open_orders()
-        shown = [order for symbol in self._symbols for order in self._exchange.open_orders(symbol)]
+        shown = [order for symbol in self._symbols for order in _if_listed(self._exchange.open_orders, symbol)]
         ids = {order.order_id for order in shown}
-        gone = [self._exchange.refreshed(order) for order in believed if order.order_id not in ids]
+        ended = [order for order in believed if order.order_id not in ids]
+        gone = [each for order in ended for each in _if_listed(lambda order: [self._exchange.refreshed(order)], order)]
         return _OrdersSeen(asked_ms, shown, gone)
 
     def _use_orders(self, found: _OrdersSeen) -> None:
@@ -223,7 +229,11 @@ class UserStream:
 
     def _ask_missed(self) -> list[Fill]:
         since_ms = self._catch_up_ms or 0
-        return [fill for symbol in self._symbols for fill in self._exchange.fills(symbol, since_ms)]
+        return [
+            fill
+            for symbol in self._symbols
+            for fill in _if_listed(lambda symbol: self._exchange.fills(symbol, since_ms), symbol)
+        ]
 
     def _use_missed(self, fills: list[Fill]) -> None:
         self._catch_up_ms = None
@@ -234,3 +244,13 @@ class UserStream:
         self.malformed += 1
         if self.malformed == 1:
             log.warning("frame not understood: socket=user reason=%s %s", type(error).__name__, error)
+
+
+def _if_listed(ask: Callable[[Asked], list[Found]], asked: Asked) -> list[Found]:
+    """Return what is found, nothing of a contract that the exchange does not list: the others must be heard of."""
+    try:
+        return ask(asked)
+    except OrderRefused as error:
+        if error.code != NOT_LISTED_CODE:
+            raise
+        return []
