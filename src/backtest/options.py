@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.training import teach_past, warm_up_ms
-from src.domain.candle_names import Series, facts_of
+from src.domain.candle_names import SeriesKind, facts_of
 from src.domain.clock import DAY_MS, MINUTE_MS, utc_text
 from src.domain.costs import CostRates
 from src.domain.errors import DataRefused, SettingsError
@@ -137,7 +137,7 @@ def _from_files(paths: list[Path], pair: str) -> _Minutes:
     for each in parts:
         if each.file.symbol and each.file.symbol != pair:
             raise DataRefused(f"{each.file.name} is of {each.file.symbol}, and the run is of {pair}.")
-        if each.file.series is Series.MARK:
+        if each.file.series is SeriesKind.MARK:
             raise DataRefused(f"{each.file.name} holds mark prices; a backtest needs prices that were traded.")
     minutes = Candles.joined([minutes_from(each.candles, each.file.interval_ms) for each in parts])
     said = tuple(f"{each.file.name}: {each.file.understood}" for each in parts)
@@ -168,8 +168,8 @@ def _from_store(store: MarketStore, pair: str, from_text: str) -> _Minutes:
 
 
 def _refuse_other_series(store: MarketStore, pair: str) -> None:
-    for interval in store.intervals(pair, Series.SPOT):
-        path = store.candle_path(pair, interval, Series.SPOT)
+    for interval in store.intervals(pair, SeriesKind.SPOT):
+        path = store.candle_path(pair, interval, SeriesKind.SPOT)
         raise DataRefused(f"Only spot candles of {pair} are stored; to trade on those, give --candles {path}.")
 
 

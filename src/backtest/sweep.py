@@ -177,7 +177,13 @@ class Sweep:
             "funding": _hash_of(np.array(funding, dtype=np.float64)),
             "span": f"{self._first}..{len(self._candles)}",
             "rules, limits or costs": _hash_of(repr((asdict(self._setup), asdict(self._setup.listed))).encode()),
-            "agent": _hash_of(agent.value, agent.mean_square, agent.visits, repr(tables_of(agent)[3:]).encode()),
+            "agent": _hash_of(
+                agent.value,
+                agent.mean_square,
+                agent.visits,
+                repr(tables_of(agent)[3:]).encode(),
+                repr((agent.seed, agent.exploration_rate)).encode(),
+            ),
             "program": program_hash(),
         }
 

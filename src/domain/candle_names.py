@@ -13,7 +13,7 @@ from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS
 
 
-class Series(StrEnum):
+class SeriesKind(StrEnum):
     """The kinds of series that are kept apart."""
 
     PERPETUAL = "perpetual"
@@ -26,7 +26,7 @@ class NameFacts(NamedTuple):
     """What a name says; empty, None or 0 where it does not say it."""
 
     symbol: str = ""
-    series: Series | None = None
+    series: SeriesKind | None = None
     interval_ms: int = 0
     maker: str = ""
 
@@ -42,17 +42,17 @@ _FREQTRADE: Final = re.compile(rf"(?P<base>[A-Z0-9]+)_(?P<quote>{_QUOTE})(?P<swa
 _KRAKEN: Final = re.compile(r"(?P<symbol>[A-Z0-9]{5,12})_(?P<minutes>1|5|15|30|60|240|720|1440)")
 _SPOT_EXCHANGES: Final = {"bitstamp": "Bitstamp", "kraken": "Kraken", "coinbase": "Coinbase", "bitfinex": "Bitfinex"}
 _WORDS_OF_SERIES: Final = {
-    "spot": Series.SPOT,
-    **dict.fromkeys(("um", "futures", "perp", "perpetual", "swap"), Series.PERPETUAL),
-    **dict.fromkeys(("mark", "markprice", "markpriceklines"), Series.MARK),
-    **dict.fromkeys(("funding", "fundingrate"), Series.FUNDING),
+    "spot": SeriesKind.SPOT,
+    **dict.fromkeys(("um", "futures", "perp", "perpetual", "swap"), SeriesKind.PERPETUAL),
+    **dict.fromkeys(("mark", "markprice", "markpriceklines"), SeriesKind.MARK),
+    **dict.fromkeys(("funding", "fundingrate"), SeriesKind.FUNDING),
 }
 _OTHER_PRICES: Final = {
     **dict.fromkeys(("indexprice", "indexpriceklines"), "index prices"),
     **dict.fromkeys(("premiumindex", "premiumindexklines"), "the premium"),
 }
-_FOLDERS: Final = {"markPriceKlines": Series.MARK, "fundingRate": Series.FUNDING, "spot": Series.SPOT}
-_NEAREST_FOLDER: Final = {"mark": Series.MARK, "funding": Series.FUNDING}
+_FOLDERS: Final = {"markPriceKlines": SeriesKind.MARK, "fundingRate": SeriesKind.FUNDING, "spot": SeriesKind.SPOT}
+_NEAREST_FOLDER: Final = {"mark": SeriesKind.MARK, "funding": SeriesKind.FUNDING}
 _REFUSED_FOLDERS: Final = {
     "indexPriceKlines": "index prices",
     "premiumIndexKlines": "the premium",
@@ -76,7 +76,7 @@ def facts_of(name: str, folders: Sequence[str] = ()) -> NameFacts:
     _refuse_other_instruments(name, folders)
     found = _by_maker(name) or _by_words(name)
     by_folder = _series_of_folders(folders)
-    if by_folder is not None and (found.series is None or by_folder is not Series.SPOT):
+    if by_folder is not None and (found.series is None or by_folder is not SeriesKind.SPOT):
         found = found._replace(series=by_folder)
     return found
 
@@ -109,7 +109,7 @@ def _refuse_other_instruments(name: str, folders: Sequence[str]) -> None:
         raise DataRefused(f"{name} holds {other} (so its folder or name says), and nobody trades at those.")
 
 
-def _series_of_folders(folders: Sequence[str]) -> Series | None:
+def _series_of_folders(folders: Sequence[str]) -> SeriesKind | None:
     if folders and folders[-1] in _NEAREST_FOLDER:
         return _NEAREST_FOLDER[folders[-1]]
     return next((_FOLDERS[each] for each in reversed(folders) if each in _FOLDERS), None)
@@ -122,18 +122,18 @@ def _by_maker(name: str) -> NameFacts | None:
         contract = _CONTRACT.fullmatch(view["symbol"])
         digits = view["interval"]
         length = int(digits) * 60_000 if digits.isdigit() else interval_ms_of(digits if digits[0].isdigit() else "1d")
-        series = Series.PERPETUAL if contract and contract["perp"] else Series.SPOT
+        series = SeriesKind.PERPETUAL if contract and contract["perp"] else SeriesKind.SPOT
         symbol = _contract(contract["base"], contract["quote"]) if contract else ""
         return NameFacts(symbol, series, length if length in INTERVAL_MS.values() else 0, "TradingView export")
     if freqtrade:
         length_text, _, kind = freqtrade["rest"].partition("-")
-        series = Series.PERPETUAL if freqtrade["swap"] else Series.SPOT
+        series = SeriesKind.PERPETUAL if freqtrade["swap"] else SeriesKind.SPOT
         series = _WORDS_OF_SERIES.get(kind.partition("_")[0], series)
         return NameFacts(
             _contract(freqtrade["base"], freqtrade["quote"]), series, interval_ms_of(length_text), "freqtrade"
         )
     if kraken and symbol_in(kraken["symbol"]):
-        return NameFacts(symbol_in(kraken["symbol"]), Series.SPOT, int(kraken["minutes"]) * 60_000, "Kraken")
+        return NameFacts(symbol_in(kraken["symbol"]), SeriesKind.SPOT, int(kraken["minutes"]) * 60_000, "Kraken")
     return None
 
 
@@ -142,11 +142,11 @@ def _by_words(name: str) -> NameFacts:
     words = _words(name)
     exchange = next((known for known in _SPOT_EXCHANGES if any(word.startswith(known) for word in words)), "")
     series = next((_WORDS_OF_SERIES[each] for each in words if each in _WORDS_OF_SERIES), None)
-    marked = next((each for each in words if _WORDS_OF_SERIES.get(each) in (Series.MARK, Series.FUNDING)), "")
+    marked = next((each for each in words if _WORDS_OF_SERIES.get(each) in (SeriesKind.MARK, SeriesKind.FUNDING)), "")
     if marked:
         series = _WORDS_OF_SERIES[marked]
     elif series is None and exchange:
-        series = Series.SPOT
+        series = SeriesKind.SPOT
     return NameFacts(_symbol_in_words(words), series, _length_in_words(words), _SPOT_EXCHANGES.get(exchange, ""))
 
 

@@ -11,7 +11,7 @@ from typing import IO, Final
 import numpy as np
 
 from src.domain.candle_columns import NEEDED, OF_FUNDING, OPTIONAL, PRICES
-from src.domain.candle_names import NameFacts, Series, facts_of, symbol_in
+from src.domain.candle_names import NameFacts, SeriesKind, facts_of, symbol_in
 from src.domain.candle_sources import Source, read_source
 from src.domain.candle_validation import (
     Columns,
@@ -35,7 +35,7 @@ class Told:
     """What whoever hands a file over says of it; empty where it is to speak for itself."""
 
     symbol: str = ""
-    series: Series | None = None
+    series: SeriesKind | None = None
     interval_ms: int = 0
     utc_offset: str = ""
     folders: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class CandleFile:
     maker: str
     zone: str
     symbol: str
-    series: Series
+    series: SeriesKind
     interval_ms: int
     columns: Columns
     notes: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class CandleFile:
     def understood(self) -> str:
         """What was understood, in one line."""
         contract = f"contract {self.symbol}" if self.symbol else "contract not named"
-        kind = "" if self.series is Series.PERPETUAL else f", {self.series} prices"
+        kind = "" if self.series is SeriesKind.PERPETUAL else f", {self.series} prices"
         what = f"{self.maker}, {interval_name(self.interval_ms)}, {self.zone}, {len(self.open_ms):,} candles"
         return "; ".join((f"{what}, {contract}{kind}", *self.notes))
 
@@ -93,12 +93,12 @@ def read_candle_file(name: str, file: IO[bytes], told: Told, now_ms: int) -> Can
         DataRefused: damaged, of other columns or instruments, unsorted, impossible or ambiguous; one sentence.
     """
     facts = facts_of(name, told.folders)
-    needed = NEEDED[:-1] if Series.MARK in (facts.series, told.series) else NEEDED
+    needed = NEEDED[:-1] if SeriesKind.MARK in (facts.series, told.series) else NEEDED
     source = read_source(name, file, needed, OPTIONAL, told.utc_offset)
     facts = _with_inner_name(name, facts, source)
     columns, notes = _cleaned(name, source)
     series = _series_of(name, facts, source, told)
-    if series is not Series.MARK:
+    if series is not SeriesKind.MARK:
         columns, notes = _with_volume(name, columns, notes)
     open_ms = columns["open_time"]
     refuse_impossible(name, open_ms, columns)
@@ -200,19 +200,19 @@ def _with_inner_name(name: str, facts: NameFacts, source: Source) -> NameFacts:
     return facts
 
 
-def _series_of(name: str, facts: NameFacts, source: Source, told: Told) -> Series:
+def _series_of(name: str, facts: NameFacts, source: Source, told: Told) -> SeriesKind:
     """Return which series the candles belong to.
 
     Raises:
         DataRefused: name and command contradict each other.
     """
-    if facts.series is Series.FUNDING:
+    if facts.series is SeriesKind.FUNDING:
         raise DataRefused(f"{name} holds funding rates, as its name says; take it in with --kind funding.")
     if told.series is not None:
-        if facts.series is Series.MARK and told.series is not Series.MARK:
+        if facts.series is SeriesKind.MARK and told.series is not SeriesKind.MARK:
             raise DataRefused(f"{name} holds mark prices, as its name or folder says, and not {told.series} ones.")
         return told.series
-    return facts.series or (Series.SPOT if source.maker in _MAKERS_OF_SPOT else Series.PERPETUAL)
+    return facts.series or (SeriesKind.SPOT if source.maker in _MAKERS_OF_SPOT else SeriesKind.PERPETUAL)
 
 
 def _symbol_of(name: str, facts: NameFacts, source: Source, told: Told) -> str:

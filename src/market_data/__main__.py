@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from src.domain.candle_names import Series
+from src.domain.candle_names import SeriesKind
 from src.domain.candle_reader import CandleFile, Told, whole_files
 from src.domain.clock import SystemClock, utc_text
 from src.domain.errors import DataRefused, SourceUnavailable
@@ -42,7 +42,12 @@ from src.market_data.store import MarketStore, Merged
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "config" / "contracts.json"
 _NAMED = 20
-_KINDS = {"klines": Series.PERPETUAL, "spot": Series.SPOT, "mark": Series.MARK, "funding": Series.FUNDING}
+_KINDS = {
+    "klines": SeriesKind.PERPETUAL,
+    "spot": SeriesKind.SPOT,
+    "mark": SeriesKind.MARK,
+    "funding": SeriesKind.FUNDING,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,7 +151,7 @@ class _Part(NamedTuple):
 
     name: str
     symbol: str
-    series: Series
+    series: SeriesKind
     interval: str
     rows: Candles | Funding
     understood: str = ""
@@ -155,7 +160,7 @@ class _Part(NamedTuple):
 def _read_fetched(path: Path, kind: str, symbol: str, interval: str) -> _Part:
     """Return what a file of the archive holds; what it is, the command and the archive's folder said."""
     if kind == "funding":
-        return _Part(path.name, symbol, Series.FUNDING, "", read_funding(path))
+        return _Part(path.name, symbol, SeriesKind.FUNDING, "", read_funding(path))
     series = _KINDS[kind]
     return _Part(path.name, symbol, series, interval, read_candles(path, series, INTERVAL_MS[interval]))
 
@@ -189,7 +194,7 @@ def _parts(wish: argparse.Namespace) -> list[_Part]:
     """Return what each file holds, in the order given."""
     series = _KINDS[wish.kind] if wish.kind else None
     told = Told(wish.symbol.upper(), series, INTERVAL_MS.get(wish.interval, 0), wish.utc_offset)
-    rates = [series is Series.FUNDING or (series is None and holds_funding(path)) for path in wish.files]
+    rates = [series is SeriesKind.FUNDING or (series is None and holds_funding(path)) for path in wish.files]
     candle_paths = [path for path, is_rate in zip(wish.files, rates, strict=True) if not is_rate]
     files = iter(whole_files([read_file(path, told) for path in candle_paths]))
     return [
@@ -200,7 +205,9 @@ def _parts(wish: argparse.Namespace) -> list[_Part]:
 
 def _rates(path: Path, told: Told) -> _Part:
     rates = read_funding(path, told)
-    return _Part(path.name, rates.symbol, Series.FUNDING, "", rates, f"funding rates, {len(rates.rate):,} settlements")
+    return _Part(
+        path.name, rates.symbol, SeriesKind.FUNDING, "", rates, f"funding rates, {len(rates.rate):,} settlements"
+    )
 
 
 def _candles(file: CandleFile) -> _Part:
@@ -211,7 +218,7 @@ def _candles(file: CandleFile) -> _Part:
 def _refuse_doubtful(store: MarketStore, part: _Part) -> None:
     """Raise ``DataRefused`` where a file seems to be of another market than the series that it would change."""
     if isinstance(part.rows, Candles):
-        doubt = store.request_reconcile(part.symbol, part.interval, part.rows, part.series)
+        doubt = store.mismatch(part.symbol, part.interval, part.rows, part.series)
         if doubt:
             raise DataRefused(
                 f"{part.name} does not look like {_stored_name(store, part)}: {doubt}; say what it is (--kind spot, "
@@ -220,7 +227,7 @@ def _refuse_doubtful(store: MarketStore, part: _Part) -> None:
 
 
 def _stored_name(store: MarketStore, part: _Part) -> str:
-    if part.series is Series.FUNDING:
+    if part.series is SeriesKind.FUNDING:
         return store.funding_path(part.symbol).stem
     return store.candle_path(part.symbol, part.interval, part.series).stem
 
@@ -233,7 +240,7 @@ def _check(wish: argparse.Namespace, store: MarketStore) -> int:
         read = whole_files([read_file(path)])[0]
         if wish.files:
             print(f"{path.name}: {read.understood}")
-        quality = examine(candles_of(read), read.series is not Series.MARK, read.interval_ms)
+        quality = examine(candles_of(read), read.series is not SeriesKind.MARK, read.interval_ms)
         _say_quality(path.name, quality)
     return 0
 
@@ -266,11 +273,11 @@ def _say_quality(name: str, found: Quality) -> None:
 
 def _say_stored(store: MarketStore, kind: str, symbol: str, interval: str) -> None:
     series = _KINDS[kind]
-    if series is Series.FUNDING:
+    if series is SeriesKind.FUNDING:
         rates = store.funding(symbol)
         print(f"{store.funding_path(symbol).name}: {len(rates):,} settlements")
     elif store.candle_path(symbol, interval, series).is_file():
-        quality = examine(store.candles(symbol, interval, series), series is not Series.MARK, INTERVAL_MS[interval])
+        quality = examine(store.candles(symbol, interval, series), series is not SeriesKind.MARK, INTERVAL_MS[interval])
         _say_quality(store.candle_path(symbol, interval, series).name, quality)
 
 

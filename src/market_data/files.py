@@ -10,7 +10,7 @@ import numpy as np
 
 from src.domain import candle_validation
 from src.domain.candle_columns import NEEDED, OPTIONAL
-from src.domain.candle_names import Series, facts_of
+from src.domain.candle_names import SeriesKind, facts_of
 from src.domain.candle_reader import CandleFile, Told, read_candle_file, read_funding_file, whole_files
 from src.domain.candle_validation import interval_name, length_of
 from src.domain.clock import SystemClock, utc_text
@@ -54,7 +54,7 @@ def symbol_of(path: Path) -> str:
 
 def holds_funding(path: Path) -> bool:
     """Return whether a file's name or folder says that it holds funding rates."""
-    return facts_of(path.name, _folders(path)).series is Series.FUNDING
+    return facts_of(path.name, _folders(path)).series is SeriesKind.FUNDING
 
 
 def read_file(path: Path, told: Told | None = None) -> CandleFile:
@@ -74,7 +74,7 @@ def read_file(path: Path, told: Told | None = None) -> CandleFile:
         raise DataRefused(f"{path.name} cannot be read: {error.strerror or error}.") from error
 
 
-def read_candles(path: Path, series: Series | None = None, interval_ms: int = 0) -> Candles:
+def read_candles(path: Path, series: SeriesKind | None = None, interval_ms: int = 0) -> Candles:
     """Return the candles of one file; what may be unfinished is left out.
 
     Args:

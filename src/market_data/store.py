@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.domain.candle_names import Series
+from src.domain.candle_names import SeriesKind
 from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS
 from src.market_data.columns import COLUMNS, Candles
@@ -18,7 +18,7 @@ from src.market_data.files import Funding, read_candles, read_funding, refuse_im
 
 _STORED = {"open_ms": "open_time"}
 _OPTIONAL = ("trades", "taker_buy_volume", "quote_volume")
-_MIDDLE = {Series.PERPETUAL: "", Series.SPOT: "-spot", Series.MARK: "-mark"}
+_MIDDLE = {SeriesKind.PERPETUAL: "", SeriesKind.SPOT: "-spot", SeriesKind.MARK: "-mark"}
 _LEAST_DIFFERENT = 3
 _NEAR_MS = 86_400_000
 _LARGEST_STEP = 1.5
@@ -42,11 +42,11 @@ class MarketStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def candle_path(self, symbol: str, interval: str, series: Series = Series.PERPETUAL) -> Path:
+    def candle_path(self, symbol: str, interval: str, series: SeriesKind = SeriesKind.PERPETUAL) -> Path:
         """Return where the series is kept, whether it exists or not."""
         return self.folder / f"{_checked(symbol)}{_MIDDLE[series]}-{interval}.parquet"
 
-    def intervals(self, symbol: str, series: Series = Series.PERPETUAL) -> list[str]:
+    def intervals(self, symbol: str, series: SeriesKind = SeriesKind.PERPETUAL) -> list[str]:
         """Return the lengths of candles that are stored of a contract, the shortest first."""
         return [each for each in INTERVAL_MS if self.candle_path(symbol, each, series).is_file()]
 
@@ -54,7 +54,7 @@ class MarketStore:
         """Return where the funding rates are kept."""
         return self.folder / f"{_checked(symbol)}-funding.parquet"
 
-    def candles(self, symbol: str, interval: str = "1m", series: Series = Series.PERPETUAL) -> Candles:
+    def candles(self, symbol: str, interval: str = "1m", series: SeriesKind = SeriesKind.PERPETUAL) -> Candles:
         """Return the stored candles.
 
         Raises:
@@ -75,7 +75,9 @@ class MarketStore:
             return {}
         return read_funding(path).by_instant
 
-    def merge_candles(self, symbol: str, interval: str, new: Candles, series: Series = Series.PERPETUAL) -> Merged:
+    def merge_candles(
+        self, symbol: str, interval: str, new: Candles, series: SeriesKind = SeriesKind.PERPETUAL
+    ) -> Merged:
         """Add candles to a series; where both have an instant the new one counts (archives are re-issued)."""
         path = self.candle_path(symbol, interval, series)
         whole, merged = new, Merged(len(new), 0, len(new))
@@ -96,7 +98,7 @@ class MarketStore:
         _write(self.funding_path(symbol), {"funding_time": times, "funding_rate": rates})
         return Merged(len(whole) - len(before), replaced, len(whole))
 
-    def request_reconcile(self, symbol: str, interval: str, new: Candles, series: Series = Series.PERPETUAL) -> str:
+    def mismatch(self, symbol: str, interval: str, new: Candles, series: SeriesKind = SeriesKind.PERPETUAL) -> str:
         """Return why new candles may belong to another market than the stored series, empty where nothing speaks so.
 
         What an archive re-issues differs here and there. Where most candles of the same instants differ, or prices

@@ -266,13 +266,8 @@ def _mode_problems(settings: Settings) -> list[str]:
 
 def _model_address_problems(settings: Settings) -> list[str]:
     """Say where the address of one call stands in place of the base address."""
-    found = re.search(
-        r"/(chat/completions|completions|responses|models|api/(chat|generate))/?$", settings.openai_base_url
-    )
-    if not found:
-        return []
-    base = settings.openai_base_url[: found.start()]
-    return [f"OPENAI_BASE_URL ends with {found[0]}, the address of one call: write {base}."]
+    base, call, _ = re.split(r"(/(?:chat/completions|completions|models|api/chat)/?$)|$", settings.openai_base_url)[:3]
+    return [f"OPENAI_BASE_URL ends with {call}, the address of one call: write {base}."] if call else []
 
 
 def _asset_problems(settings: Settings) -> list[str]:

@@ -14,7 +14,7 @@ from sqlalchemy import Select, func, select
 from src.backtest.compiled import compiled
 from src.backtest.past_timeframes import longer, trends_known
 from src.backtest.pipeline import Pipeline, fold_block
-from src.domain.candle_names import Series
+from src.domain.candle_names import SeriesKind
 from src.domain.clock import DAY_MS, MINUTE_MS
 from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS
@@ -175,7 +175,7 @@ def samples_of_candles(files: Sequence[Path], rules: DecisionRules) -> Samples:
 
 def _joined(files: Sequence[Path]) -> Candles:
     pieces = read_in_order(files)
-    if any(each.file.series is Series.MARK for each in pieces):
+    if any(each.file.series is SeriesKind.MARK for each in pieces):
         raise DataRefused("Retraining needs prices that were traded, and a file holds mark prices.")
     if any(each.file.interval_ms != MINUTE_MS for each in pieces):
         raise DataRefused("Retraining needs one-minute candles: longer ones are made of them as the rules ask.")

@@ -69,9 +69,9 @@ def test_candles_of_any_stored_length_are_found_and_the_shortest_that_reach_back
 
 
 def test_spot_alone_is_not_traded_in_silence(tmp_path):
-    from src.domain.candle_names import Series
+    from src.domain.candle_names import SeriesKind
 
-    MarketStore(tmp_path / "data").merge_candles("BTCUSDT", "1m", Candles.of(MINUTES), Series.SPOT)
+    MarketStore(tmp_path / "data").merge_candles("BTCUSDT", "1m", Candles.of(MINUTES), SeriesKind.SPOT)
     with pytest.raises(DataRefused, match="Only spot candles of BTCUSDT are stored") as refusal:
         past_of(wish(tmp_path), [])
     path = str(refusal.value).rpartition("--candles ")[2].rstrip(".")

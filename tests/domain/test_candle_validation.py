@@ -9,7 +9,7 @@ import pytest
 
 from src.domain import candle_sources
 from src.domain.candle_columns import NEEDED, OF_FUNDING, OPTIONAL, ours_of, places
-from src.domain.candle_names import Series, facts_of, symbol_in
+from src.domain.candle_names import SeriesKind, facts_of, symbol_in
 from src.domain.candle_sources import read_source
 from src.domain.candle_validation import funding_of, length_of
 from src.domain.errors import DataRefused
@@ -26,23 +26,23 @@ def read(name, text, needed=NEEDED, optional=OPTIONAL):
     ("name", "symbol", "series", "interval_ms"),
     [
         ("BTCUSDT-1m-2024-01.zip", "BTCUSDT", None, MINUTE),
-        ("BTC_USDT_USDT-1m-futures.feather", "BTCUSDT", Series.PERPETUAL, MINUTE),
-        ("BTC_USDT-5m.json", "BTCUSDT", Series.SPOT, 300_000),
-        ("BTC_USDT_USDT-8h-mark.feather", "BTCUSDT", Series.MARK, 8 * HOUR),
-        ("BTC_USDT_USDT-8h-funding_rate.feather", "BTCUSDT", Series.FUNDING, 8 * HOUR),
-        ("ETHUSDT_um_funding_2024.parquet", "ETHUSDT", Series.FUNDING, 0),
-        ("ETHUSDT-fundingRate-2024-01.zip", "ETHUSDT", Series.FUNDING, 0),
-        ("BTCUSDT_spot_1m_2022.parquet", "BTCUSDT", Series.SPOT, MINUTE),
-        ("BTCUSDT_um_15m_2022_2024H1.parquet", "BTCUSDT", Series.PERPETUAL, 900_000),
-        ("BINANCE_BTCUSDT.P, 1.csv", "BTCUSDT", Series.PERPETUAL, MINUTE),
-        ("BINANCE_ETHUSDT, 240.csv", "ETHUSDT", Series.SPOT, 4 * HOUR),
-        ("BINANCE_ETHUSDT.P, 1D.csv", "ETHUSDT", Series.PERPETUAL, DAY),
+        ("BTC_USDT_USDT-1m-futures.feather", "BTCUSDT", SeriesKind.PERPETUAL, MINUTE),
+        ("BTC_USDT-5m.json", "BTCUSDT", SeriesKind.SPOT, 300_000),
+        ("BTC_USDT_USDT-8h-mark.feather", "BTCUSDT", SeriesKind.MARK, 8 * HOUR),
+        ("BTC_USDT_USDT-8h-funding_rate.feather", "BTCUSDT", SeriesKind.FUNDING, 8 * HOUR),
+        ("ETHUSDT_um_funding_2024.parquet", "ETHUSDT", SeriesKind.FUNDING, 0),
+        ("ETHUSDT-fundingRate-2024-01.zip", "ETHUSDT", SeriesKind.FUNDING, 0),
+        ("BTCUSDT_spot_1m_2022.parquet", "BTCUSDT", SeriesKind.SPOT, MINUTE),
+        ("BTCUSDT_um_15m_2022_2024H1.parquet", "BTCUSDT", SeriesKind.PERPETUAL, 900_000),
+        ("BINANCE_BTCUSDT.P, 1.csv", "BTCUSDT", SeriesKind.PERPETUAL, MINUTE),
+        ("BINANCE_ETHUSDT, 240.csv", "ETHUSDT", SeriesKind.SPOT, 4 * HOUR),
+        ("BINANCE_ETHUSDT.P, 1D.csv", "ETHUSDT", SeriesKind.PERPETUAL, DAY),
         ("Binance_BTCUSDT_minute.csv", "BTCUSDT", None, MINUTE),
         ("Binance_ETHUSDT_1h.csv", "ETHUSDT", None, HOUR),
         ("Binance_BTCUSDT_d.csv", "BTCUSDT", None, DAY),
-        ("bitstampUSD_1-min_data_2012-01-01_to_2021-03-31.csv", "", Series.SPOT, MINUTE),
-        ("XBTUSDT_1.csv", "BTCUSDT", Series.SPOT, MINUTE),
-        ("XBTUSDT_1440.csv", "BTCUSDT", Series.SPOT, DAY),
+        ("bitstampUSD_1-min_data_2012-01-01_to_2021-03-31.csv", "", SeriesKind.SPOT, MINUTE),
+        ("XBTUSDT_1.csv", "BTCUSDT", SeriesKind.SPOT, MINUTE),
+        ("XBTUSDT_1440.csv", "BTCUSDT", SeriesKind.SPOT, DAY),
         ("BTCUSDT_M1_202401.csv", "BTCUSDT", None, MINUTE),
         ("1000PEPEUSDT-1h-2024-06.zip", "1000PEPEUSDT", None, HOUR),
         ("candles.parquet", "", None, 0),
@@ -73,9 +73,9 @@ def test_what_is_of_another_instrument_is_refused_by_name_or_folder(name, folder
 @pytest.mark.parametrize(
     ("folders", "series"),
     [
-        (("monthly", "markPriceKlines", "BTCUSDT", "1m"), Series.MARK),
-        (("mark",), Series.MARK),
-        (("data", "spot"), Series.SPOT),
+        (("monthly", "markPriceKlines", "BTCUSDT", "1m"), SeriesKind.MARK),
+        (("mark",), SeriesKind.MARK),
+        (("data", "spot"), SeriesKind.SPOT),
     ],
 )
 def test_folders_tell_apart_what_the_archive_names_alike(folders, series):

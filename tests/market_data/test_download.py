@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src.domain.candle_names import Series
+from src.domain.candle_names import SeriesKind
 from src.market_data.__main__ import ROOT, main
 from src.market_data.store import MarketStore
 from tests.market_data.archive_stand_in import archive_stand_in
@@ -90,7 +90,7 @@ def test_funding_and_mark_price_come_along(archive, tmp_path):
     assert run(archive, tmp_path, "--from", "2023-01", "--to", "2023-01") == 0
     store = MarketStore(tmp_path)
     assert store.funding("BTCUSDT") == {JAN: 0.0001, JAN + 28_800_000: -0.0002}
-    assert store.candles("BTCUSDT", series=Series.MARK).close[0] == 99.0
+    assert store.candles("BTCUSDT", series=SeriesKind.MARK).close[0] == 99.0
 
 
 def test_a_wrong_checksum_is_refused_and_changes_nothing(archive, tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.domain.candle_names import Series
+from src.domain.candle_names import SeriesKind
 from src.domain.candle_reader import Told, read_candle_file
 from src.domain.errors import DataRefused
 from src.market_data.__main__ import main
@@ -30,7 +30,7 @@ PROSE = (ROOT / "docs" / "data-formats.md").read_text(encoding="utf-8")
 def stored_series(store):
     (path,) = store.series()
     found = re.fullmatch(r"BTCUSDT(?:-(spot|mark))?-1m\.parquet", path.name)
-    return store.candles("BTCUSDT", "1m", Series(found[1]) if found[1] else Series.PERPETUAL)
+    return store.candles("BTCUSDT", "1m", SeriesKind(found[1]) if found[1] else SeriesKind.PERPETUAL)
 
 
 @pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.title)
@@ -209,7 +209,7 @@ def test_candles_of_another_market_never_land_among_the_perpetual_s(tmp_path, ca
     assert store.candle_path("BTCUSDT", "1m").read_bytes() == before
     assert bring(1.0004, "--kind", "spot") == 0
     assert store.candle_path("BTCUSDT", "1m").read_bytes() == before
-    assert store.candles("BTCUSDT", "1m", Series.SPOT).close[0] == pytest.approx(CANDLES[0].close * 1.0004)
+    assert store.candles("BTCUSDT", "1m", SeriesKind.SPOT).close[0] == pytest.approx(CANDLES[0].close * 1.0004)
     assert bring(1.0004, "--replace") == 0
     assert store.candles("BTCUSDT").close[0] == pytest.approx(CANDLES[0].close * 1.0004)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.domain.candle_columns import OF_INDEX, PRICES
-from src.domain.candle_names import Series, facts_of
+from src.domain.candle_names import SeriesKind, facts_of
 from src.domain.candle_reader import CandleFile, Told, read_candle_file, read_funding_file, whole_files
 from src.domain.candle_sources import read_source
 from src.domain.candle_validation import Columns, Floats, Stamps, finite, interval_name
@@ -50,7 +50,7 @@ def symbol_of(path: Path) -> str:
 
 def holds_funding(path: Path) -> bool:
     """Return whether a file's name says that it holds funding rates."""
-    return facts_of(path.name, _folders(path)).series is Series.FUNDING
+    return facts_of(path.name, _folders(path)).series is SeriesKind.FUNDING
 
 
 def read_candles(path: Path) -> CandleColumns:
@@ -61,7 +61,7 @@ def read_candles(path: Path) -> CandleColumns:
     """
     _refuse_other_interval(path)
     read = whole_files([_read(path)])[0]
-    if read.series is Series.MARK:
+    if read.series is SeriesKind.MARK:
         raise DataRefused(f"{path.name} holds mark prices; a replay needs prices that were traded.")
     if read.interval_ms != MINUTE_MS:
         raise DataRefused(f"{path.name} holds no 1m candles, and a replay needs 1m.")
