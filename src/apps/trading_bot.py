@@ -320,7 +320,7 @@ def main(stop: threading.Event) -> int:
     console.setting_up(client.wire.addresses.rest)
     shared = (client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news)
     traders = [build_trader(settings, pair, *shared, pairs.halted[pair], limits=limits) for pair in pairs.symbols]
-    console.set_up({pair: client.terms(pair) for pair in pairs.symbols})
+    console.set_up(_set_up(traders, client))
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
     stream.start()
     if not _ready(stream, stop):
@@ -335,6 +335,14 @@ def main(stop: threading.Event) -> int:
         control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
     )  # fmt: skip
     return bot.run()
+
+
+def _set_up(traders: Sequence[Trader], client: BinanceClient) -> dict[str, tuple[int, str]]:
+    """Let each pair compare its settings at the exchange, and set them while flat; return which hold there then."""
+    account = client.account()
+    for trader in traders:
+        trader.settings.refresh(flat=account.position(trader.symbol) is None)
+    return {trader.symbol: client.terms(trader.symbol) for trader in traders}
 
 
 def _connected(settings: Settings, clock: ExchangeClock, stop: threading.Event) -> BinanceClient:

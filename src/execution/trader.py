@@ -69,7 +69,7 @@ class Trader:
         ``trends`` tells the trends of still longer candles after so many minutes (``HigherTimeframeTrend.look``).
         """
         self._bot_id = bot_id
-        self._settings = settings
+        self.settings = settings
         self._feed = feed
         self._position = position
         self._journal = journal
@@ -94,7 +94,7 @@ class Trader:
     @property
     def symbol(self) -> str:
         """The pair that is traded."""
-        return self._settings.symbol
+        return self.settings.symbol
 
     @property
     def difference(self) -> str:
@@ -114,7 +114,7 @@ class Trader:
         with self._lock:
             self._rules = rules
             self._limits.replace(limits)
-            self._settings.replace_leverage(limits.leverage)
+            self.settings.replace_leverage(limits.leverage)
             return self._position.apply_limits()
 
     def replace_timeframe(
@@ -277,7 +277,7 @@ class Trader:
         """Count a failure of the exchange; that this pair is not listed any more is none, and is asked again seldom."""
         if isinstance(error, OrderRefused) and error.code == _NOT_LISTED:
             self._unlisted_ms = self._clock.now_ms()
-            self._settings.note_refusal(error)
+            self.settings.note_refusal(error)
         else:
             self._risk.note_exchange_error()
 
@@ -290,7 +290,7 @@ class Trader:
             self._trouble = f"the exchange could not be asked: {error}"
             log.warning("cannot mend: symbol=%s reason=%s", self.symbol, error)
         self.check_position_management()
-        self._settings.refresh(flat=self._is_flat())
+        self.settings.refresh(flat=self._is_flat())
 
     def _mend_position(self) -> None:
         """Make journal and exchange agree; a trade that ended at the exchange counts among the results."""
@@ -336,8 +336,8 @@ class Trader:
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._position.trade.entry_ms if self._position.trade else None,
             stopping=self._stopping(),
-            instrument=self._settings.instrument,
-            settings_reason=self._settings.halt_reason,
+            instrument=self.settings.instrument,
+            settings_reason=self.settings.halt_reason,
             own=own,
         )
 
@@ -371,7 +371,7 @@ class Trader:
         return None
 
     def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
-        refused = self._settings.confirm()
+        refused = self.settings.confirm()
         if refused:
             return refused
         log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)

@@ -64,7 +64,7 @@ class Journey:
 
     def wish(self, label: str, says: str, within_s: float = 75.0) -> str:
         """Press a button, read what will happen, do it, and return what came of it."""
-        self.page.get_by_role("button", name=label, exact=True).click()
+        self.page.locator("#controls").get_by_role("button", name=label, exact=True).click()
         until(self.page, "document.querySelector('#ask').open")
         assert says in self.page.locator("#ask-says").inner_text()
         self.page.click("#ask-do")
@@ -103,7 +103,7 @@ def journey(tmp_path) -> Iterator[Journey]:
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
             page = browser.new_page()
-            page.goto(f"http://127.0.0.1:{web}/")
+            page.goto(f"http://127.0.0.1:{web}/everything")
             yield Journey(page, project)
             browser.close()
 
@@ -188,10 +188,10 @@ def test_live_trading_wants_the_symbol_typed_before_the_bot_hears_of_it(tmp_path
         made.full()
         browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page()
-        page.goto(made.address)
+        page.goto(made.address + "/everything")
         way = Journey(page, ProjectCopy(tmp_path))
         way.log_in()
-        page.get_by_role("button", name=f"Close {SYMBOL}", exact=True).click()
+        page.locator("#controls").get_by_role("button", name=f"Close {SYMBOL}", exact=True).click()
         until(page, "document.querySelector('#ask').open")
         assert f"type {SYMBOL}" in page.locator("#ask-typed").inner_text()
         for typed in ("", "ETHUSDT"):
@@ -212,7 +212,7 @@ def test_the_period_report_is_opened_from_the_page_and_fits_every_screen(tmp_pat
         made.full()
         browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page()
-        page.goto(made.address)
+        page.goto(made.address + "/everything")
         page.fill("input[name=from]", "2026-01-01")
         page.fill("input[name=to]", made.at(0)[:10])
         page.locator("button[value=html]").click()
@@ -237,7 +237,7 @@ def test_the_period_report_hides_amounts_where_the_page_does_also_on_paper_and_i
 
         def reported() -> tuple[str, str, list[str]]:
             """What the report shows on the screen and on paper, and its file, behind the page's own buttons."""
-            page.goto(made.address)
+            page.goto(made.address + "/everything")
             page.fill("input[name=from]", "2026-01-01")
             page.fill("input[name=to]", made.at(0)[:10])
             with page.expect_download() as loading:
@@ -255,7 +255,7 @@ def test_the_period_report_hides_amounts_where_the_page_does_also_on_paper_and_i
         screen, paper, lines = reported()
         assert all(figure in screen for figure in AMOUNTS) and "•••" not in paper
         assert ",quantity,leverage,gross_pnl,fees,funding,pnl,pnl_percent," in lines[2] and "without" not in lines[0]
-        page.goto(made.address)
+        page.goto(made.address + "/everything")
         page.click(".menu summary")
         page.check("#hide")
         assert page.locator("#csv").inner_text() == "Trades as CSV, without amounts"
@@ -264,7 +264,7 @@ def test_the_period_report_hides_amounts_where_the_page_does_also_on_paper_and_i
         assert "Amounts are hidden" in screen and "62,917.1" in screen and "•••" in screen
         assert lines[0].endswith("_without_amounts.csv") and len(lines) == 15
         assert ",exit_price,leverage,pnl_percent,exit_reason," in lines[2]
-        page.goto(made.address)
+        page.goto(made.address + "/everything")
         page.click(".menu summary")
         page.uncheck("#hide")
         screen, _, lines = reported()
@@ -280,7 +280,7 @@ def test_hidden_amounts_are_not_even_drawn_by_the_server(tmp_path):
         context = browser.new_context(java_script_enabled=False)
         context.add_cookies([{"name": "dash-hide", "value": "yes", "url": made.address}])
         page = context.new_page()
-        page.goto(made.address)
+        page.goto(made.address + "/everything")
         body = page.locator("#cards").inner_html() + page.locator("#alarm").inner_html()
         for figure in ("10,120.55", "10120.55", "10,100.25", "20.30", "12.50", "125.84", "0.1 BTCUSDT"):
             assert figure not in body, figure

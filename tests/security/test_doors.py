@@ -1,5 +1,6 @@
 """Security tests 1, 2, 15 and 32 at the real processes of a default start: who can reach them, and what they give."""
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -60,15 +61,18 @@ def group_of(project: ProjectCopy, service: str) -> list[int]:
 
 def listeners(number: int) -> set[tuple[str, int]]:
     """Return the addresses and ports on which a process waits for connections, by what the system itself says."""
-    own = set()
-    for descriptor in Path(f"/proc/{number}/fd").iterdir():
-        try:
-            own.add(os.readlink(descriptor))
-        except OSError:
-            continue
+    own, tables = set(), []
+    try:
+        for descriptor in Path(f"/proc/{number}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                own.add(os.readlink(descriptor))
+        for family, file in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
+            tables.append((family, Path(f"/proc/{number}/net/{file}").read_text().splitlines()[1:]))
+    except FileNotFoundError:
+        return set()  # a short-lived child ended meanwhile
     found = set()
-    for family, file in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
-        for line in Path(f"/proc/{number}/net/{file}").read_text().splitlines()[1:]:
+    for family, rows in tables:
+        for line in rows:
             fields = line.split()
             if fields[3] == _LISTENS and f"socket:[{fields[9]}]" in own:
                 address, _, port = fields[1].partition(":")
@@ -127,7 +131,7 @@ def test_the_page_needs_nobody_but_its_own_server(started):
         page.add_init_script(
             "window.refused = []; addEventListener('securitypolicyviolation', e => refused.push(e.blockedURI));"
         )
-        page.goto(home)
+        page.goto(home.rstrip("/") + "/everything")
         page.evaluate("document.querySelector('#card-chart').scrollIntoView()")
         until(page, "document.querySelector('#chart canvas') !== null", 30.0)
         until(page, "document.querySelector('#card-status').dataset.state === 'fresh'", 30.0)

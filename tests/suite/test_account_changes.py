@@ -16,9 +16,13 @@ from src.runtime.process_ends import unwished_ends
 from src.runtime.settings import Settings
 from tests.paper_exchange.running import PaperExchange, wait_until
 from tests.paper_exchange.wire import Wire
-from tests.suite.running import BUSY, Bot, open_position, settled, suite
+from tests.suite.running import BUSY as BUSY_LONG
+from tests.suite.running import Bot, open_position, settled, suite
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+
+BUSY = BUSY_LONG | {"ALLOW_SHORT": "true"}  # entries both ways, so that one comes soon in any market
 
 
 def folder(tmp_path: Path) -> Path:
@@ -60,7 +64,7 @@ def held_by(exchange: PaperExchange, symbol: str) -> dict[str, Any] | None:
 
 
 def wait_for_entry(exchange: PaperExchange, bot: Bot, before: int) -> None:
-    wait_until(lambda: entries(bot) > before or not bot.alive, 90.0, 0.05)
+    wait_until(lambda: entries(bot) > before or not bot.alive, 150.0, 0.05)
     assert entries(bot) > before, bot.log[-3000:]
 
 
@@ -129,7 +133,7 @@ def test_a_pair_delisted_while_running_is_settled_and_the_other_trades_on(tmp_pa
     careful = BUSY | {"BREAKER_MAX_EXCHANGE_ERRORS": "10"}
     with suite(folder(tmp_path), speed=60.0, TRADING_PAIRS="BTCUSDT,DOGEUSDT", **careful) as (exchange, bot):
         bot.start()
-        wait_until(lambda: held_by(exchange, "DOGEUSDT") is not None or not bot.alive, 90.0, 0.05)
+        wait_until(lambda: held_by(exchange, "DOGEUSDT") is not None or not bot.alive, 150.0, 0.05)
         exchange.control("POST", "contract", symbol="DOGEUSDT", status="SETTLING")
         exchange.control("POST", "contract", symbol="DOGEUSDT", listed=False)
         assert held_by(exchange, "DOGEUSDT") is None
