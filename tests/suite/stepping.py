@@ -23,6 +23,7 @@ SECOND_MS = 1_000
 NEAR_SHARE = 0.0005
 """A minute whose prices come so near to a level, as a share of the price, is stepped through by seconds."""
 _POLL_S = 0.001
+_REACTS_WITHIN_S = 1.0
 _TURN_WITHIN_S = 60.0
 _PATIENCE_S = 20.0
 _SETTLED = """
@@ -126,7 +127,9 @@ class Steps:
         for at in range(now_ms // SECOND_MS * SECOND_MS + SECOND_MS, boundary_ms, SECOND_MS):
             self._advance(at)
             position, _levels = self._position()
-            if position is None or self._early_stop_reached(position) or self._exit_was_refused(now_ms):
+            if self._exit_was_refused(now_ms):  # tried again after growing pauses: not in each second
+                self._give_time(lambda at=at: self._closed() or self._exit_was_refused(at))
+            elif position is None or self._early_stop_reached(position):
                 self._wait(lambda at=at: self._closed() or self._exit_was_refused(at))
 
     def _exit_was_refused(self, since_ms: int) -> bool:
@@ -201,6 +204,12 @@ class Steps:
         if self._database is None:
             self._database = sqlite3.connect(f"file:{self._bot.database}?mode=ro", uri=True, timeout=10)
         return int(self._database.execute(query).fetchone()[0])
+
+    def _give_time(self, seen: Any) -> None:
+        """Let the bot react to this second of the market; what it does not do in it, it does in a later one."""
+        deadline_s = monotonic_s() + _REACTS_WITHIN_S
+        while not seen() and monotonic_s() < deadline_s:
+            sleep(_POLL_S)
 
     def _wait(self, seen: Any) -> None:
         wait_until(lambda: seen() or not self._bot.alive, _TURN_WITHIN_S, _POLL_S)
