@@ -5,10 +5,10 @@ from decimal import Decimal
 
 from src.backtest.portfolio_setup import PortfolioMarket, PortfolioSetup, contracts_of
 from src.backtest.portfolio_trades import PairBook
-from src.backtest.venue_exchange import VenueExchange
+from src.backtest.venue_exchange import VenueExchange, fill_of
 from src.domain.clock import ManualClock
 from src.domain.market import Instrument
-from src.domain.orders import Fill, Order, OrderIntent, OrderKind, Purpose, Side, client_id
+from src.domain.orders import Order, OrderIntent, OrderKind, Purpose, Side, client_id
 from src.domain.portfolio import Direction, Position
 from src.domain.risk import early_stop_price, stop_price
 from src.market_data.columns import Candles
@@ -153,20 +153,7 @@ class PortfolioAccount:
         if not reason:
             reason = "liquidation" if trade.client_id.startswith("autoclose-") else "stop_loss"
             self._stops.pop(trade.symbol, None)
-        fill = Fill(
-            trade_id=str(trade.trade_id),
-            order_id=str(trade.order_id),
-            symbol=trade.symbol,
-            side=Side(trade.side),
-            price=trade.price,
-            quantity=trade.quantity,
-            fee=trade.commission,
-            fee_asset=trade.commission_asset,
-            realized_pnl=trade.realized_pnl,
-            time_ms=trade.time_ms,
-            client_id=trade.client_id,
-        )
-        self.books[trade.symbol].take(fill, reason, self._open_at(trade.symbol, trade.time_ms))
+        self.books[trade.symbol].take(fill_of(trade), reason, self._open_at(trade.symbol, trade.time_ms))
 
     def _open_at(self, symbol: str, time_ms: int) -> float:
         """Return the open of the minute of a fill: what slippage is measured against."""

@@ -177,7 +177,7 @@ class VenueExchange:
         """Return executions from ``since_ms`` on."""
         self._catch_up()
         trades = self._venue.trades(self._account_name, symbol, start_ms=since_ms, limit=1_000)
-        return [_fill(each) for each in trades]
+        return [fill_of(each) for each in trades]
 
     def order_fills(self, order: Order) -> list[Fill]:
         """Return the executions of one order, or of the order its trigger made."""
@@ -185,7 +185,7 @@ class VenueExchange:
         if not order_id:
             return []
         trades = self._venue.trades(self._account_name, order.symbol, order_id=int(order_id), limit=1_000)
-        return [_fill(each) for each in trades if each.order_id == int(order_id)]
+        return [fill_of(each) for each in trades if each.order_id == int(order_id)]
 
     def income(self, since_ms: int) -> list[Income]:
         """Return funding, transfers and the like."""
@@ -297,7 +297,8 @@ def _algo_status(order: AlgoOrder) -> OrderStatus:
     return _ALGO_STATUS[order.status]
 
 
-def _fill(trade: VenueTrade) -> Fill:
+def fill_of(trade: VenueTrade) -> Fill:
+    """Return a trade of the venue as a fill."""
     return Fill(
         trade_id=str(trade.trade_id),
         order_id=str(trade.order_id),
