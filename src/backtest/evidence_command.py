@@ -58,7 +58,11 @@ def refuse_evidence(rules: EvidenceRules, command: str) -> None:
 
 
 def evidence_history(
-    wish: argparse.Namespace, rules: EvidenceRules, candles: Mapping[str, Candles], span: BacktestSpan, source_ms: int
+    command: argparse.Namespace,
+    rules: EvidenceRules,
+    candles: Mapping[str, Candles],
+    span: BacktestSpan,
+    source_ms: int,
 ) -> EvidenceHistory:
     """Return what was known at each instant of the span, as far as candles and the files named tell it.
 
@@ -68,7 +72,7 @@ def evidence_history(
     Raises:
         DataRefused: a file cannot be used, or evidence counts that nothing here tells.
     """
-    if rules.news != OFF and not wish.news:
+    if rules.news != OFF and not command.news:
         raise DataRefused("The evidence of news counts and there are no headlines: give a CSV with --news.")
     if rules.chart != OFF and source_ms > INTERVAL_MS[CHART_INTERVAL]:
         raise DataRefused(
@@ -76,9 +80,9 @@ def evidence_history(
             f"prices are made up: give candles of {CHART_INTERVAL} or shorter."
         )
     contexts = []
-    if rules.regime != OFF or wish.fear_greed:
-        index = read_fear_greed(wish.fear_greed) if wish.fear_greed else {}
-        btc, eth = (candles.get(each) or _stored(wish, each) for each in (_BTC, _ETH))
+    if rules.regime != OFF or command.fear_greed:
+        index = read_fear_greed(command.fear_greed) if command.fear_greed else {}
+        btc, eth = (candles.get(each) or _stored(command, each) for each in (_BTC, _ETH))
         contexts = past_contexts(btc, eth, index, span.from_ms, span.to_ms)
         if rules.regime != OFF and all(each.market_regime == "unknown" for each in contexts):
             raise DataRefused(
@@ -86,13 +90,13 @@ def evidence_history(
                 "those of ETHUSDT or a file of the index (--fear-greed)."
             )
     coins = read_sources(PROJECT_ROOT / SOURCES_FILE).coins
-    events = read_news_events(wish.news, coins) if wish.news else ()
+    events = read_news_events(command.news, coins) if command.news else ()
     charts = [PastCharts(symbol, each) for symbol, each in candles.items()] if rules.chart != OFF else []
     return EvidenceHistory(contexts, events, charts)
 
 
-def _stored(wish: argparse.Namespace, symbol: str) -> Candles | None:
+def _stored(command: argparse.Namespace, symbol: str) -> Candles | None:
     try:
-        return stored_minutes(MarketStore(wish.data), symbol)
+        return stored_minutes(MarketStore(command.data), symbol)
     except DataRefused:
         return None

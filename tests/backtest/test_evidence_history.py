@@ -144,9 +144,9 @@ def stored(tmp_path_factory):
     return folder
 
 
-def run(stored, *words, deed="run"):
+def run(stored, *words, record="run"):
     place = ["--data", str(stored / "data"), "--train-days", "1", "--exploration", "0.5", "--breaker", "off"]
-    return main(["--reports", str(stored / "reports"), deed, *place, *words])
+    return main(["--reports", str(stored / "reports"), record, *place, *words])
 
 
 @pytest.mark.long
@@ -186,5 +186,5 @@ def test_a_sweep_refuses_rules_that_count_evidence(stored, capsys, monkeypatch):
     monkeypatch.setattr(
         command, "setup_of", lambda *_: busy().with_rules(replace(rules, evidence=EvidenceRules(regime="veto")))
     )
-    assert run(stored, "--grid", "min_signal_strength=2,3", deed="sweep") == 78
+    assert run(stored, "--grid", "min_signal_strength=2,3", record="sweep") == 78
     assert "sweep knows no evidence" in capsys.readouterr().err
