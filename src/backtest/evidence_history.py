@@ -16,7 +16,7 @@ from src.charts.analysis_schema import ChartView
 from src.charts.rule_based_analyst import read_chart
 from src.context.classify import UNKNOWN, btc_trend, market_regime, market_trend
 from src.domain.clock import DAY_MS, MINUTE_MS
-from src.domain.evidence import ChartOpinion, Headline, NewsEvent
+from src.domain.evidence import ChartOpinion, NewsEvent, ReportedHeadline
 from src.domain.market import INTERVAL_MS, MarketContext
 from src.market_data.columns import Candles
 from src.news.events import events_in
@@ -129,7 +129,7 @@ def read_news_events(path: Path, coins: Mapping[str, Sequence[str]]) -> tuple[Ne
     """
     rows = csv_rows(path, ("date", "headline"))
     return events_in(
-        (Headline(row["headline"], path.stem, utc_day_ms(path, row["date"]) + DAY_MS) for row in rows), coins
+        (ReportedHeadline(row["headline"], path.stem, utc_day_ms(path, row["date"]) + DAY_MS) for row in rows), coins
     )
 
 

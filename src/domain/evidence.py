@@ -17,7 +17,7 @@ class NewsEventKind(StrEnum):
     HALT = "halt"
 
 
-class Headline(NamedTuple):
+class ReportedHeadline(NamedTuple):
     """One article's title: when this machine read it, and when it was published (None: its source did not say)."""
 
     title: str

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from src.domain.evidence import EVERY_COIN, Headline, NewsEvent, NewsEventKind
+from src.domain.evidence import EVERY_COIN, NewsEvent, NewsEventKind, ReportedHeadline
 from src.news.normalise import coins_in
 
 _PATTERNS: Final = (
@@ -69,7 +69,7 @@ _LOOT: Final = re.compile(
 _VENUE_WIDE: Final = (NewsEventKind.HACK, NewsEventKind.HALT)
 
 
-def event_of(headline: Headline, coins: Mapping[str, Sequence[str]]) -> NewsEvent | None:
+def event_of(headline: ReportedHeadline, coins: Mapping[str, Sequence[str]]) -> NewsEvent | None:
     """Return the event that a headline reports, None where it reports none or names no coin that is traded.
 
     Args:
@@ -87,7 +87,7 @@ def event_of(headline: Headline, coins: Mapping[str, Sequence[str]]) -> NewsEven
     return NewsEvent(kind, title, headline.source, instant_ms, headline.known_ms, concerned)
 
 
-def events_in(headlines: Iterable[Headline], coins: Mapping[str, Sequence[str]]) -> tuple[NewsEvent, ...]:
+def events_in(headlines: Iterable[ReportedHeadline], coins: Mapping[str, Sequence[str]]) -> tuple[NewsEvent, ...]:
     """Return the events that headlines report, the oldest first."""
     found = (event_of(each, coins) for each in headlines)
     return tuple(sorted((each for each in found if each is not None), key=lambda each: each.instant_ms))

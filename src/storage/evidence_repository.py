@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 
 from src.domain.clock import instant_of, utc_text
-from src.domain.evidence import ChartOpinion, Headline
+from src.domain.evidence import ChartOpinion, ReportedHeadline
 from src.storage.database import TradingDatabase
 from src.storage.tables import chart_analyses, news_articles
 
@@ -37,7 +37,7 @@ class EvidenceRepository:
                 for row in rows
             )
 
-    def headlines(self, since_ms: int, until_ms: int) -> list[Headline]:
+    def headlines(self, since_ms: int, until_ms: int) -> list[ReportedHeadline]:
         """Return the headlines that were read in that time, oldest first."""
         c = news_articles.c
         query = (
@@ -47,6 +47,6 @@ class EvidenceRepository:
         )
         with self._database.read() as connection:
             return [
-                Headline(title, source, instant_of(read_at), instant_of(published) if published else None)
+                ReportedHeadline(title, source, instant_of(read_at), instant_of(published) if published else None)
                 for title, source, read_at, published in connection.execute(query)
             ]
