@@ -34,7 +34,7 @@ def forget_end(folder: Path, name: str) -> None:
         log.warning("the note of the last end cannot be deleted: reason=%s", error)
 
 
-def unwished_ends(folder: Path) -> list[tuple[str, str]]:
+def unexpected_exits(folder: Path) -> list[tuple[str, str]]:
     """Return the processes that ended without having been stopped, each with a sentence."""
     told = []
     for file in sorted(folder.glob(f"{_PREFIX}*.json")):

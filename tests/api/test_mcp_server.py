@@ -174,9 +174,9 @@ def test_people_hear_of_a_bot_that_falls_silent(tmp_path: Path) -> None:
             bot.kill()
             bot.wait(10)
         wait_until(told.exists, 60, 0.1)
-        title = f"trading suite {own}: bot silent: main/fast-bot"
+        title = f"trading suite {own}: process unresponsive: main/fast-bot"
         assert [line.split(" | ")[:2] for line in told.read_text().splitlines()] == [[title, "failure"]]
-        assert "silent for more than 5 s" in told.read_text()
+        assert "unresponsive for more than 5 s" in told.read_text()
         assert server.stop(signal.SIGINT) == 0, server.log[-2000:]
 
 
