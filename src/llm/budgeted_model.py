@@ -80,6 +80,11 @@ class BudgetedModel:
         self._local = local_server
         self.capabilities: Capabilities = capabilities_of(model, local_server)
 
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether it takes pictures, as far as is known."""
+        return self.capabilities.vision
+
     def ask_text(self, instruction: str, text: str, schema: type[Schema]) -> Schema:
         """Return the answer to a question without a picture; raises as ``ask`` does."""
         content = self.ask(self.question(instruction, text, schema), "text", EVERY, CallCost()).content
@@ -201,7 +206,7 @@ class BudgetedModel:
         schema = json.dumps(question.schema.model_json_schema())
         text = len((question.instruction + question.text + schema).encode())
         pixels = 0
-        if question.picture is not None:
+        if question.picture is not None and question.capabilities.vision:
             detail = question.capabilities.detail or "high"
             pixels = picture_tokens(self.model, *picture_size, detail) or 0
         return math.ceil(text / _BYTES_PER_TOKEN) + pixels + _FRAME_TOKENS
