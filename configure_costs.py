@@ -26,12 +26,11 @@ from src.llm.cost_report import (
     ModeCost,
     SpendingRecord,
     current_mode,
-    is_own_server,
     model_reachable,
     month_of,
     read_ledger,
 )
-from src.llm.pricing import price_of
+from src.llm.pricing import is_own_server, price_of
 from src.runtime.env_file import Change, EnvMissing, EnvNotWritable, changes_in, edited, read_env, value_in, write_env
 from src.runtime.settings import Settings
 

@@ -25,7 +25,7 @@ from src.llm.client import (
     Schema,
     TokenUsage,
 )
-from src.llm.pricing import cost_usd, picture_tokens, price_of
+from src.llm.pricing import cost_usd, is_own_server, picture_tokens, price_of
 from src.llm.usage_ledger import UsageLedger
 from src.runtime.settings import Settings
 from src.storage.tables import EVERY
@@ -71,13 +71,17 @@ class BudgetedModel:
         ledger: keeps the books and the budget.
         model: its name.
         local_server: whether it runs at another server than OpenAI's, where a model without a known price is free.
+        free: whether nobody sends a bill, whatever the model is called: a server of one's own.
     """
 
-    def __init__(self, authenticator: ModelClient, ledger: UsageLedger, model: str, local_server: bool = False) -> None:
-        self._authenticator = authenticator
+    def __init__(
+        self, client: ModelClient, ledger: UsageLedger, model: str, local_server: bool = False, *, free: bool = False
+    ) -> None:
+        self._client = client
         self._ledger = ledger
         self.model = model
         self._local = local_server
+        self._free = free
         self.capabilities: Capabilities = capabilities_of(model, local_server)
 
     @property
@@ -148,6 +152,8 @@ class BudgetedModel:
         Raises:
             SourceUnavailable: the price is not known, so no budget could be kept.
         """
+        if self._free:
+            return Decimal(0)
         most = cost_usd(
             self.model, tokens := self._input_tokens(question, picture_size), question.most_tokens, 0, tokens
         )
@@ -169,7 +175,7 @@ class BudgetedModel:
         number = self._ledger.reserve(self.model, operation, most, symbol)
         began_s = monotonic_s()
         try:
-            answer = self._authenticator.ask(question)
+            answer = self._client.ask(question)
         except ModelFailed as failure:
             cost = most if failure.usage is None else self._cost(failure.usage)  # unknown: the most it can be
             self._book(number, failure.usage or NOTHING, cost, began_s, bill, failure.outcome, failure.code)
@@ -186,6 +192,8 @@ class BudgetedModel:
         return answer
 
     def _cost(self, usage: TokenUsage) -> Decimal:
+        if self._free:
+            return Decimal(0)
         return cost_usd(self.model, usage.input, usage.output, usage.cached, usage.written) or Decimal(0)
 
     def _book(
@@ -226,6 +234,7 @@ def paid_model(settings: Settings, ledger: UsageLedger, name: str) -> BudgetedMo
     price = price_of(name)
     if price is not None and price.shutdown:
         log.warning("model ends soon: model=%s on=%s instead=%s", name, price.shutdown, price.replacement)
-    authenticator = OpenAIClient(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
+    client = OpenAIClient(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
     elsewhere = bool(settings.openai_base_url) and "api.openai.com" not in settings.openai_base_url
-    return BudgetedModel(authenticator, ledger, name, elsewhere)
+    free = is_own_server(settings.openai_base_url)
+    return BudgetedModel(client, ledger, name, elsewhere, free=free)

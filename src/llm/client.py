@@ -246,7 +246,7 @@ def _failure(error: "APIError") -> ModelFailed:
     elif status in _REFUSED_REQUEST and not parameter and _SPEAKS_OF_FORMAT.search(str(error.message)):
         code, parameter = "unsupported_parameter", "response_format"
     outcome = "refused" if status in (401, 403) else "error"
-    passes = parameter == "" and (code == "rate_limit_exceeded" or status >= 500 or status == 408)
+    passes = parameter != "picture" and (code == "rate_limit_exceeded" or status >= 500 or status == 408)
     wait_s = _asked_to_wait(error) if passes else None
     return ModelFailed(code, outcome, status=status, parameter=parameter, retry_after_s=wait_s)
 

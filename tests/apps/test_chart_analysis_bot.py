@@ -172,6 +172,7 @@ def test_what_another_analyst_read_is_read_again(database):
     world.round.run_round()
 
     class Paid:
+        kind = "openai"
         name = "gpt-6-luna"
 
         def analyze_chart(self, view, png):
