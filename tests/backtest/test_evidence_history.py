@@ -75,8 +75,8 @@ def test_the_regime_of_each_hour_follows_the_changes_of_24_hours_and_the_day_s_i
     others = dict(zip((eth.open_ms + MINUTE_MS).tolist(), eth.close.tolist(), strict=True))
     for each in found:
         at = each.as_of_ms
-        changes = [(closed[at] / closed[at - DAY_MS] - 1) * 100 for closed in (closes, others)]
-        assert each.market_regime == market_regime(*changes, 20)
+        bitcoin, ether = ((closed[at] / closed[at - DAY_MS] - 1) * 100 for closed in (closes, others))
+        assert each.market_regime == market_regime(bitcoin, ether, 20)
     assert past_contexts(btc, None, {}, day, day + 1)[0].market_regime == "unknown"
 
 
