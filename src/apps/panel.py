@@ -17,6 +17,7 @@ from src.storage.evidence_repository import EvidenceRepository
 from src.strategy.evidence import coin_of
 
 _HOUR_MS: Final = 3_600_000
+_WAIT_SHARE: Final = 2.5  # of the timeout: who is asked a second time still has a chance
 
 
 class PanelFactsReader:
@@ -69,4 +70,5 @@ def build_panel(
     }
     moderator = members.pop(MODERATOR, None)
     facts = PanelFactsReader(client, EvidenceRepository(database))
-    return AnalystPanel(list(members.values()), moderator=moderator, resize=resize, facts=facts.read)
+    wait_s = _WAIT_SHARE * settings.openai_timeout_s
+    return AnalystPanel(list(members.values()), moderator=moderator, resize=resize, facts=facts.read, wait_s=wait_s)

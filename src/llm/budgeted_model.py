@@ -10,7 +10,7 @@ import math
 import threading
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, Protocol
 
 from src.domain.clock import monotonic_s
 from src.domain.errors import SourceUnavailable
@@ -34,10 +34,11 @@ log = logging.getLogger(__name__)
 
 _BYTES_PER_TOKEN: Final = 2  # of English and figures it is nearer 3 or 4: an estimate that is not passed
 _LONGEST_WAIT_S: Final = 20.0
+_DEADLINE_SHARE: Final = 1.5  # of the timeout: how long a whole answer may take
 _FRAME_TOKENS: Final = 100  # roles, separators, the schema's name
 _REPAIRABLE: Final = frozenset({"bad_answer"})
 _REFUSED_PARAMETER: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
-_REFUSED_WITHOUT_REASON: Final = frozenset({"400", "http_400", "http_422", "invalid_request_error"})
+_REFUSED_WITHOUT_REASON: Final = frozenset({"http_400", "http_422", "invalid_request_error"})
 _REPAIR: Final = "\nAnswer with one JSON object that fits the schema exactly, and nothing else."
 
 
@@ -63,6 +64,24 @@ class CallCost(Generic[Schema]):
         self.add(TokenUsage(other.input_tokens, other.output_tokens), other.cost_usd, other.latency_ms)
 
 
+class CallLedger(Protocol):
+    """Who keeps the books of calls, and the budget; see ``UsageLedger``."""
+
+    def reserve(self, model: str, operation: str, most_usd: Decimal, symbol: str = ...) -> int:
+        """Write a call down before it is made; return the number by which to ``book`` it."""
+
+    def book(
+        self,
+        number: int,
+        usage: TokenUsage,
+        cost_usd: Decimal,
+        latency_ms: float,
+        outcome: str = ...,
+        error: str = ...,
+    ) -> None:
+        """Put the true figures in place of the reserved ones."""
+
+
 class BudgetedModel:
     """One model, its price, its budget.
 
@@ -75,7 +94,7 @@ class BudgetedModel:
     """
 
     def __init__(
-        self, client: ModelClient, ledger: UsageLedger, model: str, local_server: bool = False, *, free: bool = False
+        self, client: ModelClient, ledger: CallLedger, model: str, local_server: bool = False, *, free: bool = False
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -234,7 +253,10 @@ def paid_model(settings: Settings, ledger: UsageLedger, name: str) -> BudgetedMo
     price = price_of(name)
     if price is not None and price.shutdown:
         log.warning("model ends soon: model=%s on=%s instead=%s", name, price.shutdown, price.replacement)
-    client = OpenAIClient(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
+    timeout_s = settings.openai_timeout_s
+    client = OpenAIClient(
+        settings.openai_api_key.get_secret_value(), settings.openai_base_url, timeout_s, _DEADLINE_SHARE * timeout_s
+    )
     elsewhere = bool(settings.openai_base_url) and "api.openai.com" not in settings.openai_base_url
     free = is_own_server(settings.openai_base_url)
     return BudgetedModel(client, ledger, name, elsewhere, free=free)

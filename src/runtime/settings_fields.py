@@ -139,6 +139,9 @@ class SettingFields(BaseSettings):
     openai_base_url: str = Field("", description="an http(s) address, or empty")
     openai_model: str = Field("gpt-6-luna", min_length=1, description="a model's name")
     openai_news_model: str = Field("gpt-6-luna", min_length=1, description="a model's name")
+    openai_timeout_s: float = Field(
+        30.0, ge=5, le=600, description="seconds, 5 to 600: how long a model may say nothing"
+    )
     openai_monthly_budget_usd: Decimal = Field(Decimal("3.00"), ge=0, description="US dollars, 0 or more")
     newsapi_key: SecretStr = _secret("the key of newsapi.org")
     newsapi_base_url: str = Field("", description="an http(s) address, or empty")
