@@ -54,7 +54,8 @@ EXAMPLES: Final = """examples:
   python3 configure_costs.py local --base-url http://localhost:11434/v1 --model qwen3:8b
                                                 a model on a server of your own (Ollama, LM Studio, vLLM, llama.cpp)
 
-exit codes: 0 done, 2 usage, 69 the server does not answer as it should, 73 .env cannot be written, 78 settings wrong or .env missing
+exit codes: 0 done, 2 usage, 69 the server does not answer as it should, 73 .env cannot be written,
+78 settings wrong or .env missing
 """
 NO_KEY: Final = "OPENAI_API_KEY is empty: until it is set, charts and news are judged on this machine, free."
 SHOWN: Final = (
