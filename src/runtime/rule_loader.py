@@ -1,7 +1,7 @@
 """Loads the rule set that the settings name, with the values that the settings override.
 
-A set's own figures hold. One that is written in ``.env`` or the environment wins over the file, and wherever it says
-something else than the file, ``changed_figures`` says so.
+A setting in ``.env`` or the environment overrides the rule set's own value; ``changed_figures`` lists each one that
+differs.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,21 +26,21 @@ _FIGURES: Final = {
     "max_mark_age_s": "max_mark_age_ms",
     "max_account_age_s": "max_account_age_ms",
 }
-"""The settings that may stand in for a figure of the rules, and that figure."""
+"""The settings that can override a value of the rules, and that value."""
 
 _SHARES: Final = {
     "stop_loss_percentage": ("stop_scale", "stop_loss_share"),
     "take_profit_percentage": ("target_scale", "take_profit_share"),
     "position_percentage": ("size_scale", "position_share"),
 }
-"""The shares that a rule set scales as long as nobody writes them: the scale, and the limit of risk it acts on."""
+"""The shares that a rule set scales unless they are set: the scale, and the risk limit it applies to."""
 
 
 @dataclass
 class RuleSets:
-    """The rule sets there are: how one is read by name, which is in force, which the settings name.
+    """The available rule sets: how one is read by name, which is active, which the settings name.
 
-    ``changes`` tells which figures of a named set the settings change.
+    ``changes`` returns which values of a named set the settings override.
     """
 
     read: Callable[[str], tuple[DecisionRules, RiskLimits]]
@@ -50,7 +50,7 @@ class RuleSets:
 
 
 def read_rules(settings: Settings) -> DecisionRules:
-    """Return the named set of decision rules, with those figures changed that the settings name.
+    """Return the named set of decision rules, with the values that the settings override.
 
     Raises:
         SettingsError: the file is missing or wrong.
@@ -59,27 +59,27 @@ def read_rules(settings: Settings) -> DecisionRules:
 
 
 def refuse_unnamed(settings: Settings) -> None:
-    """Raise ``SettingsError`` where money would be traded by rules that nobody chose.
+    """Raise ``SettingsError`` if live trading would use rules that were not chosen explicitly.
 
-    The sentence names the sets there are and what each has shown.
+    The sentence names the available sets and the results of each.
     """
     if settings.mode != "live" or "rules" in settings.model_fields_set:
         return
     known = (
         load_rules(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.toml")) if _is_of_votes(path)
     )
-    sets = "; ".join(f"{rules.name} ({rules.shown or 'nothing shown yet'})" for rules in known)
-    reason = f"RULES names no strategy, and live trading starts only with one that you chose. There are: {sets}."
-    raise SettingsError((f"{reason} What the figures rest on is in docs/results.md.",))
+    sets = "; ".join(f"{rules.name} ({rules.shown or 'no results yet'})" for rules in known)
+    reason = f"RULES is not set, and live trading needs an explicit choice. Available: {sets}."
+    raise SettingsError((f"{reason} The evidence for these figures is in docs/results.md.",))
 
 
 def named(settings: Settings, rules: str) -> Settings:
-    """Return the settings as they would be with another ``RULES``."""
+    """Return the settings with another ``RULES``."""
     return settings.model_copy(update={"rules": rules})
 
 
 def load_rule_sets(settings: Settings) -> RuleSets:
-    """Return the sets that a person may choose among while the bot runs."""
+    """Return the sets that can be selected while the bot runs."""
     return RuleSets(
         lambda name: other_rules(settings, name),
         settings.rules,
@@ -99,7 +99,7 @@ def other_rules(settings: Settings, name: str) -> tuple[DecisionRules, RiskLimit
 
 
 def changed_figures(settings: Settings) -> tuple[str, ...]:
-    """Return what the settings change in the named set of rules, such as ``MIN_SIGNAL_THRESHOLD=2 instead of 3``.
+    """Return what the settings override in the named rule set, such as ``MIN_SIGNAL_THRESHOLD=2 instead of 3``.
 
     Raises:
         SettingsError: as ``read_rules``.
@@ -114,7 +114,7 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
 
 
 def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
-    """The written shares that differ from what the set makes of the defaults; a set may leave a share alone."""
+    """Return the set shares that differ from the rule set's scaled defaults."""
     defaults = {limit: Settings.model_fields[name].default for name, (_, limit) in _SHARES.items()}
     meant = limits_under(rules, replace(settings.risk_limits, **defaults))
     for name, (scale, limit) in _SHARES.items():
@@ -127,7 +127,7 @@ def _of_file(settings: Settings) -> DecisionRules:
     path = settings.rules_path
     if path.stem != settings.rules or not path.is_file():
         known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml") if _is_of_votes(each)))
-        raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
+        raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; available: {known}.",))
     try:
         return load_rules(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -169,14 +169,14 @@ _TARGET_LIMITS: Final = {
     "early_stop_percentage": "early_stop_share",
     "max_daily_loss_percentage": "max_daily_loss_share",
 }
-"""The settings that may stand in for a limit of a target strategy's rule set, and that limit."""
+"""The settings that can override a limit of a target strategy's rule set, and that limit."""
 
 
 def read_target_rules(settings: Settings, name: str) -> TargetRules:
-    """Return the named rule set of a target strategy, with those figures changed that the settings name.
+    """Return the named rule set of a target strategy, with the values that the settings override.
 
     Raises:
-        SettingsError: the file is missing or wrong, or a limit cannot be.
+        SettingsError: the file is missing or wrong, or a limit is impossible.
     """
     rules = _target_rules_of_file(name)
     changed = {limit: getattr(settings, field) for field, limit in _set_target_limits(settings)}
@@ -184,11 +184,11 @@ def read_target_rules(settings: Settings, name: str) -> TargetRules:
     try:
         return replace(rules, limits=replace(rules.limits, **changed), pairs=pairs)
     except ValueError as error:
-        raise SettingsError((f"{name}: {error} (limits that .env names win over the rule set's).",)) from error
+        raise SettingsError((f"{name}: {error} (limits in .env override the rule set's).",)) from error
 
 
 def changed_target_figures(settings: Settings, name: str) -> tuple[str, ...]:
-    """Return what the settings change in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``."""
+    """Return what the settings override in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``."""
     rules = _target_rules_of_file(name)
     limits = tuple(
         f"{field.upper()}={getattr(settings, field)} instead of {getattr(rules.limits, limit)}"
@@ -209,7 +209,7 @@ def _target_rules_of_file(name: str) -> TargetRules:
     path = _FOLDER / f"{name}.toml"
     if name not in target_rule_names():
         known = ", ".join(target_rule_names())
-        raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
+        raise SettingsError((f"There is no target strategy named {name!r}; available: {known}.",))
     try:
         return load_target_rules(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -242,7 +242,7 @@ def _sha256(file: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Make or restore a backup; return the exit code: 65 damaged, 73 cannot write, 75 a service runs, 78 wrong settings."""
+    """Make or restore a backup; return the exit code: 65 damaged, 73 cannot write, 75 running, 78 wrong settings."""
     parser = argparse.ArgumentParser(prog="python3 -m src.storage.backup", description="Back up database and model.")
     parser.add_argument("--version", action="version", version=VERSION_LINE)
     actions = parser.add_subparsers(dest="action", required=True)
@@ -251,7 +251,9 @@ def main(arguments: list[str]) -> int:
     make.add_argument(
         "--keep", type=whole_number(1, 10_000), default=14, metavar="N", help="archives to keep (default 14)"
     )
-    actions.add_parser("restore", help="restore an archive; all services must be stopped").add_argument("archive", type=Path)
+    actions.add_parser("restore", help="restore an archive; all services must be stopped").add_argument(
+        "archive", type=Path
+    )
     command = parser.parse_args(arguments)
     try:
         settings = Settings.load()

@@ -57,7 +57,7 @@ def submit(store: Database, owner: Owner, command: OperatorCommand, now_ms: int)
         "target": command.target,
         "actor": command.actor,
         "origin": command.origin,
-        "status": WAITING if command.action in ACTIONS else TAKEN,  # commands that no bot executes are executed by their writer
+        "status": WAITING if command.action in ACTIONS else TAKEN,  # their writer executes these
     }
     return store.write(lambda connection: _submit(connection, row, utc_text(now_ms)))
 

@@ -278,7 +278,7 @@ class Database:
             self._changed.wait_for(lambda: self._stopping, 0.2)
 
     def _write_batch(self, batch: list[Work]) -> None:
-        """Write the batch in one transaction; a row that can never be written is logged and does not block the others."""
+        """Write the batch in one transaction; an unwritable row is logged and does not block the others."""
         try:
             self._write(lambda connection: [work(connection) for work in batch], BUSY_MS / 1000)
             done = len(batch)
