@@ -254,7 +254,7 @@ def test_a_taken_port_and_an_open_door_are_refused_with_a_reason(tmp_path: Path)
     weak = {"MCP_HOST": "0.0.0.0", "BOT_CONTROL_PIN": "123456"}
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         cases: dict[str, tuple[int, str, int, dict[str, str]]] = {
-            "taken": (75, "port is taken", taken.getsockname()[1], {}),
+            "taken": (75, "port is in use", taken.getsockname()[1], {}),
             "keyless": (78, "there is no API key", free_port(), {"MCP_HOST": "0.0.0.0"}),
             "weak": (78, "BOT_CONTROL_PIN is the example value", free_port(), weak),
         }

@@ -135,4 +135,4 @@ def test_where_no_lock_can_be_made_it_tells_rather_than_not(scene, caplog):
     for _ in range(3):
         reporter.look()
     assert scene.post.titles == [RAISED]
-    assert sum("cannot be agreed upon" in line for line in caplog.messages) == 1
+    assert sum("alert lock unavailable" in line for line in caplog.messages) == 1
