@@ -122,8 +122,9 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     desk = OrderManager(client, journal, clock, f"b{number}", pair)
     limits = ActiveLimits(RiskLimits())
     keeper = PositionManager(
-        desk, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, reconcile_ms=600_000
-    )
+        desk, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, candles=lambda: [],
+        reconcile_ms=600_000,
+    )  # fmt: skip
     risk = RiskManager(journal, clock, limits, BreakerLimits(), 60_000)
     trader = Trader(
         "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), limits, risk,
