@@ -122,7 +122,7 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     order_manager = OrderManager(client, journal, clock, f"b{number}", pair)
     limits = ActiveLimits(RiskLimits())
     position_manager = PositionManager(
-        order_manager, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, candles=lambda: [],
+        order_manager, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, candles=list,
         reconcile_ms=600_000,
     )  # fmt: skip
     risk = RiskManager(journal, clock, limits, BreakerLimits(), 60_000)

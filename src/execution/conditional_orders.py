@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from src.domain.errors import ExchangeError, OrderRefused, OutcomeUnknown
+from src.domain.errors import ExchangeError, OrderRefused, OutcomeUnknown, Rejection
 from src.domain.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, client_id, variant_of
 from src.domain.portfolio import Direction
 from src.domain.ports import Exchange
@@ -11,7 +11,6 @@ from src.execution.journal import Journal
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
 
-_DUPLICATE = -4116
 _KINDS = {Purpose.STOP: OrderKind.STOP_MARKET, Purpose.TARGET: OrderKind.TAKE_PROFIT_MARKET}
 
 
@@ -104,7 +103,7 @@ class ConditionalOrders:
                 if last_try:
                     raise
             except OrderRefused as error:
-                known = self._exchange.find_order(intent) if error.code == _DUPLICATE else None
+                known = self._exchange.find_order(intent) if error.rejection is Rejection.DUPLICATE_ID else None
                 if known is None:
                     raise
                 return known

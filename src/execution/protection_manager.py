@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.domain.clock import Clock
-from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused
+from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, Rejection
 from src.domain.exit_rules import ExitRules
 from src.domain.orders import Order, OrderIntent, OrderKind, Purpose
 from src.domain.portfolio import Direction, Trade
@@ -33,9 +33,6 @@ log = logging.getLogger(__name__)
 _LOOKS = 8
 _LOOK_PAUSE_MS = 150.0
 _BRIDGE_ATTEMPT = 12
-_WOULD_TRIGGER = -2021
-_ANOTHER_STANDS = -4130
-_NEEDS_POSITION = frozenset({-4509, -2022})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +163,7 @@ class ProtectionManager:
         except RulesChanged:
             raise
         except OrderRefused as error:
-            if error.code in _NEEDS_POSITION:
+            if error.rejection is Rejection.NOTHING_TO_REDUCE:
                 return None
             raise Unprotected(f"its stop at {stop} was refused: {error}") from error
         except ExchangeError as error:
@@ -312,7 +309,7 @@ class ProtectionManager:
     def _with_stop_that_stays(self, start: TradeStart, present: list[Order], error: ExchangeError) -> TradeStart:
         """Return the trade with the stop that stands although another was wanted; raise where none does."""
         trade, others = start.trade, present
-        refused = isinstance(error, OrderRefused) and error.code == _ANOTHER_STANDS
+        refused = isinstance(error, OrderRefused) and error.rejection is Rejection.ANOTHER_STANDS
         if refused or present:
             others = self._stops_now(trade.direction) or present
         if not others:
@@ -341,7 +338,7 @@ class ProtectionManager:
             self._orders.cancel(each for each in present if each.side is intent.side)
             order = self._orders.place(intent)
         except OrderRefused as error:
-            if error.code == _WOULD_TRIGGER:
+            if error.rejection is Rejection.WOULD_TRIGGER:
                 raise Unprotected(f"the target of {trade.symbol} is already passed: {error}") from error
             return self._without_target(start, error)
         except RulesChanged:
