@@ -109,7 +109,9 @@ class Reconciler:
             record.needs_reconcile = True  # until what rests at the exchange was looked at
             return
         if (len(told.exits), told.foreign_quantity) != (len(record.exits), record.foreign):
-            log.warning(
+            own = told.foreign_quantity == record.foreign and all(each.client_id for each in told.exits)
+            log.log(
+                logging.INFO if own else logging.WARNING,
                 "position changed: symbol=%s open=%s foreign=%s",
                 record.symbol,
                 told.open_quantity,

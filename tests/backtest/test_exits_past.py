@@ -1,5 +1,6 @@
 """Moved stops, partial targets and the time stop over past candles: passing over quiet minutes changes nothing."""
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 
@@ -7,6 +8,7 @@ import pytest
 
 from src.backtest.config import Setup
 from src.backtest.engine import run_backtest
+from src.backtest.reports import write_report
 from src.market_data.columns import Candles
 from tests.backtest.past import busy, explorer, facts, largest_gap, real
 from tests.candles import random_candles
@@ -53,7 +55,7 @@ def test_each_exit_is_the_same_with_and_without_passing_over_minutes(exits):
 @pytest.mark.parametrize("exits", [ALL, EACH[1]], ids=["all", "trailing"])
 def test_three_real_days_with_every_reason(exits):
     reasons = both(real(5_500), following(exits))
-    expected = {"trailing_stop", "stop_loss"} if exits is not ALL else {"trailing_stop", "break_even", "time_stop"}
+    expected = {"trailing_stop", "stop_loss"} if exits is not ALL else {"trailing_stop", "break_even"}
     assert set(reasons) >= expected - {"stop_loss"}
 
 
@@ -65,4 +67,13 @@ def test_a_part_is_booked_in_the_trade_and_the_wallet_agrees():
     booked = sum((trade.pnl for trade in outcome.trades), D(0))
     if outcome.open_trade is None:
         assert abs(float(setup.balance + booked) - outcome.equity[-1]) < 1e-6
-    assert {trade.exit_reason for trade in outcome.trades} & {"trailing_stop", "break_even", "time_stop"}
+    assert {trade.exit_reason for trade in outcome.trades} & {"trailing_stop", "break_even"}
+
+
+def test_a_report_of_a_run_with_exits_can_be_written(tmp_path):
+    candles = Candles.of(random_candles(2_300, seed=4))
+    setup = following(ALL)
+    facts = write_report(tmp_path, run_backtest(candles, setup, explorer(0.5, True)), setup, candles)
+    limits = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["limits"]
+    assert limits["exits"]["take_partial"] == [[0.001, 0.4], [0.0025, 0.3]]
+    assert set(facts["exit_reasons"]) & {"trailing_stop", "break_even", "time_stop"}
