@@ -126,8 +126,10 @@ class PositionProtection(PositionStatus):
         if reason:
             log.info("closing: symbol=%s reason=%s", self._order_manager.symbol, reason)
             self.close(reason)
-        elif self._exits.wants_move():
-            self._protect(self._protection.listed(), now, attempt=3)
+        elif self._exits.wants_move() or self._protection.parts.problem:
+            listed = self._protection.listed()
+            self._close_missed_parts(listed, now)
+            self._protect(listed, now, attempt=3)
 
     def _close_missed_parts(self, standing: Sequence[Order], decided_ms: int) -> None:
         """Close by market the parts whose price is reached although no order for them stands."""

@@ -74,6 +74,7 @@ def test_a_report_of_a_run_with_exits_can_be_written(tmp_path):
     candles = Candles.of(random_candles(2_300, seed=4))
     setup = following(ALL)
     facts = write_report(tmp_path, run_backtest(candles, setup, explorer(0.5, True)), setup, candles)
-    limits = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["limits"]
-    assert limits["exits"]["take_partial"] == [[0.001, 0.4], [0.0025, 0.3]]
+    told = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert told["rules"]["take_partial"] == [[0.001, 0.4], [0.0025, 0.3]]
+    assert told["limits"]["exits"]["trailing_stop_share"] == 0, "the account's own; the set's stand among its rules"
     assert set(facts["exit_reasons"]) & {"trailing_stop", "break_even", "time_stop"}

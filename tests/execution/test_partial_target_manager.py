@@ -47,3 +47,16 @@ def test_what_is_done_is_neither_wanted_nor_missed():
     assert [each.number for each in parts.wanted(manager.trade, frozenset({1}))] == [2]
     assert [each.number for each in parts.missed(manager.trade, frozenset({2}), ())] == [1]
     assert parts.missed(manager.trade, frozenset(), world.inner.conditional_orders(SYMBOL)) == ()
+
+
+def test_a_part_whose_price_was_reached_before_its_order_stood_is_closed_in_the_next_turn():
+    """The mark price lags behind the fill, or the exchange refuses: the next turn closes the part, by market."""
+    world, manager = opened([30_400.0] * 6, PARTS)
+    for order in world.inner.conditional_orders(SYMBOL):
+        if variant_of(order.client_id) == 1:
+            world.inner.cancel(order)
+    world.exchange.refusals = {Purpose.TARGET: [-2021]}
+    manager.apply_limits()
+    assert "partial target 1" in manager.halt_reason
+    watch(world, manager, range(13, 14))
+    assert (manager.open_quantity, manager.halt_reason) == (D("0.005"), "")
