@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from src.domain.exit_rules import ExitRules
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
+from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, load_evidence
 from src.strategy.votes import VOTE_NAMES
 
 MOST_TRENDS = 2
@@ -34,6 +35,7 @@ class DecisionRules:
     wilder market it is smaller in proportion. 0 is no such rule. ``trend_intervals`` are longer candles whose trend the
     agent perceives beside what it sees on its own; none for none. ``tried`` counts the variants that were tried before
     these figures were chosen; reports deflate by it. ``shown`` says in words what the set has shown on real candles.
+    ``evidence`` says whether news, regime and chart opinion may lower an entry's size or stop it.
 
     ``trailing_stop_share``, ``trailing_after_share``, ``break_even_after_share``, ``take_partial`` (pairs of move and
     part) and ``max_holding_ms`` are the exits of ``ExitRules``; 0 or an empty list is none.
@@ -66,6 +68,7 @@ class DecisionRules:
     max_account_age_ms: int = 900_000
     tried: int = 1
     shown: str = ""
+    evidence: EvidenceRules = NO_EVIDENCE
 
     def __post_init__(self) -> None:
         if self.candle_interval not in INTERVAL_MS:
@@ -123,6 +126,8 @@ def load_rules(text: str) -> DecisionRules:
     for name in ("votes", "trend_intervals"):
         if isinstance(table.get(name), list):
             table[name] = tuple(table[name])
+    if "evidence" in table:
+        table["evidence"] = load_evidence(table["evidence"])
     if "take_partial" in table:
         table["take_partial"] = _pairs(table["take_partial"])
     if "kind" in table:
