@@ -470,7 +470,7 @@ def test_a_process_that_ends_waits_for_no_answer_and_asks_nothing_afterwards(exc
     began = time.monotonic()
     with pytest.raises(ExchangeUnavailable):
         client.get_current_price("BTCUSDT")
-    with pytest.raises(ExchangeUnavailable, match="this process ends"):
+    with pytest.raises(ExchangeUnavailable, match="this process is shutting down"):
         client.place_market_order("BTCUSDT", "BUY", Decimal("0.01"))
     assert time.monotonic() - began < 3.0
     assert exchange.asked("POST", "/fapi/v1/order") == []
