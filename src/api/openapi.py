@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from src.api import problems
-from src.api.operations import OPERATIONS, ROOT, Operation
+from src.api.operation import ROOT, Operation
+from src.api.operations import OPERATIONS
 from src.api.serializers import Json
 
 _REFUSALS: Final = {

@@ -20,7 +20,8 @@ from src.api.caching import AnswerCache, CachedAnswer, Tags
 from src.api.context import ApiContext, Caller, Params
 from src.api.docs_page import docs_page
 from src.api.openapi import describe, finish
-from src.api.operations import BY_NAME, OPERATIONS, ROOT, Operation
+from src.api.operation import ROOT, Operation
+from src.api.operations import BY_NAME, OPERATIONS
 from src.domain.version import VERSION
 from src.runtime.public_hosts import PublicHosts
 

@@ -89,11 +89,16 @@ class OrderFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewsFilter:
-    """Which articles, by the instant they were fetched."""
+    """Which articles, by the instant they were fetched.
+
+    ``coin`` is one that they mention (``BTC``); ``text`` must stand in headline or summary, whatever its case.
+    """
 
     world: str | None = None
     source: str | None = None
     sentiment: str | None = None
+    coin: str | None = None
+    text: str | None = None
     start: str | None = None
     end: str | None = None
 
@@ -194,8 +199,14 @@ def order_queries(wanted: OrderFilter) -> tuple[Select[Any], ...]:
 @lru_cache(_KEPT)
 def news_queries(wanted: NewsFilter) -> tuple[Select[Any], ...]:
     """Return the query for the articles wanted."""
-    equal = {"source": wanted.source, "sentiment": wanted.sentiment, "world": wanted.world}
-    return (_query(news_articles, "", Scope(), equal, wanted.start, wanted.end),)
+    equal = {"source": wanted.source, "sentiment": wanted.sentiment}
+    query = _query(news_articles, "", Scope(world=wanted.world), equal, wanted.start, wanted.end)
+    if wanted.coin is not None:
+        query = query.where(cast(news_articles.c.symbols, Text).contains(f'"{wanted.coin}"', autoescape=True))
+    if wanted.text:
+        columns = (news_articles.c.title, news_articles.c.summary)
+        query = query.where(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+    return (query,)
 
 
 @lru_cache(_KEPT)

@@ -20,6 +20,7 @@ from src.reporting.breakdown import closed_trades_query
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
 from src.reporting.forecasts import LIVE, ForecasterScore, ForecastFilter, forecast_queries, read_scores, verdicts
 from src.reporting.formatting import Form, clean
+from src.reporting.news_sentiment import SentimentInterval, Step, read_sentiment
 from src.reporting.pages import (
     MOST_COUNTED,
     NewsFilter,
@@ -140,10 +141,16 @@ class ReportService:
         return self._page(orders, order_queries(wanted), limit, cursor, offset)
 
     def news(
-        self, wanted: NewsFilter = ALL_NEWS, *, limit: int = 100, cursor: str | None = None, offset: int = 0
-    ) -> Page:
-        """Return a page of news articles, last fetched first."""
-        return self._page(news_articles, news_queries(wanted), limit, cursor, offset)
+        self, wanted: NewsFilter = ALL_NEWS, *, limit: int = 100, cursor: str | None = None, offset: int = 0,
+        form: Form | None = None,
+    ) -> Page:  # fmt: skip
+        """Return a page of news articles, last fetched first: whole rows, or what ``form`` makes of them."""
+        return self._page(news_articles, news_queries(wanted), limit, cursor, offset, form)
+
+    def news_sentiment(self, wanted: NewsFilter, step: Step) -> list[SentimentInterval]:
+        """Return the sentiment of the articles over time, oldest interval first."""
+        with self._database.read() as connection:
+            return read_sentiment(connection, wanted, step)
 
     def forecasts(
         self, wanted: ForecastFilter, *, limit: int = 100, cursor: str | None = None, offset: int = 0,

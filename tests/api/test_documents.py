@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from src.api.operations import OPERATIONS, ROOT
+from src.api.operation import ROOT
+from src.api.operations import OPERATIONS
 from src.apps.mcp_server import contract
 from tests.api.made import Made
 from tests.paper_exchange.running import ROOT as PROJECT
