@@ -32,7 +32,7 @@ UNTRUSTED_SCHEMA: Final = plain(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One question or deed.
+    """One query or action.
 
     ``schema`` is that of the answer's ``data``. ``scope``: ``open`` needs no key, ``read`` and ``control`` one of
     that scope where keys are asked for (control always). ``changes``: when a further answer to the same question
@@ -62,7 +62,7 @@ class Operation:
 
     @property
     def method(self) -> str:
-        """The HTTP method: deeds are POST."""
+        """The HTTP method: actions are POST."""
         return "POST" if self.scope == "control" else "GET"
 
     @property

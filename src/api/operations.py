@@ -278,7 +278,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "request_circuit_breaker_reset",
         "/circuit-breaker/reset-request",
         "Ask a person to reset the circuit breaker",
-        "Notes the wish with its reason; a person with the PIN decides on the dashboard. Repeating it changes nothing.",
+        "Records the request and its reason; a person with the PIN decides. Repeating it changes nothing.",
         ask_for_reset,
         CONTROL_SCHEMA,
         Reason,
