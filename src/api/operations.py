@@ -5,6 +5,7 @@ from typing import Final
 from src.api.bot_operations import STATUS_SCHEMA, SUMMARY_SCHEMA, bot_status_answer, summary
 from src.api.context import ApiContext, Caller, Params
 from src.api.control_operations import CONTROL_SCHEMA, ask_for_reset, trip_breaker
+from src.api.external_signals import EXTERNAL_OPERATIONS
 from src.api.forecast_operations import FORECASTS_SCHEMA, SCORES_SCHEMA, list_forecasts, score_forecasts
 from src.api.market_operations import (
     CHART_SCHEMA,
@@ -190,6 +191,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         changes="minute",
     ),
     *NEWS_OPERATIONS,
+    *EXTERNAL_OPERATIONS,
     Operation(
         "get_bot_status",
         "/bot-status",

@@ -226,6 +226,13 @@ class NewsPeriod(NewsSelection):
     step = String(load_default="hour", validate=OneOf(["hour", "day"]), metadata=_told("Length of each interval, UTC."))
 
 
+class ExternalSignalList(Paged):
+    """Which signals of other programs."""
+
+    symbol = _symbol()
+    source = String(validate=Matches(r"^[a-z0-9_-]{1,24}$"), metadata=_told("One source: the name of its key."))
+
+
 class ForecastList(OfSymbol, Paged):
     """Which forecasts."""
 

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
+from src.domain.external_signals import ExternalSignal
+
 INTERVAL_MS = {
     "1m": 60_000,
     "3m": 180_000,
@@ -113,6 +115,7 @@ class MarketContext:
     ``sources`` names for each figure where it came from, ``unknown`` why one is missing. Percent figures are
     percent, as on the user's screen. ``world`` is ``live``, ``synthetic`` or ``replay``. ``charts`` is what was last
     said of each pair's chart, in words: evidence for people, which no rule can reckon with.
+    ``external`` is what other programs said of contracts lately; a rule set counts none unless it names the source.
     """
 
     btc_price: float | None
@@ -130,6 +133,7 @@ class MarketContext:
     sources: tuple[tuple[str, str], ...] = ()
     unknown: tuple[tuple[str, str], ...] = ()
     charts: tuple[tuple[str, str], ...] = ()
+    external: tuple[ExternalSignal, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ten figures of the user's dictionary, then instant, world, sources, reasons and charts."""
@@ -137,4 +141,5 @@ class MarketContext:
         figures["sources"] = dict(self.sources)
         figures["unknown"] = dict(self.unknown)
         figures["charts"] = dict(self.charts)
+        del figures["external"]
         return figures

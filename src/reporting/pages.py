@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, Text, cast, fun
 
 from src.domain.clock import instant_of, utc_text
 from src.reporting.formatting import Form
-from src.storage.tables import market_context, news_articles, orders, signals, trades
+from src.storage.tables import external_signals, market_context, news_articles, orders, signals, trades
 from src.strategy.votes import MOST_VOTES
 
 MOST_ROWS = 1_000
@@ -207,6 +207,14 @@ def news_queries(wanted: NewsFilter) -> tuple[Select[Any], ...]:
         columns = (news_articles.c.title, news_articles.c.summary)
         query = query.where(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
     return (query,)
+
+
+@lru_cache(_KEPT)
+def external_queries(scope: Scope, source: str | None) -> tuple[Select[Any], ...]:
+    """Return the query for the signals of other programs, of one source or all."""
+    table = external_signals
+    conditions = [*scope.conditions(table), *([] if source is None else [table.c.source == source])]
+    return (select(table).where(*conditions),)
 
 
 @lru_cache(_KEPT)

@@ -31,6 +31,7 @@ from src.reporting.pages import (
     TradeFilter,
     context_queries,
     count_up_to,
+    external_queries,
     news_queries,
     order_queries,
     read_page,
@@ -52,6 +53,7 @@ from src.storage.tables import (
     bot_status,
     chart_analyses,
     circuit_breaker_events,
+    external_signals,
     forecasts,
     market_context,
     news_articles,
@@ -146,6 +148,10 @@ class ReportService:
     ) -> Page:  # fmt: skip
         """Return a page of news articles, last fetched first: whole rows, or what ``form`` makes of them."""
         return self._page(news_articles, news_queries(wanted), limit, cursor, offset, form)
+
+    def external_signals(self, scope: Scope, source: str | None = None, **page: Any) -> Page:
+        """Return a page of signals of other programs, last received first; ``page`` is what other lists take."""
+        return self._page(external_signals, external_queries(scope, source), **page)
 
     def news_sentiment(self, wanted: NewsFilter, step: Step) -> list[SentimentInterval]:
         """Return the sentiment of the articles over time, oldest interval first."""

@@ -66,7 +66,7 @@ def walk(value: Any) -> Any:
 def test_the_spec_is_there_word_for_word() -> None:
     told = [each.path for each in GETS if each.tool]
     assert tuple(path for path in told if path in SPEC) == SPEC
-    assert set(told) - set(SPEC) == {"/forecasts", "/forecasts/scores", "/news", "/news/sentiment"}
+    assert set(told) - set(SPEC) == {"/forecasts", "/forecasts/scores", "/news", "/news/sentiment", "/signals/external"}
 
 
 @pytest.mark.parametrize("operation", GETS, ids=named)
