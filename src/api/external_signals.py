@@ -30,6 +30,7 @@ ENDPOINTS: Final = frozenset({"post_external_signal", "post_external_signal_by_k
 OLDEST_MS: Final = 120_000
 AHEAD_MS: Final = 30_000
 SIGNALS_A_MINUTE: Final = 60
+_CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 _ACCEPTED: Final = closed(
     {
         "accepted": plain(FLAG, "false: this message was received before; it counts once."),
@@ -93,7 +94,7 @@ class SignalReceiver:
         if "X-Signal-Signature" in headers:
             stamp = headers.get("X-Signal-Timestamp", "")
             if not stamp.isdecimal() or len(stamp) > 12:
-                raise Refused(400, "X-Signal-Timestamp holds the seconds since 1970.")
+                raise Refused(401, "X-Signal-Timestamp holds the seconds since 1970: it is signed too.", _CHALLENGE)
             key = self._authenticator.by_signature(
                 address,
                 headers.get("X-Signal-Source", ""),
@@ -104,9 +105,7 @@ class SignalReceiver:
             return key
         kind, _, shown = headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
-            raise Refused(
-                401, "Sign the message, or show a key with the scope `signal`.", {"WWW-Authenticate": "Bearer"}
-            )
+            raise Refused(401, "Sign the message, or show a key with the scope `signal`.", _CHALLENGE)
         return self._authenticator.by_token(address, shown.strip())
 
     def _message(self) -> ExternalMessage:

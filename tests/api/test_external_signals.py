@@ -75,7 +75,7 @@ def test_wrong_secrets_change_nothing_and_are_counted(api: Made, token: str) -> 
     assert send(api, body + " ", **right).status_code == 401
     assert send(api, body, **right | {"X-Signal-Timestamp": str(now_s + 1)}).status_code == 401
     assert send(api, body, **signed(token, body, now_s) | {"X-Signal-Source": reader[4:12]}).status_code == 401
-    assert send(api, body, **right | {"X-Signal-Timestamp": "x"}).status_code == 400
+    assert send(api, body, **right | {"X-Signal-Timestamp": "x"}).status_code == 401
     assert send(api, body, f"{PATH}/key_00000000_{'x' * 43}").status_code == 401
     codes = [send(api, body, f"{PATH}/key_00000000_{'y' * 43}").status_code for _ in range(300)]
     assert codes.count(401) <= 10 and codes[-1] == 429
