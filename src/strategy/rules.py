@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
+from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, load_evidence
 from src.strategy.external_votes import read_external_votes
 from src.strategy.votes import VOTE_NAMES
 
@@ -34,6 +35,7 @@ class DecisionRules:
     wilder market it is smaller in proportion. 0 is no such rule. ``trend_intervals`` are longer candles whose trend the
     agent perceives beside what it sees on its own; none for none. ``tried`` counts the variants that were tried before
     these figures were chosen; reports deflate by it. ``shown`` says in words what the set has shown on real candles.
+    ``evidence`` says whether news, regime and chart opinion may lower an entry's size or stop it.
     ``external_votes`` names the sources of external signals that count as votes, with a weight of 1 or 2
     (``"name:2"``), for ``external_max_age_ms``; none by default.
     """
@@ -62,6 +64,7 @@ class DecisionRules:
     external_max_age_ms: int = 300_000
     tried: int = 1
     shown: str = ""
+    evidence: EvidenceRules = NO_EVIDENCE
 
     def __post_init__(self) -> None:
         if self.candle_interval not in INTERVAL_MS:
@@ -109,6 +112,8 @@ def load_rules(text: str) -> DecisionRules:
     for name in ("votes", "trend_intervals", "external_votes"):
         if isinstance(table.get(name), list):
             table[name] = tuple(table[name])
+    if "evidence" in table:
+        table["evidence"] = load_evidence(table["evidence"])
     if "kind" in table:
         raise ValueError(f"it is the rule set of a strategy of targets (kind {table['kind']!r}), not of votes")
     unknown = sorted(set(table) - set(kinds))
