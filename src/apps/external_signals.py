@@ -1,13 +1,15 @@
 """Adds to the market context what other programs said of contracts lately."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from src.apps.evidence import build_evidence
 from src.domain.clock import Clock
 from src.domain.errors import StoreUnavailable
 from src.domain.market import MarketContext
+from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 from src.storage.external_signals import signals_since
 
@@ -40,3 +42,15 @@ class ExternalSignalReader:
             said = ()
         context = self._observe()
         return replace(context, external=said) if said else context
+
+
+def context_reader(
+    settings: Settings,
+    observe: Callable[[], MarketContext],
+    database: TradingDatabase,
+    pairs: Sequence[str],
+    clock: Clock,
+) -> Callable[[], MarketContext]:
+    """Return what adds evidence and external signals to the context; raises ``SettingsError`` as ``build_evidence``."""
+    evidence = build_evidence(settings, observe, database, pairs)
+    return ExternalSignalReader(evidence.observe, database, clock).observe
