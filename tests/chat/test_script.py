@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.chat.evening import OWNER_ID, STRANGER
+from tests.paper_exchange.running import wait_until
 from tests.project_copy import project_copy
 from tests.standins.telegram import TOKEN, TelegramStandIn
-from tests.paper_exchange.running import wait_until
 
 pytestmark = pytest.mark.long
 
