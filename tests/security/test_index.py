@@ -1,4 +1,4 @@
-"""The security tests: the 32 of the checklist and four more, and the tests that hold each: one that is renamed or removed fails here."""
+"""The security tests, the checklist's 32 and four more, each with the tests that hold it: a renamed one fails here."""
 
 import ast
 from functools import cache
