@@ -197,6 +197,7 @@ class TradingBot:
                 **self._snapshot_writer.details(),
                 "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
                 "pause": self._control.pause,
+                "paused_pairs": self._control.paused_pairs,
                 "rules": self._control.rules,
                 "rules_changed": self._control.rules_changed,
             },

@@ -241,7 +241,7 @@ class SnapshotService:
             return headline(look).as_dict()
         except _DAMAGED as error:
             log.warning("headline cannot be made: reason=%r", error)
-            return {"tone": "bad", "parts": [], "paused": False, "open": 0}
+            return {"tone": "bad", "parts": [], "paused": False, "open": 0, "paused_pairs": []}
 
     def _guarded_words(self, look: BotView) -> list[str] | None:
         """The positions for the alarm; None where nobody can say."""

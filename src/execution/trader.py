@@ -330,7 +330,11 @@ class Trader:
             context=context,
             breaker_tripped=breaker.tripped,
             breaker_reason=breaker.reason,
-            halt_reason=self._trouble or self._agent.refusal or self._position.halt_reason or self._risk.halt_reason,
+            halt_reason=self._trouble
+            or self._agent.refusal
+            or self._position.halt_reason
+            or self._risk.halt_reason
+            or self.settings.pause_reason,
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._position.trade.entry_ms if self._position.trade else None,
             stopping=self._stopping(),
