@@ -19,9 +19,10 @@ import ta
 from src.domain.circuit_breaker import BreakerLimits
 from src.domain.clock import ExchangeClock
 from src.domain.portfolio import Direction
-from src.domain.risk import RiskLimits
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.exchanges.binance.client import BinanceClient
 from src.execution.order_manager import OrderManager
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
@@ -61,10 +62,10 @@ def turns(folder: Path) -> list[float]:
     database.migrate()
     journal = JournalRepository(database, world.clock)
     world.journal = journal
-    risk = RiskManager(journal, world.clock, world.limits, BreakerLimits(), 60_000)
+    risk = RiskManager(journal, world.clock, world.active, BreakerLimits(), 60_000)
     trader = Trader(
         "bot", world.inner.instrument(SYMBOL), world.feed, world.keeper(), journal, world.clock, QLearningAgent(),
-        DecisionRules(), world.limits, risk, lambda: None, lambda: False,
+        DecisionRules(), world.active, risk, lambda: None, lambda: False,
     )  # fmt: skip
     samples = []
     for minute in range(300, 300 + TURNS):
@@ -116,13 +117,16 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     database = TradingDatabase(f"sqlite:///{folder}/stop{number}.db", Owner())
     database.migrate()
     journal = JournalRepository(database, clock)
-    instrument = client.instrument(SYMBOL)
+    pair = PairSettings(client, clock, SYMBOL, RiskLimits().leverage, "CROSSED")
     feed = _Feed(client)
-    desk = OrderManager(client, journal, clock, f"b{number}", instrument)
-    keeper = PositionManager(desk, client, journal, clock, RiskLimits(), instrument, lambda: feed.mark, 600_000)
-    risk = RiskManager(journal, clock, RiskLimits(), BreakerLimits(), 60_000)
+    desk = OrderManager(client, journal, clock, f"b{number}", pair)
+    limits = ActiveLimits(RiskLimits())
+    keeper = PositionManager(
+        desk, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, reconcile_ms=600_000
+    )
+    risk = RiskManager(journal, clock, limits, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", instrument, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), RiskLimits(), risk,
+        "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), limits, risk,
         lambda: None, lambda: False,
     )  # fmt: skip
     watch = StopMonitor(trader)

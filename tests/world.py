@@ -11,12 +11,14 @@ from src.domain.circuit_breaker import born
 from src.domain.clock import MINUTE_MS, ManualClock
 from src.domain.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from src.domain.market import Candle
-from src.domain.orders import Order, OrderIntent
-from src.domain.risk import RiskLimits
+from src.domain.orders import Order, OrderIntent, Purpose
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import InMemoryJournal
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
+from src.execution.protection_manager import ProtectionManager
 from src.paper_exchange.venue import Venue
 
 SYMBOL = "BTCUSDT"
@@ -75,9 +77,11 @@ class FaultyExchange:
     """Passes every call on to ``inner`` unless a fault was ordered for it; counts the calls.
 
     ``lose_answers``: how many of the next sends are carried out but answered with OutcomeUnknown.
-    ``drop_sends``: how many are not carried out and answered with OutcomeUnknown. ``refuse_stops``: how many
-    conditional orders are refused. ``away``: every call fails. ``blind_finds``: find_order sees nothing so often.
-    ``before`` is called with the name of every call (it may raise Crash), ``after`` likewise.
+    ``drop_sends``: how many are not carried out and answered with OutcomeUnknown; ``faults_of``: both for orders of
+    this purpose alone. ``refuse_stops``: how many conditional orders are refused. ``refusals``: codes with which the
+    next orders of a purpose are refused. ``fill_changes`` are made to every fill that is told. ``away``: every call
+    fails. ``blind_finds``: find_order sees nothing so often. ``before`` is called with the name of every call (it may
+    raise Crash), ``after`` likewise.
     """
 
     inner: VenueExchange
@@ -86,6 +90,9 @@ class FaultyExchange:
     refuse_stops: int = 0
     blind_finds: int = 0
     away: bool = False
+    faults_of: Purpose | None = None
+    fill_changes: dict[str, object] = field(default_factory=dict)
+    refusals: dict[Purpose, list[int]] = field(default_factory=dict)
     sent: list[OrderIntent] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda _name: None
@@ -97,6 +104,8 @@ class FaultyExchange:
         def call(*args, **kwargs):
             self._enter(name)
             answer = method(*args, **kwargs)
+            if name in ("fills", "order_fills") and self.fill_changes:
+                answer = [replace(each, **self.fill_changes) for each in answer]
             self.after(name)
             return answer
 
@@ -105,19 +114,27 @@ class FaultyExchange:
     def send(self, intent: OrderIntent) -> Order:
         """Send with the faults ordered."""
         self._enter("send")
-        if self.drop_sends > 0:
+        meant = self.faults_of in (None, intent.purpose)
+        if meant and self.drop_sends > 0:
             self.drop_sends -= 1
             raise OutcomeUnknown("the line went dead", intent.client_id)
         if intent.kind.conditional and self.refuse_stops > 0:
             self.refuse_stops -= 1
             raise OrderRefused(-2021, "Order would immediately trigger.")
+        refusals = self.refusals.get(intent.purpose, [])
+        if refusals:
+            raise OrderRefused(refusals.pop(0), "refused by the test")
         self.sent.append(intent)
         order = self.inner.send(intent)
         self.after("send")
-        if self.lose_answers > 0:
+        if meant and self.lose_answers > 0:
             self.lose_answers -= 1
             raise OutcomeUnknown("Execution status unknown.", intent.client_id)
         return order
+
+    def told_terms(self, symbol: str) -> tuple[int, str] | None:
+        """Return what was told without asking: that works while the exchange is away."""
+        return self.inner.told_terms(symbol)
 
     def find_order(self, intent: OrderIntent) -> Order | None:
         """Look up, unless made blind."""
@@ -181,8 +198,18 @@ class World:
         self.exchange = FaultyExchange(self.inner)
         self.feed = VenueFeed(self.inner, self.history)
         self.journal = InMemoryJournal(born(START_MS))
-        self.limits = RiskLimits()
+        self.active = ActiveLimits(RiskLimits())
         self.exchange.prepare(SYMBOL, self.limits.leverage, "CROSSED")
+        self.settings = PairSettings(self.exchange, self.clock, SYMBOL, self.limits.leverage, "CROSSED")
+
+    @property
+    def limits(self) -> RiskLimits:
+        """The limits in force."""
+        return self.active.current
+
+    @limits.setter
+    def limits(self, limits: RiskLimits) -> None:
+        self.active.replace(limits)
 
     def at(self, minute: int, second: float = 0.0) -> int:
         """Move on to that minute and second of the market; closed candles join the history."""
@@ -195,11 +222,12 @@ class World:
 
     def desk(self, news: OrderUpdateBuffer | None = None) -> OrderManager:
         """Return a new desk, as after a start of the process."""
-        return OrderManager(self.exchange, self.journal, self.clock, "bot", self.inner.instrument(SYMBOL), news)
+        return OrderManager(self.exchange, self.journal, self.clock, "bot", self.settings, news)
 
     def streamed(self, patience_s: float = 0.05, **changes: object) -> OrderUpdateBuffer:
         """Return what a user stream tells of every regular order as it is sent; ``changes`` are made to each fill."""
         news = OrderUpdateBuffer(patience_s=patience_s)
+        self.exchange.fill_changes = {} if "quantity" in changes else changes
 
         def tell(name: str) -> None:
             sent = self.exchange.sent[-1] if name == "send" else None
@@ -221,10 +249,16 @@ class World:
             self.exchange,
             self.journal,
             self.clock,
-            self.limits,
-            self.inner.instrument(SYMBOL),
-            lambda: self.feed.mark_price(SYMBOL),
-            RECONCILE_MS,
+            self.active,
+            settings=self.settings,
+            mark_price=lambda: self.feed.mark_price(SYMBOL),
+            reconcile_ms=RECONCILE_MS,
+        )
+
+    def protection(self, desk: OrderManager | None = None) -> ProtectionManager:
+        """Return what places the protective orders."""
+        return ProtectionManager(
+            desk or self.desk(), self.exchange, self.journal, self.clock, self.active, settings=self.settings
         )
 
     def stops(self) -> list[Order]:

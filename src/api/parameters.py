@@ -12,7 +12,8 @@ from apiflask.validators import Length, OneOf, Range, Regexp
 from marshmallow import ValidationError
 
 from src.domain.clock import instant_of, utc_text
-from src.reporting.pages import MOST_ROWS, MOST_VOTES
+from src.reporting.pages import MOST_ROWS
+from src.strategy.votes import MOST_VOTES
 
 MOST_OFFSET = 10**9
 MOST_HOURS = 87_600
@@ -143,7 +144,7 @@ class SignalList(OfSymbol, Paged):
 
     signal_type = String(validate=OneOf(["BUY", "SELL", "HOLD"]), metadata=_told("What the market said."))
     min_strength = WholeNumber(
-        validate=Range(0, MOST_VOTES), metadata=_told("At least this many of the six votes agreed on the signal.")
+        validate=Range(0, MOST_VOTES), metadata=_told("At least this many of the votes agreed on the signal.")
     )
     acted = Boolean(
         truthy={"true", True},

@@ -38,7 +38,7 @@ _TOLD = {
     "mode": "paper, testnet or live.",
     "world": "Whose prices: live, synthetic or replay.",
     "signal_type": "What the market said: BUY, SELL or HOLD.",
-    "strength": "How many of the six votes agreed on it.",
+    "strength": "How many of the votes agreed on it.",
     "votes": "Each vote by name: what it said, and the figures it looked at.",
     "rl_state": "What the agent perceived, and what it thinks each action is worth.",
     "rl_action": "The agent's own recommendation.",

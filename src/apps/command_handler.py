@@ -48,8 +48,8 @@ class TraderControl(Protocol):
     def standing(self) -> str:
         """Return one sentence on the open position, "" when flat."""
 
-    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
-        """Follow other rules and limits from the next turn on."""
+    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> str:
+        """Follow other rules and limits from now on; return what it means for an open position."""
 
 
 class CommandHandler:
@@ -205,10 +205,9 @@ class CommandHandler:
 
     def _switch_rules(self, name: str, _actor: str) -> CommandResult:
         before = self._rules.current
-        self._follow(name)
-        return CommandResult(
-            DONE, f"The rules are {name} from the next turn on.", f"{before}; RULES={self._rules.configured}", name
-        )
+        moved = self._follow(name)
+        words = " ".join([f"The rules are {name} from the next turn on.", *moved])
+        return CommandResult(DONE, words, f"{before}; RULES={self._rules.configured}", name)
 
     def _follow_again(self, name: str) -> None:
         try:
@@ -216,11 +215,12 @@ class CommandHandler:
         except SettingsError as error:
             log.warning("rules chosen by hand are left: rules=%s stays=%s reason=%s", name, self._rules.current, error)
 
-    def _follow(self, name: str) -> None:
+    def _follow(self, name: str) -> list[str]:
+        """Follow a rule set and return what it means for open positions, a sentence each."""
         rules, limits = self._rules.read(name)
-        for hand in self._hands.values():
-            hand.replace_rules(rules, limits)
+        moved = [hand.replace_rules(rules, limits) for hand in self._hands.values()]
         self._rules.current = name
         self._changes = self._rules.changes(name)
         if self._changes:
             log.warning("settings change the rules: rules=%s changes=%s", name, "; ".join(self._changes))
+        return [each for each in moved if each]

@@ -14,12 +14,14 @@ from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
 from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
 from src.domain.ports import Exchange, MarketFeed
+from src.domain.risk import ActiveLimits
 from src.exchanges.binance.client import BinanceClient
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
 from src.execution.journal import Journal, Turn
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
@@ -206,7 +208,9 @@ class TradingBot:
         health = self._stream.health()
         return {
             "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
-            "halts": {turn.observation.symbol: turn.observation.halt_reason for turn in turns},
+            "halts": {
+                seen.symbol: seen.halt_reason or seen.settings_reason for seen in (turn.observation for turn in turns)
+            },
             "differences": {trader.symbol: trader.difference for trader in self._traders},
             "model": self._agents.refusal,
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
@@ -243,26 +247,20 @@ def build_trader(
     stop: threading.Event,
     history: History,
     news: OrderUpdateBuffer | None = None,
+    *,
+    limits: ActiveLimits,
 ) -> Trader:
-    """Return the trader of one pair, with leverage and margin type set at the exchange."""
-    instrument = exchange.instrument(symbol)
-    exchange.prepare(symbol, settings.leverage, settings.margin_type)
-    limits = limits_under(rules, settings.risk_limits)
+    """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
+    pair = PairSettings(exchange, clock, symbol, settings.leverage, settings.margin_type)
     slow = rules.candle_interval != _INTERVAL
-    desk = OrderManager(exchange, journal, clock, settings.bot_id, instrument, news)
+    desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
     keeper = PositionManager(
-        desk,
-        exchange,
-        journal,
-        clock,
-        limits,
-        instrument,
-        lambda: feed.mark_price(symbol),
-        int(settings.reconcile_s * 1_000),
-    )
+        desk, exchange, journal, clock, limits, settings=pair,
+        mark_price=lambda: feed.mark_price(symbol), reconcile_ms=int(settings.reconcile_s * 1_000),
+    )  # fmt: skip
     return Trader(
         settings.bot_id,
-        instrument,
+        pair,
         feed,
         keeper,
         journal,
@@ -304,13 +302,10 @@ def main(stop: threading.Event) -> int:
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
-    risk = RiskManager(journal, clock, settings.risk_limits, settings.breaker_limits, _CANDLE_MS)
-    traders = [
-        build_trader(
-            settings, pair, client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news
-        )
-        for pair in settings.pairs
-    ]
+    limits = ActiveLimits(limits_under(rules, settings.risk_limits))
+    risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
+    shared = (client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news)
+    traders = [build_trader(settings, pair, *shared, limits=limits) for pair in settings.pairs]
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
     stream.start()
     if not _ready(stream, stop):
@@ -383,7 +378,7 @@ def _callbacks(watches: dict[str, StopMonitor], news: OrderUpdateBuffer) -> Call
     def on_order(order: Order) -> None:
         news.on_order(order)
         watch = watches.get(order.symbol)
-        if watch is not None and order.kind.conditional and order.status.final:
+        if watch is not None and order.status.final and watch.concerns(order):
             watch.wake()
 
     return Callbacks(on_mark_price=on_mark_price, on_order=on_order, on_fill=news.on_fill)

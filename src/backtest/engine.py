@@ -31,7 +31,7 @@ from src.strategy.higher_timeframes import HigherTimeframeTrend
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource
 from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import thresholds
-from src.strategy.signals import votes_mask
+from src.strategy.votes import votes_mask
 
 LEAST_WARM_UP = 1_000
 """Candles before the first turn: with 200, EMA 50 against EMA 200 would have the wrong sign in 7 % of cases."""

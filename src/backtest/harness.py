@@ -18,8 +18,9 @@ from src.domain.circuit_breaker import RiskFigures, born, reset
 from src.domain.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.domain.market import Candle, MarkPrice
 from src.domain.portfolio import Account
-from src.domain.risk import early_stop_price, loss_share
+from src.domain.risk import ActiveLimits, early_stop_price, loss_share
 from src.execution.order_manager import OrderManager
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import BreakerStatusView, RiskManager
 from src.execution.trader import Trader
@@ -83,6 +84,7 @@ class BacktestHarness:
     ) -> None:
         self._setup = setup
         self._limits = setup.limits_in_force
+        limits = ActiveLimits(self._limits)
         symbol, contract = setup.symbol, setup.listed
         self.clock = clock = ManualClock(first_ms)
         self.venue = Venue(
@@ -94,19 +96,19 @@ class BacktestHarness:
             taker_share=setup.taker_share,
         )
         self.exchange = VenueExchange(self.venue, ACCOUNT, self.clock, {})
-        self.exchange.prepare(symbol, self._limits.leverage, setup.margin_type)
+        pair = PairSettings(self.exchange, clock, symbol, self._limits.leverage, setup.margin_type)
         self.feed = feed = PastFeed(self.exchange, candles)
         self.journal = PastJournal(born(first_ms))
-        desk = OrderManager(self.exchange, self.journal, self.clock, ACCOUNT, contract.rules)
+        desk = OrderManager(self.exchange, self.journal, self.clock, ACCOUNT, pair)
         self.keeper = PositionManager(
-            desk, self.exchange, self.journal, self.clock, self._limits, contract.rules,
-            lambda: feed.mark_price(symbol), _NEVER_MS,
+            desk, self.exchange, self.journal, self.clock, limits, settings=pair,
+            mark_price=lambda: feed.mark_price(symbol), reconcile_ms=_NEVER_MS, protection_check_ms=_NEVER_MS,
         )  # fmt: skip
         desk_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskManager
-        self.risk = desk_kind(self.journal, self.clock, self._limits, setup.breaker, MINUTE_MS)
+        self.risk = desk_kind(self.journal, self.clock, limits, setup.breaker, MINUTE_MS)
         self.trader = Trader(
-            ACCOUNT, contract.rules, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
-            self._limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
+            ACCOUNT, pair, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
+            limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
             MINUTE_MS, indicators, slow, trends=trends,
         )  # fmt: skip
         self._account = self.exchange.account()

@@ -17,7 +17,7 @@ from src.strategy.q_agent import QLearningAgent, context_code
 from src.strategy.q_state import REGIMES
 from src.strategy.q_table import learn_one
 from src.strategy.rules import DecisionRules, thresholds
-from src.strategy.signals import votes_mask
+from src.strategy.votes import votes_mask
 
 _ANY_RULES = DecisionRules()
 

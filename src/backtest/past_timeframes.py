@@ -13,7 +13,7 @@ from src.domain.market import INTERVAL_MS, Candle
 from src.market_data.columns import Candles, CandleView
 from src.strategy.higher_timeframes import fill_zones, in_force, joined_codes, known_zones
 from src.strategy.q_state import TREND_ZONES, in_context
-from src.strategy.signals import votes_mask
+from src.strategy.votes import votes_mask
 
 Array = NDArray[np.float64]
 Stamps = NDArray[np.int64]

@@ -9,7 +9,8 @@ from src.market_data.columns import Candles
 from src.strategy.indicators import EMPTY, Indicators, IndicatorState, step
 from src.strategy.q_state import encode
 from src.strategy.q_table import exploration_base
-from src.strategy.signals import VOTE_NAMES, Six, counted_votes, signal_code, vote_values, votes_mask
+from src.strategy.signals import signal_code
+from src.strategy.votes import VOTE_NAMES, VoteValues, vote_values, votes_mask
 
 Array = NDArray[Any]
 WIDTH = len(Indicators._fields)
@@ -41,7 +42,7 @@ def fold_block(
     strength: Array,
     code: Array,
     volatility: Array,
-    counted: Six,
+    counted: VoteValues,
 ) -> IndicatorState:
     """Take in the candles, fill the last five arrays, and return the state after them. Compiles under numba.
 
@@ -54,7 +55,7 @@ def fold_block(
         votes = vote_values(indicators)
         code[row] = encode(indicators, votes, regime[row])
         volatility[row] = indicators.atr / indicators.close
-        side[row], strength[row] = signal_code(counted_votes(votes, counted))
+        side[row], strength[row] = signal_code(votes, counted)
         if code[row] < 0:
             side[row], strength[row] = 0, 0
     return state
@@ -66,7 +67,9 @@ class Pipeline:
     The compact figures of all candles stay; the twenty indicators themselves are kept for the last block only.
     """
 
-    def __init__(self, candles: Candles, regime: Array, fold: Any = fold_block, counted: Six = _ALL_VOTES) -> None:
+    def __init__(
+        self, candles: Candles, regime: Array, fold: Any = fold_block, counted: VoteValues = _ALL_VOTES
+    ) -> None:
         """Make ready.
 
         Args:

@@ -8,7 +8,7 @@ from src.domain.errors import OrderRefused
 from src.domain.market import Candle, Instrument, MarkPrice
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side
 from src.domain.portfolio import Account, Direction, Position
-from src.domain.ports import Income
+from src.domain.ports import AccountTerms, Income
 from src.paper_exchange.model import AlgoOrder, AlgoRequest, OrderRequest, VenueError, VenueOrder, VenueTrade
 from src.paper_exchange.venue import Venue
 
@@ -21,7 +21,6 @@ _ALGO_STATUS = {
     "EXPIRED": OrderStatus.EXPIRED,
     "REJECTED": OrderStatus.REJECTED,
 }
-_NO_NEED = {-4046, -4059}
 
 
 class VenueExchange:
@@ -50,14 +49,31 @@ class VenueExchange:
         maker, taker = self._venue.commission(self._account_name, symbol)
         return CostRates(taker_share=taker, maker_share=maker)
 
+    def reread_rules(self) -> None:
+        """Nothing to forget: the venue is asked each time."""
+
+    def told_terms(self, symbol: str) -> tuple[int, str] | None:
+        """Return None: a venue in process tells nothing by itself, it is asked before each entry."""
+        return None
+
+    def ask_terms(self, symbol: str) -> AccountTerms:
+        """Return what is set for the contract now."""
+        (row,) = self._venue.symbol_configs(self._account_name, symbol)
+        hedge = self._venue.dual_side(self._account_name)
+        return AccountTerms(row.leverage, row.margin_type, not hedge, not self._venue.multi_assets(self._account_name))
+
     def prepare(self, symbol: str, leverage: int, margin_type: str) -> None:
-        """Set leverage and margin type."""
+        """Set one-way mode, margin type and leverage where they are others."""
+        held = self.ask_terms(symbol)
         try:
-            self._venue.set_margin_type(self._account_name, symbol, margin_type)
+            if not held.one_way:
+                self._venue.set_position_mode(self._account_name, False)
+            if held.margin_type != margin_type:
+                self._venue.set_margin_type(self._account_name, symbol, margin_type)
+            if held.leverage != leverage:
+                self._venue.set_leverage(self._account_name, symbol, leverage)
         except VenueError as error:
-            if error.code not in _NO_NEED:
-                raise _refusal(error) from error
-        self._venue.set_leverage(self._account_name, symbol, leverage)
+            raise _refusal(error) from error
 
     def candles(self, symbol: str, interval: str = "1m", limit: int = 1_500) -> list[Candle]:
         """Return the last closed one-minute candles."""
@@ -109,6 +125,17 @@ class VenueExchange:
         self._catch_up()
         regular = [_order(each) for each in self._venue.open_orders(self._account_name, symbol)]
         return regular + [_algo(each) for each in self._venue.open_algo_orders(self._account_name, symbol)]
+
+    def conditional_orders(self, symbol: str) -> list[Order]:
+        """Return open conditional orders."""
+        self._catch_up()
+        return [_algo(each) for each in self._venue.open_algo_orders(self._account_name, symbol)]
+
+    def order_history(self, symbol: str, since_ms: int) -> list[Order]:
+        """Return regular orders made from ``since_ms`` on."""
+        self._catch_up()
+        found = self._venue.all_orders(self._account_name, symbol, start_ms=since_ms, limit=1_000_000)
+        return [_order(each) for each in found]
 
     def send(self, intent: OrderIntent) -> Order:
         """Place the order."""

@@ -1,7 +1,7 @@
 """Candles, instruments, mark prices; where money (Decimal) and series (float64) meet."""
 
 from dataclasses import asdict, dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
 INTERVAL_MS = {
@@ -57,6 +57,7 @@ class Instrument:
     multiplier_up: Decimal = Decimal("1.05")
     multiplier_down: Decimal = Decimal("0.95")
     liquidation_fee_share: Decimal = Decimal("0.0125")
+    status: str = "TRADING"  # the exchange's word; orders that open are taken in TRADING alone
 
     def price_down(self, price: Decimal) -> Decimal:
         """Return ``price`` rounded down to the tick."""
@@ -65,6 +66,10 @@ class Instrument:
     def price_near(self, price: Decimal) -> Decimal:
         """Return ``price`` rounded to the nearest tick."""
         return _to_step(price, self.tick_size, ROUND_HALF_EVEN)
+
+    def price_toward(self, price: Decimal, other: Decimal) -> Decimal:
+        """Return ``price`` on the tick, rounded on the side nearer to ``other``; as it is where it is on the tick."""
+        return _to_step(price, self.tick_size, ROUND_FLOOR if other < price else ROUND_CEILING)
 
     def quantity_down(self, quantity: Decimal) -> Decimal:
         """Return ``quantity`` rounded down to the step; 0 when below one step."""

@@ -156,6 +156,22 @@ def is_own(order_client_id: str, bot_id: str) -> bool:
     return order_client_id.startswith(bot_prefix(bot_id) + "-")
 
 
+def purpose_of(order_client_id: str) -> Purpose | None:
+    """Return why an order was sent, read from a client id that ``client_id`` made; None for any other text."""
+    parts = order_client_id.split("-")
+    made = len(parts) == 4 and len(parts[0]) == 7 and parts[0].startswith("b")
+    letter = parts[3][:1] if made else ""
+    return next((each for each in Purpose if each.letter == letter), None)
+
+
+def decided_ms_of(order_client_id: str) -> int | None:
+    """Return the instant a client id was made from; None for a text that ``client_id`` did not make."""
+    if purpose_of(order_client_id) is None:
+        return None
+    digits = order_client_id.split("-")[2]
+    return int(digits, 36) if digits.isalnum() and digits.isascii() else None
+
+
 def _base36(number: int) -> str:
     digits = ""
     while True:

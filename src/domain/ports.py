@@ -23,6 +23,19 @@ class Income:
     transaction_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class AccountTerms:
+    """What the exchange has set for one contract of the account, and for the account as a whole.
+
+    ``margin_type`` is CROSSED or ISOLATED; ``one_way`` is False in hedge mode, ``single_asset`` in multi-assets mode.
+    """
+
+    leverage: int
+    margin_type: str
+    one_way: bool = True
+    single_asset: bool = True
+
+
 class Exchange(Protocol):
     """An account at an exchange, asked and ordered in the suite's own words.
 
@@ -31,13 +44,25 @@ class Exchange(Protocol):
     """
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return the contract's rules; ``OrderRefused`` (-1121) for a symbol that is not traded."""
+        """Return the contract's rules, as last read; ``OrderRefused`` (-1121) for a symbol that is not listed."""
+
+    def reread_rules(self) -> None:
+        """Let the next ``instrument`` ask the exchange anew."""
+
+    def told_terms(self, symbol: str) -> tuple[int, str] | None:
+        """Return leverage and margin type as the exchange last told them by itself, without asking; None unknown."""
+
+    def ask_terms(self, symbol: str) -> AccountTerms:
+        """Return what is set for the contract, asked for now."""
 
     def cost_rates(self, symbol: str) -> CostRates:
         """Return the account's own fees for the symbol."""
 
     def prepare(self, symbol: str, leverage: int, margin_type: str) -> None:
-        """Set leverage and margin type (CROSSED or ISOLATED); "no need to change" counts as done."""
+        """Set one-way mode, margin type (CROSSED or ISOLATED) and leverage, each only where it is another.
+
+        ``OrderRefused`` where the exchange does not allow it now.
+        """
 
     def candles(self, symbol: str, interval: str, limit: int) -> list[Candle]:
         """Return the last ``limit`` closed candles, oldest first, without gaps where the exchange has none."""
@@ -50,6 +75,15 @@ class Exchange(Protocol):
 
     def open_orders(self, symbol: str) -> list[Order]:
         """Return the symbol's open orders, regular and conditional ones together."""
+
+    def conditional_orders(self, symbol: str) -> list[Order]:
+        """Return the symbol's open conditional orders alone: one question where ``open_orders`` needs two."""
+
+    def order_history(self, symbol: str, since_ms: int) -> list[Order]:
+        """Return the symbol's regular orders made from ``since_ms`` on, of every status and sender, oldest first.
+
+        An order that a conditional one placed at its trigger carries the client id of the conditional one.
+        """
 
     def send(self, intent: OrderIntent) -> Order:
         """Send the order once and return what was accepted (a fill price may still be missing).

@@ -38,6 +38,22 @@ class RiskLimits:
             raise ValueError("max_daily_loss_share must lie between 0 and 1")
 
 
+class ActiveLimits:
+    """The one holder of the risk limits in force; whoever needs a figure reads it here at the moment of use."""
+
+    def __init__(self, limits: RiskLimits) -> None:
+        self._limits = limits
+
+    @property
+    def current(self) -> RiskLimits:
+        """The limits in force now."""
+        return self._limits
+
+    def replace(self, limits: RiskLimits) -> None:
+        """Put other limits in force for everybody who reads this holder."""
+        self._limits = limits
+
+
 def position_quantity(equity: Decimal, price: Decimal, limits: RiskLimits, instrument: Instrument) -> Decimal:
     """Return the base quantity that ``position_share`` of ``equity`` buys at ``price`` with leverage.
 
@@ -59,6 +75,31 @@ def stop_price(entry: Decimal, direction: Direction, limits: RiskLimits, instrum
 def target_price(entry: Decimal, direction: Direction, limits: RiskLimits, instrument: Instrument) -> Decimal:
     """Return the target's trigger price, rounded to the tick on the side nearer to the entry."""
     return _level(entry, direction.sign * limits.take_profit_share, instrument)
+
+
+def protection_veto(price: Decimal, direction: Direction, limits: RiskLimits, instrument: Instrument) -> str:
+    """Return why a position opened at ``price`` could not be protected, "" when stop and target can stand.
+
+    Both must lie on their own side of the price by at least two ticks (one is lost by rounding, one by a fill that
+    differs from the price), and inside the contract's price filter.
+    """
+    stop = stop_price(price, direction, limits, instrument)
+    target = target_price(price, direction, limits, instrument)
+    for name, level, distance in (
+        ("stop", stop, (price - stop) * direction.sign),
+        ("target", target, (target - price) * direction.sign),
+    ):
+        if distance < 2 * instrument.tick_size:
+            return (
+                f"the {name} of a {direction} position at {price} would be {level}: less than two ticks of "
+                f"{instrument.tick_size} away; use a wider {name} or another pair"
+            )
+        if level <= 0 or level < instrument.min_price or level > instrument.max_price:
+            return (
+                f"the {name} of a {direction} position at {price} would be {level}, outside the contract's prices "
+                f"{instrument.min_price} to {instrument.max_price}"
+            )
+    return ""
 
 
 def early_stop_price(entry: Decimal, direction: Direction, limits: RiskLimits) -> Decimal:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from src.domain.circuit_breaker import BreakerState
-from src.domain.orders import Order, OrderIntent, OrderStatus, Purpose
+from src.domain.orders import Order, OrderIntent, OrderStatus, Purpose, purpose_of
 from src.domain.portfolio import Account, Trade
 from src.strategy.decision import Decision, Observation
 
@@ -56,6 +56,15 @@ class Journal(Protocol):
 
     def open_trades(self, symbol: str) -> list[TradeStart]:
         """Return the round trips that are not closed, oldest first."""
+
+    def has_trade(self, entry_client_id: str) -> bool:
+        """Return whether a round trip of that entry is known, open or closed."""
+
+    def closed_trades(self, symbol: str, since_ms: int) -> list[Trade]:
+        """Return the round trips of this bot that were closed since then, oldest first."""
+
+    def last_note_ms(self) -> int | None:
+        """Return the instant of the newest note that was found when the journal was opened; None in an empty one."""
 
     def exit_reason(self, symbol: str, since_ms: int) -> str:
         """Return the reason of the last exit order filled since then, or an empty text."""
@@ -144,14 +153,31 @@ class InMemoryJournal:
 
     def close_trade(self, trade: Trade) -> None:
         """Move the trade from the open to the closed ones, or put better figures in its place."""
-        known = self.starts.pop(trade.entry_client_id, None) is None
-        if known:  # better figures of one that was closed before
-            self.closed = [each for each in self.closed if each.entry_client_id != trade.entry_client_id]
-        self.closed.append(trade)
+        opened = self.starts.pop(trade.entry_client_id, None) is not None
+        place = next((n for n, each in enumerate(self.closed) if each.entry_client_id == trade.entry_client_id), None)
+        if opened or place is None:
+            self.closed.append(trade)
+        else:
+            self.closed[place] = trade
 
     def open_trades(self, symbol: str) -> list[TradeStart]:
         """Return what is open in ``symbol``."""
         return [start for start in self.starts.values() if start.trade.symbol == symbol]
+
+    def has_trade(self, entry_client_id: str) -> bool:
+        """Return whether it is among the open or the closed ones."""
+        return entry_client_id in self.starts or any(each.entry_client_id == entry_client_id for each in self.closed)
+
+    def closed_trades(self, symbol: str, since_ms: int) -> list[Trade]:
+        """Return the symbol's own ones closed since then."""
+        own = (each for each in self.closed if each.symbol == symbol and purpose_of(each.entry_client_id))
+        return [each for each in own if (each.exit_ms or 0) >= since_ms]
+
+    def last_note_ms(self) -> int | None:
+        """Return the instant of the newest account or order that was kept."""
+        instants = [each.as_of_ms for each in self.accounts[-1:]]
+        instants += [each.decided_ms for each in self.intents.values()]
+        return max(instants, default=None)
 
     def exit_reason(self, symbol: str, since_ms: int) -> str:
         """Return the reason of the last exit filled since then."""

@@ -1,67 +1,39 @@
 """Places orders and tracks them until their outcome is known: recorded first, sent once, looked up.
 
 No order is sent twice: a client id is a function of bot, instant and purpose, and an order whose outcome nobody
-knows is looked up before anything else is sent. No position stands without a stop: ``protect`` returns only when
-the exchange lists the stop among its open orders.
+knows is looked up before anything else is sent. Prices of fees in other assets are asked for later, by whoever
+settles the trade: no question stands before a fact.
 """
 
 import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from src.domain.clock import Clock
 from src.domain.errors import CredentialsRefused, ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.domain.market import Instrument
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id, is_own
 from src.domain.portfolio import Direction
 from src.domain.ports import Exchange
+from src.execution.executions import Execution
 from src.execution.journal import Journal
 from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.pair_settings import PairSettings
 
 log = logging.getLogger(__name__)
 
 _LOOKS = 8
 _LOOK_PAUSE_MS = 150.0
 _FORGOTTEN_AFTER_MS = 60_000
-_WOULD_TRIGGER = -2021
-_DUPLICATE = -4116
-
-
-class Unprotected(ExchangeError):
-    """The stop could not be placed or is not listed: the position must be closed now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """What an order brought, summed over its fills: base quantity, mean price, quote money.
-
-    ``owed`` are fees in other assets that are not in ``fees`` yet: to price them one must ask, and a stop comes first.
-    """
-
-    client_id: str
-    quantity: Decimal
-    average_price: Decimal
-    fees: Decimal
-    realized_pnl: Decimal
-    time_ms: int
-    owed: tuple[tuple[str, Decimal], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ProtectiveOrderIds:
-    """The two conditional orders that guard a position."""
-
-    stop: OrderIntent
-    target: OrderIntent
 
 
 class OrderManager:
     """Orders of one symbol for one bot. Called by one thread at a time.
 
-    ``news`` is what the user stream tells of orders; without it the exchange is asked.
+    ``settings`` holds the pair's rules and hears what they refused; ``news`` is what the user stream tells of orders,
+    without it the exchange is asked.
     """
 
     def __init__(
@@ -70,86 +42,65 @@ class OrderManager:
         journal: Journal,
         clock: Clock,
         bot_id: str,
-        instrument: Instrument,
+        settings: PairSettings,
         news: OrderUpdateBuffer | None = None,
     ) -> None:
         self._exchange = exchange
         self._journal = journal
         self._clock = clock
         self._bot_id = bot_id
-        self._instrument = instrument
+        self._settings = settings
         self._news = news
         self._never = threading.Event()
 
     @property
     def symbol(self) -> str:
-        """The symbol this desk trades."""
-        return self._instrument.symbol
+        """The symbol whose orders these are."""
+        return self._settings.symbol
 
-    def enter(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> Execution:
-        """Open a position by a market order and return what was filled; its fees in other assets are owed.
+    @property
+    def quote_asset(self) -> str:
+        """The asset that money is counted in."""
+        return self._settings.instrument.quote_asset
+
+    @property
+    def bot_id(self) -> str:
+        """Whose orders these are; it stands in their client ids."""
+        return self._bot_id
+
+    def owns(self, order_client_id: str) -> bool:
+        """Return whether this bot made the client id."""
+        return is_own(order_client_id, self._bot_id)
+
+    def plan_entry(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> OrderIntent:
+        """Note a market order that opens a position; ``StoreUnavailable`` when that could not be written."""
+        intent = self._market(Purpose.ENTRY, direction.entry_side, quantity, decided_ms, 0, reason)
+        self._journal.plan_order(intent)
+        return intent
+
+    def drop_entry(self, intent: OrderIntent, reason: str) -> None:
+        """Note that a planned entry is not sent."""
+        self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), reason)
+
+    def send_entry(self, intent: OrderIntent) -> Execution:
+        """Send a planned entry and return what was filled; its fees in other assets are owed.
 
         Raises:
             OrderRefused, ExchangeUnavailable: certainly nothing was opened.
             OutcomeUnknown: ``settle`` must find out before anything else is opened.
-            StoreUnavailable: the intent could not be noted, so nothing was sent.
         """
-        intent = self._market(Purpose.ENTRY, direction.entry_side, quantity, decided_ms, 0, reason)
-        self._journal.plan_order(intent)
         return self._execute(intent)
 
+    def enter(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> Execution:
+        """Plan and send an entry; raises as both do."""
+        return self.send_entry(self.plan_entry(direction, quantity, decided_ms, reason))
+
     def close(self, direction: Direction, quantity: Decimal, decided_ms: int, attempt: int, reason: str) -> Execution:
-        """Close by a reduce-only market order and return what was filled; raises as ``enter``, never for the store."""
+        """Close by a reduce-only market order and return what was filled; raises as ``send_entry``."""
         side = direction.entry_side.opposite
         intent = self._market(Purpose.EXIT, side, quantity, decided_ms, attempt, reason)
         self._journal.note_order(intent)
         return self._execute(intent)
-
-    def protection(
-        self, direction: Direction, stop: Decimal, target: Decimal, decided_ms: int, attempt: int
-    ) -> ProtectiveOrderIds:
-        """Return the two conditional intents for a position, not yet sent; prices are triggers on the tick."""
-        side = direction.entry_side.opposite
-        return ProtectiveOrderIds(
-            stop=self._conditional(Purpose.STOP, OrderKind.STOP_MARKET, side, stop, decided_ms, attempt),
-            target=self._conditional(Purpose.TARGET, OrderKind.TAKE_PROFIT_MARKET, side, target, decided_ms, attempt),
-        )
-
-    def protect(self, protection: ProtectiveOrderIds) -> bool:
-        """Place the two orders, the stop first, and return whether the exchange was seen to list the stop.
-
-        False means accepted but not seen yet (the list could not be read): ``guards_stand`` must be asked again.
-
-        Raises:
-            Unprotected: the stop is not there, or a level is already passed: close the position now.
-        """
-        self._place_guard(protection.stop)
-        self._place_guard(protection.target)
-        for _ in range(_LOOKS):
-            try:
-                listed = self.open_protective_orders()
-            except ExchangeUnavailable as error:
-                log.warning("guards accepted but not seen: symbol=%s reason=%s", self.symbol, error)
-                return False
-            if protection.stop.client_id in listed:
-                return True
-            self._pause()
-        raise Unprotected(f"the stop of {self.symbol} is not among the open orders")
-
-    def open_protective_orders(self) -> set[str]:
-        """Return the client ids of this bot's conditional orders that the exchange lists as open."""
-        orders = self._exchange.open_orders(self.symbol)
-        return {each.client_id for each in orders if each.kind.conditional and is_own(each.client_id, self._bot_id)}
-
-    def cancel_guards(self, keep: frozenset[str] = frozenset()) -> int:
-        """Cancel this bot's conditional orders of the symbol but those to ``keep``; return how many."""
-        cancelled = 0
-        for order in self._exchange.open_orders(self.symbol):
-            if order.kind.conditional and is_own(order.client_id, self._bot_id) and order.client_id not in keep:
-                self._exchange.cancel(order)
-                self._journal.update_order(order.client_id, OrderStatus.CANCELED, None, Decimal(0), "")
-                cancelled += 1
-        return cancelled
 
     def settle(
         self, listed: frozenset[str] | set[str] = frozenset()
@@ -183,36 +134,30 @@ class OrderManager:
             return None
         fills = self._exchange.order_fills(order) if order.spawned_id else []
         status = OrderStatus.FILLED if fills else order.status
-        execution = self.execution(intent.client_id, fills) if fills else None
+        execution = self.summed(intent.client_id, fills) if fills else None
         fees = execution.fees if execution else Decimal(0)
         self._journal.update_order(intent.client_id, status, replace(order, status=status), fees, "")
         return execution
 
-    def execution(self, order_client_id: str, fills: list[Fill]) -> Execution:
-        """Sum the fills of one order; raises ``ValueError`` for none. Fees in another asset at its mark price."""
-        return self._priced(self._summed(order_client_id, fills))
-
     def price(self, owed: Iterable[tuple[str, Decimal]]) -> Decimal:
         """Return fees in other assets in quote currency, at their mark prices."""
-        quote = self._instrument.quote_asset
+        quote = self._settings.instrument.quote_asset
         worth = (fee * self._exchange.mark_price(f"{asset}{quote}").mark for asset, fee in owed)
         return sum(worth, Decimal(0))
 
     def settle_fees(self, execution: Execution) -> Execution:
         """Return the execution with all fees in quote currency, and note them beside its order."""
-        priced = self._priced(execution)
+        if not execution.owed:
+            return execution
+        priced = replace(execution, fees=execution.fees + self.price(execution.owed), owed=())
         self._journal.update_order(execution.client_id, OrderStatus.FILLED, None, priced.fees, "")
         return priced
 
-    def _priced(self, execution: Execution) -> Execution:
-        if not execution.owed:
-            return execution
-        return replace(execution, fees=execution.fees + self.price(execution.owed), owed=())
-
-    def _summed(self, order_client_id: str, fills: list[Fill]) -> Execution:
+    def summed(self, order_client_id: str, fills: list[Fill]) -> Execution:
+        """Sum the fills of one order, fees in other assets owed; raises ``ValueError`` for none."""
         if not fills:
             raise ValueError("an execution needs at least one fill")
-        quote = self._instrument.quote_asset
+        quote = self._settings.instrument.quote_asset
         quantity = sum((fill.quantity for fill in fills), Decimal(0))
         value = sum((fill.price * fill.quantity for fill in fills), Decimal(0))
         return Execution(
@@ -223,6 +168,7 @@ class OrderManager:
             realized_pnl=sum((fill.realized_pnl for fill in fills), Decimal(0)),
             time_ms=max(fill.time_ms for fill in fills),
             owed=tuple((fill.fee_asset, fill.fee) for fill in fills if fill.fee and fill.fee_asset != quote),
+            order_id=fills[0].order_id,
         )
 
     def _market(
@@ -240,21 +186,6 @@ class OrderManager:
             reason=reason,
         )
 
-    def _conditional(
-        self, purpose: Purpose, kind: OrderKind, side: Side, trigger: Decimal, decided_ms: int, attempt: int
-    ) -> OrderIntent:
-        return OrderIntent(
-            client_id=client_id(self._bot_id, self.symbol, decided_ms, purpose, attempt),
-            symbol=self.symbol,
-            side=side,
-            kind=kind,
-            purpose=purpose,
-            quantity=Decimal(0),
-            decided_ms=decided_ms,
-            trigger_price=trigger,
-            close_position=True,
-        )
-
     def _execute(self, intent: OrderIntent) -> Execution:
         try:
             order = self._exchange.send(intent)
@@ -265,7 +196,11 @@ class OrderManager:
                 order = self._look_up(intent)
         except ExchangeError as error:
             self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
+            if isinstance(error, OrderRefused):
+                self._settings.note_refusal(error)
             raise
+        if intent.purpose is Purpose.ENTRY:
+            self._settings.note_entry()
         with _still_unknown(intent):
             return self._heard(intent, order) or self._execution(intent, order)
 
@@ -300,9 +235,7 @@ class OrderManager:
         raise OutcomeUnknown(f"the fills of order {intent.client_id} are not reported yet", intent.client_id)
 
     def _filled(self, intent: OrderIntent, order: Order, fills: list[Fill]) -> Execution:
-        execution = self._summed(intent.client_id, fills)
-        if intent.purpose is not Purpose.ENTRY:  # behind an entry comes its stop, before any question
-            execution = self._priced(execution)
+        execution = self.summed(intent.client_id, fills)
         settled = replace(
             order,
             status=OrderStatus.FILLED,
@@ -322,49 +255,6 @@ class OrderManager:
             intent.client_id,
         )
         return execution
-
-    def _place_guard(self, intent: OrderIntent) -> None:
-        self._journal.note_order(intent)
-        try:
-            order = self._send_guard(intent)
-        except OrderRefused as error:
-            self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
-            if error.code == _WOULD_TRIGGER or intent.purpose is Purpose.STOP:
-                raise Unprotected(f"{intent.purpose} of {self.symbol} refused: {error}") from error
-            log.warning("target refused: symbol=%s reason=%s", self.symbol, error)
-            return
-        except ExchangeError as error:
-            if intent.purpose is Purpose.STOP:
-                raise Unprotected(f"{intent.purpose} of {self.symbol} not placed: {error}") from error
-            log.warning("target not placed: symbol=%s reason=%s", self.symbol, error)
-            return
-        self._journal.update_order(intent.client_id, order.status, order, Decimal(0), "")
-
-    def _send_guard(self, intent: OrderIntent) -> Order:
-        """Send a guard; once more, under the same id, when the exchange does not list it after a lost answer.
-
-        One look is enough before the second sending, since every moment without a stop counts: an id that is at work
-        already is refused, and a second guard could only close what is closed. After it absence is believed slowly.
-        """
-        for last_try in (False, True):
-            try:
-                return self._exchange.send(intent)
-            except OutcomeUnknown:
-                known = self._exchange.find_order(intent) if last_try else self._listed(intent)
-                if known is not None:
-                    return known
-                if last_try:
-                    raise
-            except OrderRefused as error:
-                known = self._exchange.find_order(intent) if error.code == _DUPLICATE else None
-                if known is None:
-                    raise
-                return known
-        raise AssertionError("unreachable")
-
-    def _listed(self, intent: OrderIntent) -> Order | None:
-        open_orders = self._exchange.open_orders(self.symbol)
-        return next((each for each in open_orders if each.client_id == intent.client_id), None)
 
     def _forget_or_wait(self, intent: OrderIntent, undecided: list[OrderIntent]) -> None:
         if self._clock.now_ms() - intent.decided_ms < _FORGOTTEN_AFTER_MS:

@@ -1,46 +1,43 @@
-"""Manages the one position of a symbol: opens it with protective orders, monitors it, closes it.
+"""The state machine of one symbol's position: entered with its stop, watched, closed, never forgotten.
 
-The exchange is right about what is open; the journal is right about what we meant. This room makes the two agree,
-at the start, each turn and after each unknown outcome, and names what it cannot explain (``halt_reason``).
+The exchange is right about what is open, its fills about whose it is; the journal is right about what was meant. The
+states and their transitions are the table in ``position_state``; ``halt_reason`` says what keeps entries away.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from src.domain.clock import Clock
-from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
-from src.domain.market import Instrument, MarkPrice
-from src.domain.orders import OrderIntent, Purpose, Side
+from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
+from src.domain.market import MarkPrice
+from src.domain.orders import Order
 from src.domain.portfolio import Account, Direction, Position, Trade
 from src.domain.ports import Exchange
-from src.domain.risk import RiskLimits, early_stop_price
-from src.execution.journal import Journal, TradeStart
-from src.execution.order_manager import Execution, OrderManager, Unprotected
-from src.execution.trade_recorder import TradeExit, TradeRecorder, closed_quantity
+from src.domain.risk import ActiveLimits
+from src.execution.executions import closed_trade
+from src.execution.journal import Journal
+from src.execution.order_manager import OrderManager
+from src.execution.pair_settings import PairSettings
+from src.execution.position_record import EarlyStop, PositionRecord, side_held
+from src.execution.position_state import Backoff, PositionEvent, PositionState
+from src.execution.protection_manager import ProtectionManager, Unprotected
+from src.execution.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
+PROTECTION_CHECK_MS = 90_000
 _EXIT_ATTEMPTS = 3
 _NOTHING_TO_REDUCE = -2022
-_RETRY_EXIT_MS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class EarlyStop:
-    """The mark price at which the position is closed without waiting for the stop or the next turn."""
-
-    price: Decimal
-    direction: Direction
-
-    def reached(self, mark: Decimal) -> bool:
-        """Return whether ``mark`` has come to the level."""
-        return (mark - self.price) * self.direction.sign <= 0
+_RETRY_MS, _LONGEST_RETRY_MS = 1_000, 60_000
+_ALARM_AFTER = 3
+_FLAT_CHECKS_MS = (5_000, 60_000)
+_EVENT = PositionEvent
 
 
 class PositionManager:
-    """The position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
+    """The bot's own position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
 
     def __init__(
         self,
@@ -48,323 +45,356 @@ class PositionManager:
         exchange: Exchange,
         journal: Journal,
         clock: Clock,
-        limits: RiskLimits,
-        instrument: Instrument,
+        limits: ActiveLimits,
+        *,
+        settings: PairSettings,
         mark_price: Callable[[], MarkPrice | None],
         reconcile_ms: int,
+        protection_check_ms: int = PROTECTION_CHECK_MS,
     ) -> None:
-        self._desk = desk
-        self._exchange = exchange
-        self._journal = journal
-        self._clock = clock
-        self._limits = limits
-        self._book = TradeRecorder(desk, exchange, journal, limits, instrument)
-        self._mark_price = mark_price
-        self._reconcile_ms = reconcile_ms
-        self._start: TradeStart | None = None
-        self._exits: list[Execution] = []
-        self._exit_reason = ""
-        self._retry_exit_ms = 0
-        self._funding_due_ms: int | None = None  # the first after the entry; unknown: ask
-        self._owed: Execution | None = None
-        self._leftovers = False
-        self._guards_seen = True
-        self._reconciled_ms: int | None = None
-        self._fill_ms = 0
-        self._unsettled = False
-        self._halt = "the account was not reconciled yet"
-        self.early_stop: EarlyStop | None = None
+        self._desk, self._exchange, self._journal, self._clock = desk, exchange, journal, clock
+        self._limits, self._mark_price = limits, mark_price
+        self._reconcile_ms, self._protection_check_ms = reconcile_ms, protection_check_ms
+        self._record = PositionRecord(desk.symbol)
+        self._protection = ProtectionManager(desk, exchange, journal, clock, limits, settings=settings)
+        self._reconciler = Reconciler(
+            self._record, desk, exchange, journal, clock, limits=limits, protection=self._protection
+        )
+        self._exit_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
+        self._reconcile_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
+        self._protected = True
+        self._checks_ms: list[int] = []
 
-    def replace_limits(self, limits: RiskLimits) -> None:
-        """Open the next position under other limits; stop and target of an open one stay where they stand."""
-        self._limits = limits
+    @property
+    def state(self) -> PositionState:
+        """Where the position stands."""
+        return self._record.state
 
     @property
     def halt_reason(self) -> str:
         """Why entries are halted, in words; empty when position, orders and journal agree."""
-        if self._exit_reason:
-            return f"an exit is under way ({self._exit_reason})"
-        return self._halt
+        if self._record.exit_reason:
+            return f"an exit is under way ({self._record.exit_reason})"
+        return self._record.halt or self._protection.problem
+
+    @property
+    def notice(self) -> str:
+        """What a person should know although entries are allowed, in one sentence; else empty."""
+        return self._reconciler.settlement.notice
 
     @property
     def exit_under_way(self) -> str:
         """The reason of an exit that was begun and not finished, or empty."""
-        return self._exit_reason
+        return self._record.exit_reason
 
     @property
     def trade(self) -> Trade | None:
         """The open round trip, or None when flat."""
-        return self._start.trade if self._start else None
+        return self._record.trade
+
+    @property
+    def open_quantity(self) -> Decimal:
+        """What of the open round trip is not closed yet."""
+        return self._record.open_quantity
+
+    @property
+    def early_stop(self) -> EarlyStop | None:
+        """The early stop of the open position under the limits in force, None when flat."""
+        return self._record.early_stop(self._limits.current)
+
+    @property
+    def needs_reconcile(self) -> bool:
+        """Whether something is not known that ``mend`` would ask for now: an outcome, or whether the stop stands."""
+        asks = self._record.needs_reconcile or not self._protected
+        return asks and self._reconcile_pause.due(self._clock.now_ms())
+
+    @property
+    def protection(self) -> str:
+        """Return in words which protective orders of the open position stand; empty when flat."""
+        trade = self.trade
+        if trade is None:
+            return ""
+        if self._protection.problem or not self._protected:
+            return self._protection.problem or "whether its stop stands is being checked"
+        return f"its stop at {trade.stop_price} and target at {trade.target_price} stand at the exchange"
+
+    def owns(self, position: Position | None) -> bool:
+        """Return whether a position is the bot's own round trip: by its fills, not by the symbol alone."""
+        return self._record.owns(position)
 
     def position(self, account: Account | None) -> Position | None:
         """Return the position as the exchange has it, or as our fills left it where its news are older."""
-        trade = self.trade
-        if account is not None and account.as_of_ms >= self._fill_ms:
+        if account is not None and account.as_of_ms >= self._record.fill_ms:
             return account.position(self._desk.symbol)
-        return None if trade is None else self._from_trade(trade)
+        return self._record.by_fills(self._mark_price())
+
+    def concerns(self, order_client_id: str) -> bool:
+        """Return whether an order is stop or target of the open position."""
+        start = self._record.start
+        return start is not None and order_client_id in (start.stop_client_id, start.target_client_id)
 
     def open(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> str:
         """Open a position with stop and target; return "" or, in words, why none was opened.
 
-        A position whose stop cannot be placed is closed at once. ``StoreUnavailable`` means nothing was sent.
+        The stop is placed before the entry is sent. ``StoreUnavailable`` means nothing was sent.
         """
         mark = self._mark_price()
+        if self.state is not PositionState.FLAT or self._record.stranger or mark is None:
+            return self.halt_reason or f"no entry while the position is {self.state}, the mark price {mark}"
+        veto = self._protection.veto(mark.mark, direction)
         try:
-            execution = self._desk.enter(direction, quantity, decided_ms, reason)
-        except OutcomeUnknown as error:
-            self._unsettled = True
-            self._halt = f"the outcome of an entry is not known: {error}"
-            return self._halt
+            veto = veto or self._protection.prepare_entry(direction)
         except ExchangeError as error:
-            return f"the entry was refused: {error}"
-        self._funding_due_ms = mark.next_funding_ms if mark is not None else None
-        self._begin(direction, execution, decided_ms, attempt=0)
+            veto = f"what rests at the exchange could not be asked: {error}"
+        if veto:
+            return veto
+        self._record.move(_EVENT.ENTRY_STARTED)
+        try:
+            return self._enter(direction, mark.mark, quantity, decided_ms, reason)
+        except StoreUnavailable:
+            self._record.move(_EVENT.ENTRY_REFUSED)
+            raise
+
+    def _enter(self, direction: Direction, mark: Decimal, quantity: Decimal, decided_ms: int, reason: str) -> str:
+        intent = self._desk.plan_entry(direction, quantity, decided_ms, reason)
+        try:
+            stop = self._protection.place_before_entry(direction, mark, decided_ms)
+        except Unprotected as error:
+            self._desk.drop_entry(intent, str(error))
+            return self._not_entered(f"the entry was not sent: {error}")
+        try:
+            execution = self._desk.send_entry(intent)
+        except OutcomeUnknown as error:
+            self._record.move(_EVENT.OUTCOME_UNKNOWN)
+            self._record.needs_reconcile = True
+            self._record.halt = f"the outcome of an entry is not known: {error}"
+            return self._record.halt
+        except ExchangeError as error:
+            return self._not_entered(f"the entry was refused: {error}")
+        self._reconciler.begin(direction, execution)
+        self._record.move(_EVENT.ENTRY_FILLED)
+        self._protect([] if stop is None else [stop], decided_ms, attempt=1)
+        self._plan_checks(self._clock.now_ms())
+        self._settle_fees()
         return ""
+
+    def _not_entered(self, why: str) -> str:
+        self._record.move(_EVENT.ENTRY_REFUSED)
+        self._clear_orders(None)
+        return why
+
+    def _protect(self, standing: list[Order], decided_ms: int, attempt: int) -> None:
+        """Make stop and target stand, and note them; close the position where no stop can."""
+        before = self._record.start
+        if before is None:
+            return
+        try:
+            start = self._protection.ensure(before, standing, decided_ms, attempt)
+            self._record.start = start
+            self._protected = start == before or self._protection.confirm(start)
+        except Unprotected as error:
+            log.error("position without a stop is closed: symbol=%s reason=%s", self._desk.symbol, error)
+            self._journal.open_trade(self._record.start or before)
+            self._protected = True
+            self.close("unprotected")
+            return
+        if start != before:
+            self._journal.open_trade(start)
+
+    def apply_limits(self) -> str:
+        """Move stop and target of an open position to the limits in force; return what was done, in words."""
+        before = self.trade
+        if before is None or self._record.exit_reason:
+            return ""
+        try:
+            self._protect(self._protection.listed(), self._clock.now_ms(), attempt=2)
+        except ExchangeError as error:
+            self._protected = False
+            return f"Stop and target of {before.symbol} stay for now: {error}."
+        after = self.trade
+        if after is None:
+            return f"The position in {before.symbol} was closed."
+        if (after.stop_price, after.target_price) == (before.stop_price, before.target_price):
+            return f"Stop {after.stop_price} and target {after.target_price} of {after.symbol} stay."
+        return (
+            f"Stop of {after.symbol} moved from {before.stop_price} to {after.stop_price}, "
+            f"target from {before.target_price} to {after.target_price}."
+        )
+
+    def _check_orders(self, now: int) -> None:
+        """On a short clock: with a position, both orders stand; while flat, nothing of this bot rests."""
+        settled = self.state in (PositionState.FLAT, PositionState.OPEN)
+        if not settled or not self._checks_ms or now < self._checks_ms[0]:
+            return
+        if self._record.start is not None:
+            self._protect(self._protection.listed(), now, attempt=2)
+        elif self._record.stranger is None:
+            self._protection.clear(None)
+        self._plan_checks(now, self._checks_ms[1:])
+
+    def _plan_checks(self, now: int, left: Sequence[int] = ()) -> None:
+        every_ms = self._reconcile_ms if self._record.start is None else self._protection_check_ms
+        self._checks_ms = [each for each in left if each > now] or [now + every_ms]
+
+    def _clear_orders(self, held: Direction | None) -> None:
+        """Cancel what no position needs; what fails now is done by the checks while flat."""
+        now = self._clock.now_ms()
+        self._checks_ms = [now + each for each in _FLAT_CHECKS_MS]
+        try:
+            self._protection.clear(held)
+        except ExchangeError as error:
+            self._checks_ms.insert(0, now)
+            log.warning("protective orders rest for now: symbol=%s reason=%s", self._desk.symbol, error)
 
     def close(self, reason: str) -> bool:
         """Close the position by market; return whether it is closed. What fails is tried again by ``press``."""
-        trade = self.trade
+        trade, record = self.trade, self._record
         if trade is None:
             return True
-        self._exit_reason = self._exit_reason or reason
-        self._retry_exit_ms = self._clock.now_ms() + _RETRY_EXIT_MS
+        record.exit_reason = record.exit_reason or reason
+        record.move(_EVENT.EXIT_STARTED)
         decided_ms = self._clock.now_ms()
         for attempt in range(_EXIT_ATTEMPTS):
-            rest = trade.quantity - closed_quantity(self._exits)
             try:
-                self._exits.append(self._desk.close(trade.direction, rest, decided_ms, attempt, self._exit_reason))
+                execution = self._desk.close(
+                    trade.direction, record.open_quantity, decided_ms, attempt, record.exit_reason
+                )
             except OutcomeUnknown as error:
                 log.warning("exit outcome unknown: symbol=%s reason=%s", trade.symbol, error)
-                self._unsettled = True
-                if self._is_gone():
-                    return self._closed_elsewhere()
+                record.needs_reconcile = True
+                if self._ended_by_fills():
+                    return True
                 continue
-            except OrderRefused as error:
-                if error.code == _NOTHING_TO_REDUCE and self._is_gone():
-                    return self._closed_elsewhere()
-                log.warning("exit refused: symbol=%s reason=%s", trade.symbol, error)
-                return False
             except ExchangeError as error:
-                log.warning("exit not possible now: symbol=%s reason=%s", trade.symbol, error)
-                return False
-            if self._exit_is_complete(trade):
-                self._finish(trade, TradeExit(tuple(self._exits), self._exit_reason))
+                return self._exit_failed(error)
+            self._reconciler.history.note_order(execution.order_id, execution.client_id, record.exit_reason)
+            record.exits.append(execution)
+            if record.open_quantity <= 0:
+                self._end(closed_trade(trade, record.exits, record.exit_reason))
                 return True
+        return self._exit_failed(ExchangeUnavailable("its outcome is not known"))
+
+    def _end(self, finished: Trade) -> None:
+        """Write the end down, then remove what rests at the exchange, then complete the figures."""
+        held = finished.direction if self._record.foreign > 0 else None
+        self._reconciler.finish(finished)
+        self._exit_pause.reset()
+        self._clear_orders(held)
+        self._reconciler.settlement.run()
+
+    def _ended_by_fills(self) -> bool:
+        ended = self._reconciler.ended_by_fills()
+        if ended:
+            self._exit_pause.reset()
+        return ended
+
+    def _exit_failed(self, error: ExchangeError) -> bool:
+        """Find out why an exit was not accepted before the next one is sent, after a growing pause."""
+        pause_ms = self._exit_pause.fail(self._clock.now_ms())
+        log.log(
+            logging.ERROR if self._exit_pause.failures >= _ALARM_AFTER else logging.WARNING,
+            "exit not done: symbol=%s retry_in_s=%d attempt=%d reason=%s",
+            self._desk.symbol,
+            pause_ms // 1_000,
+            self._exit_pause.failures,
+            error,
+        )
+        if not isinstance(error, OrderRefused):
+            return False
+        if self._ended_by_fills():
+            return True
+        if error.code == _NOTHING_TO_REDUCE:
+            self._record.move(_EVENT.MISMATCH)
+            self._record.needs_reconcile = True
         return False
 
     def retry_exit(self) -> None:
-        """Go on with an exit that was begun and not finished; at most once a second."""
-        if self._exit_reason and self._clock.now_ms() >= self._retry_exit_ms:
-            self.close(self._exit_reason)
+        """Go on with an exit that was begun and not finished, after its pause."""
+        now = self._clock.now_ms()
+        if not self._record.exit_reason or self._record.start is None or not self._exit_pause.due(now):
+            return
+        if self._exit_pause.failures and (self._ended_by_fills() or not self._is_held(now)):
+            return
+        self.close(self._record.exit_reason)
+
+    def _is_held(self, now: int) -> bool:
+        """Return whether the exchange shows a position that an exit could reduce; after a no the pause grows."""
+        try:
+            held = self.owns(self._exchange.account().position(self._desk.symbol))
+        except ExchangeUnavailable:
+            held = False
+        if not held:
+            self._exit_pause.fail(now)
+        return held
 
     def reconcile(self, account: Account | None) -> None:
-        """Make journal and exchange agree: settle orders, notice what changed, keep the guards standing.
+        """Make journal and exchange agree: settle orders, notice what changed, keep the protection standing.
 
-        ``account`` is the newest that flowed in, confirmed at the exchange by whoever feeds it: while flat that is
-        enough. In a position the exchange is asked now and then whether the guards stand, and in doubt everything.
+        ``account`` is the newest that flowed in, confirmed at the exchange by whoever feeds it: while it holds what is
+        expected that is enough. In doubt the exchange is asked, again after growing pauses.
 
         Raises:
             ExchangeError: nothing could be found out now; ``halt_reason`` still holds.
         """
         self.retry_exit()
-        now = self._clock.now_ms()
-        if account is None or self.needs_reconcile or self._reconciled_ms is None:
-            self._reconcile(now)
-        elif account.as_of_ms >= self._fill_ms and not self._exit_reason:
-            if self._start is not None and account.position(self._desk.symbol) is None:
+        record, now = self._record, self._clock.now_ms()
+        asks = account is None or record.needs_reconcile or not self._protected or not record.verified
+        if asks or record.differs(account):
+            if self._reconcile_pause.due(now):
                 self._reconcile(now)
-            else:
-                self._compare(account)
-        if self._start is not None and now - (self._reconciled_ms or now) >= self._reconcile_ms:
-            self._stand_guards(self._desk.open_protective_orders())
-            self._reconciled_ms = now
-        if self._leftovers:
-            self._desk.cancel_guards(self._guard_ids())
-            self._leftovers = False
+        else:
+            record.halt = record.halt_words(account)
+        self._check_orders(now)
         self._settle_fees()
-        self._book.settle_late()
-
-    @property
-    def needs_reconcile(self) -> bool:
-        """Whether something is not known that ``mend`` would ask for: an outcome, or whether the stop stands."""
-        return self._unsettled or not self._guards_seen
+        self._reconciler.settlement.run()
 
     def request_reconcile(self) -> None:
-        """Ask the exchange again at the next ``mend``: a guard was cancelled, a socket was lost."""
-        self._unsettled = True
+        """Ask the exchange again at the next ``mend``: a protective order ended, a socket was lost."""
+        self._record.needs_reconcile = True
 
     def _reconcile(self, now: int) -> None:
-        if self._start is None:
-            starts = self._journal.open_trades(self._desk.symbol)
-            if starts:
-                self._adopt(starts[-1])
-                self._funding_due_ms = None
-        listed = self._desk.open_protective_orders()
-        filled, undecided = self._desk.settle(listed)
-        for intent, execution in filled:
-            self._take(intent, execution)
-        self._compare(self._exchange.account())
-        if undecided and not self._halt:
-            self._halt = f"the outcome of order {undecided[0].client_id} is not known yet"
-        self._unsettled = bool(undecided)
-        if self._start is not None:
-            self._stand_guards(listed)
-        elif listed:
-            self._leftovers = True
-        self._reconciled_ms = now
+        """Ask the exchange for orders, account and, where they do not explain each other, for fills and history."""
+        record = self._record
+        self._reconcile_pause.fail(now)  # until everything is known
+        settled = self._reconciler.settle_orders()
+        if settled.entry_ms is not None:
+            record.move(_EVENT.FOUND_OPEN)
+            self._protect(settled.listed, settled.entry_ms, attempt=1)
+        position = self._exchange.account().position(self._desk.symbol)
+        explained = self._reconciler.explain(position, settled.listed)
+        if settled.undecided and not record.halt:
+            record.halt = f"the outcome of order {settled.undecided[0].client_id} is not known yet"
+        known = explained and not settled.undecided
+        record.needs_reconcile = not known
+        self._move_after_reconcile(known)
+        if record.start is None:
+            self._protection.clear(side_held(position))
+        elif explained and not record.exit_reason:
+            listed = settled.listed if settled.entry_ms is None else self._protection.listed()
+            self._protect(listed, now, attempt=2)
+        if not record.needs_reconcile and self._protected:
+            self._reconcile_pause.reset()
+        self._plan_checks(now)
 
-    def _compare(self, account: Account) -> None:
-        position = account.position(self._desk.symbol)
-        trade = self.trade
-        self._halt = ""
-        if trade is not None and position is None:
-            self._closed_elsewhere()
-        elif trade is None and position is not None:
-            self._halt = (
-                f"the exchange holds {position.direction} {position.quantity} {position.symbol} "
-                "that this bot did not open"
-            )
-        elif trade is not None and position is not None:
-            self._compare_size(trade, position)
-
-    def _compare_size(self, trade: Trade, position: Position) -> None:
-        rest = trade.quantity - closed_quantity(self._exits)
-        if position.direction is not trade.direction or position.quantity != rest:
-            self._halt = (
-                f"the exchange holds {position.direction} {position.quantity} {position.symbol}, "
-                f"the journal {trade.direction} {rest}"
-            )
-
-    def _begin(self, direction: Direction, execution: Execution, decided_ms: int, attempt: int) -> None:
-        trade = self._book.begun(direction, execution)
-        self._fill_ms = max(self._fill_ms, execution.time_ms)
-        self._owed = execution if execution.owed else None
-        self._guard(trade, decided_ms, attempt)
-        try:
-            self._settle_fees()
-        except ExchangeError as error:
-            log.warning("fees of an entry follow later: symbol=%s reason=%s", trade.symbol, error)
+    def _move_after_reconcile(self, known: bool) -> None:
+        record = self._record
+        if not known:
+            record.move(_EVENT.OUTCOME_UNKNOWN if record.state is PositionState.UNKNOWN else _EVENT.MISMATCH)
+        elif record.start is None:
+            record.move(_EVENT.FOUND_FLAT)
+        else:
+            record.move(_EVENT.FOUND_EXITING if record.exit_reason else _EVENT.FOUND_OPEN)
 
     def _settle_fees(self) -> None:
-        """Price what an entry paid in another asset, and put it into the open trade."""
-        owed, start = self._owed, self._start
+        """Price what an entry paid in another asset, and put it into the open trade; a failure is tried again."""
+        owed, start = self._record.owed, self._record.start
         if owed is None or start is None:
             return
-        fees = self._desk.settle_fees(owed).fees
-        self._owed = None
-        self._start = replace(start, trade=replace(start.trade, fees=fees))
-        self._journal.open_trade(self._start)
-
-    def _guard(self, trade: Trade, decided_ms: int, attempt: int) -> None:
-        """Place stop and target for the trade and note both; close it at once where no stop can stand."""
-        guards = self._book.guards(trade, decided_ms, attempt)
-        start = TradeStart(trade, guards.stop.client_id, guards.target.client_id)
-        self._adopt(start)
         try:
-            self._guards_seen = self._desk.protect(guards)
-        except Unprotected as error:
-            log.error("position without a stop is closed: symbol=%s reason=%s", trade.symbol, error)
-            self._journal.open_trade(start)
-            self.close("unprotected")
-            return
-        self._journal.open_trade(start)
-
-    def _adopt(self, start: TradeStart) -> None:
-        self._start = start
-        self._exits = []
-        trade = start.trade
-        level = early_stop_price(trade.entry_price, trade.direction, self._limits)
-        self.early_stop = EarlyStop(level, trade.direction)
-
-    def _stand_guards(self, listed: set[str]) -> None:
-        start = self._start
-        if start is None or self._exit_reason:
-            return
-        if start.stop_client_id in listed or start.stop_client_id in self._desk.open_protective_orders():
-            self._guards_seen = True
-            return
-        log.warning("stop missing, placing it again: symbol=%s", start.trade.symbol)
-        self._desk.cancel_guards()
-        self._guard(start.trade, self._clock.now_ms(), attempt=1)
-
-    def _take(self, intent: OrderIntent, execution: Execution) -> None:
-        """Give a fill that became known late its place: an entry opens the trade, an exit is counted."""
-        trade = self.trade
-        if intent.purpose is Purpose.ENTRY and trade is None:
-            direction = Direction.LONG if intent.side is Side.BUY else Direction.SHORT
-            if self._is_gone():
-                self._record_past(direction, intent, execution)
-            else:
-                self._funding_due_ms = None
-                self._begin(direction, execution, intent.decided_ms, attempt=0)
-        elif intent.purpose is Purpose.EXIT and trade is not None and execution.time_ms >= trade.entry_ms:
-            self._exit_reason = self._exit_reason or intent.reason or "exit"
-            self._exits.append(execution)
-            if self._exit_is_complete(trade):
-                self._finish(trade, TradeExit(tuple(self._exits), self._exit_reason))
-
-    def _record_past(self, direction: Direction, intent: OrderIntent, execution: Execution) -> None:
-        """Write down a round trip that began and ended while nobody was looking."""
-        trade = self._book.begun(direction, execution)
-        self._fill_ms = max(self._fill_ms, execution.time_ms)
-        guards = self._book.guards(trade, intent.decided_ms, 0)
-        start = TradeStart(trade, guards.stop.client_id, guards.target.client_id)
-        self._adopt(start)
-        self._owed = execution if execution.owed else None
-        self._funding_due_ms = None
-        self._journal.open_trade(start)
-        self._closed_elsewhere()
-
-    def _is_gone(self) -> bool:
-        try:
-            return self._exchange.account().position(self._desk.symbol) is None
-        except ExchangeUnavailable:
-            return False
-
-    def _closed_elsewhere(self) -> bool:
-        """Find out how a position ended that is no longer there, and finish its trade; False when not yet known."""
-        start = self._start
-        if start is None:
-            return True
-        ending = self._book.ending(start, self._exits, self._exit_reason)
-        if ending is None:
-            self._halt = f"{self._desk.symbol} is closed at the exchange, its fills are not reported yet"
-            return False
-        self._finish(start.trade, ending)
-        return True
-
-    def _exit_is_complete(self, trade: Trade) -> bool:
-        return closed_quantity(self._exits) >= trade.quantity
-
-    def _finish(self, trade: Trade, ending: TradeExit) -> None:
-        due, now = self._funding_due_ms, self._clock.now_ms()
-        owed, self._owed = () if self._owed is None else self._owed.owed, None
-        self._start, self._exits, self._exit_reason, self.early_stop = None, [], "", None
-        self._fill_ms = max(self._fill_ms, *(each.time_ms for each in ending.exits))
-        self._leftovers = True
-        self._book.close(trade, ending, funding_due=due is None or now >= due, owed=owed)
-        try:
-            self._desk.cancel_guards()
-            self._leftovers = False
+            fees = self._desk.settle_fees(owed).fees
         except ExchangeError as error:
-            log.warning("leftover guards stay for now: symbol=%s reason=%s", self._desk.symbol, error)
-
-    def _guard_ids(self) -> frozenset[str]:
-        start = self._start
-        return frozenset() if start is None else frozenset({start.stop_client_id, start.target_client_id})
-
-    def _from_trade(self, trade: Trade) -> Position:
-        mark = self._mark_price()
-        price = mark.mark if mark is not None else trade.entry_price
-        rest = trade.quantity - closed_quantity(self._exits)
-        return Position(
-            symbol=trade.symbol,
-            direction=trade.direction,
-            quantity=rest,
-            entry_price=trade.entry_price,
-            mark_price=price,
-            unrealized_pnl=(price - trade.entry_price) * rest * trade.direction.sign,
-            leverage=trade.leverage,
-            liquidation_price=None,
-            updated_ms=self._fill_ms,
-        )
+            log.warning("fees of an entry follow later: symbol=%s reason=%s", start.trade.symbol, error)
+            return
+        self._record.owed = None
+        self._record.start = replace(start, trade=replace(start.trade, fees=fees))
+        self._journal.open_trade(self._record.start)

@@ -19,7 +19,7 @@ from src.domain.clock import Clock, utc_day
 from src.domain.errors import StoreUnavailable
 from src.domain.market import Candle
 from src.domain.portfolio import Account
-from src.domain.risk import RiskLimits, loss_share
+from src.domain.risk import ActiveLimits, loss_share
 from src.execution.journal import Journal
 from src.strategy.indicators import Indicators
 
@@ -38,7 +38,7 @@ class RiskManager:
     """Watches what the whole account may lose. Called by one pair's turn at a time."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, limits: RiskLimits, breaker: BreakerLimits, candle_ms: int
+        self, journal: Journal, clock: Clock, limits: ActiveLimits, breaker: BreakerLimits, candle_ms: int
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -75,7 +75,7 @@ class RiskManager:
     def daily_loss_hit(self, account: Account) -> bool:
         """Return whether the loss since the day's start has reached the limit."""
         start = self.day_start(account)
-        return start is not None and loss_share(start, account.equity) >= self._limits.max_daily_loss_share
+        return start is not None and loss_share(start, account.equity) >= self._limits.current.max_daily_loss_share
 
     @property
     def halt_reason(self) -> str:

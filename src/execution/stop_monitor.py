@@ -4,6 +4,7 @@ import logging
 import threading
 
 from src.domain.market import MarkPrice
+from src.domain.orders import Order
 from src.execution.trader import Trader
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,10 @@ class StopMonitor:
         self._mark = mark
         if self._trader.wants_tending(mark):
             self._news.set()
+
+    def concerns(self, order: Order) -> bool:
+        """Return whether an order is stop or target of the pair's open position."""
+        return order.kind.conditional and self._trader.concerns(order.client_id)
 
     def wake(self) -> None:
         """Wake the watch: something about orders or position has changed."""

@@ -1,181 +1,350 @@
-"""Computes trade records from executions: price levels, exit, funding, exit reason."""
+"""Pure bookkeeping of one round trip: from fills and income to the booked trade and its remainder.
 
-import logging
-from dataclasses import dataclass, replace
+A round trip begins with the first fill of one of the bot's own entry orders and ends when its own quantity is back at
+zero. Between the two it may be increased and reduced any number of times. Fills that the bot did not send belong to
+the account's owner or to the exchange (liquidation): what they closed of the bot's quantity is part of the trade, what
+is left over is booked under a name of its own. Trade and remainder together are what the wallet gained or lost.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from src.domain.errors import ExchangeUnavailable
-from src.domain.market import Instrument
-from src.domain.orders import Fill, OrderIntent
+from src.domain.orders import Fill, Purpose, purpose_of
 from src.domain.portfolio import Direction, Trade
-from src.domain.ports import Exchange
-from src.domain.risk import RiskLimits, stop_price, target_price
-from src.execution.journal import Journal, TradeStart
-from src.execution.order_manager import Execution, OrderManager, ProtectiveOrderIds
+from src.domain.ports import Income
+from src.execution.executions import Execution
 
-log = logging.getLogger(__name__)
-
-Fees = tuple[tuple[str, Decimal], ...]  # asset and amount
-
-
-@dataclass(frozen=True, slots=True)
-class TradeExit:
-    """How a position ended: the executions that closed it, and why."""
-
-    exits: tuple[Execution, ...]
-    reason: str
+FOREIGN_REASON = "foreign"
+_HOUR_MS = 3_600_000
+_FUNDING_POSTED_WITHIN_MS = 300_000
+_CLEARED_WITHIN_MS = 60_000
+_ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Unsettled:
-    """A finished trade of which something must still be asked: its funding, fees of its entry in other assets."""
+class SentOrder:
+    """An order at the exchange by whose fills the position changed; ``own`` when this bot sent it."""
+
+    client_id: str
+    own: bool
+    reason: str = ""
+
+    @property
+    def purpose(self) -> Purpose | None:
+        """Why this bot sent it; None for an order of anybody else."""
+        return purpose_of(self.client_id) if self.own else None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTrade:
+    """One round trip as its fills tell it.
+
+    ``trade`` carries what is booked so far; it has exit figures when ``complete``. ``foreign_quantity`` is what the
+    symbol's position holds beside the bot's own quantity, positive on the trade's side, negative on the other.
+    ``entries`` are the client ids of the orders that built it. ``remainder`` is what fills of others added to the
+    wallet's change, None when there is nothing.
+    """
 
     trade: Trade
-    funding_due: bool
-    owed: Fees
+    open_quantity: Decimal
+    foreign_quantity: Decimal
+    exits: tuple[Execution, ...]
+    entries: tuple[str, ...]
+    entered_quantity: Decimal
+    remainder: Trade | None
+    last_fill_ms: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was entered has been closed."""
+        return self.entered_quantity > 0 and self.open_quantity == 0
+
+
+@dataclass(slots=True)
+class _Share:
+    """One party's part of the fills: quantities, values, fees, profit."""
+
+    entered: Decimal = _ZERO
+    entered_value: Decimal = _ZERO
+    closed: Decimal = _ZERO
+    closed_value: Decimal = _ZERO
+    fees: Decimal = _ZERO
+    gross: Decimal = _ZERO
+
+
+@dataclass(slots=True)
+class _Replay:
+    """The position while its fills are replayed; quantities are in the trade's direction."""
+
+    opened: Trade
+    own: Decimal = _ZERO
+    foreign: Decimal = _ZERO
+    average_price: Decimal = _ZERO
+    realized: Decimal = _ZERO
+    mixed: bool = False
+    begun_ms: int = 0
+    last_ms: int = 0
+    own_share: _Share = field(default_factory=_Share)
+    foreign_share: _Share = field(default_factory=_Share)
+    exits: list[Execution] = field(default_factory=list)
+    entries: list[str] = field(default_factory=list)
+    holdings: list[tuple[int, Decimal, Decimal]] = field(default_factory=list)
+    last_exit: SentOrder | None = None
+    first_foreign_id: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return self.own_share.entered > 0 and self.own == 0
+
+    def take(self, fill: Fill, order: SentOrder) -> None:
+        """Take in the next fill, oldest first."""
+        sign = self.opened.direction.sign
+        if fill.side is self.opened.direction.entry_side:
+            self._increase(fill, order)
+        else:
+            self._decrease(fill, order, sign)
+        self.realized += fill.realized_pnl
+        self.last_ms = fill.time_ms
+        self.holdings.append((fill.time_ms, self.own, self.foreign))
+
+    def _increase(self, fill: Fill, order: SentOrder) -> None:
+        if order.purpose is Purpose.ENTRY:
+            value = self.own * self.average_price + fill.quantity * fill.price
+            self.own += fill.quantity
+            self.average_price = value / self.own
+            self.begun_ms = self.begun_ms or fill.time_ms
+            self._enter(self.own_share, fill, fill.fee, fill.quantity)
+            if order.client_id not in self.entries:
+                self.entries.append(order.client_id)
+            return
+        self._note_foreign(fill)
+        self.foreign += fill.quantity
+        self._enter(self.foreign_share, fill, fill.fee, fill.quantity)
+
+    def _decrease(self, fill: Fill, order: SentOrder, sign: int) -> None:
+        """Give the fill's quantity to whom it closed: an own order closes the own part first, another's its own."""
+        theirs_first = _ZERO if order.own else min(fill.quantity, max(self.foreign, _ZERO))
+        ours = min(fill.quantity - theirs_first, self.own)
+        theirs = fill.quantity - ours
+        if ours:
+            self._exit_own(fill, order, ours, sign)
+        if theirs:
+            self._note_foreign(fill)
+            self.foreign -= theirs
+            share = self.foreign_share
+            share.closed += theirs
+            share.closed_value += theirs * fill.price
+            share.fees += fill.fee - fill.fee * ours / fill.quantity
+
+    def _exit_own(self, fill: Fill, order: SentOrder, quantity: Decimal, sign: int) -> None:
+        part, whole = self.own_share, quantity == fill.quantity
+        fee = fill.fee if whole else fill.fee * quantity / fill.quantity
+        exact = whole and not self.mixed
+        gross = fill.realized_pnl if exact else (fill.price - self.average_price) * quantity * sign
+        self.own -= quantity
+        part.closed += quantity
+        part.closed_value += quantity * fill.price
+        part.fees += fee
+        part.gross += gross
+        self.last_exit = order
+        name = order.client_id if order.own else ""
+        self.exits.append(Execution(name, quantity, fill.price, fee, gross, fill.time_ms, (), fill.order_id))
+
+    def _note_foreign(self, fill: Fill) -> None:
+        self.mixed = True
+        self.first_foreign_id = self.first_foreign_id or fill.trade_id
+
+    @staticmethod
+    def _enter(share: _Share, fill: Fill, fee: Decimal, quantity: Decimal) -> None:
+        share.entered += quantity
+        share.entered_value += quantity * fill.price
+        share.fees += fee
 
 
 class TradeRecorder:
-    """Writes the round trips of one symbol; asks the exchange for what it cannot know itself."""
+    """Turns fills and income into booked trades. Pure: the same input gives the same books."""
 
-    def __init__(
-        self, desk: OrderManager, exchange: Exchange, journal: Journal, limits: RiskLimits, instrument: Instrument
-    ) -> None:
-        self._desk = desk
-        self._exchange = exchange
-        self._journal = journal
-        self._limits = limits
-        self._instrument = instrument
-        self._late: list[_Unsettled] = []
-
-    def begun(self, direction: Direction, execution: Execution) -> Trade:
-        """Return the trade that an entry's execution opens, with its stop and target."""
-        entry = execution.average_price
-        return Trade(
-            symbol=self._desk.symbol,
-            direction=direction,
-            quantity=execution.quantity,
-            entry_price=entry,
-            entry_ms=execution.time_ms,
-            leverage=self._limits.leverage,
-            entry_client_id=execution.client_id,
-            fees=execution.fees,
-            stop_price=stop_price(entry, direction, self._limits, self._instrument),
-            target_price=target_price(entry, direction, self._limits, self._instrument),
-        )
-
-    def guards(self, trade: Trade, decided_ms: int, attempt: int) -> ProtectiveOrderIds:
-        """Return stop and target of a trade as intents; ``ValueError`` for a trade that has no levels."""
-        if trade.stop_price is None or trade.target_price is None:
-            raise ValueError(f"the trade {trade.entry_client_id} has no stop or no target")
-        return self._desk.protection(trade.direction, trade.stop_price, trade.target_price, decided_ms, attempt)
-
-    def ending(self, start: TradeStart, exits: list[Execution], exit_reason: str) -> TradeExit | None:
-        """Find out how a position ended that is no longer there; None while its fills are not reported.
+    @staticmethod
+    def record(
+        opened: Trade,
+        fills: Sequence[Fill],
+        orders: Mapping[str, SentOrder],
+        incomes: Iterable[Income] = (),
+        *,
+        exit_reason: str = "",
+        previous_exit_ms: int = 0,
+    ) -> RecordedTrade:
+        """Replay one symbol's fills from a trade's entry on, and book what they brought.
 
         Args:
-            start: the trade and its guards.
-            exits: what exits of ours have closed of it so far.
-            exit_reason: why we were closing it, empty if we were not.
+            opened: the round trip as it was opened; names its entry order, direction and levels.
+            fills: of the symbol, oldest first, fees in quote currency; older ones are passed over.
+            orders: by order id, every order that the fills belong to.
+            incomes: funding and the like, of any symbol.
+            exit_reason: why the bot was closing the position, empty if it was not.
+            previous_exit_ms: when the trade before this one ended.
         """
-        trade = start.trade
-        for intent, reason in self._guard_intents(start):
-            execution = self._desk.guard_execution(intent)
-            if execution is not None and execution.time_ms >= trade.entry_ms:
-                return TradeExit((*exits, execution), reason)
-        closing = self._closing_fills(trade)
-        if not closing:
-            return None
-        return TradeExit((self._desk.execution("", closing),), exit_reason or self._reason_of_end(trade))
+        replay = _Replay(opened)
+        begun = next((n for n, each in enumerate(fills) if _opens(each, orders, opened)), len(fills))
+        for number in range(begun, len(fills)):
+            if replay.complete and not _closes_later(fills[number:], orders):
+                break
+            replay.take(fills[number], orders[fills[number].order_id])
+        return _recorded(replay, list(incomes), exit_reason, previous_exit_ms)
 
-    def close(self, trade: Trade, ending: TradeExit, funding_due: bool, owed: Fees = ()) -> Trade:
-        """Write the finished trade and return it; what cannot be asked for now follows later.
 
-        Args:
-            trade: as it was opened.
-            ending: how it ended.
-            funding_due: whether funding may have been paid meanwhile.
-            owed: fees of its entry in other assets, not priced yet.
-        """
-        finished = _finished(trade, ending)
-        if funding_due or owed:
-            open_end = _Unsettled(finished, funding_due, owed)
-            try:
-                finished = self._settled(open_end)
-            except ExchangeUnavailable as error:
-                log.warning("funding or fees of a trade follow later: symbol=%s reason=%s", trade.symbol, error)
-                self._late.append(open_end)
-        self._journal.close_trade(finished)
-        log.info(
-            "trade closed: symbol=%s direction=%s reason=%s entry=%s exit=%s pnl=%s",
-            finished.symbol,
-            finished.direction,
-            ending.reason,
-            finished.entry_price,
-            finished.exit_price,
-            finished.pnl,
+def _opens(fill: Fill, orders: Mapping[str, SentOrder], opened: Trade) -> bool:
+    return orders[fill.order_id].client_id == opened.entry_client_id
+
+
+def _closes_later(fills: Sequence[Fill], orders: Mapping[str, SentOrder]) -> bool:
+    """Return whether an own order still closes something before the next own entry: then it closed what others held."""
+    for fill in fills:
+        purpose = orders[fill.order_id].purpose
+        if purpose is not None:
+            return purpose is not Purpose.ENTRY
+    return False
+
+
+def unknown_orders(fills: Iterable[Fill], orders: Mapping[str, SentOrder]) -> set[str]:
+    """Return the ids of orders that fills belong to and that nobody has named yet."""
+    return {fill.order_id for fill in fills} - orders.keys()
+
+
+def funding_may_be_due(begun_ms: int, ended_ms: int) -> bool:
+    """Return whether a full hour lies in a span: funding is paid at full hours, at whatever interval."""
+    return ended_ms // _HOUR_MS > (begun_ms - 1) // _HOUR_MS
+
+
+def _recorded(replay: _Replay, incomes: list[Income], exit_reason: str, previous_exit_ms: int) -> RecordedTrade:
+    own, opened = replay.own_share, replay.opened
+    funding, foreign_funding = _funding(replay, incomes, previous_exit_ms)
+    cleared = _cleared(replay, incomes)
+    trade = replace(opened, gross_pnl=own.gross, fees=own.fees - cleared, funding=funding)
+    if own.entered:
+        trade = replace(trade, quantity=own.entered, entry_price=own.entered_value / own.entered)
+    if replay.complete:
+        trade = replace(
+            trade,
+            exit_price=own.closed_value / own.closed,
+            exit_ms=replay.exits[-1].time_ms,
+            exit_client_id=replay.exits[-1].client_id,
+            exit_reason=_reason(replay, incomes, exit_reason),
         )
-        return finished
-
-    def settle_late(self) -> None:
-        """Add the funding and fees that could not be asked for when their trade was closed."""
-        while self._late:
-            self._journal.close_trade(self._settled(self._late[0]))
-            self._late.pop(0)
-
-    def _settled(self, late: "_Unsettled") -> Trade:
-        trade = late.trade
-        if late.funding_due:
-            trade = replace(trade, funding=self._funding(trade))
-        return replace(trade, fees=trade.fees + self._desk.price(late.owed)) if late.owed else trade
-
-    def _funding(self, trade: Trade) -> Decimal:
-        until_ms = trade.exit_ms or 0
-        paid = (
-            income.amount
-            for income in self._exchange.income(trade.entry_ms)
-            if income.kind == "FUNDING_FEE" and income.symbol == trade.symbol and income.time_ms <= until_ms
-        )
-        return sum(paid, Decimal(0))
-
-    def _guard_intents(self, start: TradeStart) -> list[tuple[OrderIntent, str]]:
-        template = self.guards(start.trade, start.trade.entry_ms, 0)
-        return [
-            (replace(template.stop, client_id=start.stop_client_id), "stop_loss"),
-            (replace(template.target, client_id=start.target_client_id), "take_profit"),
-        ]
-
-    def _closing_fills(self, trade: Trade) -> list[Fill]:
-        side, rest = trade.direction.entry_side.opposite, trade.quantity
-        closing: list[Fill] = []
-        for fill in self._exchange.fills(trade.symbol, trade.entry_ms):
-            if fill.side is side and rest > 0 and fill.time_ms >= trade.entry_ms:
-                closing.append(fill)
-                rest -= fill.quantity
-        return closing if rest <= 0 else []
-
-    def _reason_of_end(self, trade: Trade) -> str:
-        """Return why a position ended that none of its guards closed."""
-        incomes = self._exchange.income(trade.entry_ms)
-        if any(each.kind == "INSURANCE_CLEAR" and each.symbol == trade.symbol for each in incomes):
-            return "liquidation"
-        return self._journal.exit_reason(trade.symbol, trade.entry_ms) or "closed_at_exchange"
-
-
-def closed_quantity(exits: list[Execution]) -> Decimal:
-    """Return how much the executions have closed."""
-    return sum((each.quantity for each in exits), Decimal(0))
-
-
-def _finished(trade: Trade, ending: TradeExit) -> Trade:
-    quantity = closed_quantity(list(ending.exits))
-    value = sum((each.average_price * each.quantity for each in ending.exits), Decimal(0))
-    return replace(
-        trade,
-        exit_price=value / quantity,
-        exit_ms=max(each.time_ms for each in ending.exits),
-        exit_client_id=ending.exits[-1].client_id,
-        exit_reason=ending.reason,
-        gross_pnl=sum((each.realized_pnl for each in ending.exits), Decimal(0)),
-        fees=trade.fees + sum((each.fees for each in ending.exits), Decimal(0)),
+    return RecordedTrade(
+        trade=trade,
+        open_quantity=replay.own,
+        foreign_quantity=replay.foreign,
+        exits=tuple(replay.exits),
+        entries=tuple(replay.entries),
+        entered_quantity=own.entered,
+        remainder=_remainder(replay, foreign_funding),
+        last_fill_ms=replay.last_ms,
     )
+
+
+def _remainder(replay: _Replay, funding: Decimal) -> Trade | None:
+    """What others' fills did to the wallet while the trade ran, as a trade of its own name."""
+    if not replay.mixed:
+        return None
+    share, opened = replay.foreign_share, replay.opened
+    same_side = share.entered > 0
+    direction = opened.direction if same_side else _other(opened.direction)
+    quantity = share.entered or share.closed
+    price = (share.entered_value if same_side else share.closed_value) / quantity
+    return replace(
+        opened,
+        direction=direction,
+        quantity=quantity,
+        entry_price=price,
+        entry_ms=replay.begun_ms,
+        entry_client_id=f"foreign-{opened.symbol[:14]}-{replay.first_foreign_id}"[:36],
+        exit_price=share.closed_value / share.closed if share.closed else price,
+        exit_ms=replay.last_ms,
+        exit_client_id="",
+        exit_reason=FOREIGN_REASON,
+        gross_pnl=replay.realized - replay.own_share.gross,
+        fees=share.fees,
+        funding=funding,
+        stop_price=None,
+        target_price=None,
+    )
+
+
+def _other(direction: Direction) -> Direction:
+    return Direction.SHORT if direction is Direction.LONG else Direction.LONG
+
+
+def _funding(replay: _Replay, incomes: list[Income], previous_exit_ms: int) -> tuple[Decimal, Decimal]:
+    """Return the funding of the trade and of what others held beside it, by their quantities at its instant."""
+    own_sum = foreign_sum = _ZERO
+    for income in incomes:
+        if income.kind != "FUNDING_FEE" or income.symbol != replay.opened.symbol:
+            continue
+        instant_ms = _funding_instant(replay, income.time_ms, previous_exit_ms)
+        if instant_ms is None:
+            continue
+        own, foreign = _held_at(replay, instant_ms)
+        part = income.amount if foreign <= 0 else income.amount * own / (own + foreign)
+        own_sum += part
+        foreign_sum += income.amount - part
+    return own_sum, foreign_sum
+
+
+def _funding_instant(replay: _Replay, posted_ms: int, previous_exit_ms: int) -> int | None:
+    """Return when the funding of an income row was due if it fell into the trade, else None.
+
+    It is due at a full hour and posted seconds or minutes later, sometimes after the position is closed. A position
+    opened seconds after the hour may still be charged; then the row lies in the trade and nobody else's trade.
+    """
+    begun_ms, ended_ms = replay.begun_ms, _ended_ms(replay)
+    due_ms = posted_ms - posted_ms % _HOUR_MS
+    due_ms = due_ms if posted_ms - due_ms <= _FUNDING_POSTED_WITHIN_MS else posted_ms
+    if begun_ms <= due_ms <= ended_ms:
+        return due_ms
+    late_charge = begun_ms <= posted_ms <= ended_ms and previous_exit_ms < due_ms < begun_ms
+    return posted_ms if late_charge else None
+
+
+def _ended_ms(replay: _Replay) -> int:
+    return replay.exits[-1].time_ms if replay.complete else 1 << 62
+
+
+def _held_at(replay: _Replay, instant_ms: int) -> tuple[Decimal, Decimal]:
+    held = [(own, foreign) for time_ms, own, foreign in replay.holdings if time_ms <= instant_ms]
+    open_held = [each for each in held if each[0] > 0]
+    return (open_held or held or [(replay.own, replay.foreign)])[-1]
+
+
+def _cleared(replay: _Replay, incomes: list[Income]) -> Decimal:
+    """Return what the insurance fund paid (or, negative, took as the fee of a liquidation) for the trade."""
+    if not replay.complete:
+        return _ZERO
+    begun_ms, until_ms = replay.begun_ms, _ended_ms(replay) + _CLEARED_WITHIN_MS
+    rows = (
+        income.amount
+        for income in incomes
+        if income.kind == "INSURANCE_CLEAR"
+        and income.symbol == replay.opened.symbol
+        and begun_ms <= income.time_ms <= until_ms
+    )
+    return sum(rows, _ZERO)
+
+
+def _reason(replay: _Replay, incomes: list[Income], exit_reason: str) -> str:
+    """Return in one word why the trade ended: what the order of its last closing fill was for."""
+    order = replay.last_exit
+    purpose = None if order is None else order.purpose
+    if purpose is Purpose.STOP:
+        return "stop_loss"
+    if purpose is Purpose.TARGET:
+        return "take_profit"
+    if purpose is Purpose.EXIT and order is not None:
+        return order.reason or exit_reason or "exit"
+    if order is not None and order.client_id.startswith("adl_autoclose"):
+        return "deleveraged"
+    liquidated = order is not None and order.client_id.startswith("autoclose")
+    if liquidated or _cleared(replay, incomes):
+        return "liquidation"
+    return exit_reason or "closed_at_exchange"

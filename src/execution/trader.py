@@ -11,18 +11,20 @@ from decimal import Decimal
 
 from src.domain.clock import Clock, monotonic_s
 from src.domain.errors import ExchangeError, StoreUnavailable
-from src.domain.market import Candle, Instrument, MarketContext, MarkPrice
+from src.domain.market import Candle, MarketContext, MarkPrice
 from src.domain.portfolio import Direction, Position
 from src.domain.ports import MarketFeed
-from src.domain.risk import RiskLimits
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import Journal, Turn
+from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, decide
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource, ready
 from src.strategy.q_agent import QLearningAgent, context_code, encode
-from src.strategy.signals import SILENT, Signal, generate_signal, vote_values
+from src.strategy.signals import SILENT, Signal, generate_signal
 from src.strategy.timeframes import DecisionCandles
+from src.strategy.votes import vote_values
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +45,14 @@ class Trader:
     def __init__(
         self,
         bot_id: str,
-        instrument: Instrument,
+        settings: PairSettings,
         feed: MarketFeed,
         keeper: PositionManager,
         journal: Journal,
         clock: Clock,
         agent: QLearningAgent,
         rules: DecisionRules,
-        limits: RiskLimits,
+        limits: ActiveLimits,
         risk: RiskManager,
         context: Callable[[], MarketContext | None],
         stopping: Callable[[], bool],
@@ -65,7 +67,7 @@ class Trader:
         ``trends`` tells the trends of still longer candles after so many minutes (``HigherTimeframeTrend.look``).
         """
         self._bot_id = bot_id
-        self._instrument = instrument
+        self._settings = settings
         self._feed = feed
         self._keeper = keeper
         self._journal = journal
@@ -89,24 +91,27 @@ class Trader:
     @property
     def symbol(self) -> str:
         """The pair that is traded."""
-        return self._instrument.symbol
+        return self._settings.symbol
 
     @property
     def difference(self) -> str:
         """What exchange and journal do not agree about, or what is under way between them; empty when they agree."""
-        return self._keeper.halt_reason
+        return self._keeper.halt_reason or self._keeper.notice
 
     def replace_agent(self, agent: QLearningAgent) -> None:
         """Take over a newly trained agent at the next turn."""
         with self._lock:
             self._agent = agent
 
-    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
-        """Follow other rules, for the same candles, and limits from the next turn on; guards that stand stay."""
+    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> str:
+        """Follow other rules, for the same candles, and limits from now on; return what it means for a position.
+
+        Stop and target of an open position are moved to the new limits.
+        """
         with self._lock:
             self._rules = rules
-            self._limits = limits
-            self._keeper.replace_limits(limits)
+            self._limits.replace(limits)
+            return self._keeper.apply_limits()
 
     def close_by_hand(self) -> str:
         """Close the open position at a person's wish; return "" or, in words, why it is not closed."""
@@ -141,7 +146,7 @@ class Trader:
             began_s = monotonic_s()
             self._mend()
             seen = self._observe()
-            decision = decide(seen, self._rules, self._limits)
+            decision = decide(seen, self._rules, self._limits.current)
             turn = Turn(seen, decision, "", (monotonic_s() - began_s) * 1000.0)
             self._journal.record_turn(turn)
             outcome = self._act(seen, decision)
@@ -159,7 +164,7 @@ class Trader:
         return _ready(self._fold.look(candles))
 
     def generate_signal(self, indicators: Indicators | None) -> Signal:
-        """Return the signal of the six votes; HOLD without indicators."""
+        """Return the signal of the votes; HOLD without indicators."""
         return SILENT if indicators is None else generate_signal(indicators, self._rules.votes)
 
     def prepare_rl_state(
@@ -212,8 +217,12 @@ class Trader:
                 self._risk.note_exchange_error()
 
     def request_reconcile(self) -> None:
-        """Ask the exchange about position and guards at the next opportunity."""
+        """Ask the exchange about position and protective orders at the next opportunity."""
         self._keeper.request_reconcile()
+
+    def concerns(self, order_client_id: str) -> bool:
+        """Return whether an order is stop or target of the open position."""
+        return self._keeper.concerns(order_client_id)
 
     def verify_guards(self) -> str:
         """Return "" when flat or protected at the exchange, else, in words, what is not protected (at the stop)."""
@@ -231,8 +240,8 @@ class Trader:
         if trade is None:
             return ""
         return (
-            f"{trade.direction} {trade.quantity} {trade.symbol} from {trade.entry_price} stays open; "
-            f"its stop at {trade.stop_price} and target at {trade.target_price} stand at the exchange."
+            f"{trade.direction} {self._keeper.open_quantity} {trade.symbol} from {trade.entry_price} stays open; "
+            f"{self._keeper.protection}."
         )
 
     def _mend(self) -> None:
@@ -244,6 +253,7 @@ class Trader:
             self._trouble = f"the exchange could not be asked: {error}"
             log.warning("cannot mend: symbol=%s reason=%s", self.symbol, error)
         self.check_position_management()
+        self._settings.refresh(flat=self._is_flat())
 
     def _mend_position(self) -> None:
         """Make journal and exchange agree; a trade that ended at the exchange counts among the results."""
@@ -251,6 +261,10 @@ class Trader:
         self._keeper.reconcile(self._feed.account())
         if held is not None and self._keeper.trade is not held:
             self._risk.note_trade_end()
+
+    def _is_flat(self) -> bool:
+        account = self._feed.account()
+        return self._keeper.trade is None and account is not None and account.position(self.symbol) is None
 
     def _observe(self) -> Observation:
         candles = self.get_market_data()
@@ -262,7 +276,7 @@ class Trader:
         position = self._at_mark(self._keeper.position(account), mark)
         now = self._clock.now_ms()
         state = self.prepare_rl_state(indicators, context, self._trends(candles))
-        own = self._keeper.trade is not None
+        own = self._keeper.owns(position) or (position is None and self._keeper.trade is not None)
         sign = position.direction.sign if own and position is not None else 0
         candle = candles[-1] if candles else None
         breaker = self._risk.look(account, risk_indicators, candle)
@@ -285,7 +299,8 @@ class Trader:
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
             stopping=self._stopping(),
-            instrument=self._instrument,
+            instrument=self._settings.instrument,
+            settings_reason=self._settings.halt_reason,
             own=own,
         )
 
@@ -319,6 +334,10 @@ class Trader:
         return None
 
     def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
+        refused = self._settings.confirm()
+        if refused:
+            log.warning("not entering: symbol=%s reason=%s", self.symbol, refused)
+            return refused
         log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)
         try:
             return self._keeper.open(direction, quantity, self._clock.now_ms(), reason)

@@ -1,6 +1,6 @@
 """What the venue holds: one ledger per account, and the state that all accounts share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -109,7 +109,7 @@ class Accounts:
     """
 
     quotes: Prices
-    contracts: Mapping[str, Contract]
+    contracts: dict[str, Contract]
     now_ms: int
     balance: Decimal
     maker_share: Decimal

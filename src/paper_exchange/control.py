@@ -45,6 +45,7 @@ class Control:
             ("GET", "client_ids"): self._client_ids,
             ("GET", "state"): self._state,
             ("POST", "transfer"): self._transfer,
+            ("POST", "contract"): self._contract,
         }
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -202,6 +203,13 @@ class Control:
         self._exchange.publish()
         self._exchange.save()
         return {"tranId": number}
+
+    async def _contract(self, wish: OperatorCommand) -> Any:
+        """``{"symbol": "BTCUSDT", "tick_size": "0.5"}``: other rules; ``{..., "listed": false}``: settled and gone."""
+        symbol, listed = str(wish.pop("symbol")), bool(wish.pop("listed", True))
+        self._exchange.change_contract(symbol, wish, listed)
+        self._exchange.publish()
+        return {}
 
 
 _EVERYTHING = 1_000_000

@@ -21,6 +21,7 @@ from src.paper_exchange.faults import Faults
 from src.paper_exchange.intrabar_path import MINUTE_MS
 from src.paper_exchange.limits import RequestLimits
 from src.paper_exchange.listen_keys import ListenKey, ListenKeys
+from src.paper_exchange.listing import changed
 from src.paper_exchange.market_clock import Anchor, MarketClock
 from src.paper_exchange.markets import Market, OpenedMarket
 from src.paper_exchange.model import VenueError
@@ -155,6 +156,15 @@ class PaperExchange:
             self._ticks[symbol, open_ms] = known
         now = self.venue.now_ms
         return known if open_ms + MINUTE_MS <= now else [tick for tick in known if tick.time_ms <= now]
+
+    def change_contract(self, symbol: str, changes: dict[str, Any], listed: bool = True) -> None:
+        """Put other rules of a contract in force, or take it off the list."""
+        contract = changed(self.contracts[symbol], changes) if listed else None
+        self.venue.change_contract(symbol, contract)
+        if contract is None:
+            del self.contracts[symbol], self.instruments[symbol]
+        else:
+            self.contracts[symbol], self.instruments[symbol] = contract, contract.rules
 
     def forget_ticks(self) -> None:
         """Drop the trades made so far: prices were shocked."""

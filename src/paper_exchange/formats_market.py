@@ -43,7 +43,7 @@ def _symbol(contract: Contract) -> Json:
         "contractType": "PERPETUAL",
         "deliveryDate": _ENDLESS_MS,
         "onboardDate": contract.onboard_ms,
-        "status": "TRADING",
+        "status": rules.status,
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": rules.base_asset,

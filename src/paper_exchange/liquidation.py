@@ -101,11 +101,18 @@ def _close(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> Decima
     return order.cum_quote
 
 
-def _order(desk: Accounts, held: VenuePosition, side: str, price: Decimal) -> VenueOrder:
+def settle(desk: Accounts, ledger: AccountLedger, held: VenuePosition, price: Decimal) -> None:
+    """Close a position at ``price``, as the exchange does with a contract that it takes off its list."""
+    order = _order(desk, held, "SELL" if held.amount > 0 else "BUY", price, "settlement_autoclose")
+    keep(ledger, order)
+    matching.take(desk, ledger, order, price, order.remaining, maker=False, execution="CALCULATED")
+
+
+def _order(desk: Accounts, held: VenuePosition, side: str, price: Decimal, kind: str = "autoclose") -> VenueOrder:
     number = desk.next_order_id()
     return VenueOrder(
         order_id=number,
-        client_id=f"autoclose-{number}",
+        client_id=f"{kind}-{number}",
         symbol=held.symbol,
         side=side,
         type="LIMIT",

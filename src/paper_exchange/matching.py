@@ -34,6 +34,8 @@ def checked(
     price = _price(desk, contract, request)
     closing = checks.closes_only(ledger, request.side, request.position_side, request.reduce_only)
     quantity = _quantity(ledger, request, closing)
+    if not closing and contract.rules.status != "TRADING":
+        raise VenueError(-4140, "Invalid symbol status for opening position.")
     if source is None:
         _check_market(desk, contract, request, price, quantity, closing)
         _check_book(ledger, contract, request)

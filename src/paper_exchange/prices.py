@@ -128,6 +128,10 @@ class Prices:
         self._last_mark = (symbol, second, price)
         return price
 
+    def settle_every(self, symbol: str, funding_ms: int) -> None:
+        """Settle funding in another interval from now on."""
+        self._funding_ms[symbol] = funding_ms
+
     def next_funding_ms(self, symbol: str, time_ms: int) -> int:
         """Return the first settlement after ``time_ms``."""
         every = self._funding_ms[symbol]

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from src.domain.market import Candle
-from src.paper_exchange import account_settings, conditional, margin, matching, queries, state
+from src.paper_exchange import account_settings, conditional, listing, margin, matching, queries, state
 from src.paper_exchange.accounts import AccountLedger, Accounts
 from src.paper_exchange.contracts import CONTRACTS, Contract
 from src.paper_exchange.events import Event
@@ -114,6 +114,10 @@ class Venue:
         self._desk.quotes.shock(self._listed(symbol), (self._desk.now_ms // 1000 + 1) * 1000, factor)
         self._desk.changed = True
 
+    def change_contract(self, symbol: str, contract: Contract | None) -> None:
+        """Put other rules in force, or take the contract off the list after its positions were settled (None)."""
+        listing.put(self._desk, self._listed(symbol), contract)
+
     def hold_triggers(self, count: int) -> None:
         """Let the next ``count`` triggered conditional orders stay in TRIGGERING (a fault for tests)."""
         self._desk.held_triggers = count
@@ -216,8 +220,7 @@ class Venue:
         self, account: str, symbol: str, amount: Decimal, add: bool, position_side: str = "BOTH"
     ) -> None:
         """Add to or take from an isolated position's margin."""
-        ledger = self._ledger(account)
-        account_settings.change_position_margin(self._desk, ledger, symbol, amount, add, position_side)
+        account_settings.change_position_margin(self._desk, self._ledger(account), symbol, amount, add, position_side)
 
     def set_multi_assets(self, account: str, enabled: bool) -> None:
         """Switch multi-assets mode (a flag only: USDT is the one collateral)."""
@@ -376,8 +379,7 @@ class Venue:
         limit: int = 500,
     ) -> list[AlgoOrder]:
         """Return conditional orders of every status, newest first."""
-        ledger = self._ledger(account)
-        return queries.all_algo_orders(self._desk, ledger, symbol, algo_id, start_ms, end_ms, limit)
+        return queries.all_algo_orders(self._desk, self._ledger(account), symbol, algo_id, start_ms, end_ms, limit)
 
     def _ledger(self, account: str) -> AccountLedger:
         return self._desk.ledger(account)

@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, t
 from src.domain.clock import instant_of, utc_text
 from src.reporting.formatting import Form
 from src.storage.tables import market_context, news_articles, orders, signals, trades
+from src.strategy.votes import MOST_VOTES
 
 MOST_ROWS = 1_000
 MOST_COUNTED = 1_000
-MOST_VOTES = 6  # strength is a number of votes
 _USUAL_VOTES = 3  # an entry needs as many
 _KEPT = 64  # to compose a statement takes as long as to read twenty rows, and the same ones are asked for
 _SCOPE = ("bot_id", "mode", "world", "symbol")

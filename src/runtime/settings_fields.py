@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.domain.market import INTERVAL_MS
+from src.strategy.votes import MOST_VOTES
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _PAIR = re.compile(r"[A-Z0-9]{5,20}")
@@ -75,7 +76,9 @@ class SettingFields(BaseSettings):
     position_percentage: Decimal = _share("0.05", "margin of one position in equity")
     max_total_position_percentage: Decimal = _share("0.20", "margin of all positions in equity")
     interval: int = Field(60, ge=1, le=86_400, description="whole seconds between two turns, 1 to 86400")
-    min_signal_threshold: int | None = Field(None, ge=1, le=6, description=f"agreeing votes, 1 to 6; {_BY_RULES}")
+    min_signal_threshold: int | None = Field(
+        None, ge=1, le=MOST_VOTES, description=f"agreeing votes, 1 to {MOST_VOTES}; {_BY_RULES}"
+    )
     min_confidence: float | None = Field(None, ge=0, le=1, description=f"0 to 1; {_BY_RULES}")
     exit_confidence: float | None = Field(None, ge=0, le=1, description=f"0 to 1; {_BY_RULES}")
     stop_loss_percentage: Decimal = _share("0.02", "price move from entry")

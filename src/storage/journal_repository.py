@@ -11,17 +11,7 @@ import threading
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Select,
-    Table,
-    and_,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Select, Table, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from src.domain.circuit_breaker import BreakerState, as_row, from_events, unreadable
@@ -35,9 +25,11 @@ from src.storage.daily_repository import DailyRepository
 from src.storage.database import TradingDatabase, add_breaker_event
 from src.storage.engine import insert_or
 from src.storage.mapping import (
+    closed_since,
     last_exits,
     last_results,
     limit_days,
+    newest_note_ms,
     open_starts,
     order_figures,
     order_row,
@@ -105,6 +97,7 @@ class JournalRepository:
             self._exits = last_exits(connection, self._owner.rows_of(orders))
             self._limit_days = limit_days(connection, self._owner.rows_of(daily_performance))
             self._highest = self._days.highest_earned(connection)
+            self._last_note_ms = newest_note_ms(connection, self._owner.rows_of)
             self.transfers = TransferRepository(database, clock, connection)
 
     def plan_order(self, intent: OrderIntent) -> None:
@@ -187,6 +180,24 @@ class JournalRepository:
         with self._lock:
             found = [each for each in self._starts.values() if each.trade.symbol == symbol]
         return sorted(found, key=lambda each: each.trade.entry_ms)
+
+    def has_trade(self, entry_client_id: str) -> bool:
+        """Return whether a round trip of that entry is known, open or closed."""
+        with self._lock:
+            if entry_client_id in self._starts or entry_client_id in self._results:
+                return True
+        own = select(trades.c.id).where(self._owner.rows_of(trades), trades.c.entry_client_id == entry_client_id)
+        with self._database.read() as connection:
+            return connection.execute(own).first() is not None
+
+    def closed_trades(self, symbol: str, since_ms: int) -> list[Trade]:
+        """Return the symbol's own round trips closed since then and on disk, oldest first."""
+        with self._database.read() as connection:
+            return closed_since(connection, self._owner.rows_of(trades), symbol, since_ms)
+
+    def last_note_ms(self) -> int | None:
+        """Return the instant of the newest balance or order that was found when the journal was opened."""
+        return self._last_note_ms
 
     def exit_reason(self, symbol: str, since_ms: int) -> str:
         """Return the reason of the symbol's last exit order that was filled and decided since then, or ""."""

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, and_, func, select
 
 from src.domain.clock import instant_of, utc_text
-from src.domain.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side
+from src.domain.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, purpose_of
 from src.domain.portfolio import Direction, Position, Trade
 from src.execution.journal import TradeStart, Turn
-from src.storage.tables import EVERY, daily_performance, orders, trades
+from src.storage.tables import EVERY, account_balance, daily_performance, orders, trades
 from src.strategy.q_agent import Recommendation
 
 Owned = Callable[[str], dict[str, Any]]  # the owner's columns and the symbol's, for any row
@@ -245,3 +245,22 @@ def limit_days(connection: Connection, own: ColumnElement[bool]) -> set[str]:
         .limit(7)
     )
     return set(connection.execute(query).scalars())
+
+
+def closed_since(connection: Connection, own: ColumnElement[bool], symbol: str, since_ms: int) -> list[Trade]:
+    """Return the bot's own round trips of a symbol that were closed since then, oldest first."""
+    query = (
+        select(trades)
+        .where(own, trades.c.symbol == symbol, trades.c.status == "closed", trades.c.timestamp >= utc_text(since_ms))
+        .order_by(trades.c.timestamp, trades.c.id)
+    )
+    return [_trade(row) for row in connection.execute(query) if purpose_of(row.entry_client_id)]
+
+
+def newest_note_ms(connection: Connection, rows_of: Callable[[Table], ColumnElement[bool]]) -> int | None:
+    """Return the instant of the newest balance or order, None where there is neither."""
+    newest = [
+        connection.execute(select(func.max(table.c.timestamp)).where(rows_of(table))).scalar()
+        for table in (account_balance, orders)
+    ]
+    return max((instant_of(each) for each in newest if each is not None), default=None)

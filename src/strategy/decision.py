@@ -61,7 +61,8 @@ class Observation:
     """All that a decision may know at ``now_ms``. ``None`` is unknown.
 
     ``halt_reason`` says why entries are halted ("" when they are not), ``day_start_equity`` is the equity at the
-    start of the UTC day, ``candle`` the last closed one, ``own`` whether this bot opened the position. A position that
+    start of the UTC day, ``settings_reason`` why the pair's settings at the exchange allow no entry ("" when they do),
+    ``candle`` the last closed one, ``own`` whether this bot opened the position. A position that
     it did not open is left alone, and nothing is opened beside it.
     """
 
@@ -83,6 +84,7 @@ class Observation:
     stopping: bool
     instrument: Instrument
     own: bool = True
+    settings_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,7 @@ def _safety_gates(
     return (
         Gate("breaker", not seen.breaker_tripped, breaker),
         Gate("halt", not halted, f"entries are halted: {halted}" if halted else "none"),
+        Gate("settings", not seen.settings_reason, seen.settings_reason or "the pair's settings are as they should be"),
         Gate("stopping", not seen.stopping, "the bot is stopping" if seen.stopping else "the bot goes on"),
         _age_gate("candle", seen.now_ms, seen.candle.open_ms if seen.candle else None, rules.max_candle_age_ms),
         _age_gate("mark", seen.now_ms, seen.mark.time_ms if seen.mark else None, rules.max_mark_age_ms),

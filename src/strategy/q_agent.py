@@ -28,6 +28,7 @@ from src.strategy.q_table import (
     tried_action,
 )  # fmt: skip
 from src.strategy.rules import MOST_TRENDS, DecisionRules
+from src.strategy.votes import FIRST_VOTES, VOTE_NAMES
 
 __all__ = [
     "FEATURES", "STATES", "Action", "Feature", "QLearningAgent", "Recommendation", "Training", "best_action",
@@ -248,6 +249,7 @@ class QLearningAgent:
             "format": _FORMAT,
             "version": _VERSION,
             "features": _features(self.trend_intervals),
+            "votes": list(VOTE_NAMES),
             "learning_rate": self.learning_rate,
             "discount": self.discount,
             "one_way_cost_share": self.one_way_cost_share,
@@ -271,6 +273,8 @@ class QLearningAgent:
         if about.get("format") != _FORMAT or about.get("version") != _VERSION:
             raise ModelRefused(f"The model {path} is not of the format {_FORMAT!r}, version {_VERSION}; retrain it.")
         trends = _trends_in(about)
+        if about.get("votes", list(FIRST_VOTES)) != list(VOTE_NAMES):
+            raise ModelRefused(f"The model {path} was trained over other votes; retrain it.")
         if about.get("features") != _features(trends):
             raise ModelRefused(f"The model {path} was trained over other features; retrain it.")
         try:

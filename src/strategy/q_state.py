@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from src.domain.market import MarketContext
 from src.strategy.indicators import Indicators
-from src.strategy.signals import vote_values
+from src.strategy.votes import VOTE_NAMES, VoteValues, ema_vote
 
 
 class Feature(NamedTuple):
@@ -32,6 +32,7 @@ VOLUME_EDGES = (1.5,)
 ADX_EDGES = (25.0,)
 ATR_EDGES = (0.0005, 0.0015)
 NET_EDGES = (-1.5, 1.5)
+EMA_PLACE = VOTE_NAMES.index("ema")
 
 FEATURES = (
     Feature("RSI", RSI_EDGES, 4),
@@ -90,15 +91,15 @@ def trends_code(trends: Sequence[int]) -> int:
 
 def trend_zone(i: Indicators) -> int:
     """Return the trend after a longer candle: 0 unknown (too few candles), 1 falling, 2 mixed, 3 rising. Compiles."""
-    return 0 if math.isnan(i.ema_50) else vote_values(i)[2] + 2
+    return 0 if math.isnan(i.ema_50) else ema_vote(i) + 2
 
 
-def encode(i: Indicators, votes: tuple[int, int, int, int, int, int], context: int) -> int:
+def encode(i: Indicators, votes: VoteValues, context: int) -> int:
     """Return the market state in ``0..states_of(...)-1``, or -1 while an indicator is not ready. Compiles under numba.
 
     Args:
         i: the indicators after the last closed candle.
-        votes: as ``signals.vote_values`` gives them.
+        votes: as ``votes.vote_values`` gives them.
         context: as ``context_code`` gives it.
     """
     for value in i:
@@ -111,7 +112,7 @@ def encode(i: Indicators, votes: tuple[int, int, int, int, int, int], context: i
         net += vote
     code = zone(i.rsi, RSI_EDGES)
     code = code * 4 + 2 * zone(i.macd, ZERO_EDGE) + zone(i.macd_histogram, ZERO_EDGE)
-    code = code * 3 + votes[2] + 1
+    code = code * 3 + votes[EMA_PLACE] + 1
     code = code * 3 + zone(place, BAND_EDGES)
     code = code * 2 + (1 if i.volume >= VOLUME_EDGES[0] * i.volume_mean else 0)
     code = code * 2 + zone(i.adx, ADX_EDGES)

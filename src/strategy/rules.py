@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
-from src.strategy.signals import VOTE_NAMES
+from src.strategy.votes import VOTE_NAMES
 
 MOST_TRENDS = 2
 """Each longer trend makes four times as many states, most of which are seldom heard of."""

@@ -1,8 +1,4 @@
-"""The signal: six named votes and what they add up to.
-
-Each vote is 1 (buy), -1 (sell) or 0. Buying and selling are mirror images: turn the market upside down and every
-vote changes its sign.
-"""
+"""The signal: what the votes of ``votes.py`` add up to."""
 
 import math
 from dataclasses import dataclass
@@ -10,9 +6,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from src.strategy.indicators import Indicators
+from src.strategy.votes import VOTE_NAMES, VOTES, VoteValues, vote_values, votes_mask
 
-VOTE_NAMES = ("rsi", "macd", "ema", "bollinger", "volume", "trend")
-Six = tuple[int, int, int, int, int, int]
 LEAST_VOTES = 2
 """One vote alone is an opinion, not a signal: below this strength the side is HOLD."""
 
@@ -56,45 +51,16 @@ SILENT = Signal(SignalSide.HOLD, 0, tuple(Vote(name, 0, "not enough candles yet"
 """The signal of a market of which too little is known."""
 
 
-def vote_values(indicators: Indicators) -> Six:
-    """Return the votes of RSI, MACD, EMA alignment, Bollinger, volume and trend, each 1, 0 or -1.
+def signal_code(votes: VoteValues, counted: VoteValues) -> tuple[int, int]:
+    """Return sign (1 BUY, -1 SELL, 0 HOLD) and strength of the votes that count. Compiles under numba.
 
-    A NaN votes 0. Compiles under numba.
+    Args:
+        votes: 1, 0 or -1 for each vote.
+        counted: 1 for each vote that counts, else 0, as ``votes_mask`` gives it.
     """
-    i = indicators
-    rsi = 1 if i.rsi < 30.0 else -1 if i.rsi > 70.0 else 0
-    macd = 1 if i.macd_histogram > 0.0 and i.macd > 0.0 else -1 if i.macd_histogram < 0.0 and i.macd < 0.0 else 0
-    ema = 1 if i.close > i.ema_9 > i.ema_21 > i.ema_50 else -1 if i.close < i.ema_9 < i.ema_21 < i.ema_50 else 0
-    bollinger = 1 if i.close < i.bollinger_lower else -1 if i.close > i.bollinger_upper else 0
-    busy = i.volume > 2.0 * i.volume_mean
-    volume = 0 if not busy else 1 if i.close > i.vwap else -1 if i.close < i.vwap else 0
-    trending = i.adx > 25.0
-    trend = 0 if not trending else 1 if i.ema_50 > i.ema_200 else -1 if i.ema_50 < i.ema_200 else 0
-    return rsi, macd, ema, bollinger, volume, trend
-
-
-def votes_mask(counted: tuple[str, ...]) -> Six:
-    """Return 1 for each vote, in the order of ``VOTE_NAMES``, whose name is among ``counted``, else 0."""
-    rsi, macd, ema, bollinger, volume, trend = (int(name in counted) for name in VOTE_NAMES)
-    return rsi, macd, ema, bollinger, volume, trend
-
-
-def counted_votes(votes: Six, mask: Six) -> Six:
-    """Return the votes with those that do not count (``mask`` 0) set to 0. Compiles under numba."""
-    return (
-        votes[0] * mask[0],
-        votes[1] * mask[1],
-        votes[2] * mask[2],
-        votes[3] * mask[3],
-        votes[4] * mask[4],
-        votes[5] * mask[5],
-    )
-
-
-def signal_code(votes: Six) -> tuple[int, int]:
-    """Return sign (1 BUY, -1 SELL, 0 HOLD) and strength of six votes. Compiles under numba."""
     buys, sells = 0, 0
-    for vote in votes:
+    for place in range(len(votes)):
+        vote = votes[place] * counted[place]
         if vote > 0:
             buys += 1
         elif vote < 0:
@@ -113,24 +79,15 @@ def generate_signal(indicators: Indicators, counted: tuple[str, ...] = VOTE_NAME
     if any(math.isnan(value) for value in indicators):
         return SILENT
     mask = votes_mask(counted)
-    given = vote_values(indicators)
-    values = counted_votes(given, mask)
-    sign, strength = signal_code(values)
-    reasons = [
-        because if counts else f"{because} (not counted: {vote:+d})"
-        for because, counts, vote in zip(_reasons(indicators), mask, given, strict=True)
-    ]
-    votes = tuple(Vote(*row) for row in zip(VOTE_NAMES, values, reasons, strict=True))
+    values = vote_values(indicators)
+    sign, strength = signal_code(values, mask)
+    votes = tuple(
+        Vote(
+            rule.name,
+            value if counts else 0,
+            rule.reason(indicators) + ("" if counts else f" (not counted: {value:+d})"),
+        )
+        for rule, value, counts in zip(VOTES, values, mask, strict=True)
+    )
     side = SignalSide.BUY if sign > 0 else SignalSide.SELL if sign < 0 else SignalSide.HOLD
     return Signal(side, strength, votes)
-
-
-def _reasons(i: Indicators) -> tuple[str, ...]:
-    return (
-        f"RSI {i.rsi:.1f}",
-        f"MACD {i.macd:.6g}, histogram {i.macd_histogram:.6g}",
-        f"EMA 9 {i.ema_9:.6g}, 21 {i.ema_21:.6g}, 50 {i.ema_50:.6g}",
-        f"close {i.close:.6g} in bands {i.bollinger_lower:.6g} to {i.bollinger_upper:.6g}",
-        f"volume {i.volume:.6g} against mean {i.volume_mean:.6g}, VWAP {i.vwap:.6g}",
-        f"ADX {i.adx:.1f}, EMA 50 {i.ema_50:.6g}, 200 {i.ema_200:.6g}",
-    )

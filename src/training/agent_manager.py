@@ -25,7 +25,7 @@ from src.strategy.q_agent import Action, QLearningAgent, Recommendation, Trainin
 from src.strategy.q_checkpoint import move_model
 from src.strategy.q_state import REGIMES, in_context
 from src.strategy.rules import DecisionRules
-from src.strategy.signals import vote_values
+from src.strategy.votes import vote_values
 
 log = logging.getLogger(__name__)
 

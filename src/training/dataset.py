@@ -24,7 +24,7 @@ from src.storage.rows import Owner
 from src.storage.tables import signals, trades
 from src.strategy.q_state import REGIMES, states_of
 from src.strategy.rules import DecisionRules
-from src.strategy.signals import votes_mask
+from src.strategy.votes import votes_mask
 
 LEAST_SIGNALS = 50
 BEST_SIGNALS = 2_000

@@ -6,7 +6,7 @@ from src.apps.command_handler import CommandHandler
 from src.domain.circuit_breaker import BreakerLimits, BreakerStatus
 from src.domain.clock import SystemClock
 from src.domain.errors import SettingsError
-from src.domain.risk import RiskLimits
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.risk_manager import RiskManager
 from src.runtime.rule_loader import RuleSets
 from src.storage.command_queue import OperatorCommand, find, submit, take
@@ -38,9 +38,10 @@ class TraderControl:
         self.held = ""
         return ""
 
-    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> None:
+    def replace_rules(self, rules: DecisionRules, limits: RiskLimits) -> str:
         """Keep the name."""
         self.rules.append(rules.name)
+        return ""
 
 
 def read(name):
@@ -59,7 +60,7 @@ def database(tmp_path):
 
 def desk_of(database, hand, configured="safety_first", read=read):
     clock = SystemClock()
-    risk = RiskManager(JournalRepository(database, clock), clock, RiskLimits(), BreakerLimits(), 60_000)
+    risk = RiskManager(JournalRepository(database, clock), clock, ActiveLimits(RiskLimits()), BreakerLimits(), 60_000)
     return CommandHandler(database, clock, risk, [hand], RuleSets(read, configured, configured)), risk
 
 

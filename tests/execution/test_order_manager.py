@@ -5,9 +5,12 @@ from decimal import Decimal
 import pytest
 
 from src.domain.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
-from src.domain.orders import OrderStatus, Purpose
+from src.domain.orders import OrderStatus, Purpose, decided_ms_of, purpose_of
 from src.domain.portfolio import Direction
-from src.execution.order_manager import Unprotected
+from src.execution.executions import opened_trade
+from src.execution.journal import TradeStart
+from src.execution.order_updates import OrderUpdateBuffer
+from src.execution.protection_manager import Unprotected
 from tests.world import START_MS, SYMBOL, World, path
 
 QUANTITY = Decimal("0.010")
@@ -93,69 +96,90 @@ def test_the_execution_sums_fees_and_means_of_all_fills(world):
     assert execution.fees == sum(fill.fee for fill in fills)
 
 
-def test_protect_answers_only_when_the_stop_is_listed(world):
-    desk = world.desk()
-    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
-    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
-    assert desk.protect(guards)
-    assert desk.open_protective_orders() == {guards.stop.client_id, guards.target.client_id}
+def entered(world: World, news: OrderUpdateBuffer | None = None, direction: Direction = Direction.LONG):
+    """Enter, and return what places the protective orders with the trade that wants them."""
+    desk = world.desk(news)
+    execution = desk.enter(direction, QUANTITY, world.clock.now_ms(), "test")
+    return world.protection(desk), TradeStart(opened_trade(SYMBOL, direction, execution, leverage=10), "", "")
+
+
+def placed(world: World, protection, start: TradeStart) -> tuple[TradeStart, bool]:
+    start = protection.ensure(start, [], world.clock.now_ms(), 1)
+    return start, protection.confirm(start)
+
+
+def test_protection_is_confirmed_only_when_the_stop_is_listed(world):
+    start, seen = placed(world, *entered(world))
+    assert seen
+    listed = {each.client_id for each in world.inner.conditional_orders(SYMBOL)}
+    assert listed == {start.stop_client_id, start.target_client_id}
+    assert (purpose_of(start.stop_client_id), purpose_of(start.target_client_id)) == (Purpose.STOP, Purpose.TARGET)
 
 
 @pytest.mark.parametrize("fault", ["refuse_stops", "drop_sends"])
 def test_a_stop_that_cannot_stand_is_an_alarm(world, fault):
-    desk = world.desk()
-    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    protection, start = entered(world)
     setattr(world.exchange, fault, 2)
-    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
     with pytest.raises(Unprotected):
-        desk.protect(guards)
+        placed(world, protection, start)
+
+
+def test_a_stop_that_fails_takes_no_time_before_the_alarm(world):
+    """Four answers without a result: the position must be closed within a second, not after looks that wait."""
+    protection, start = entered(world)
+    world.exchange.drop_sends = 2
+    began_ms = world.clock.now_ms()
+    asked = []
+    world.exchange.before = asked.append
+    with pytest.raises(Unprotected):
+        placed(world, protection, start)
+    assert (world.clock.now_ms() - began_ms, asked) == (0, ["send", "conditional_orders"] * 2)
 
 
 def test_a_stop_whose_answer_is_lost_is_found_not_placed_twice(world):
-    desk = world.desk()
-    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    protection, start = entered(world)
     world.exchange.lose_answers = 2
-    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
-    assert desk.protect(guards)
-    assert len(world.inner.open_orders(SYMBOL)) == 2
+    assert placed(world, protection, start)[1]
+    assert len(world.inner.conditional_orders(SYMBOL)) == 2
 
 
 def test_a_stop_that_never_arrived_is_sent_again_under_its_id_after_a_single_look(world):
-    desk = world.desk()
-    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    protection, start = entered(world)
     world.exchange.drop_sends = 1
     asked = []
     world.exchange.before = asked.append
-    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
-    assert desk.protect(guards)
-    assert asked[:3] == ["send", "open_orders", "send"]
+    start, seen = placed(world, protection, start)
+    assert seen and asked[:3] == ["send", "conditional_orders", "send"]
     assert "find_order" not in asked
-    assert desk.open_protective_orders() == {guards.stop.client_id, guards.target.client_id}
+    assert len(world.stops()) == 1
 
 
 def test_a_list_that_cannot_be_read_is_no_alarm_but_a_doubt(world):
-    desk = world.desk()
-    desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    protection, start = entered(world)
 
     def away(name):
-        if name == "open_orders":
+        if name == "conditional_orders":
             raise ExchangeUnavailable("no answer")
 
     world.exchange.before = away
-    guards = desk.protection(Direction.LONG, Decimal("29400"), Decimal("31500"), world.clock.now_ms(), 0)
-    assert not desk.protect(guards)
+    assert not placed(world, protection, start)[1]
 
 
 def test_client_ids_are_a_function_of_bot_instant_and_purpose(world):
     now = world.clock.now_ms()
-    first = world.desk().protection(Direction.LONG, Decimal("29400"), Decimal("31500"), now, 0)
-    again = world.desk().protection(Direction.LONG, Decimal("29400"), Decimal("31500"), now, 0)
+    first = world.protection().intents(Direction.LONG, Decimal("29400"), Decimal("31500"), now, 0)
+    again = world.protection().intents(Direction.LONG, Decimal("29400"), Decimal("31500"), now, 0)
     assert first == again
     assert first.stop.client_id != first.target.client_id
     assert first.stop.purpose is Purpose.STOP
+    assert (purpose_of(first.stop.client_id), decided_ms_of(first.stop.client_id)) == (Purpose.STOP, now)
+    assert purpose_of("by-hand") is None and decided_ms_of("by-hand-1-x") is None
 
 
-QUESTIONS = {"order_fills", "find_order", "open_orders", "account", "mark_price", "fills", "income"}
+QUESTIONS = {
+    *("order_fills", "find_order", "open_orders", "conditional_orders"),
+    *("account", "mark_price", "fills", "income"),
+}
 
 
 def deaf_to_questions(name: str) -> None:
@@ -169,21 +193,15 @@ def test_what_the_stream_tells_of_a_fill_is_the_execution_that_the_exchange_woul
     execution = world.desk(world.streamed()).enter(Direction.LONG, Decimal("1.000"), world.clock.now_ms(), "test")
     assert asked == ["send"]
     order = world.inner.find_order(world.exchange.sent[0])
-    assert execution == world.desk().execution(execution.client_id, world.inner.order_fills(order))
+    assert execution == world.desk().summed(execution.client_id, world.inner.order_fills(order))
     assert list(world.journal.statuses.values()) == [OrderStatus.FILLED]
 
 
 @pytest.mark.parametrize("direction", list(Direction))
-def test_an_entry_and_its_guards_need_no_question_while_the_stream_tells(world, direction):
+def test_an_entry_and_its_protection_need_no_question_while_the_stream_tells(world, direction):
     world.exchange.before = deaf_to_questions
-    desk = world.desk(world.streamed())
-    execution = desk.enter(direction, QUANTITY, world.clock.now_ms(), "test")
-    away = execution.average_price * (1 - direction.sign * Decimal("0.02"))
-    near = execution.average_price * (1 + direction.sign * Decimal("0.05"))
-    levels = [each.quantize(Decimal("0.1")) for each in (away, near)]
-    assert not desk.protect(
-        desk.protection(direction, *levels, world.clock.now_ms(), 0)
-    )  # they stand, but are not seen
+    protection, start = entered(world, world.streamed(), direction)
+    assert not placed(world, protection, start)[1]  # they stand, but are not seen
     assert [each.kind for each in world.inner.open_orders(SYMBOL)] == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
 
 
@@ -214,4 +232,4 @@ def test_fees_in_another_coin_are_priced_after_the_entry_and_never_before_its_st
     priced = desk.settle_fees(execution)
     assert (priced.fees, priced.owed) == (Decimal("0.01") * world.feed.mark_price(SYMBOL).mark, ())
     left = desk.close(Direction.LONG, QUANTITY, world.clock.now_ms() + 1, 0, "test")
-    assert (left.fees, left.owed) == (priced.fees, ())
+    assert (left.fees, left.owed) == (0, execution.owed), "no price is asked for before the fact of an exit"

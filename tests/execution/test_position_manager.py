@@ -61,12 +61,27 @@ def test_closing_cancels_the_guards_and_the_books_agree_to_the_last_digit():
     assert world.inner.open_orders(SYMBOL) == []
 
 
-def test_a_position_whose_stop_is_refused_is_closed_at_once():
+def test_nothing_is_bought_when_no_stop_can_be_placed():
     world = World(path(*[30_000.0] * 30))
     world.at(10)
     keeper = world.keeper()
     keeper.reconcile(world.inner.account())
     world.exchange.refuse_stops = 1
+    assert "was refused" in keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert world.venue.all_orders("bot", SYMBOL) == []
+    assert world.inner.open_orders(SYMBOL) == []
+    world.at(11)
+    keeper.reconcile(world.inner.account())
+    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+
+
+def test_a_position_whose_stop_is_refused_is_closed_at_once():
+    """Where the exchange wants the position before its stop, there is none yet when the entry fills."""
+    world = World(path(*[30_000.0] * 30))
+    world.at(10)
+    keeper = world.keeper()
+    keeper.reconcile(world.inner.account())
+    world.exchange.refusals = {Purpose.STOP: [-4509, -2021]}
     keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert world.inner.account().positions == ()
     assert world.journal.closed[0].exit_reason == "unprotected"
@@ -127,7 +142,7 @@ def test_an_entry_of_unknown_outcome_is_guarded_as_soon_as_it_is_found():
     world.at(10)
     keeper = world.keeper()
     keeper.reconcile(world.inner.account())
-    world.exchange.lose_answers = 1
+    world.exchange.faults_of, world.exchange.lose_answers = Purpose.ENTRY, 1
     world.exchange.blind_finds = 99
     assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") != ""
     assert keeper.needs_reconcile
@@ -305,10 +320,12 @@ def test_fees_of_an_entry_that_could_not_be_priced_before_its_end_follow_later()
     world.exchange.before = no_prices
     keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(14)
-    with pytest.raises(ExchangeUnavailable):
-        keeper.reconcile(world.inner.account())
+    keeper.reconcile(world.inner.account())
+    assert keeper.trade is None
     [hurried] = world.journal.closed
     world.exchange.before = lambda name: None
+    world.at(15)
     keeper.reconcile(world.inner.account())
     [trade] = world.journal.closed
-    assert trade.fees - hurried.fees == Decimal("0.001") * world.feed.mark_price(SYMBOL).mark
+    assert (hurried.exit_reason, hurried.fees, trade.exit_reason) == ("stop_loss", 0, "stop_loss")
+    assert trade.fees == Decimal("0.002") * world.feed.mark_price(SYMBOL).mark

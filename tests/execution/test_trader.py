@@ -30,17 +30,17 @@ class Adviser(QLearningAgent):
 
 def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tuple[Trader, Adviser]:
     agent = Adviser()
-    risk = RiskManager(world.journal, world.clock, world.limits, BreakerLimits(**breaker), MINUTE_MS)
+    risk = RiskManager(world.journal, world.clock, world.active, BreakerLimits(**breaker), MINUTE_MS)
     trader = Trader(
         "bot",
-        world.inner.instrument(SYMBOL),
+        world.settings,
         world.feed,
         world.keeper(),
         world.journal,
         world.clock,
         agent,
         rules or DecisionRules(min_signal_strength=1),
-        world.limits,
+        world.active,
         risk,
         lambda: None,
         lambda: False,

@@ -29,8 +29,8 @@ BTC = Instrument(
     quantity_precision=3,
 )  # fmt: skip
 GATES = [
-    "signal", "agent", "confidence", "breaker", "halt", "stopping", "candle", "mark", "account", "daily_loss",
-    "exposure", "quantity",
+    "signal", "agent", "confidence", "breaker", "halt", "settings", "stopping", "candle", "mark", "account",
+    "daily_loss", "exposure", "quantity",
 ]  # fmt: skip
 
 
@@ -110,6 +110,7 @@ STOPPERS = {
     "confidence": {"recommendation": advice(Action.BUY, 0.3)},
     "breaker": {"breaker_tripped": True, "breaker_reason": "8 trades in a row lost money."},
     "halt": {"halt_reason": "an order's outcome is unknown"},
+    "settings": {"settings_reason": "the leverage is another"},
     "stopping": {"stopping": True},
     "candle": {"candle": READY_TO_BUY.candle._replace(open_ms=NOW - 150_001)},
     "mark": {"mark": mark(time_ms=NOW - 30_001)},
@@ -234,8 +235,8 @@ def test_a_short_position_is_closed_by_the_mirrored_rule(price, market, agent, r
 def test_no_veto_holds_a_position_open():
     """Tripped, halted, stopping, everything stale or unknown: the exit passes all the same."""
     blocked = {
-        "breaker_tripped": True, "halt_reason": "paused", "stopping": True, "day_start_equity": None, "account": None,
-        "candle": None, "mark": mark("29000", NOW - 10**7),
+        "breaker_tripped": True, "halt_reason": "paused", "settings_reason": "hedge mode", "stopping": True,
+        "day_start_equity": None, "account": None, "candle": None, "mark": mark("29000", NOW - 10**7),
     }  # fmt: skip
     assert decide(replace(holding("29000"), **blocked), RULES, LIMITS).exit_reason == "stop_loss"
 

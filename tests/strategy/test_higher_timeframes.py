@@ -195,12 +195,13 @@ def test_a_damaged_model_stays_where_it_is_also_on_paper(settings, tmp_path):
 def test_the_bot_hands_its_trader_the_trends_that_the_rules_ask_for(settings, monkeypatch):
     given = {}
     monkeypatch.setattr(trading_bot, "Trader", lambda *_parts, **named: given.update(named))
-    for part in ("OrderManager", "PositionManager"):
-        monkeypatch.setattr(trading_bot, part, lambda *_parts: None)
-    exchange = SimpleNamespace(instrument=lambda _symbol: None, prepare=lambda *_wish: None)
+    for part in ("PairSettings", "OrderManager", "PositionManager"):
+        monkeypatch.setattr(trading_bot, part, lambda *_parts, **_named: None)
+    exchange = SimpleNamespace()
     nobody = SimpleNamespace(agent=None, is_set=None, mark_price=None)
     history = history_until(int(PAST.open_ms[-1]) + 60_000)
     trading_bot.build_trader(
-        settings, "BTCUSDT", exchange, nobody, nobody, nobody, nobody, RULES, nobody, nobody, nobody, history
-    )
+        settings, "BTCUSDT", exchange, nobody, nobody, nobody, nobody, RULES, nobody, nobody, nobody, history,
+        limits=nobody,
+    )  # fmt: skip
     assert given["trends"](MINUTES) == zones_by_definition(len(MINUTES)) != (0, 0)

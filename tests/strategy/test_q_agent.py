@@ -32,7 +32,7 @@ from src.strategy.q_agent import (
     trade_reward,
 )
 from src.strategy.q_state import REGIMES, TREND_ZONES, features_of, in_context, states_of, trends_code
-from src.strategy.signals import vote_values
+from src.strategy.votes import vote_values
 from tests.candles import random_candles
 from tests.compiled import compiled
 
@@ -439,6 +439,8 @@ def rewritten(path: Path, about: dict | None = None, **arrays: np.ndarray) -> Pa
         ({"mean_square": np.full((STATES, 3, 3), -1.0)}, "impossible"),
         ({"visits": np.full(STATES, -1)}, "impossible"),
         ({"about": {"features": []}}, "other features"),
+        ({"about": {"votes": ["rsi", "macd", "ema", "bollinger", "volume", "trend", "seventh"]}}, "other votes"),
+        ({"about": {"votes": 6}}, "other votes"),
         ({"about": {"trend_intervals": ["1h"]}}, "other features"),
         ({"about": {"trend_intervals": 7}}, "other features"),
         ({"about": {"format": "weights"}}, "format"),

@@ -13,8 +13,9 @@ from src.strategy.decision import Verdict, decide
 from src.strategy.indicators import NOT_READY
 from src.strategy.q_agent import Action
 from src.strategy.rules import DecisionRules, limits_under, load_rules, size_factor, thresholds
-from src.strategy.signals import VOTE_NAMES, counted_votes, generate_signal, signal_code, votes_mask
+from src.strategy.signals import generate_signal, signal_code
 from src.strategy.target_rules import is_target_rules
+from src.strategy.votes import VOTE_NAMES, votes_mask
 from tests.strategy.test_decision import LIMITS, READY_TO_BUY, advice, position, signal
 
 CONSENTING = DecisionRules(agent_must_agree=False)
@@ -142,6 +143,6 @@ def test_only_the_votes_that_count_make_the_signal_and_the_others_say_what_they_
 
 @given(st.tuples(*[st.integers(-1, 1)] * 6), st.sets(st.sampled_from(VOTE_NAMES), min_size=1))
 def test_the_signal_of_some_votes_is_the_signal_of_those_alone(votes, names):
-    counted = counted_votes(votes, votes_mask(tuple(names)))
     alone = tuple(vote for name, vote in zip(VOTE_NAMES, votes, strict=True) if name in names)
-    assert signal_code(counted) == signal_code((*alone, *[0] * (6 - len(alone))))
+    every = votes_mask(VOTE_NAMES)
+    assert signal_code(votes, votes_mask(tuple(names))) == signal_code((*alone, *[0] * (6 - len(alone))), every)

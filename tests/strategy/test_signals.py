@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.strategy.indicators import EMPTY, NOT_READY, Indicators, step
-from src.strategy.signals import VOTE_NAMES, SignalSide, generate_signal, signal_code, vote_values
+from src.strategy.signals import SignalSide, generate_signal, signal_code
+from src.strategy.votes import FIRST_VOTES, VOTE_NAMES, VOTES, vote_values, votes_mask
 from tests.candles import random_candles, real_candles
 from tests.compiled import compiled
 
@@ -26,6 +27,7 @@ BUYING = {
     "volume": {"volume": 20.1, "vwap": 99.0},
     "trend": {"adx": 25.1, "ema_200": 99.0},
 }
+ALL = votes_mask(VOTE_NAMES)
 QUARTERS = st.integers(200, 600).map(lambda quarters: quarters / 4)  # exact in binary, also when mirrored
 
 
@@ -95,7 +97,7 @@ def test_every_combination_of_votes_is_counted():
     """All 729: side by majority of at least two, ties HOLD, strength the winner's or the larger camp's count."""
     for votes in product((-1, 0, 1), repeat=6):
         buys, sells = votes.count(1), votes.count(-1)
-        sign, strength = signal_code(votes)
+        sign, strength = signal_code(votes, ALL)
         assert strength == max(buys, sells)
         if buys == sells or strength < 2:
             assert sign == 0
@@ -143,7 +145,7 @@ def shares(candles) -> tuple[float, float]:
         if math.isnan(values.ema_200):
             continue
         minutes += 1
-        sign, strength = signal_code(vote_values(values))
+        sign, strength = signal_code(vote_values(values), ALL)
         if strength >= 3 and sign != 0:
             counts[sign < 0] += 1
     return counts[0] / minutes, counts[1] / minutes
@@ -164,4 +166,20 @@ def test_compiled_votes_equal_the_plain_ones():
         assert tuple(fast(values)) == vote_values(values)
     fast_code = compiled(signal_code)
     all_votes = list(product((-1, 0, 1), repeat=6))
-    np.testing.assert_array_equal([fast_code(v) for v in all_votes], [signal_code(v) for v in all_votes])
+    np.testing.assert_array_equal([fast_code(v, ALL) for v in all_votes], [signal_code(v, ALL) for v in all_votes])
+
+
+@given(anything)
+def test_the_registry_and_the_compiled_call_list_give_the_same_votes(values):
+    assert vote_values(values) == tuple(rule.value(values) for rule in VOTES)
+
+
+def test_each_vote_stands_once_with_a_value_and_a_reason():
+    assert len(set(VOTE_NAMES)) == len(VOTES)
+    for rule in VOTES:
+        assert rule.value(NEUTRAL._replace(**BUYING[rule.name])) == 1
+        assert any(character.isdigit() for character in rule.reason(NEUTRAL))
+
+
+def test_files_without_names_of_votes_were_trained_over_todays_votes():
+    assert FIRST_VOTES == VOTE_NAMES, "a vote was added: models that name no votes are refused from now on"

@@ -60,6 +60,7 @@ class AccountState:
         late_ms: how much older than the last look over REST an event may be and still count.
         transfers: the money that was paid in or out; one that knows of none by default.
         edge_ms: how far our clock may be off the exchange's.
+        note_leverage: told what an event says of a contract's leverage.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class AccountState:
         late_ms: int = 5_000,
         transfers: TransferTracker | None = None,
         edge_ms: int = 0,
+        note_leverage: Callable[[str, int], None] = lambda symbol, leverage: None,
     ) -> None:
+        self._note_leverage = note_leverage
         self._quote, self._terms, self._late_ms, self._edge_ms = quote_asset, terms, late_ms, edge_ms
         self._transfers = transfers or TransferTracker(quote_asset)
         self._lock = threading.Lock()
@@ -256,6 +259,7 @@ class AccountState:
         self._wants_look = self._wants_look or not same
 
     def _apply_leverage(self, symbol: str, leverage: int) -> None:
+        self._note_leverage(symbol, leverage)
         with self._lock:
             held = self._money.positions if self._money else {}
             for key in [each for each in held if each[0] == symbol]:

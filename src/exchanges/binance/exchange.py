@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from src.domain.clock import monotonic_s
+from src.domain.clock import DAY_MS, monotonic_s
 from src.domain.errors import OrderRefused, OutcomeUnknown
 from src.domain.orders import Fill, Order, OrderIntent
 from src.exchanges.binance.errors import ABSENT_CODE, DUPLICATE_CODE, GONE_CODES, NO_CHANGE_CODES
@@ -16,10 +16,12 @@ from src.exchanges.binance.transport import BinanceTransport
 
 WorkingType = Literal["MARK_PRICE", "CONTRACT_PRICE"]
 
-_RULE_CODES = frozenset({-1111, -4003, -4004, -4005, -4014, -4023, -4164})
 _LOOK_AGAIN_S = (0.1, 0.3, 0.6, 1.0)
 _SEEN_AFTER_S = 3.0  # by then an order that was accepted can be seen
 _SENT_KEPT = 1_000
+_HISTORY_PAGE = 1_000
+_HISTORY_SPAN_MS = 7 * DAY_MS - 1
+_HISTORY_KEPT_MS = 90 * DAY_MS
 
 
 class BinanceExchange(BinanceQueries):
@@ -36,16 +38,17 @@ class BinanceExchange(BinanceQueries):
     ) -> None:
         super().__init__(wire, quote_asset)
         self._working_type = working_type
-        self._one_way = False
         self._sent_s: OrderedDict[str, float] = OrderedDict()
 
     def prepare(self, symbol: str, leverage: int, margin_type: str) -> None:
-        """Set one-way mode, margin type (CROSSED or ISOLATED) and leverage; what is so already counts as done."""
-        if not self._one_way:
+        """Set one-way mode, margin type (CROSSED or ISOLATED) and leverage, each only where it is another."""
+        held = self.ask_terms(symbol)
+        if not held.one_way:
             self._change(lambda client: client.futures_change_position_mode(dualSidePosition="false"))
-            self._one_way = True
-        self._change(lambda client: client.futures_change_margin_type(symbol=symbol, marginType=margin_type))
-        self._change(lambda client: client.futures_change_leverage(symbol=symbol, leverage=leverage))
+        if held.margin_type != margin_type:
+            self._change(lambda client: client.futures_change_margin_type(symbol=symbol, marginType=margin_type))
+        if held.leverage != leverage:
+            self._change(lambda client: client.futures_change_leverage(symbol=symbol, leverage=leverage))
         self._terms[symbol] = (leverage, margin_type)
 
     def open_orders(self, symbol: str) -> list[Order]:
@@ -53,12 +56,7 @@ class BinanceExchange(BinanceQueries):
 
         The conditional ones are asked for first: one that triggers in between is seen twice rather than never.
         """
-        conditional = self._read(
-            lambda client: client.futures_get_open_algo_orders(symbol=symbol),
-            1,
-            lambda rows: [conditional_of_answer(row) for row in rows],
-            Urgency.EXIT,
-        )
+        conditional = self.conditional_orders(symbol)
         regular = self._read(
             lambda client: client.futures_get_open_orders(symbol=symbol),
             1,
@@ -66,6 +64,48 @@ class BinanceExchange(BinanceQueries):
             Urgency.EXIT,
         )
         return conditional + regular
+
+    def conditional_orders(self, symbol: str) -> list[Order]:
+        """Return the symbol's open conditional orders."""
+        return self._read(
+            lambda client: client.futures_get_open_algo_orders(symbol=symbol),
+            1,
+            lambda rows: [conditional_of_answer(row) for row in rows],
+            Urgency.EXIT,
+        )
+
+    def order_history(self, symbol: str, since_ms: int) -> list[Order]:
+        """Return the symbol's regular orders made from ``since_ms`` on, oldest first."""
+        found: dict[str, Order] = {}
+        now_ms = self.clock.now_ms()
+        start_ms = max(since_ms, now_ms - _HISTORY_KEPT_MS)
+        while start_ms <= now_ms:
+            page = self._order_page(symbol, start_ms, start_ms + _HISTORY_SPAN_MS)
+            found |= {order.order_id: order for order in page}
+            start_ms += _HISTORY_SPAN_MS + 1
+        return sorted(found.values(), key=lambda order: int(order.order_id))
+
+    def _order_page(self, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
+        """Return the orders of one window of at most seven days; the exchange tells the newest first."""
+        found: list[Order] = []
+        while True:
+            page = self._history_rows(symbol, start_ms, end_ms)
+            found += [order for order, _ in page]
+            oldest_ms = min((made_ms for _, made_ms in page), default=start_ms)
+            if len(page) < _HISTORY_PAGE or oldest_ms <= start_ms or oldest_ms >= end_ms:
+                return found
+            end_ms = oldest_ms
+
+    def _history_rows(self, symbol: str, start_ms: int, end_ms: int) -> list[tuple[Order, int]]:
+        """Return orders of a window with the instants they were made at."""
+        return self._read(
+            lambda client: client.futures_get_all_orders(
+                symbol=symbol, startTime=start_ms, endTime=end_ms, limit=_HISTORY_PAGE
+            ),
+            5,
+            lambda rows: [(order_of_answer(row), int(row["time"])) for row in rows],
+            Urgency.EXIT,
+        )
 
     def send(self, intent: OrderIntent) -> Order:
         """Send the order once and return what was accepted; its average price is 0, fills tell it.
@@ -88,8 +128,6 @@ class BinanceExchange(BinanceQueries):
             )
             return conditional_of_answer(answer) if intent.kind.conditional else order_of_answer(answer)
         except OrderRefused as refusal:
-            if refusal.code in _RULE_CODES:
-                self._instruments = {}  # the rules may have changed: read them anew
             if refusal.code != DUPLICATE_CODE:
                 raise
         except MALFORMED as error:

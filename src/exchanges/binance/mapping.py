@@ -12,7 +12,7 @@ from src.domain.costs import CostRates
 from src.domain.market import Candle, Instrument, MarkPrice
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side
 from src.domain.portfolio import Direction, Position
-from src.domain.ports import Income
+from src.domain.ports import AccountTerms, Income
 
 Json = Mapping[str, Any]
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, ArithmeticError, AttributeError)
@@ -109,6 +109,7 @@ def instrument_of_row(row: Json) -> Instrument:
         multiplier_up=Decimal(band.get("multiplierUp", "1.05")),
         multiplier_down=Decimal(band.get("multiplierDown", "0.95")),
         liquidation_fee_share=Decimal(row.get("liquidationFee", "0.0125")),
+        status=str(row["status"]),
     )
 
 
@@ -274,6 +275,16 @@ def position_of_row(row: Json, leverage: int, margin_type: str) -> Position | No
 def risk_terms(rows: Iterable[Json]) -> dict[str, tuple[int, str]]:
     """Return leverage and margin type by symbol, from the positions of GET v2/account."""
     return {row["symbol"]: (int(row["leverage"]), "ISOLATED" if row["isolated"] else "CROSSED") for row in rows}
+
+
+def terms_of_answers(symbol: Json, account: Json) -> AccountTerms:
+    """Return one row of GET symbolConfig and the answer of GET accountConfig as the terms of a contract."""
+    return AccountTerms(
+        int(symbol["leverage"]),
+        "ISOLATED" if str(symbol["marginType"]).upper() == "ISOLATED" else "CROSSED",
+        not account["dualSidePosition"],
+        not account["multiAssetsMargin"],
+    )
 
 
 def income_of_row(row: Json) -> Income:

@@ -10,7 +10,7 @@ from src.domain.errors import ExchangeUnavailable, OrderRefused
 from src.domain.market import INTERVAL_MS, Candle, Instrument, MarkPrice
 from src.domain.orders import Fill
 from src.domain.portfolio import Account, Position
-from src.domain.ports import Income
+from src.domain.ports import AccountTerms, Income
 from src.exchanges.binance.mapping import (
     MALFORMED,
     TRADE_INCOME,
@@ -23,6 +23,7 @@ from src.exchanges.binance.mapping import (
     mark_price_of_answer,
     position_of_row,
     risk_terms,
+    terms_of_answers,
 )
 from src.exchanges.binance.rate_limiter import RateLimits, Urgency
 from src.exchanges.binance.transport import BinanceTransport
@@ -82,14 +83,17 @@ class BinanceQueries:
         self._wire.sync_clock()
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return the contract's rules, read once a day; ``OrderRefused`` (-1121) for one that is not traded."""
+        """Return the contract's rules, read once a day; ``OrderRefused`` (-1121) for one that is not listed.
+
+        A listed contract that does not trade (yet, or any more) says so by its ``status``.
+        """
         now_ms = self.clock.now_ms()
         if not self._instruments or abs(now_ms - self._instruments_ms) >= DAY_MS:
             self._instruments = self._read(lambda client: client.futures_exchange_info(), 1, self._instruments_of)
             self._instruments_ms = self.clock.now_ms()
         found = self._instruments.get(symbol)
         if found is None:
-            raise OrderRefused(-1121, f"{symbol} is not a contract that is traded")
+            raise OrderRefused(-1121, f"{symbol} is not a contract that the exchange lists")
         return found
 
     def cost_rates(self, symbol: str) -> CostRates:
@@ -151,6 +155,26 @@ class BinanceQueries:
         """Return leverage and margin type of the symbol as last read or set; Binance's defaults before that."""
         return self._terms.get(symbol, (20, "CROSSED"))
 
+    def told_terms(self, symbol: str) -> tuple[int, str] | None:
+        """Return leverage and margin type as an answer or an event last told them; None before the first."""
+        return self._terms.get(symbol)
+
+    def note_leverage(self, symbol: str, leverage: int) -> None:
+        """Take note of an event that tells the leverage of a contract."""
+        self._terms[symbol] = (leverage, self.terms(symbol)[1])
+
+    def ask_terms(self, symbol: str) -> AccountTerms:
+        """Return what is set for the contract, asked for now."""
+        account = self._read(lambda client: client.futures_account_config(), 5, dict)
+        rows = self._read(lambda client: client.futures_symbol_config(symbol=symbol), 5, list)
+        found = self._parsed(lambda: terms_of_answers(next(row for row in rows if row["symbol"] == symbol), account))
+        self._terms[symbol] = (found.leverage, found.margin_type)
+        return found
+
+    def reread_rules(self) -> None:
+        """Let the next ``instrument`` ask the exchange anew."""
+        self._instruments = {}
+
     def fills(self, symbol: str, since_ms: int) -> list[Fill]:
         """Return the account's executions from ``since_ms`` on, oldest first."""
         found: dict[str, Fill] = {}
@@ -200,9 +224,7 @@ class BinanceQueries:
     def _instruments_of(self, answer: Mapping[str, Any]) -> dict[str, Instrument]:
         self._wire.budget.set_limits(_limits_of(answer.get("rateLimits", [])))
         return {
-            row["symbol"]: instrument_of_row(row)
-            for row in answer["symbols"]
-            if row["status"] == "TRADING" and row["contractType"] == "PERPETUAL"
+            row["symbol"]: instrument_of_row(row) for row in answer["symbols"] if row["contractType"] == "PERPETUAL"
         }
 
     def _positions_if_any(self, answer: Mapping[str, Any]) -> tuple[Position, ...]:

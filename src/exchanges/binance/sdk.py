@@ -1,4 +1,4 @@
-"""python-binance's REST client without the optional parts that cost memory.
+"""The REST client of python-binance without the optional parts that cost memory.
 
 ``import binance`` also brings an asynchronous client with aiohttp, RSA keys and a parser of dates in words: 17 MB and
 a third of a second for a bot that asks over REST and signs with HMAC. All of it stays the library's own, and loads when

@@ -76,7 +76,12 @@ class UserStream:
         self._on_fill, self._on_order, self._on_account = on_fill, on_order, on_account
         speed = max(self._clock.speed, 1.0)
         self.book = AccountState(
-            exchange.quote_asset, exchange.terms, int(_LATE_WALL_MS * speed), transfers, int(_EDGE_WALL_MS * speed)
+            exchange.quote_asset,
+            exchange.terms,
+            int(_LATE_WALL_MS * speed),
+            transfers,
+            int(_EDGE_WALL_MS * speed),
+            note_leverage=exchange.note_leverage,
         )
         self.socket = ReconnectingWebSocket(
             "user", self._address, self._on_frame, self._on_connected, self._clock, None

@@ -19,6 +19,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 from src.domain.clock import ExchangeClock
 from src.domain.errors import CredentialsRefused, ExchangeUnavailable, OrderRefused, OutcomeUnknown, RateLimited
 from src.domain.orders import Order, OrderKind, OrderStatus, Purpose, Side
+from src.domain.ports import AccountTerms
 from src.exchanges.binance import transport
 from src.exchanges.binance.client import BinanceClient, addresses_of, budget_file, check_report
 from src.exchanges.binance.errors import translated
@@ -258,15 +259,37 @@ def order_of(kind: OrderKind) -> Order:
     return Order("id", "77", "BTCUSDT", Side.SELL, kind, OrderStatus.NEW, Decimal(1), Decimal(0), Decimal(0), 1)
 
 
-def test_what_is_set_already_counts_as_set(exchange, client):
-    exchange.script("POST", "/fapi/v1/positionSide/dual", refusal(-4059, "No need to change position side."))
-    exchange.script("POST", "/fapi/v1/marginType", refusal(-4046, "No need to change margin type."))
-    exchange.script("POST", "/fapi/v1/leverage", Answer({"leverage": 7, "maxNotionalValue": "1", "symbol": "BTCUSDT"}))
-    client.prepare("BTCUSDT", 7, "CROSSED")
+CONFIGURED = {
+    "feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": True, "dualSidePosition": False,
+    "updateTime": 0, "multiAssetsMargin": False, "tradeGroupId": -1,
+}  # fmt: skip
+SYMBOL_ROW = {
+    "symbol": "BTCUSDT", "marginType": "CROSSED", "isAutoAddMargin": False, "leverage": 7, "maxNotionalValue": "1000000"
+}  # fmt: skip
+SETTERS = ("/fapi/v1/positionSide/dual", "/fapi/v1/marginType", "/fapi/v1/leverage")
+
+
+def test_what_is_set_already_is_compared_and_not_set(exchange, client):
+    """Binance may refuse to set what is so already (-4067 with an order open): that must not stop a bot."""
+    exchange.script("GET", "/fapi/v1/accountConfig", Answer(CONFIGURED))
+    exchange.script("GET", "/fapi/v1/symbolConfig", Answer([SYMBOL_ROW]))
+    for setter in SETTERS:
+        exchange.script("POST", setter, refusal(-4067, "Position side cannot be changed if there exists open orders."))
     client.prepare("BTCUSDT", 7, "CROSSED")
     assert client.terms("BTCUSDT") == (7, "CROSSED")
-    assert exchange.asked("POST", "/fapi/v1/positionSide/dual")[0].parameters["dualSidePosition"] == "false"
-    assert len(exchange.asked("POST", "/fapi/v1/positionSide/dual")) == 1
+    assert [len(exchange.asked("POST", setter)) for setter in SETTERS] == [0, 0, 0]
+    assert client.ask_terms("BTCUSDT") == AccountTerms(7, "CROSSED", one_way=True, single_asset=True)
+
+
+def test_only_what_differs_is_set(exchange, client):
+    exchange.script("GET", "/fapi/v1/accountConfig", Answer({**CONFIGURED, "dualSidePosition": True}))
+    exchange.script("GET", "/fapi/v1/symbolConfig", Answer([{**SYMBOL_ROW, "leverage": 20}]))
+    exchange.script("POST", SETTERS[0], Answer({"code": 200, "msg": "success"}))
+    exchange.script("POST", SETTERS[2], Answer({"leverage": 7, "maxNotionalValue": "1", "symbol": "BTCUSDT"}))
+    client.prepare("BTCUSDT", 7, "CROSSED")
+    assert exchange.asked("POST", SETTERS[0])[0].parameters["dualSidePosition"] == "false"
+    assert exchange.asked("POST", SETTERS[2])[0].parameters["leverage"] == "7"
+    assert exchange.asked("POST", SETTERS[1]) == []
 
 
 # Reading
