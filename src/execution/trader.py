@@ -15,11 +15,12 @@ from src.domain.market import Candle, MarketContext, MarkPrice
 from src.domain.portfolio import Direction, Position
 from src.domain.ports import MarketFeed
 from src.domain.risk import ActiveLimits, RiskLimits
+from src.execution.decision_maker import DecisionMaker, VoteDecisions
 from src.execution.journal import Journal, Turn
 from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
-from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, decide
+from src.strategy.decision import Decision, DecisionRules, Observation, Verdict
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource, ready
 from src.strategy.q_agent import QLearningAgent, context_code, encode
 from src.strategy.signals import SILENT, Signal, generate_signal
@@ -61,11 +62,14 @@ class Trader:
         slow: DecisionCandles | None = None,
         slow_indicators: IndicatorSource | None = None,
         trends: Callable[[Sequence[Candle]], tuple[int, ...]] = lambda _minutes: (),
+        decisions: DecisionMaker | None = None,
     ) -> None:
         """``slow`` makes the candles that signal and agent look at, where those are not the one-minute ones.
 
         ``trends`` tells the trends of still longer candles after so many minutes (``HigherTimeframeTrend.look``).
+        ``decisions`` decides in place of the rules of votes.
         """
+        self._decisions = decisions or VoteDecisions()
         self._bot_id = bot_id
         self._settings = settings
         self._feed = feed
@@ -146,12 +150,13 @@ class Trader:
             began_s = monotonic_s()
             self._mend()
             seen = self._observe()
-            decision = decide(seen, self._rules, self._limits.current)
+            decision = self._decisions.decide(seen, self._rules, self._limits.current)
             turn = Turn(seen, decision, "", (monotonic_s() - began_s) * 1000.0)
             self._journal.record_turn(turn)
             outcome = self._act(seen, decision)
             if outcome is not None:
                 self._journal.settle_turn(turn, acted=not outcome, outcome=outcome)
+                self._decisions.note_outcome(self.symbol, outcome)
             self._learn(seen)
             return turn
 
@@ -331,7 +336,21 @@ class Trader:
             return self.execute_buy(price, decision.quantity, decision.reason)
         if decision.verdict is Verdict.ENTER_SHORT:
             return self._enter(Direction.SHORT, price, decision.quantity, decision.reason)
-        return None
+        return self._resize(seen, decision)
+
+    def _resize(self, seen: Observation, decision: Decision) -> str | None:
+        """Increase or reduce the open position; None when that is not what was decided."""
+        position, now = seen.position, self._clock.now_ms()
+        if position is None or decision.verdict not in (Verdict.INCREASE, Verdict.REDUCE):
+            return None
+        log.info("resizing: symbol=%s verdict=%s quantity=%s", self.symbol, decision.verdict, decision.quantity)
+        if decision.verdict is Verdict.REDUCE:
+            reduced = self._keeper.reduce(decision.quantity, now, decision.exit_reason)
+            return "" if reduced else "the reduction is not done yet"
+        try:
+            return self._keeper.increase(position.direction, decision.quantity, now, decision.reason)
+        except StoreUnavailable as error:
+            return f"the intent could not be written down, so nothing was sent: {error}"
 
     def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
         refused = self._settings.confirm()
