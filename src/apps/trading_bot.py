@@ -11,7 +11,7 @@ from src.apps.console_output import BotConsole
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
-from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
+from src.domain.market import INTERVAL_MS, Instrument, MarketContext, MarkPrice
 from src.domain.orders import Order
 from src.domain.ports import Exchange, MarketFeed
 from src.domain.risk import ActiveLimits
@@ -22,21 +22,31 @@ from src.execution.journal import Journal, Turn
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
 from src.execution.pair_settings import PairSettings
+from src.execution.portfolio_planner import PortfolioPlanner
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
-from src.runtime.rule_loader import load_rule_sets, read_rules, refuse_unnamed
+from src.runtime.rule_loader import (
+    load_rule_sets,
+    names_targets,
+    read_limits,
+    read_rules,
+    read_target_rules,
+    refuse_unnamed,
+    with_pairs,
+)
 from src.runtime.settings import Settings
 from src.storage.bot_snapshots import BotSnapshotWriter
 from src.storage.database import TradingDatabase
 from src.storage.journal_repository import JournalRepository
 from src.storage.rows import Heartbeat, Owner
-from src.strategy.decision import DecisionRules, limits_under
+from src.strategy.decision import DecisionRules
 from src.strategy.higher_timeframes import HigherTimeframeTrend
 from src.strategy.timeframes import CandleAggregator, History, remembered_once
+from src.strategy.trend_portfolio import TrendPortfolio
 from src.training.agent_manager import AgentManager
 
 log = logging.getLogger("trading_bot")
@@ -70,7 +80,9 @@ class TradingBot:
         witness: BotSnapshotWriter,
         control: CommandHandler,
         stop: threading.Event,
+        planner: PortfolioPlanner | None = None,
     ) -> None:
+        self._planner = planner
         self._settings = settings
         self._clock = clock
         self._database = database
@@ -122,7 +134,7 @@ class TradingBot:
         if agent is not None:
             for trader in self._traders:
                 trader.replace_agent(agent)
-        turns = [trader.run_trading_cycle() for trader in self._traders if not self._stop.is_set()]
+        turns = [trader.run_trading_cycle() for trader in self._turn_order() if not self._stop.is_set()]
         self._note(turns)
         self._console.cycle(number, turns)
         if number % self._settings.autosave_cycles == 0:
@@ -130,6 +142,15 @@ class TradingBot:
         finished = utc_text(self._clock.now_ms())
         self._sign_of_life("waiting", cycle_finished=finished, details=self._details(turns))
         notify_manager("WATCHDOG=1")
+
+    def _turn_order(self) -> list[Trader]:
+        """Return the traders in the order of their turns: under a strategy of targets reductions come first."""
+        if self._planner is None:
+            return self._traders
+        if self._planner.prepare():
+            log.info("portfolio decided: next_decision=%s", utc_text(self._planner.next_decision_ms))
+        by_symbol = {trader.symbol: trader for trader in self._traders}
+        return [by_symbol[symbol] for symbol in self._planner.in_order([each.symbol for each in self._traders])]
 
     def _note(self, turns: list[Turn]) -> None:
         account = self._stream.account()
@@ -249,9 +270,10 @@ def build_trader(
     news: OrderUpdateBuffer | None = None,
     *,
     limits: ActiveLimits,
+    planner: PortfolioPlanner | None = None,
 ) -> Trader:
     """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
-    pair = PairSettings(exchange, clock, symbol, settings.leverage, settings.margin_type)
+    pair = PairSettings(exchange, clock, symbol, limits.current.leverage, settings.margin_type)
     slow = rules.candle_interval != _INTERVAL
     desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
     keeper = PositionManager(
@@ -274,12 +296,37 @@ def build_trader(
         _CANDLE_MS,
         slow=CandleAggregator(symbol, rules.candle_interval, history) if slow else None,
         trends=HigherTimeframeTrend([CandleAggregator(symbol, each, history) for each in rules.trend_intervals]).look,
+        decisions=planner,
+    )
+
+
+def build_planner(
+    settings: Settings,
+    feed: MarketFeed,
+    clock: ExchangeClock,
+    history: History,
+    instrument: Callable[[str], Instrument],
+    decided_ms: int | None,
+) -> PortfolioPlanner | None:
+    """Return what decides for all pairs together, None where ``RULES`` names votes."""
+    if not names_targets(settings):
+        return None
+    rules = read_target_rules(settings, settings.rules)
+    interval = rules.strategy.candle_interval
+    return PortfolioPlanner(
+        TrendPortfolio(rules.strategy, rules.name),
+        feed,
+        clock,
+        {pair: CandleAggregator(pair, interval, history) for pair in settings.pairs},
+        instrument,
+        leverage=rules.limits.leverage,
+        decided_ms=decided_ms,
     )
 
 
 def main(stop: threading.Event) -> int:
     """Build the bot from the settings and trade until ``stop`` is set; return the exit code."""
-    settings = Settings.load()
+    settings = with_pairs(Settings.load())
     refuse_unnamed(settings)
     rules = read_rules(settings)
     console = BotConsole(Console(log))
@@ -302,10 +349,11 @@ def main(stop: threading.Event) -> int:
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
-    limits = ActiveLimits(limits_under(rules, settings.risk_limits))
+    limits = ActiveLimits(read_limits(settings, rules))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
+    planner = build_planner(settings, stream, clock, history, client.instrument, journal.last_note_ms())
     shared = (client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news)
-    traders = [build_trader(settings, pair, *shared, limits=limits) for pair in settings.pairs]
+    traders = [build_trader(settings, pair, *shared, limits=limits, planner=planner) for pair in settings.pairs]
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
     stream.start()
     if not _ready(stream, stop):
@@ -317,8 +365,9 @@ def main(stop: threading.Event) -> int:
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings, rules))
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop
-    )
+        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop,
+        planner,
+    )  # fmt: skip
     return bot.run()
 
 
