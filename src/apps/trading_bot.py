@@ -41,6 +41,7 @@ from src.runtime.rule_loader import (
 from src.runtime.settings import Settings
 from src.storage.bot_snapshots import BotSnapshotWriter
 from src.storage.database import TradingDatabase
+from src.storage.intent_log import IntentLog
 from src.storage.journal_repository import JournalRepository
 from src.storage.rows import Heartbeat, Owner
 from src.strategy.decision import DecisionRules
@@ -339,7 +340,8 @@ def main(stop: threading.Event) -> int:
     client.sync_clock()
     console.start(settings, rules, clock.now_ms(), world)
     cautions = _key_cautions(settings, client)
-    journal = JournalRepository(database, clock)
+    intents = IntentLog(settings.state_dir / f"intents-{settings.bot_id}-{settings.mode}-{world}.jsonl")
+    journal = JournalRepository(database, clock, intents)
     watches: dict[str, StopMonitor] = {}
     news = OrderUpdateBuffer(lambda: stream.health().user.connected)
     stream = _stream(settings, client, _callbacks(watches, news), journal)

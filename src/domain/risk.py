@@ -14,7 +14,8 @@ class RiskLimits:
     ``position_share`` of equity is put up as margin, so a position's notional is equity times ``position_share``
     times ``leverage``. ``stop_loss_share`` and ``take_profit_share`` are shares of price move from entry;
     ``early_stop_share`` is the part of the stop distance at which the position is closed without waiting.
-    ``max_total_share`` bounds the margin of all positions together.
+    ``max_total_share`` bounds the margin of all positions together. ``place_target`` says whether a target order
+    stands at the exchange: a strategy that exits by its own signal has none.
     """
 
     leverage: int = 10
@@ -24,6 +25,7 @@ class RiskLimits:
     take_profit_share: Decimal = Decimal("0.05")
     early_stop_share: Decimal = Decimal("0.80")
     max_daily_loss_share: Decimal = Decimal("0.05")
+    place_target: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.leverage <= 125:
@@ -85,10 +87,10 @@ def protection_veto(price: Decimal, direction: Direction, limits: RiskLimits, in
     """
     stop = stop_price(price, direction, limits, instrument)
     target = target_price(price, direction, limits, instrument)
-    for name, level, distance in (
-        ("stop", stop, (price - stop) * direction.sign),
-        ("target", target, (target - price) * direction.sign),
-    ):
+    levels = [("stop", stop, (price - stop) * direction.sign)]
+    if limits.place_target:
+        levels.append(("target", target, (target - price) * direction.sign))
+    for name, level, distance in levels:
         if distance < 2 * instrument.tick_size:
             return (
                 f"the {name} of a {direction} position at {price} would be {level}: less than two ticks of "

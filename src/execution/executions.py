@@ -65,6 +65,22 @@ def closed_trade(trade: Trade, exits: Sequence[Execution], reason: str) -> Trade
     )
 
 
+def increased_trade(trade: Trade, execution: Execution) -> Trade:
+    """Return an open round trip after another entry: its quantity grows, its entry price is the mean of all."""
+    quantity = trade.quantity + execution.quantity
+    value = trade.entry_price * trade.quantity + execution.average_price * execution.quantity
+    return replace(trade, quantity=quantity, entry_price=value / quantity, fees=trade.fees + execution.fees)
+
+
+def reduced_trade(trade: Trade, exits: Sequence[Execution]) -> Trade:
+    """Return an open round trip as it is booked after partial exits: their profit and fees are in it."""
+    return replace(
+        trade,
+        gross_pnl=sum((each.realized_pnl for each in exits), _ZERO),
+        fees=trade.fees + sum((each.fees for each in exits), _ZERO),
+    )
+
+
 def closed_quantity(exits: Iterable[Execution]) -> Decimal:
     """Return how much the executions have closed."""
     return sum((each.quantity for each in exits), _ZERO)

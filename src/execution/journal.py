@@ -100,6 +100,15 @@ class Journal(Protocol):
         """Append a state of the circuit breaker."""
 
 
+def is_part_of(intent: OrderIntent, trade: Trade) -> bool:
+    """Return whether a filled entry opened a trade or, decided while it was open, increased it."""
+    if intent.client_id == trade.entry_client_id:
+        return True
+    if intent.symbol != trade.symbol or intent.decided_ms <= trade.entry_ms:
+        return False
+    return trade.exit_ms is None or intent.decided_ms < trade.exit_ms
+
+
 @dataclass
 class InMemoryJournal:
     """The journal of a backtest or a test: everything in lists, nothing on disk."""
@@ -136,14 +145,18 @@ class InMemoryJournal:
 
     def unfinished_orders(self, symbol: str) -> list[OrderIntent]:
         """Return the intents of ``symbol`` whose status is not final, and filled entries without a trade."""
-        known = self.starts.keys() | {trade.entry_client_id for trade in self.closed}
+        trades = [*(start.trade for start in self.starts.values()), *self.closed]
         return [
             intent
             for key, intent in self.intents.items()
             if intent.symbol == symbol
             and (
                 not self.statuses[key].final
-                or (self.statuses[key] is OrderStatus.FILLED and intent.purpose is Purpose.ENTRY and key not in known)
+                or (
+                    self.statuses[key] is OrderStatus.FILLED
+                    and intent.purpose is Purpose.ENTRY
+                    and not any(is_part_of(intent, trade) for trade in trades)
+                )
             )
         ]
 

@@ -13,15 +13,16 @@ from src.domain.clock import Clock
 from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
 from src.domain.market import MarkPrice
 from src.domain.orders import Order
-from src.domain.portfolio import Account, Direction, Position, Trade
+from src.domain.portfolio import Account, Direction, Trade
 from src.domain.ports import Exchange
 from src.domain.risk import ActiveLimits
 from src.execution.executions import closed_trade
 from src.execution.journal import Journal
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
-from src.execution.position_record import EarlyStop, PositionRecord, side_held
+from src.execution.position_record import PositionRecord, side_held
 from src.execution.position_state import Backoff, PositionEvent, PositionState
+from src.execution.position_view import PositionView
 from src.execution.protection_manager import ProtectionManager, Unprotected
 from src.execution.reconciler import Reconciler
 
@@ -36,7 +37,7 @@ _FLAT_CHECKS_MS = (5_000, 60_000)
 _EVENT = PositionEvent
 
 
-class PositionManager:
+class PositionManager(PositionView):
     """The bot's own position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
 
     def __init__(
@@ -52,86 +53,14 @@ class PositionManager:
         reconcile_ms: int,
         protection_check_ms: int = PROTECTION_CHECK_MS,
     ) -> None:
-        self._desk, self._exchange, self._journal, self._clock = desk, exchange, journal, clock
-        self._limits, self._mark_price = limits, mark_price
+        self._desk, self._exchange, self._journal = desk, exchange, journal
         self._reconcile_ms, self._protection_check_ms = reconcile_ms, protection_check_ms
-        self._record = PositionRecord(desk.symbol)
-        self._protection = ProtectionManager(desk, exchange, journal, clock, limits, settings=settings)
-        self._reconciler = Reconciler(
-            self._record, desk, exchange, journal, clock, limits=limits, protection=self._protection
-        )
+        record = PositionRecord(desk.symbol)
+        protection = ProtectionManager(desk, exchange, journal, clock, limits, settings=settings)
+        reconciler = Reconciler(record, desk, exchange, journal, clock, limits=limits, protection=protection)
+        super().__init__(record, reconciler, protection, limits, clock, mark_price=mark_price)
         self._exit_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
-        self._reconcile_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
-        self._protected = True
         self._checks_ms: list[int] = []
-
-    @property
-    def state(self) -> PositionState:
-        """Where the position stands."""
-        return self._record.state
-
-    @property
-    def halt_reason(self) -> str:
-        """Why entries are halted, in words; empty when position, orders and journal agree."""
-        if self._record.exit_reason:
-            return f"an exit is under way ({self._record.exit_reason})"
-        return self._record.halt or self._protection.problem
-
-    @property
-    def notice(self) -> str:
-        """What a person should know although entries are allowed, in one sentence; else empty."""
-        return self._reconciler.settlement.notice
-
-    @property
-    def exit_under_way(self) -> str:
-        """The reason of an exit that was begun and not finished, or empty."""
-        return self._record.exit_reason
-
-    @property
-    def trade(self) -> Trade | None:
-        """The open round trip, or None when flat."""
-        return self._record.trade
-
-    @property
-    def open_quantity(self) -> Decimal:
-        """What of the open round trip is not closed yet."""
-        return self._record.open_quantity
-
-    @property
-    def early_stop(self) -> EarlyStop | None:
-        """The early stop of the open position under the limits in force, None when flat."""
-        return self._record.early_stop(self._limits.current)
-
-    @property
-    def needs_reconcile(self) -> bool:
-        """Whether something is not known that ``mend`` would ask for now: an outcome, or whether the stop stands."""
-        asks = self._record.needs_reconcile or not self._protected
-        return asks and self._reconcile_pause.due(self._clock.now_ms())
-
-    @property
-    def protection(self) -> str:
-        """Return in words which protective orders of the open position stand; empty when flat."""
-        trade = self.trade
-        if trade is None:
-            return ""
-        if self._protection.problem or not self._protected:
-            return self._protection.problem or "whether its stop stands is being checked"
-        return f"its stop at {trade.stop_price} and target at {trade.target_price} stand at the exchange"
-
-    def owns(self, position: Position | None) -> bool:
-        """Return whether a position is the bot's own round trip: by its fills, not by the symbol alone."""
-        return self._record.owns(position)
-
-    def position(self, account: Account | None) -> Position | None:
-        """Return the position as the exchange has it, or as our fills left it where its news are older."""
-        if account is not None and account.as_of_ms >= self._record.fill_ms:
-            return account.position(self._desk.symbol)
-        return self._record.by_fills(self._mark_price())
-
-    def concerns(self, order_client_id: str) -> bool:
-        """Return whether an order is stop or target of the open position."""
-        start = self._record.start
-        return start is not None and order_client_id in (start.stop_client_id, start.target_client_id)
 
     def open(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> str:
         """Open a position with stop and target; return "" or, in words, why none was opened.
@@ -177,6 +106,70 @@ class PositionManager:
         self._plan_checks(self._clock.now_ms())
         self._settle_fees()
         return ""
+
+    def increase(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> str:
+        """Add to the open position of that side, or open one; return "" or, in words, why nothing was added.
+
+        The entry price becomes the mean of all entries. The stop that stands covers the whole position at every
+        instant; it is replaced by one at the level of the new mean once that one stands.
+        """
+        trade, mark = self.trade, self._mark_price()
+        if trade is None:
+            return self.open(direction, quantity, decided_ms, reason)
+        if self.state is not PositionState.OPEN or self.halt_reason or mark is None:
+            return self.halt_reason or f"no increase while the position is {self.state}, the mark price {mark}"
+        veto = self._protection.veto(mark.mark, direction)
+        if veto or direction is not trade.direction:
+            return veto or f"{trade.symbol} holds a {trade.direction} position: reduce it first"
+        intent = self._desk.plan_entry(direction, quantity, decided_ms, reason)
+        self._record.move(_EVENT.INCREASE_STARTED)
+        try:
+            execution = self._desk.send_entry(intent)
+        except OutcomeUnknown as error:
+            self._record.move(_EVENT.OUTCOME_UNKNOWN)
+            self._record.needs_reconcile = True
+            self._record.halt = f"the outcome of an increase is not known: {error}"
+            return self._record.halt
+        except ExchangeError as error:
+            self._record.move(_EVENT.INCREASE_REFUSED)
+            return f"the increase was refused: {error}"
+        self._reconciler.increase(execution)
+        self._record.move(_EVENT.ENTRY_FILLED)
+        self._protect(self._standing(), decided_ms, attempt=1)
+        return ""
+
+    def reduce(self, quantity: Decimal, decided_ms: int, reason: str) -> bool:
+        """Close a part of the open position by market; return whether that is done.
+
+        Profit and fees of the part are booked at once; the stop goes on covering what is left. The whole quantity
+        or more closes the position.
+        """
+        trade, record = self.trade, self._record
+        if trade is None or self.state is not PositionState.OPEN:
+            return False
+        if quantity >= record.open_quantity:
+            return self.close(reason)
+        try:
+            execution = self._desk.close(trade.direction, quantity, decided_ms, 0, reason)
+        except OutcomeUnknown as error:
+            log.warning("outcome of a reduction unknown: symbol=%s reason=%s", trade.symbol, error)
+            record.needs_reconcile, record.verified = True, False
+            return False
+        except ExchangeError as error:
+            log.warning("reduction refused: symbol=%s reason=%s", trade.symbol, error)
+            record.needs_reconcile, record.verified = True, False
+            return False
+        self._reconciler.reduce(execution, reason)
+        return True
+
+    def _standing(self) -> list[Order]:
+        """Return the conditional orders of the symbol; those placed last where the list cannot be read."""
+        try:
+            return self._protection.listed()
+        except ExchangeError as error:
+            log.warning("protective orders not listed: symbol=%s reason=%s", self._desk.symbol, error)
+            self._protected = False
+            return self._protection.placed()
 
     def _not_entered(self, why: str) -> str:
         self._record.move(_EVENT.ENTRY_REFUSED)

@@ -19,6 +19,8 @@ class PositionEvent(StrEnum):
     ENTRY_STARTED = "entry started"
     ENTRY_REFUSED = "entry refused"
     ENTRY_FILLED = "entry filled"
+    INCREASE_STARTED = "increase started"
+    INCREASE_REFUSED = "increase refused"
     OUTCOME_UNKNOWN = "outcome unknown"
     EXIT_STARTED = "exit started"
     CLOSED = "position closed"
@@ -34,13 +36,17 @@ TRANSITIONS: dict[tuple[PositionState, PositionEvent], PositionState] = {
     (_S.FLAT, _E.MISMATCH): _S.UNKNOWN,
     (_S.FLAT, _E.FOUND_FLAT): _S.FLAT,
     (_S.FLAT, _E.FOUND_OPEN): _S.OPEN,
+    (_S.FLAT, _E.FOUND_EXITING): _S.EXITING,
     (_S.ENTERING, _E.ENTRY_REFUSED): _S.FLAT,
     (_S.ENTERING, _E.ENTRY_FILLED): _S.OPEN,
     (_S.ENTERING, _E.OUTCOME_UNKNOWN): _S.UNKNOWN,
+    (_S.ENTERING, _E.INCREASE_REFUSED): _S.OPEN,
+    (_S.OPEN, _E.INCREASE_STARTED): _S.ENTERING,
     (_S.OPEN, _E.EXIT_STARTED): _S.EXITING,
     (_S.OPEN, _E.CLOSED): _S.FLAT,
     (_S.OPEN, _E.MISMATCH): _S.UNKNOWN,
     (_S.OPEN, _E.FOUND_OPEN): _S.OPEN,
+    (_S.OPEN, _E.FOUND_EXITING): _S.EXITING,
     (_S.EXITING, _E.EXIT_STARTED): _S.EXITING,
     (_S.EXITING, _E.CLOSED): _S.FLAT,
     (_S.EXITING, _E.OUTCOME_UNKNOWN): _S.UNKNOWN,

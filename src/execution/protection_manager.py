@@ -93,6 +93,10 @@ class ProtectionManager:
         """Return all conditional orders of the symbol that the exchange lists as open, whoever placed them."""
         return self._exchange.conditional_orders(self._desk.symbol)
 
+    def placed(self) -> list[Order]:
+        """Return this bot's orders as they were placed, those that were cancelled left out."""
+        return list(self._placed.values())
+
     def own_ids(self, listed: Iterable[Order]) -> set[str]:
         """Return the client ids of this bot's orders among ``listed``."""
         return {each.client_id for each in listed if self._desk.owns(each.client_id)}
@@ -160,9 +164,18 @@ class ProtectionManager:
         by_id = {each.client_id: each for each in standing}
         if not self._is_right(by_id.get(start.stop_client_id), stop):
             start = self._replace_stop(start, wanted.stop, standing)
+        elif len(self._stops(standing, trade.direction)) > 1:
+            self._cancel_replaced(start, standing)  # left over from a move that could not be confirmed
+        if not self._limits.current.place_target:
+            return self._drop_target(start, standing)
         if not self._is_right(by_id.get(start.target_client_id), target):
             start = self._replace_target(start, wanted.target, standing)
         return start
+
+    def _drop_target(self, start: TradeStart, standing: list[Order]) -> TradeStart:
+        """Cancel the target of a trade whose limits want none."""
+        self._cancel(each for each in standing if each.client_id == start.target_client_id)
+        return replace(start, trade=replace(start.trade, target_price=None), target_client_id="")
 
     def confirm(self, start: TradeStart) -> bool:
         """Return whether the exchange was seen to list the stop, and cancel the stops that it replaced.

@@ -5,7 +5,7 @@ journal has lost (an older backup, a new database) is adopted from the exchange'
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from src.domain.clock import DAY_MS, Clock
 from src.domain.errors import ExchangeError
@@ -13,7 +13,7 @@ from src.domain.orders import Order, OrderIntent, Purpose, Side
 from src.domain.portfolio import Direction, Position, Trade
 from src.domain.ports import Exchange
 from src.domain.risk import ActiveLimits
-from src.execution.executions import Execution, opened_trade
+from src.execution.executions import Execution, increased_trade, opened_trade, reduced_trade
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import OrderManager
 from src.execution.position_record import PositionRecord, signed, stranger_words
@@ -116,6 +116,7 @@ class Reconciler:
                 told.foreign_quantity,
             )
         record.take_over(told)
+        self._journal.open_trade(self._booked(record.start))
 
     def ended_by_fills(self) -> bool:
         """Ask for the fills of the open trade; return whether they have closed it. Failures count as no."""
@@ -158,6 +159,29 @@ class Reconciler:
         record.verified = True
         self.history.note_order(execution.order_id, execution.client_id)
 
+    def increase(self, execution: Execution) -> None:
+        """Add an entry's execution to the open trade."""
+        record = self._record
+        if record.start is None:
+            return
+        record.start = replace(record.start, trade=increased_trade(record.start.trade, execution))
+        record.fill_ms = max(record.fill_ms, execution.time_ms)
+        self.history.note_order(execution.order_id, execution.client_id)
+        self._journal.open_trade(self._booked(record.start))
+
+    def reduce(self, execution: Execution, reason: str) -> None:
+        """Book a partial exit of the open trade."""
+        record = self._record
+        if record.start is None:
+            return
+        record.exits.append(execution)
+        record.fill_ms = max(record.fill_ms, execution.time_ms)
+        self.history.note_order(execution.order_id, execution.client_id, reason)
+        self._journal.open_trade(self._booked(record.start))
+
+    def _booked(self, start: TradeStart) -> TradeStart:
+        return replace(start, trade=reduced_trade(start.trade, self._record.exits))
+
     def _take(self, intent: OrderIntent, execution: Execution) -> bool:
         """Give a fill that became known late its place; return whether it has opened the trade."""
         record, trade = self._record, self._record.trade
@@ -169,8 +193,11 @@ class Reconciler:
             record.verified = record.owns(position)  # else it has ended meanwhile: the fills tell
             return record.verified
         if intent.purpose is Purpose.EXIT and trade is not None and execution.time_ms >= trade.entry_ms:
-            record.exit_reason = record.exit_reason or intent.reason or "exit"
+            if intent.quantity >= record.open_quantity:
+                record.exit_reason = record.exit_reason or intent.reason or "exit"
             record.verified = False
+        if intent.purpose is Purpose.ENTRY and trade is not None and execution.client_id != trade.entry_client_id:
+            record.verified = False  # an increase: the fills tell the new size and mean price
         if intent.kind.conditional and trade is None:  # left for a position of others: its fill is booked as theirs
             since_ms = self._clock.now_ms() - DAY_MS
             self.settlement.resume(self._journal.closed_trades(self._desk.symbol, since_ms)[-1:])

@@ -120,14 +120,17 @@ class TradeHistory:
         fills = [each for each in fills if each.order_id in self._orders]
         incomes = self._incomes(fills)
         found: list[RecordedTrade] = []
+        known: set[str] = set()
         for order_id in dict.fromkeys(fill.order_id for fill in fills):
             order = self._orders[order_id]
             consumed = any(order.client_id in each.entries for each in found)
-            if order.purpose is not Purpose.ENTRY or consumed or self._journal.has_trade(order.client_id):
+            if order.purpose is not Purpose.ENTRY or consumed:
                 continue
+            if self._journal.has_trade(order.client_id):
+                known.add(order.client_id)  # recorded all the same: its increases are no trades of their own
             opened = self._opened(order.client_id, [each for each in fills if each.order_id == order_id])
             found.append(TradeRecorder.record(opened, fills, self._orders, incomes))
-        return found
+        return [each for each in found if each.trade.entry_client_id not in known]
 
     def _opened(self, entry_client_id: str, fills: list[Fill]) -> Trade:
         execution = self._desk.summed(entry_client_id, fills)

@@ -11,7 +11,7 @@ import threading
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from src.domain.circuit_breaker import BreakerState, as_row, from_events, unreadable
@@ -20,12 +20,14 @@ from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.domain.orders import Order, OrderIntent, OrderStatus, Purpose
 from src.domain.portfolio import Account, Trade
 from src.domain.risk import loss_share
-from src.execution.journal import TradeStart, Turn
+from src.execution.journal import TradeStart, Turn, is_part_of
 from src.storage.daily_repository import DailyRepository
 from src.storage.database import TradingDatabase, add_breaker_event
 from src.storage.engine import insert_or
+from src.storage.intent_log import IntentLog
 from src.storage.mapping import (
     closed_since,
+    context_query,
     last_exits,
     last_results,
     limit_days,
@@ -34,6 +36,7 @@ from src.storage.mapping import (
     order_figures,
     order_row,
     position_row,
+    signal_query,
     signal_row,
     trade_row,
     trade_sums,
@@ -45,14 +48,12 @@ from src.storage.tables import (
     EVERY,
     account_balance,
     daily_performance,
-    market_context,
     orders,
     positions,
     signals,
     trades,
 )
 from src.storage.transfer_repository import TransferRepository
-from src.strategy.decision import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,9 @@ class JournalRepository:
     ``StoreCorrupt`` then.
     """
 
-    def __init__(self, database: TradingDatabase, clock: Clock) -> None:
+    def __init__(self, database: TradingDatabase, clock: Clock, intents: IntentLog | None = None) -> None:
         self._database = database
+        self._intents = intents
         self._owner = database.owner
         self._clock = clock
         self._days = DailyRepository(database.owner, clock)
@@ -99,6 +101,8 @@ class JournalRepository:
             self._highest = self._days.highest_earned(connection)
             self._last_note_ms = newest_note_ms(connection, self._owner.rows_of)
             self.transfers = TransferRepository(database, clock, connection)
+        for intent in [] if intents is None else intents.read():
+            self._note_again(intent)
 
     def plan_order(self, intent: OrderIntent) -> None:
         """Write an intent; it is on disk when this returns.
@@ -115,10 +119,16 @@ class JournalRepository:
         self._keep_intent(intent)
 
     def note_order(self, intent: OrderIntent) -> None:
-        """Note an intent that can only lessen exposure, behind; the same one twice is one."""
-        row = order_row(self._owner.columns, intent, self._clock.now_ms())
+        """Note an intent that can only lessen exposure, behind; the same one twice is one.
+
+        It is in the intent log, where there is one, when this returns.
+        """
+        if self._intents is not None:
+            if not self._database.pending:
+                self._intents.clear()
+            self._intents.append(intent)
         self._keep_intent(intent)
-        self._later(lambda connection: connection.execute(_new_row(connection, orders, row)))
+        self._save_intent(intent)
 
     def update_order(self, client_id: str, status: OrderStatus, order: Order | None, fees: Decimal, note: str) -> None:
         """Note what became of an order, behind; ``order`` None leaves the exchange's figures as they were."""
@@ -147,12 +157,12 @@ class JournalRepository:
         trade = start.trade
         with self._lock:
             self._starts[trade.entry_client_id] = start
-            self._untraded.pop(trade.entry_client_id, None)
+            self._forget_entries(trade)
         row = trade_row(self._owner.columns, trade) | {"status": "open", "timestamp": utc_text(trade.entry_ms)}
         row |= {"stop_client_id": start.stop_client_id, "target_client_id": start.target_client_id}
 
         def save(connection: Connection) -> None:
-            signal_id = connection.execute(self._signal_of(trade)).scalar()
+            signal_id = connection.execute(signal_query(self._owner.rows_of, trade)).scalar()
             statement = insert_or(connection, trades).values(row | {"signal_id": signal_id})
             connection.execute(statement.on_conflict_do_update(index_elements=_TRADE_KEY, set_=row))
 
@@ -167,7 +177,7 @@ class JournalRepository:
             raise ValueError(f"trade {trade.entry_client_id} has no exit")
         with self._lock:
             self._starts.pop(trade.entry_client_id, None)
-            self._untraded.pop(trade.entry_client_id, None)
+            self._forget_entries(trade)
             self._results[trade.entry_client_id] = (trade.exit_ms, trade.pnl)
             while len(self._results) > _RESULTS_KEPT:
                 self._results.popitem(last=False)
@@ -217,7 +227,7 @@ class JournalRepository:
         counts = turn_counts(row)
         day = utc_day(turn.observation.now_ms)
         context = turn.observation.context
-        context_id = None if context is None else self._context_id(utc_text(context.as_of_ms))
+        context_id = None if context is None else context_query(self._owner.rows_of, utc_text(context.as_of_ms))
 
         def save(connection: Connection) -> None:
             found = None if context_id is None else connection.execute(context_id).scalar()
@@ -336,6 +346,25 @@ class JournalRepository:
             self._tripped = state
             self._later(lambda connection: add_breaker_event(connection, event))
 
+    def _forget_entries(self, trade: Trade) -> None:
+        """Drop the filled entries that a trade is made of: the one that opened it, and its increases."""
+        for name in [name for name, each in self._untraded.items() if is_part_of(each, trade)]:
+            self._untraded.pop(name)
+
+    def _save_intent(self, intent: OrderIntent) -> None:
+        row = order_row(self._owner.columns, intent, self._clock.now_ms())
+        self._later(lambda connection: connection.execute(_new_row(connection, orders, row)))
+
+    def _note_again(self, intent: OrderIntent) -> None:
+        """Write an intent that the process before this one could not; its outcome is asked of the exchange."""
+        known = select(orders.c.id).where(self._owner.rows_of(orders), orders.c.client_id == intent.client_id)
+        with self._database.read() as connection:
+            if connection.execute(known).first() is not None:
+                return
+        log.warning("intent found in the log, not in the database: client_id=%s", intent.client_id)
+        self._keep_intent(intent)
+        self._save_intent(intent)
+
     def _later(self, work: Any) -> None:
         self._database.write_later(work)
 
@@ -353,25 +382,6 @@ class JournalRepository:
             self._exits[intent.symbol] = (intent.decided_ms, intent.reason)
         if intent.purpose is Purpose.ENTRY and client_id not in self._starts and client_id not in self._results:
             self._untraded[client_id] = intent
-
-    def _context_id(self, as_of: str) -> Select[tuple[int]]:
-        return select(func.max(market_context.c.id)).where(
-            self._owner.rows_of(market_context), market_context.c.timestamp == as_of
-        )
-
-    def _signal_of(self, trade: Trade) -> Select[tuple[int]]:
-        """The turn that led to the entry: the symbol's last one that was not later than its fill."""
-        return (
-            select(signals.c.id)
-            .where(
-                self._owner.rows_of(signals),
-                signals.c.symbol == trade.symbol,
-                signals.c.timestamp <= utc_text(trade.entry_ms),
-                signals.c.decision.in_((str(Verdict.ENTER_LONG), str(Verdict.ENTER_SHORT))),
-            )
-            .order_by(signals.c.timestamp.desc(), signals.c.id.desc())
-            .limit(1)
-        )
 
     def _save_end(self, connection: Connection, row: dict[str, Any], day: str) -> None:
         key = and_(self._owner.rows_of(trades), trades.c.entry_client_id == row["entry_client_id"])

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, Table, and_, func, or_, select
 
 from src.domain.clock import instant_of, utc_text
 from src.domain.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, purpose_of
 from src.domain.portfolio import Direction, Position, Trade
 from src.execution.journal import TradeStart, Turn
-from src.storage.tables import EVERY, account_balance, daily_performance, orders, trades
+from src.storage.tables import EVERY, account_balance, daily_performance, market_context, orders, signals, trades
+from src.strategy.decision import Verdict
 from src.strategy.q_agent import Recommendation
 
+RowsOf = Callable[[Table], ColumnElement[bool]]
 Owned = Callable[[str], dict[str, Any]]  # the owner's columns and the symbol's, for any row
 
 
@@ -165,9 +167,17 @@ def unfinished_intents(connection: Connection, own: ColumnElement[bool]) -> list
 
 
 def untraded_entries(connection: Connection, own: ColumnElement[bool]) -> list[OrderIntent]:
-    """Filled entries whose trade was never written: the bot was killed in between."""
+    """Filled entries whose trade was never written: the bot was killed in between.
+
+    One that was decided while a trade of its symbol was open has increased that trade.
+    """
     same = and_(*(trades.c[name] == orders.c[name] for name in ("bot_id", "mode", "world")))
-    known = select(trades.c.id).where(same, trades.c.entry_client_id == orders.c.client_id).exists()
+    within = and_(
+        trades.c.symbol == orders.c.symbol,
+        trades.c.entry_time < orders.c.timestamp,
+        or_(trades.c.exit_time.is_(None), orders.c.timestamp < trades.c.exit_time),
+    )
+    known = select(trades.c.id).where(same, or_(trades.c.entry_client_id == orders.c.client_id, within)).exists()
     entries = and_(orders.c.purpose == str(Purpose.ENTRY), orders.c.status == str(OrderStatus.FILLED))
     return [_intent(row) for row in connection.execute(select(orders).where(own, entries, ~known))]
 
@@ -257,10 +267,30 @@ def closed_since(connection: Connection, own: ColumnElement[bool], symbol: str, 
     return [_trade(row) for row in connection.execute(query) if purpose_of(row.entry_client_id)]
 
 
-def newest_note_ms(connection: Connection, rows_of: Callable[[Table], ColumnElement[bool]]) -> int | None:
+def newest_note_ms(connection: Connection, rows_of: RowsOf) -> int | None:
     """Return the instant of the newest balance or order, None where there is neither."""
     newest = [
         connection.execute(select(func.max(table.c.timestamp)).where(rows_of(table))).scalar()
         for table in (account_balance, orders)
     ]
     return max((instant_of(each) for each in newest if each is not None), default=None)
+
+
+def context_query(rows_of: RowsOf, as_of: str) -> Select[tuple[int]]:
+    """Return the question for the market context of an instant."""
+    return select(func.max(market_context.c.id)).where(rows_of(market_context), market_context.c.timestamp == as_of)
+
+
+def signal_query(rows_of: RowsOf, trade: Trade) -> Select[tuple[int]]:
+    """Return the question for the turn that led to an entry: the symbol's last one not later than its fill."""
+    return (
+        select(signals.c.id)
+        .where(
+            rows_of(signals),
+            signals.c.symbol == trade.symbol,
+            signals.c.timestamp <= utc_text(trade.entry_ms),
+            signals.c.decision.in_((str(Verdict.ENTER_LONG), str(Verdict.ENTER_SHORT))),
+        )
+        .order_by(signals.c.timestamp.desc(), signals.c.id.desc())
+        .limit(1)
+    )
