@@ -3,27 +3,24 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
+from src.apps.bot_builder import build_planner, build_trader
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
-from src.domain.market import INTERVAL_MS, Instrument, MarketContext, MarkPrice
+from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
-from src.domain.ports import Exchange, MarketFeed
 from src.domain.risk import ActiveLimits
 from src.exchanges.binance.client import BinanceClient
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
 from src.execution.journal import Journal, Turn
-from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
-from src.execution.pair_settings import PairSettings
 from src.execution.portfolio_planner import PortfolioPlanner
-from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
@@ -31,10 +28,8 @@ from src.runtime.console import Console
 from src.runtime.process import notify_manager
 from src.runtime.rule_loader import (
     load_rule_sets,
-    names_targets,
     read_limits,
     read_rules,
-    read_target_rules,
     refuse_unnamed,
     with_pairs,
 )
@@ -44,10 +39,7 @@ from src.storage.database import TradingDatabase
 from src.storage.intent_log import IntentLog
 from src.storage.journal_repository import JournalRepository
 from src.storage.rows import Heartbeat, Owner
-from src.strategy.decision import DecisionRules
-from src.strategy.higher_timeframes import HigherTimeframeTrend
-from src.strategy.timeframes import CandleAggregator, History, remembered_once
-from src.strategy.trend_portfolio import TrendPortfolio
+from src.strategy.timeframes import remembered_once
 from src.training.agent_manager import AgentManager
 
 log = logging.getLogger("trading_bot")
@@ -253,76 +245,6 @@ class TradingBot:
         self._database.close()
         self._console.stopping([sentence for sentence in said if sentence])
         return 0
-
-
-def build_trader(
-    settings: Settings,
-    symbol: str,
-    exchange: Exchange,
-    feed: MarketFeed,
-    journal: Journal,
-    clock: ExchangeClock,
-    agents: AgentManager,
-    rules: DecisionRules,
-    risk: RiskManager,
-    context: Callable[[], MarketContext | None],
-    stop: threading.Event,
-    history: History,
-    news: OrderUpdateBuffer | None = None,
-    *,
-    limits: ActiveLimits,
-    planner: PortfolioPlanner | None = None,
-) -> Trader:
-    """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
-    pair = PairSettings(exchange, clock, symbol, limits.current.leverage, settings.margin_type)
-    slow = rules.candle_interval != _INTERVAL
-    desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
-    keeper = PositionManager(
-        desk, exchange, journal, clock, limits, settings=pair,
-        mark_price=lambda: feed.mark_price(symbol), reconcile_ms=int(settings.reconcile_s * 1_000),
-    )  # fmt: skip
-    return Trader(
-        settings.bot_id,
-        pair,
-        feed,
-        keeper,
-        journal,
-        clock,
-        agents.agent,
-        rules,
-        limits,
-        risk,
-        context,
-        stop.is_set,
-        _CANDLE_MS,
-        slow=CandleAggregator(symbol, rules.candle_interval, history) if slow else None,
-        trends=HigherTimeframeTrend([CandleAggregator(symbol, each, history) for each in rules.trend_intervals]).look,
-        decisions=planner,
-    )
-
-
-def build_planner(
-    settings: Settings,
-    feed: MarketFeed,
-    clock: ExchangeClock,
-    history: History,
-    instrument: Callable[[str], Instrument],
-    decided_ms: int | None,
-) -> PortfolioPlanner | None:
-    """Return what decides for all pairs together, None where ``RULES`` names votes."""
-    if not names_targets(settings):
-        return None
-    rules = read_target_rules(settings, settings.rules)
-    interval = rules.strategy.candle_interval
-    return PortfolioPlanner(
-        TrendPortfolio(rules.strategy, rules.name),
-        feed,
-        clock,
-        {pair: CandleAggregator(pair, interval, history) for pair in settings.pairs},
-        instrument,
-        leverage=rules.limits.leverage,
-        decided_ms=decided_ms,
-    )
 
 
 def main(stop: threading.Event) -> int:
