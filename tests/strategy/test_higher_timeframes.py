@@ -202,6 +202,6 @@ def test_the_bot_hands_its_trader_the_trends_that_the_rules_ask_for(settings, mo
     history = history_until(int(PAST.open_ms[-1]) + 60_000)
     bot_builder.build_trader(
         settings, "BTCUSDT", exchange, nobody, nobody, nobody, nobody, RULES, nobody, nobody, nobody, history,
-        limits=nobody,
+        limits=SimpleNamespace(current=SimpleNamespace(leverage=1)),
     )  # fmt: skip
     assert given["trends"](MINUTES) == zones_by_definition(len(MINUTES)) != (0, 0)
