@@ -172,3 +172,15 @@ def test_an_unknown_contract_is_refused():
     minutes = made_minutes(12)
     with pytest.raises(DataRefused, match="NOSUCHUSDT"):
         run_portfolio({"NOSUCHUSDT": minutes["BTCUSDT"]}, TrendPortfolio(SHORT), PortfolioSetup())
+
+
+@pytest.mark.parametrize(("balance", "traded", "told"), [("50", 1, 6), ("300", 5, 5), ("1000", 6, 1), ("10000", 6, 0)])
+def test_small_accounts_trade_what_they_can_and_are_told_what_the_rest_would_need(balance, traded, told):
+    """An order that the exchange would refuse raises here: none may be sent."""
+    minutes, funding = real_minutes(instant("2023-08-01"), instant("2024-02-01")), real_funding()
+    setup = PortfolioSetup(balance=Decimal(balance))
+    outcome = run_portfolio(minutes, TrendPortfolio(), setup, funding=funding)
+    reasons = {(pair.target.symbol, pair.reason) for taken in outcome.decisions for pair in taken.pairs}
+    too_small = {symbol for symbol, reason in reasons if "needs an equity of about" in reason}
+    assert sum(bool(book.fills) for book in outcome.books.values()) == traded
+    assert len(too_small) == told
