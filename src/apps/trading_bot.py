@@ -28,6 +28,7 @@ from src.runtime.console import Console
 from src.runtime.process import notify_manager
 from src.runtime.rule_loader import (
     load_rule_sets,
+    names_targets,
     read_limits,
     read_rules,
     refuse_unnamed,
@@ -270,7 +271,7 @@ def main(stop: threading.Event) -> int:
     agents = AgentManager(settings, client.cost_rates(settings.pairs[0]), rules)
     history = remembered_once(client.candles)
     console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
-    if settings.mode == "live" and agents.refusal:
+    if settings.mode == "live" and agents.refusal and not names_targets(settings):
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
     limits = ActiveLimits(read_limits(settings, rules))

@@ -9,6 +9,10 @@ from src.strategy.decision import Decision, DecisionRules, Observation, decide
 class DecisionMaker(Protocol):
     """What turns an observation into a decision: the rules of votes, or a strategy of targets."""
 
+    @property
+    def uses_agent(self) -> bool:
+        """Whether the agent has a say: then a model that was refused stops entries."""
+
     def decide(self, seen: Observation, rules: DecisionRules, limits: RiskLimits) -> Decision:
         """Return what to do in this turn."""
 
@@ -18,6 +22,8 @@ class DecisionMaker(Protocol):
 
 class VoteDecisions:
     """The rules of votes."""
+
+    uses_agent = True
 
     def decide(self, seen: Observation, rules: DecisionRules, limits: RiskLimits) -> Decision:
         """Return what the rules say."""

@@ -38,6 +38,8 @@ class _PairState:
 class PortfolioPlanner:
     """The decisions of one strategy over several pairs. Called by one pair's turn at a time."""
 
+    uses_agent = False
+
     def __init__(
         self,
         strategy: Strategy,

@@ -300,7 +300,7 @@ class Trader:
             context=context,
             breaker_tripped=breaker.tripped,
             breaker_reason=breaker.reason,
-            halt_reason=self._trouble or self._agent.refusal or self._keeper.halt_reason or self._risk.halt_reason,
+            halt_reason=self._trouble or self._refusal or self._keeper.halt_reason or self._risk.halt_reason,
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
             stopping=self._stopping(),
@@ -308,6 +308,11 @@ class Trader:
             settings_reason=self._settings.halt_reason,
             own=own,
         )
+
+    @property
+    def _refusal(self) -> str:
+        """Why the agent's model cannot be used, where it has a say in decisions."""
+        return self._agent.refusal if self._decisions.uses_agent else ""
 
     def _look(
         self, candles: Sequence[Candle], indicators: Indicators | None
