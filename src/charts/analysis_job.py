@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from src.charts.analysis_schema import ChartView, view_of
+from src.charts.annotations import ChartAnnotations, TradeMark
 from src.charts.console_output import ChartConsole
 from src.charts.generator import FEWEST, ChartPicture, ChartUnavailable
-from src.charts.annotations import ChartAnnotations, TradeMark
-from src.charts.analysis_schema import ChartView, view_of
+from src.charts.vision_analyst import LOCAL, OPENAI, Opinion
 from src.domain.clock import Clock, instant_of, utc_text
 from src.domain.errors import ExchangeError, StoreUnavailable
 from src.domain.market import INTERVAL_MS, Candle
-from src.charts.vision_analyst import LOCAL, OPENAI, Opinion
-from src.storage.rows import ChartAnalysis, Owner
 from src.reporting.pages import Scope, TradeFilter
 from src.reporting.service import ReportService
+from src.storage.rows import ChartAnalysis, Owner
 
 log = logging.getLogger(__name__)
 

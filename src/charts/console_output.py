@@ -1,9 +1,9 @@
 """Console output of the chart-analysis bot."""
 
 from src.charts.analysis_schema import ChartView
-from src.runtime.console import Console
-from src.domain.clock import utc_text
 from src.charts.vision_analyst import Opinion
+from src.domain.clock import utc_text
+from src.runtime.console import Console
 from src.runtime.settings import Settings
 
 _COLOURS = {"BUY": "green", "SELL": "red", "HOLD": "yellow"}

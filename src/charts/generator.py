@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from src.charts.annotations import ChartAnnotations
 from src.charts.analysis_schema import ChartView, view_of
+from src.charts.annotations import ChartAnnotations
 from src.domain.clock import Clock, SystemClock, utc_text
 from src.domain.errors import SuiteError
 from src.domain.market import INTERVAL_MS, Candle

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from src.domain.clock import Clock, instant_of, utc_text
 from src.domain.errors import StoreUnavailable
 from src.domain.market import INTERVAL_MS
+from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 from src.storage.tables import chart_analyses
-from src.runtime.settings import Settings
 
 Evidence = tuple[tuple[str, str], ...]
 

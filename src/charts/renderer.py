@@ -19,8 +19,8 @@ import mplfinance as mpf
 import pandas as pd
 from PIL import Image
 
-from src.charts.annotations import ChartAnnotations, TradeMark
 from src.charts.analysis_schema import ChartView
+from src.charts.annotations import ChartAnnotations, TradeMark
 from src.domain.clock import utc_text
 
 UP: Final = "#0b8f6a"

@@ -24,12 +24,12 @@ from src.charts.analysis_schema import (
     TechnicalSignals,
     visible_levels,
 )
+from src.charts.rule_based_analyst import read_chart
 from src.domain.clock import utc_text
 from src.domain.errors import SourceUnavailable, StoreUnavailable
-from src.charts.rule_based_analyst import read_chart
+from src.llm.budgeted_model import BudgetedModel, CallCost, paid_model
 from src.llm.client import ModelFailed
 from src.llm.usage_ledger import BudgetSpent, UsageLedger
-from src.llm.budgeted_model import CallCost, BudgetedModel, paid_model
 from src.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,9 @@ class OpenAIAnalyzer:
             note = f"{self._model.model} was not heard: {error}"
             return _opinion(read_chart(view), LOCAL, "", mode, bill, note=note)
 
-    def _by_model(self, model: BudgetedModel, view: ChartView, png: bytes, mode: Mode, bill: CallCost[ChartFormat]) -> Opinion:
+    def _by_model(
+        self, model: BudgetedModel, view: ChartView, png: bytes, mode: Mode, bill: CallCost[ChartFormat]
+    ) -> Opinion:
         if mode == "full":
             try:
                 return self._full(model, view, png, bill)

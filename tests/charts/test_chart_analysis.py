@@ -43,9 +43,9 @@ def test_the_environment_decides_who_reads_the_charts(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_from_candles_to_the_documents_output(tmp_path):
-    from src.charts.renderer import resized
-    from src.charts.generator import ChartGenerator
     from src.charts.analysis_job import record_of
+    from src.charts.generator import ChartGenerator
+    from src.charts.renderer import resized
     from src.charts.vision_analyst import OpenAIAnalyzer
 
     generator = ChartGenerator(tmp_path, clock=ManualClock(1_795_305_600_000))
@@ -65,13 +65,13 @@ def test_from_candles_to_the_documents_output(tmp_path):
 def test_from_candles_through_the_model_to_the_documents_output(tmp_path):
     from decimal import Decimal
 
-    from src.charts.renderer import resized
     from src.charts.generator import ChartGenerator
-    from src.storage.database import TradingDatabase
+    from src.charts.renderer import resized
     from src.charts.vision_analyst import OpenAIAnalyzer
+    from src.llm.budgeted_model import BudgetedModel
     from src.llm.client import OpenAIClient
     from src.llm.usage_ledger import UsageLedger
-    from src.llm.budgeted_model import BudgetedModel
+    from src.storage.database import TradingDatabase
     from tests.standins.openai import KEY, openai_stand_in
 
     database = TradingDatabase(f"sqlite:///{tmp_path}/t.db")

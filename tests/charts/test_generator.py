@@ -5,9 +5,9 @@ from io import BytesIO
 
 import pytest
 
-from src.charts.generator import ChartGenerator, ChartUnavailable
-from src.charts.annotations import ChartAnnotations, TradeMark
 from src.charts.analysis_schema import view_of
+from src.charts.annotations import ChartAnnotations, TradeMark
+from src.charts.generator import ChartGenerator, ChartUnavailable
 from src.domain.clock import ManualClock
 from src.domain.market import Candle
 from tests.chart_samples import START_MS, wave, wave_view
@@ -195,8 +195,6 @@ def test_the_room_itself_loads_no_large_library():
     import subprocess
     import sys
 
-    code = (
-        "import sys, src.charts.generator, src.charts.analysis_job; print({'pandas', 'matplotlib', 'openai'} & {*sys.modules})"
-    )
+    code = "import sys, src.charts.generator, src.charts.analysis_job; print({'pandas', 'matplotlib', 'openai'} & {*sys.modules})"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"

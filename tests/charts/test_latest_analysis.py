@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from src.charts.latest_analysis import chart_evidence
+from src.context.analyzer import context_from
 from src.domain.clock import utc_text
 from src.domain.market import MarketContext
 from src.storage.database import TradingDatabase
-from src.context.analyzer import context_from
 from src.storage.rows import ChartAnalysis, Owner
 from src.strategy.q_state import context_code
 

@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.charts.analysis_schema import ChartObservation, ChartView, TechnicalSignals, view_of, visible_levels
-from src.domain.market import Candle
-from src.strategy.indicators import calculate_indicators
 from src.charts.rule_based_analyst import (
     MARK,
     divergence,
@@ -18,6 +16,8 @@ from src.charts.rule_based_analyst import (
     swing_levels,
     swing_lows,
 )
+from src.domain.market import Candle
+from src.strategy.indicators import calculate_indicators
 from tests.candles import random_candles
 from tests.chart_samples import START_MS, wave, wave_view
 

@@ -9,19 +9,19 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy import select
 
+from src.charts.rule_based_analyst import MARK
+from src.charts.vision_analyst import AdviceFormat, ChartFormat, OpenAIAnalyzer, believed, png_size
 from src.domain.clock import ManualClock, SystemClock
 from src.domain.errors import SourceUnavailable
-from src.storage.database import TradingDatabase
-from src.charts.rule_based_analyst import MARK
+from src.llm.budgeted_model import BudgetedModel, paid_model
 from src.llm.capabilities import LOCAL as LOCAL_SERVER
 from src.llm.capabilities import capabilities_of
-from src.llm.pricing import known_models
-from src.charts.vision_analyst import AdviceFormat, ChartFormat, OpenAIAnalyzer, believed, png_size
 from src.llm.client import ModelFailed, OpenAIClient, usage_in
+from src.llm.pricing import known_models
 from src.llm.usage_ledger import UNKNOWN, BudgetSpent, UsageLedger
-from src.llm.budgeted_model import BudgetedModel, paid_model
-from src.storage.tables import api_usage
 from src.runtime.settings import Settings
+from src.storage.database import TradingDatabase
+from src.storage.tables import api_usage
 from tests.chart_samples import plain_png, resize, wave_view
 from tests.standins.openai import ADVICE_ANSWER, FULL_ANSWER, KEY, openai_stand_in
 
