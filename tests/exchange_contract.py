@@ -313,3 +313,43 @@ class ExchangeContract:
         assert hand.wallet() - wallet == paid([*hand.exchange.order_fills(entry), *fills])
         assert touched.client_id not in {each.client_id for each in hand.exchange.open_orders(hand.symbol)}
         hand.exchange.cancel(order)  # finished: counts as cancelled
+
+    def test_an_interval_that_is_not_known_is_refused(self, hand: TraderControl) -> None:
+        with pytest.raises(OrderRefused) as refusal:
+            hand.exchange.candles(hand.symbol, "7m", 5)
+        assert refusal.value.code == -1120
+
+    # What reconciliation relies on
+
+    def test_the_history_names_the_client_id_behind_every_fill(self, hand: TraderControl) -> None:
+        """Also of an order that a conditional one has placed, and of one that another program has sent."""
+        since_ms = hand.world.now_ms() - 1_000
+        entry = hand.enter()
+        stop, _ = hand.protect()
+        hand.world.move_price(-3)
+        hand.world.pass_time(2 * MINUTE_MS)
+        by_hand = hand.intent(Purpose.ENTRY, Side.BUY, hand.rules.min_quantity * 10)
+        other = OrderIntent(**{**_fields(by_hand), "client_id": "by-hand-1"})
+        hand.exchange.send(other)
+        hand.settled(other)
+        names = {each.order_id: each.client_id for each in hand.exchange.order_history(hand.symbol, since_ms)}
+        senders = [names[fill.order_id] for fill in hand.exchange.fills(hand.symbol, since_ms)]
+        assert list(dict.fromkeys(senders)) == [entry.client_id, stop.client_id, "by-hand-1"]
+
+    def test_a_stop_may_stand_before_its_position_and_closes_it(self, hand: TraderControl) -> None:
+        """So that no instant without a stop lies between an entry and its protection."""
+        mark = hand.exchange.mark_price(hand.symbol).mark
+        stop = hand.protection(Purpose.STOP, stop_price(mark, Direction.LONG, LIMITS, hand.rules), Side.SELL)
+        hand.exchange.send(stop)
+        assert [each.client_id for each in hand.exchange.conditional_orders(hand.symbol)] == [stop.client_id]
+        hand.enter()
+        exact = hand.protection(Purpose.STOP, stop_price(mark * 2, Direction.LONG, LIMITS, hand.rules) / 2, Side.SELL)
+        hand.exchange.send(OrderIntent(**{**_fields(exact), "trigger_price": stop.trigger_price}))
+        assert len(hand.exchange.conditional_orders(hand.symbol)) == 2, "a stop is moved by placing the new one first"
+        hand.world.move_price(-3)
+        hand.world.pass_time(2 * MINUTE_MS)
+        assert hand.held() is None
+
+
+def _fields(intent: OrderIntent) -> dict[str, object]:
+    return {name: getattr(intent, name) for name in intent.__dataclass_fields__}

@@ -43,6 +43,9 @@ MAY_IMPORT = {  # package: the packages that it may import beside itself (docs/a
         "paper_exchange",
         "training",
         "reporting",
+        "charts",  # with news and storage: replays what analysts and news say of the past, into the forecast ledger
+        "news",
+        "storage",
     },
     "apps": None,  # everything: each process is put together here
     "tools": {"agents"},

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from src.api.context import TRADING, ApiContext, Caller, Params
-from src.api.market_operations import CONTEXT, CONTEXT_SCHEMA
+from src.api.market_operations import CONTEXT
 from src.api.serializers import (
     COUNT,
     DAY,
@@ -99,7 +99,7 @@ SUMMARY_SCHEMA = closed(
         ),
         "open_positions": COUNT,
         "costs": plain(listed(_COST_SCHEMA), "What paid or limited services cost; without hours, in 30 days."),
-        "market_context": nullable(CONTEXT_SCHEMA),
+        "market_context": nullable(CONTEXT.schema),
         "circuit_breakers": listed(closed({"bot_id": TEXT, "circuit_breaker": BREAKER_SCHEMA})),
     }
 )

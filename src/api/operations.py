@@ -9,6 +9,7 @@ from apiflask import Schema
 from src.api.bot_operations import STATUS_SCHEMA, SUMMARY_SCHEMA, bot_status_answer, summary
 from src.api.context import ApiContext, Caller, Params
 from src.api.control_operations import CONTROL_SCHEMA, ask_for_reset, trip_breaker
+from src.api.forecast_operations import FORECASTS_SCHEMA, SCORES_SCHEMA, list_forecasts, score_forecasts
 from src.api.market_operations import (
     CHART_SCHEMA,
     CONTEXT_SCHEMA,
@@ -17,7 +18,18 @@ from src.api.market_operations import (
     context_history,
     current_context,
 )
-from src.api.parameters import ContextHistory, Nothing, OfBot, OfSymbol, Period, Reason, SignalList, TradeList
+from src.api.parameters import (
+    ContextHistory,
+    ForecastList,
+    ForecastPeriod,
+    Nothing,
+    OfBot,
+    OfSymbol,
+    Period,
+    Reason,
+    SignalList,
+    TradeList,
+)
 from src.api.serializers import INSTANT, TEXT, Json, closed, listed, nullable, plain
 from src.api.server_operations import HEALTH_SCHEMA, PROBE_SCHEMA, STATUS, alive, health, ready
 from src.api.trading_operations import (
@@ -211,6 +223,30 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         OfSymbol,
         tag="Market",
         missing=True,
+    ),
+    Operation(
+        "get_forecasts",
+        "/forecasts",
+        "Forecasts, newest first",
+        "What votes, agent, chart analyst, news and Fear & Greed said of a price: instant, horizon, direction and "
+        "probability of a rise; once its end has come, what the market did and what acting on it would have brought.",
+        list_forecasts,
+        FORECASTS_SCHEMA,
+        ForecastList,
+        tag="Market",
+        paged=True,
+    ),
+    Operation(
+        "get_forecast_scores",
+        "/forecasts/scores",
+        "How good each forecaster was",
+        "Hit rate, Brier score with skill against the base rate, information coefficient, calibration and result after "
+        "costs, each with its interval; `verdict` says in words whether the skill can be told apart from chance.",
+        score_forecasts,
+        SCORES_SCHEMA,
+        ForecastPeriod,
+        tag="Market",
+        changes="minute",
     ),
     Operation(
         "get_bot_status",

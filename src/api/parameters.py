@@ -178,6 +178,33 @@ class ContextHistory(OfBot, Paged):
     hours = _hours(24)
 
 
+def _source() -> Any:
+    return String(
+        load_default="live",
+        validate=OneOf(["live", "past"]),
+        metadata=_told("live: made by a running bot. past: filled from past candles by `python3 -m src.backtest`."),
+    )
+
+
+class ForecastList(OfSymbol, Paged):
+    """Which forecasts."""
+
+    source = _source()
+    forecaster = String(
+        validate=Matches(r"^[a-z_]{1,16}(:[a-z_]{1,16})?$"),
+        metadata=_told("One forecaster, such as vote:rsi or agent."),
+    )
+    status = String(validate=OneOf(["open", "settled", "missed"]), metadata=_told("Whether its end has been judged."))
+    start_date = _start()
+    end_date = _end()
+
+
+class ForecastPeriod(Period):
+    """Whose forecasts are scored, over which time."""
+
+    source = _source()
+
+
 class Reason(Schema):
     """Why somebody wants the circuit breaker to be touched."""
 

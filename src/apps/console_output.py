@@ -40,6 +40,19 @@ class BotConsole:
         """Say that one part of the start is done."""
         self._console.say(text, icon)
 
+    def agent(self, made_ready: str, outlook: str, settings: Settings) -> None:
+        """Say how the agent was made ready, what a HOLD-only agent means, and that random tries are on."""
+        self.step(made_ready)
+        if outlook:
+            self._console.say(outlook, "⚠️", "yellow")
+        if settings.exploration_share > 0:
+            self._console.say(
+                f"EXPLORATION_RATE={settings.exploration_share:g}: this paper account makes random trades, so its "
+                "figures are not those of a live account.",
+                "⚠️",
+                "yellow",
+            )
+
     def running(self, settings: Settings) -> None:
         """Say that the bot trades from now on."""
         say = self._console.say

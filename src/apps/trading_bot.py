@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from src.apps.bot_builder import build_planner, build_trader
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
+from src.apps.forecasts import build_forecasts
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
@@ -18,6 +19,7 @@ from src.domain.risk import ActiveLimits
 from src.exchanges.binance.client import BinanceClient
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
+from src.execution.forecast_recorder import ForecastRecorder
 from src.execution.journal import Journal, Turn
 from src.execution.order_updates import OrderUpdateBuffer
 from src.execution.portfolio_planner import PortfolioPlanner
@@ -73,6 +75,7 @@ class TradingBot:
         console: BotConsole,
         witness: BotSnapshotWriter,
         control: CommandHandler,
+        forecasts: ForecastRecorder,
         stop: threading.Event,
         planner: PortfolioPlanner | None = None,
     ) -> None:
@@ -89,6 +92,7 @@ class TradingBot:
         self._console = console
         self._witness = witness
         self._control = control
+        self._forecasts = forecasts
         self._stop = stop
         self._due_ms = 0
         now = utc_text(clock.now_ms())
@@ -130,6 +134,7 @@ class TradingBot:
                 trader.replace_agent(agent)
         turns = [trader.run_trading_cycle() for trader in self._turn_order() if not self._stop.is_set()]
         self._note(turns)
+        self._forecasts.take(turns)
         self._console.cycle(number, turns)
         if number % self._settings.autosave_cycles == 0:
             self._agents.save(self._clock.now_ms())
@@ -228,6 +233,7 @@ class TradingBot:
             },
             "differences": {trader.symbol: trader.difference for trader in self._traders},
             "model": self._agents.refusal,
+            "agent": self._agents.outlook(),
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
             "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
         }
@@ -270,7 +276,7 @@ def main(stop: threading.Event) -> int:
     stream = _stream(settings, client, _callbacks(watches, news), journal)
     agents = AgentManager(settings, client.cost_rates(settings.pairs[0]), rules)
     history = remembered_once(client.candles)
-    console.step(agents.load_or_train(history, settings.pairs, clock.now_ms()))
+    console.agent(agents.load_or_train(history, settings.pairs, clock.now_ms()), agents.outlook(), settings)
     if settings.mode == "live" and agents.refusal and not names_targets(settings):
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
@@ -290,7 +296,8 @@ def main(stop: threading.Event) -> int:
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings, rules))
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control, stop,
+        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control,
+        build_forecasts(settings, database, stream, client, rules), stop,
         planner,
     )  # fmt: skip
     return bot.run()

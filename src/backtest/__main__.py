@@ -19,6 +19,15 @@ from rich.table import Table
 from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.deflated import Deflated
 from src.backtest.engine import run_backtest
+from src.backtest.forecast_command import (
+    HEAD,
+    add_options,
+    as_markdown,
+    replayed,
+    score_rows,
+    span_in_words,
+    store,
+)
 from src.backtest.html_report import comparison_rows, number, part, share
 from src.backtest.options import PastMarketData, agent_maker, past_of, settings_of, setup_of, taught_agent
 from src.backtest.portfolio_command import run_portfolio_command
@@ -92,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_grid(walk)
     walk.add_argument("--test-days", type=int, default=30, help="days traded after each training")
     walk.set_defaults(deed=_walk_forward)
+    told = deeds.add_parser("forecasts", help="what votes, agent, analyst and news said, and what followed")
+    _add_market(told)
+    add_options(told)
+    told.set_defaults(deed=_forecasts)
     return parser
 
 
@@ -191,6 +204,21 @@ def _walk_forward(wish: argparse.Namespace) -> None:
     _show(("", f"{setup.rules.name}, out of sample", "buy and hold", "always flat"), comparison_rows(facts))
     _say_changes(setup)
     print(f"{max(len(tried), 1)} variants tried in each of {len(walked.folds)} folds; report: {folder / 'index.html'}")
+
+
+def _forecasts(wish: argparse.Namespace) -> None:
+    settings = settings_of(wish)
+    setup = setup_of(wish, settings)
+    past = past_of(wish, [setup.rules])
+    agent = taught_agent(wish, past, agent_maker(wish, setup, settings), setup.rules)
+    began_s = monotonic_s()
+    judged = replayed(wish, setup, past, agent)
+    new, scores = store(settings, judged)
+    rows = score_rows(scores)
+    print(as_markdown(rows)) if wish.markdown else _show(HEAD, rows)
+    _say_changes(setup)
+    took_s = monotonic_s() - began_s
+    print(f"{len(judged):,} forecasts, {span_in_words(judged)}, {new:,} of them new in the ledger; {took_s:.1f} s")
 
 
 def _say_changes(setup: Setup) -> None:

@@ -38,7 +38,7 @@ def _called(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., A
 
 
 def _digest(function: Callable[..., Any]) -> str:
-    """Return a hash of the files in which ``function`` and all that it calls are written."""
+    """Return a hash of the files in which ``function`` and all that it calls are written, and of their constants."""
     seen: set[Callable[..., Any]] = set()
     waiting = [function]
     while waiting:
@@ -49,4 +49,14 @@ def _digest(function: Callable[..., Any]) -> str:
     digest = hashlib.sha256()
     for file in sorted({each.__code__.co_filename for each in seen}):
         digest.update(Path(file).read_bytes())
+    for name, value in sorted({each for function in seen for each in _constants(function)}):
+        digest.update(f"{name}={value!r};".encode())
     return digest.hexdigest()[:16]
+
+
+def _constants(function: Callable[..., Any]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers that ``function`` reads by name: they may be imported from a file that it does not call."""
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, int | float):
+            yield name, value

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from src.backtest.mark_prices import last_at, mark_at
+from src.paper_exchange.prices import LEAST_UNIT_QUOTE, SPACING_SHARE, UNIT_SHARE
 from src.strategy.rules import Thresholds, entry_code, exit_code, size_share
 
 Array = NDArray[Any]
@@ -309,8 +310,8 @@ def fill_price(
     if f.slip_share >= 0.0:
         return last * (1.0 + side * f.slip_share)
     start = series.open[row]
-    spacing = max(f.tick, step_down(start * 0.00002, f.tick))
-    unit = max(step_down(max(series.volume[row] * 0.02, 2_000.0 / start), f.step), f.step)
+    spacing = max(f.tick, step_down(start * SPACING_SHARE, f.tick))
+    unit = max(step_down(max(series.volume[row] * UNIT_SHARE, LEAST_UNIT_QUOTE / start), f.step), f.step)
     price = round(last / f.tick) * f.tick + side * f.tick
     left, value, number = quantity, 0.0, 1
     while left > 0.0:

@@ -37,11 +37,15 @@ class BacktestSpan:
 
 @dataclass(frozen=True, slots=True)
 class PastMarketData:
-    """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span."""
+    """The market of a run: candles (also those before the span, to learn from and to warm up), funding, its span.
+
+    ``source_ms`` is the length of the candles that the minutes were made of.
+    """
 
     candles: Candles
     funding: dict[int, float]
     span: BacktestSpan
+    source_ms: int = MINUTE_MS
 
 
 def span_of(wish: argparse.Namespace, candles: Candles) -> BacktestSpan:
@@ -91,7 +95,7 @@ def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMark
         )
     span = span_of(wish, candles)
     least_ms = span.from_ms - (wish.train_days * DAY_MS + warm_up_ms(sets))
-    return PastMarketData(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span)
+    return PastMarketData(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, source_ms)
 
 
 def _from_files(paths: list[Path]) -> tuple[Candles, int]:

@@ -1,6 +1,5 @@
 """Trains the agent on past candles, compiled; the same updates as at the bot's first start."""
 
-import copy
 import hashlib
 from collections.abc import Iterable
 
@@ -55,8 +54,3 @@ def teach_past(agent: QLearningAgent, minutes: Candles, from_ms: int = 0, passes
         data_sha256=hashlib.sha256(np.ascontiguousarray(taught.close).tobytes()).hexdigest(),
     )
     return lessons
-
-
-def copy_of(agent: QLearningAgent) -> QLearningAgent:
-    """Return an agent that knows the same and learns on its own."""
-    return copy.deepcopy(agent)

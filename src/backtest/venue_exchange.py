@@ -1,22 +1,23 @@
 """The paper exchange's venue as an ``Exchange`` and a ``MarketFeed``, in process and without waiting."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
-from src.domain.clock import ManualClock
+from src.domain.clock import MINUTE_MS, ManualClock
 from src.domain.costs import CostRates
 from src.domain.errors import OrderRefused
-from src.domain.market import Candle, Instrument, MarkPrice
-from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side
+from src.domain.market import INTERVAL_MS, Candle, Instrument, MarkPrice
+from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side, finished_status
 from src.domain.portfolio import Account, Direction, Position
 from src.domain.ports import AccountTerms, Income
 from src.paper_exchange.model import AlgoOrder, AlgoRequest, OrderRequest, VenueError, VenueOrder, VenueTrade
 from src.paper_exchange.venue import Venue
+from src.strategy.timeframes import joined
 
 _ALGO_STATUS = {
     "NEW": OrderStatus.NEW,
     "TRIGGERING": OrderStatus.TRIGGERING,
     "TRIGGERED": OrderStatus.TRIGGERING,
-    "FINISHED": OrderStatus.FILLED,
     "CANCELED": OrderStatus.CANCELED,
     "EXPIRED": OrderStatus.EXPIRED,
     "REJECTED": OrderStatus.REJECTED,
@@ -76,10 +77,11 @@ class VenueExchange:
             raise _refusal(error) from error
 
     def candles(self, symbol: str, interval: str = "1m", limit: int = 1_500) -> list[Candle]:
-        """Return the last closed one-minute candles."""
-        if interval != "1m":
+        """Return the last closed candles, longer ones made of whole minutes."""
+        if interval not in INTERVAL_MS:
             raise OrderRefused(-1120, "Invalid interval.")
-        return self._history[symbol][-limit:]
+        minutes, step_ms = self._history[symbol], INTERVAL_MS[interval]
+        return minutes[-limit:] if step_ms == MINUTE_MS else _longer(minutes, step_ms)[-limit:]
 
     def mark_price(self, symbol: str) -> MarkPrice:
         """Return the venue's mark price now."""
@@ -215,6 +217,15 @@ class VenueFeed:
         return self._exchange.account()
 
 
+def _longer(minutes: Sequence[Candle], step_ms: int) -> list[Candle]:
+    """Return the whole candles of ``step_ms`` that are made of ``minutes``; those cut short are left out."""
+    if not minutes:
+        return []
+    begins_ms, ends_ms = minutes[0].open_ms, minutes[-1].open_ms + MINUTE_MS
+    groups = groupby(minutes, key=lambda each: each.open_ms // step_ms * step_ms)
+    return [joined(at, list(rows)) for at, rows in groups if begins_ms <= at and at + step_ms <= ends_ms]
+
+
 def _refusal(error: VenueError) -> OrderRefused:
     return OrderRefused(error.code, error.msg)
 
@@ -268,7 +279,7 @@ def _algo(order: AlgoOrder) -> Order:
         symbol=order.symbol,
         side=Side(order.side),
         kind=OrderKind(order.type) if known else OrderKind.FOREIGN_CONDITIONAL,
-        status=_ALGO_STATUS[order.status],
+        status=_algo_status(order),
         quantity=order.quantity,
         executed_quantity=order.actual_quantity,
         average_price=order.actual_price,
@@ -278,6 +289,12 @@ def _algo(order: AlgoOrder) -> Order:
         trigger_price=order.trigger_price or None,
         spawned_id=str(order.actual_order_id) if order.actual_order_id else "",
     )
+
+
+def _algo_status(order: AlgoOrder) -> OrderStatus:
+    if order.status == "FINISHED":
+        return finished_status(order.quantity, order.actual_quantity)
+    return _ALGO_STATUS[order.status]
 
 
 def _fill(trade: VenueTrade) -> Fill:

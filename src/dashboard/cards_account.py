@@ -49,6 +49,8 @@ _EXITS: Final = {
     "unprotected": "no stop could stand",
     "by_hand": "closed by hand",
     "closed_at_exchange": "closed at the exchange",
+    "deleveraged": "auto-deleveraged by the exchange",
+    "foreign": "result of orders of others",
 }
 
 

@@ -56,7 +56,8 @@ def status(look: BotView) -> Card:
         Fact("Trouble", words(beat["last_error"]) if beat["last_error"] else word("none", "good")),
     )
     tile = Tile("Bot", facts[0].cell, facts[2].cell)
-    notes = tuple(look.details.get("cautions") or ())
+    outlook = look.details.get("agent")
+    notes = (*(look.details.get("cautions") or ()), *((str(outlook),) if outlook else ()))
     return Card("status", title, "data", look.turned_ms, look.turn_s, facts=facts, tiles=(tile,), notes=notes)
 
 

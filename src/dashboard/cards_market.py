@@ -26,6 +26,7 @@ from src.dashboard.widgets import (
 )
 from src.reporting.pages import NewsFilter, SignalFilter
 
+SHOWN_ONLY: Final = "none: it is shown and scored, and no decision follows from it"
 _HEADLINES: Final = 6
 _MOODS: Final = {"bullish": "up", "bearish": "down"}
 _LEVELS: Final = {"high": "good", "medium": "", "low": "warn"}
@@ -144,7 +145,7 @@ def _analysis(look: BotView, row: Mapping[str, Any]) -> tuple[Fact, ...]:
         Fact("Analyst", words(" ".join(filter(None, (row["analyst"], row["model"]))))),
         Fact("Cost", amount(row["cost_usd"], "USD", 4)),
         Fact("Made", instant(row["timestamp"])),
-        Fact("Effect on orders", words("none by itself")),
+        Fact("Effect on orders", words(SHOWN_ONLY)),
     )
 
 
@@ -173,6 +174,7 @@ def news(look: BotView) -> Card:
         Fact("Bullish", count(sum(row["sentiment"] == "bullish" for row in judged))),
         Fact("Bearish", count(sum(row["sentiment"] == "bearish" for row in judged))),
         Fact("Neutral", count(sum(row["sentiment"] == "neutral" for row in judged))),
+        Fact("Effect on orders", words(SHOWN_ONLY)),
     )
     rows = tuple(_headline(row) for row in page.rows[:_HEADLINES])
     table = Table("Newest headlines", ("Headline", "Mood", "Score", "Source", "Published"), rows, (2,), look="news")

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, abort, current_app, render_template, requ
 
 from src.dashboard.bot_view import BotView
 from src.dashboard.context import amounts_hidden, desk
+from src.dashboard.forecast_table import scoreboard
 from src.dashboard.widgets import (
     Cell,
     Row,
@@ -80,6 +81,7 @@ def report() -> Response | str:
             return _as_csv(rows, f"trades_{utc_text(first)[:10]}_{utc_text(last)[:10]}", hidden)
         days = f"{utc_text(first)[:10]} to {utc_text(last)[:10]}"
         usage = look.reports.api_costs(first, last + DAY_MS)
+        told = [*_tables(look, rows, usage), _forecasts(look, first, last + DAY_MS)]
         return render_template(
             "report.html",
             days=days,
@@ -87,7 +89,7 @@ def report() -> Response | str:
             mode=look.scope.mode,
             world=look.scope.world,
             made=utc_text(look.wall_ms),
-            tables=[_veiled(table) if hidden else table for table in _tables(look, rows, usage)],
+            tables=[_veiled(table) if hidden else table for table in told],
             hidden=hidden,
             more=max(0, len(rows) - _SHOWN),
             shelf=current_app.extensions["shelf"],
@@ -179,6 +181,11 @@ def _sums(caption: str, groups: Mapping[str, _Sum]) -> Table:
         for name, each in sorted(groups.items())
     )
     return Table(caption, ("Group", "Trades", "Won", "Net PnL", "Fees", "Funding"), rows, (1, 2, 3, 4, 5))
+
+
+def _forecasts(look: BotView, since_ms: int, until_ms: int) -> Table:
+    scores = look.reports.forecast_scores(look.scope, since_ms=since_ms, until_ms=until_ms)
+    return scoreboard(scores, "Forecasts made in this time")
 
 
 def _usage(usage: Sequence[Mapping[str, Any]]) -> Table:

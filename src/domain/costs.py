@@ -24,11 +24,6 @@ class CostRates:
         """Fee and slippage of one market order, as a share of its notional."""
         return float(self.taker_share + self.slippage_bps / 10_000)
 
-    @property
-    def round_trip_share(self) -> float:
-        """Fee and slippage of entry and exit together, as a share of notional."""
-        return 2 * self.one_way_share
-
     def taker_fee(self, price: Decimal, quantity: Decimal) -> Decimal:
         """Return the fee of a market order in quote currency."""
         return price * quantity * self.taker_share

@@ -74,6 +74,17 @@ class OrderStatus(StrEnum):
 _FINAL = {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
 
 
+def finished_status(quantity: Decimal, executed_quantity: Decimal) -> OrderStatus:
+    """Return the status of a conditional order whose triggered order has ended.
+
+    The exchange's own status then says only that the triggered order is over. A stop that the price has jumped past
+    may end at the price bound with nothing filled: it is FILLED only if something was executed, all of it where the
+    order names a quantity, else EXPIRED.
+    """
+    done = executed_quantity > 0 and executed_quantity >= quantity
+    return OrderStatus.FILLED if done else OrderStatus.EXPIRED
+
+
 @dataclass(frozen=True, slots=True)
 class OrderIntent:
     """What we ask of the exchange; written to the database before it is sent.

@@ -22,7 +22,7 @@ from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
 from src.execution.position_record import PositionRecord, side_held
 from src.execution.position_state import Backoff, PositionEvent, PositionState
-from src.execution.position_view import PositionView
+from src.execution.position_status import PositionStatus
 from src.execution.protection_manager import ProtectionManager, Unprotected
 from src.execution.reconciler import Reconciler
 
@@ -37,12 +37,12 @@ _FLAT_CHECKS_MS = (5_000, 60_000)
 _EVENT = PositionEvent
 
 
-class PositionManager(PositionView):
+class PositionManager(PositionStatus):
     """The bot's own position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
 
     def __init__(
         self,
-        desk: OrderManager,
+        order_manager: OrderManager,
         exchange: Exchange,
         journal: Journal,
         clock: Clock,
@@ -53,11 +53,11 @@ class PositionManager(PositionView):
         reconcile_ms: int,
         protection_check_ms: int = PROTECTION_CHECK_MS,
     ) -> None:
-        self._desk, self._exchange, self._journal = desk, exchange, journal
+        self._order_manager, self._exchange, self._journal = order_manager, exchange, journal
         self._reconcile_ms, self._protection_check_ms = reconcile_ms, protection_check_ms
-        record = PositionRecord(desk.symbol)
-        protection = ProtectionManager(desk, exchange, journal, clock, limits, settings=settings)
-        reconciler = Reconciler(record, desk, exchange, journal, clock, limits=limits, protection=protection)
+        record = PositionRecord(order_manager.symbol)
+        protection = ProtectionManager(order_manager, exchange, journal, clock, limits, settings=settings)
+        reconciler = Reconciler(record, order_manager, exchange, journal, clock, limits=limits, protection=protection)
         super().__init__(record, reconciler, protection, limits, clock, mark_price=mark_price)
         self._exit_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
         self._checks_ms: list[int] = []
@@ -85,14 +85,14 @@ class PositionManager(PositionView):
             raise
 
     def _enter(self, direction: Direction, mark: Decimal, quantity: Decimal, decided_ms: int, reason: str) -> str:
-        intent = self._desk.plan_entry(direction, quantity, decided_ms, reason)
+        intent = self._order_manager.plan_entry(direction, quantity, decided_ms, reason)
         try:
             stop = self._protection.place_before_entry(direction, mark, decided_ms)
         except Unprotected as error:
-            self._desk.drop_entry(intent, str(error))
+            self._order_manager.drop_entry(intent, str(error))
             return self._not_entered(f"the entry was not sent: {error}")
         try:
-            execution = self._desk.send_entry(intent)
+            execution = self._order_manager.send_entry(intent)
         except OutcomeUnknown as error:
             self._record.move(_EVENT.OUTCOME_UNKNOWN)
             self._record.needs_reconcile = True
@@ -121,10 +121,10 @@ class PositionManager(PositionView):
         veto = self._protection.veto(mark.mark, direction)
         if veto or direction is not trade.direction:
             return veto or f"{trade.symbol} holds a {trade.direction} position: reduce it first"
-        intent = self._desk.plan_entry(direction, quantity, decided_ms, reason)
+        intent = self._order_manager.plan_entry(direction, quantity, decided_ms, reason)
         self._record.move(_EVENT.INCREASE_STARTED)
         try:
-            execution = self._desk.send_entry(intent)
+            execution = self._order_manager.send_entry(intent)
         except OutcomeUnknown as error:
             self._record.move(_EVENT.OUTCOME_UNKNOWN)
             self._record.needs_reconcile = True
@@ -150,7 +150,7 @@ class PositionManager(PositionView):
         if quantity >= record.open_quantity:
             return self.close(reason)
         try:
-            execution = self._desk.close(trade.direction, quantity, decided_ms, 0, reason)
+            execution = self._order_manager.close(trade.direction, quantity, decided_ms, 0, reason)
         except OutcomeUnknown as error:
             log.warning("outcome of a reduction unknown: symbol=%s reason=%s", trade.symbol, error)
             record.needs_reconcile, record.verified = True, False
@@ -167,7 +167,7 @@ class PositionManager(PositionView):
         try:
             return self._protection.listed()
         except ExchangeError as error:
-            log.warning("protective orders not listed: symbol=%s reason=%s", self._desk.symbol, error)
+            log.warning("protective orders not listed: symbol=%s reason=%s", self._order_manager.symbol, error)
             self._protected = False
             return self._protection.placed()
 
@@ -186,7 +186,7 @@ class PositionManager(PositionView):
             self._record.start = start
             self._protected = start == before or self._protection.confirm(start)
         except Unprotected as error:
-            log.error("position without a stop is closed: symbol=%s reason=%s", self._desk.symbol, error)
+            log.error("position without a stop is closed: symbol=%s reason=%s", self._order_manager.symbol, error)
             self._journal.open_trade(self._record.start or before)
             self._protected = True
             self.close("unprotected")
@@ -237,7 +237,7 @@ class PositionManager(PositionView):
             self._protection.clear(held)
         except ExchangeError as error:
             self._checks_ms.insert(0, now)
-            log.warning("protective orders rest for now: symbol=%s reason=%s", self._desk.symbol, error)
+            log.warning("protective orders rest for now: symbol=%s reason=%s", self._order_manager.symbol, error)
 
     def close(self, reason: str) -> bool:
         """Close the position by market; return whether it is closed. What fails is tried again by ``press``."""
@@ -249,7 +249,7 @@ class PositionManager(PositionView):
         decided_ms = self._clock.now_ms()
         for attempt in range(_EXIT_ATTEMPTS):
             try:
-                execution = self._desk.close(
+                execution = self._order_manager.close(
                     trade.direction, record.open_quantity, decided_ms, attempt, record.exit_reason
                 )
             except OutcomeUnknown as error:
@@ -287,7 +287,7 @@ class PositionManager(PositionView):
         log.log(
             logging.ERROR if self._exit_pause.failures >= _ALARM_AFTER else logging.WARNING,
             "exit not done: symbol=%s retry_in_s=%d attempt=%d reason=%s",
-            self._desk.symbol,
+            self._order_manager.symbol,
             pause_ms // 1_000,
             self._exit_pause.failures,
             error,
@@ -313,7 +313,7 @@ class PositionManager(PositionView):
     def _is_held(self, now: int) -> bool:
         """Return whether the exchange shows a position that an exit could reduce; after a no the pause grows."""
         try:
-            held = self.owns(self._exchange.account().position(self._desk.symbol))
+            held = self.owns(self._exchange.account().position(self._order_manager.symbol))
         except ExchangeUnavailable:
             held = False
         if not held:
@@ -336,14 +336,15 @@ class PositionManager(PositionView):
             if self._reconcile_pause.due(now):
                 self._reconcile(now)
         else:
-            record.halt = record.halt_words(account)
+            record.halt = record.current_halt(account)
         self._check_orders(now)
         self._settle_fees()
         self._reconciler.settlement.run()
 
     def request_reconcile(self) -> None:
-        """Ask the exchange again at the next ``mend``: a protective order ended, a socket was lost."""
+        """Ask the exchange again at the next ``reconcile``: a protective order ended, a socket was lost."""
         self._record.needs_reconcile = True
+        self._reconcile_pause.reset()
 
     def _reconcile(self, now: int) -> None:
         """Ask the exchange for orders, account and, where they do not explain each other, for fills and history."""
@@ -353,7 +354,7 @@ class PositionManager(PositionView):
         if settled.entry_ms is not None:
             record.move(_EVENT.FOUND_OPEN)
             self._protect(settled.listed, settled.entry_ms, attempt=1)
-        position = self._exchange.account().position(self._desk.symbol)
+        position = self._exchange.account().position(self._order_manager.symbol)
         explained = self._reconciler.explain(position, settled.listed)
         if settled.undecided and not record.halt:
             record.halt = f"the outcome of order {settled.undecided[0].client_id} is not known yet"
@@ -384,7 +385,7 @@ class PositionManager(PositionView):
         if owed is None or start is None:
             return
         try:
-            fees = self._desk.settle_fees(owed).fees
+            fees = self._order_manager.settle_fees(owed).fees
         except ExchangeError as error:
             log.warning("fees of an entry follow later: symbol=%s reason=%s", start.trade.symbol, error)
             return

@@ -125,18 +125,18 @@ class PositionRecord:
         trade = self.trade
         return trade is not None and position is not None and position.direction is trade.direction
 
-    def halt_words(self, account: Account | None) -> str:
+    def current_halt(self, account: Account | None) -> str:
         """Return why entries are halted although nothing differs from what is known, "" when they are not."""
         if self.state is PositionState.UNKNOWN:
             return self.halt
         if self.trade is not None:
-            return self.own_words()
+            return self.foreign_reason()
         position = None if account is None else account.position(self.symbol)
         if position is None:
             self.stranger = None
-        return stranger_words(position)
+        return stranger_reason(position)
 
-    def own_words(self) -> str:
+    def foreign_reason(self) -> str:
         """Return what others hold beside the own round trip, "" when nothing."""
         if self.foreign == 0 or self.trade is None:
             return ""
@@ -173,7 +173,7 @@ def side_held(position: Position | None) -> Direction | None:
     return None if position is None else position.direction
 
 
-def stranger_words(position: Position | None) -> str:
+def stranger_reason(position: Position | None) -> str:
     """Return one clause on a position that the bot did not open, "" when there is none."""
     if position is None:
         return ""

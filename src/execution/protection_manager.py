@@ -57,7 +57,7 @@ class ProtectionManager:
 
     def __init__(
         self,
-        desk: OrderManager,
+        order_manager: OrderManager,
         exchange: Exchange,
         journal: Journal,
         clock: Clock,
@@ -65,7 +65,7 @@ class ProtectionManager:
         *,
         settings: PairSettings,
     ) -> None:
-        self._desk, self._exchange, self._journal, self._clock = desk, exchange, journal, clock
+        self._order_manager, self._exchange, self._journal, self._clock = order_manager, exchange, journal, clock
         self._limits, self._settings = limits, settings
         self._placed: dict[str, Order] = {}
         self._never = threading.Event()
@@ -91,7 +91,7 @@ class ProtectionManager:
 
     def listed(self) -> list[Order]:
         """Return all conditional orders of the symbol that the exchange lists as open, whoever placed them."""
-        return self._exchange.conditional_orders(self._desk.symbol)
+        return self._exchange.conditional_orders(self._order_manager.symbol)
 
     def placed(self) -> list[Order]:
         """Return this bot's orders as they were placed, those that were cancelled left out."""
@@ -99,15 +99,15 @@ class ProtectionManager:
 
     def own_ids(self, listed: Iterable[Order]) -> set[str]:
         """Return the client ids of this bot's orders among ``listed``."""
-        return {each.client_id for each in listed if self._desk.owns(each.client_id)}
+        return {each.client_id for each in listed if self._order_manager.owns(each.client_id)}
 
     def prepare_entry(self, direction: Direction) -> str:
         """Remove what rests of this bot while flat; return why no stop could be placed, "" when one can."""
         listed = self.listed()
-        self._cancel(each for each in listed if self._desk.owns(each.client_id))
+        self._cancel(each for each in listed if self._order_manager.owns(each.client_id))
         side = direction.entry_side.opposite
         for order in listed:
-            if not self._desk.owns(order.client_id) and order.close_position and order.side is side:
+            if not self._order_manager.owns(order.client_id) and order.close_position and order.side is side:
                 return (
                     f"a {order.kind} order of somebody else that closes the whole position stands in "
                     f"{order.symbol} at {order.trigger_price}: cancel it"
@@ -190,7 +190,9 @@ class ProtectionManager:
             try:
                 listed = self.listed()
             except ExchangeUnavailable as error:
-                log.warning("protective orders accepted but not seen: symbol=%s reason=%s", self._desk.symbol, error)
+                log.warning(
+                    "protective orders accepted but not seen: symbol=%s reason=%s", self._order_manager.symbol, error
+                )
                 return False
             if any(each.client_id == start.stop_client_id for each in listed):
                 self._cancel_replaced(start, listed)
@@ -198,7 +200,7 @@ class ProtectionManager:
             self._pause()
         if self._stops(listed, start.trade.direction):
             return False
-        raise Unprotected(f"the stop of {self._desk.symbol} is not among the open orders")
+        raise Unprotected(f"the stop of {self._order_manager.symbol} is not among the open orders")
 
     def clear(self, held: Direction | None) -> int:
         """Cancel this bot's conditional orders that no position needs, and return how many.
@@ -208,7 +210,7 @@ class ProtectionManager:
         """
         needed = None if held is None else held.entry_side.opposite
         listed = self.listed()
-        own = [each for each in listed if self._desk.owns(each.client_id) and each.side is not needed]
+        own = [each for each in listed if self._order_manager.owns(each.client_id) and each.side is not needed]
         unseen = [
             order
             for name, order in self._placed.items()
@@ -222,14 +224,14 @@ class ProtectionManager:
     def _is_right(self, order: Order | None, level: Decimal) -> bool:
         if order is None:
             return False
-        return order.trigger_price == level or not self._desk.owns(order.client_id)
+        return order.trigger_price == level or not self._order_manager.owns(order.client_id)
 
     def _stops(self, listed: Iterable[Order], direction: Direction) -> list[Order]:
         """Return what of ``listed`` stops a position of that side: own orders first."""
         side = direction.entry_side.opposite
         found = [each for each in listed if each.kind is OrderKind.STOP_MARKET and each.side is side]
         found = [each for each in found if each.close_position]
-        return sorted(found, key=lambda each: not self._desk.owns(each.client_id))
+        return sorted(found, key=lambda each: not self._order_manager.owns(each.client_id))
 
     def _replace_stop(self, start: TradeStart, intent: OrderIntent, standing: list[Order]) -> TradeStart:
         trade = start.trade
@@ -281,7 +283,9 @@ class ProtectionManager:
     def _cancel_replaced(self, start: TradeStart, listed: list[Order]) -> None:
         stops = self._stops(listed, start.trade.direction)
         self._cancel(
-            each for each in stops if self._desk.owns(each.client_id) and each.client_id != start.stop_client_id
+            each
+            for each in stops
+            if self._order_manager.owns(each.client_id) and each.client_id != start.stop_client_id
         )
 
     def _cancel(self, orders: Iterable[Order]) -> int:
@@ -296,9 +300,9 @@ class ProtectionManager:
     def _conditional(
         self, purpose: Purpose, direction: Direction, trigger: Decimal, decided_ms: int, attempt: int
     ) -> OrderIntent:
-        symbol = self._desk.symbol
+        symbol = self._order_manager.symbol
         return OrderIntent(
-            client_id=client_id(self._desk.bot_id, symbol, decided_ms, purpose, attempt),
+            client_id=client_id(self._order_manager.bot_id, symbol, decided_ms, purpose, attempt),
             symbol=symbol,
             side=direction.entry_side.opposite,
             kind=_KINDS[purpose],
@@ -317,7 +321,7 @@ class ProtectionManager:
         except OrderRefused as error:
             self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), str(error))
             if self._settings.note_refusal(error):
-                raise RulesChanged(f"{intent.purpose} of {self._desk.symbol} refused: {error}") from error
+                raise RulesChanged(f"{intent.purpose} of {self._order_manager.symbol} refused: {error}") from error
             raise
         self._placed[intent.client_id] = order
         self._journal.update_order(intent.client_id, order.status, order, Decimal(0), "")

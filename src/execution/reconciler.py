@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from src.domain.clock import DAY_MS, Clock
-from src.domain.errors import ExchangeError
+from src.domain.errors import ExchangeError, StoreCorrupt, StoreUnavailable
 from src.domain.orders import Order, OrderIntent, Purpose, Side
 from src.domain.portfolio import Direction, Position, Trade
 from src.domain.ports import Exchange
@@ -16,7 +16,7 @@ from src.domain.risk import ActiveLimits
 from src.execution.executions import Execution, increased_trade, opened_trade, reduced_trade
 from src.execution.journal import Journal, TradeStart
 from src.execution.order_manager import OrderManager
-from src.execution.position_record import PositionRecord, signed, stranger_words
+from src.execution.position_record import PositionRecord, signed, stranger_reason
 from src.execution.protection_manager import ProtectionManager
 from src.execution.trade_history import TradeHistory
 from src.execution.trade_recorder import RecordedTrade
@@ -42,7 +42,7 @@ class Reconciler:
     def __init__(
         self,
         record: PositionRecord,
-        desk: OrderManager,
+        order_manager: OrderManager,
         exchange: Exchange,
         journal: Journal,
         clock: Clock,
@@ -50,9 +50,9 @@ class Reconciler:
         limits: ActiveLimits,
         protection: ProtectionManager,
     ) -> None:
-        self._record, self._desk, self._exchange = record, desk, exchange
+        self._record, self._order_manager, self._exchange = record, order_manager, exchange
         self._journal, self._clock, self._limits, self._protection = journal, clock, limits, protection
-        self.history = TradeHistory(desk, exchange, journal, clock, limits)
+        self.history = TradeHistory(order_manager, exchange, journal, clock, limits)
         self.settlement = TradeSettlement(self.history, journal, clock)
         self._recovered = False
 
@@ -63,11 +63,11 @@ class Reconciler:
             ExchangeError: nothing could be found out now.
         """
         if self._record.start is None:
-            starts = self._journal.open_trades(self._desk.symbol)
+            starts = self._journal.open_trades(self._order_manager.symbol)
             if starts:
                 self._record.adopt(starts[-1])
         listed = self._protection.listed()
-        filled, undecided = self._desk.settle(self._protection.own_ids(listed))
+        filled, undecided = self._order_manager.settle(self._protection.own_ids(listed))
         found = [intent.decided_ms for intent, execution in filled if self._take(intent, execution)]
         return Settled(listed, undecided, found[-1] if found else None)
 
@@ -91,7 +91,7 @@ class Reconciler:
                 "they are not all reported yet"
             )
             return False
-        record.halt = record.own_words()
+        record.halt = record.foreign_reason()
         return True
 
     def read_fills(self) -> None:
@@ -148,7 +148,9 @@ class Reconciler:
         """Return the trade that an entry's execution opens under the limits in force."""
         stop, target = self._protection.levels(execution.average_price, direction)
         leverage = self._limits.current.leverage
-        return opened_trade(self._desk.symbol, direction, execution, leverage=leverage, stop=stop, target=target)
+        return opened_trade(
+            self._order_manager.symbol, direction, execution, leverage=leverage, stop=stop, target=target
+        )
 
     def begin(self, direction: Direction, execution: Execution) -> None:
         """Take an entry's execution for the open trade; its protection follows."""
@@ -189,7 +191,7 @@ class Reconciler:
         if intent.purpose is Purpose.ENTRY and trade is None:
             direction = Direction.LONG if intent.side is Side.BUY else Direction.SHORT
             self.begin(direction, execution)
-            position = self._exchange.account().position(self._desk.symbol)
+            position = self._exchange.account().position(self._order_manager.symbol)
             record.verified = record.owns(position)  # else it has ended meanwhile: the fills tell
             return record.verified
         if intent.purpose is Purpose.EXIT and trade is not None and execution.time_ms >= trade.entry_ms:
@@ -199,8 +201,7 @@ class Reconciler:
         if intent.purpose is Purpose.ENTRY and trade is not None and execution.client_id != trade.entry_client_id:
             record.verified = False  # an increase: the fills tell the new size and mean price
         if intent.kind.conditional and trade is None:  # left for a position of others: its fill is booked as theirs
-            since_ms = self._clock.now_ms() - DAY_MS
-            self.settlement.resume(self._journal.closed_trades(self._desk.symbol, since_ms)[-1:])
+            self.settlement.resume(self._closed_since(self._clock.now_ms() - DAY_MS)[-1:])
         return False
 
     def _explain_others(self, position: Position | None, listed: list[Order]) -> bool:
@@ -208,10 +209,13 @@ class Reconciler:
         record = self._record
         if not self._recovered or (position is not None and record.stranger != signed(position)):
             since_ms = None if self._recovered else self._journal.last_note_ms()
-            adopted = self.history.adopt(position, since_ms)
+            try:
+                adopted = self.history.adopt(position, since_ms)
+            except (StoreUnavailable, StoreCorrupt) as error:
+                record.halt = f"the journal could not be read to explain {record.symbol}: {error}"
+                return False
             if not self._recovered:
-                recent_ms = self._clock.now_ms() - _RESUMED_MS
-                self.settlement.resume(self._journal.closed_trades(self._desk.symbol, recent_ms))
+                self.settlement.resume(self._closed_since(self._clock.now_ms() - _RESUMED_MS))
             self._recovered = True
             for each in adopted.closed:
                 self._book_missed(each.trade)
@@ -219,8 +223,16 @@ class Reconciler:
                 self._adopt_open(adopted.open, listed)
                 return True
         record.stranger = None if position is None else signed(position)
-        record.halt = stranger_words(position)
+        record.halt = stranger_reason(position)
         return True
+
+    def _closed_since(self, since_ms: int) -> list[Trade]:
+        """Return the closed trades of the journal, none while it cannot be read."""
+        try:
+            return self._journal.closed_trades(self._record.symbol, since_ms)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            log.warning("closed trades not read: symbol=%s reason=%s", self._record.symbol, error)
+            return []
 
     def _book_missed(self, trade: Trade) -> None:
         log.error("trade found at the exchange, missing in the journal: entry=%s", trade.entry_client_id)
@@ -238,4 +250,4 @@ class Reconciler:
         self._record.adopt(start, told.exits, told.foreign_quantity)
         self._record.fill_ms = max(self._record.fill_ms, told.last_fill_ms)
         self._journal.open_trade(start)
-        self._record.halt = self._record.own_words()
+        self._record.halt = self._record.foreign_reason()

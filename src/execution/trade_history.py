@@ -37,16 +37,16 @@ class TradeHistory:
     """Reads one symbol's history at the exchange for one bot. Called by one thread at a time."""
 
     def __init__(
-        self, desk: OrderManager, exchange: Exchange, journal: Journal, clock: Clock, limits: ActiveLimits
+        self, order_manager: OrderManager, exchange: Exchange, journal: Journal, clock: Clock, limits: ActiveLimits
     ) -> None:
-        self._desk, self._exchange, self._journal, self._clock = desk, exchange, journal, clock
+        self._order_manager, self._exchange, self._journal, self._clock = order_manager, exchange, journal, clock
         self._limits = limits
         self._orders: dict[str, SentOrder] = {}
 
     def note_order(self, order_id: str, order_client_id: str, reason: str = "") -> None:
         """Remember whose order an id is, so that its fills need no question."""
         if order_id:
-            self._orders[order_id] = SentOrder(order_client_id, self._desk.owns(order_client_id), reason)
+            self._orders[order_id] = SentOrder(order_client_id, self._order_manager.owns(order_client_id), reason)
             while len(self._orders) > _KNOWN_ORDERS:
                 self._orders.pop(next(iter(self._orders)))
 
@@ -102,7 +102,7 @@ class TradeHistory:
     def start_of(self, trade: Trade, listed: Sequence[Order]) -> TradeStart:
         """Return an adopted trade with those protective orders of this bot that stand for it."""
         side = trade.direction.entry_side.opposite
-        own = [each for each in listed if self._desk.owns(each.client_id) and each.side is side]
+        own = [each for each in listed if self._order_manager.owns(each.client_id) and each.side is side]
         stop = next((each for each in own if each.kind is OrderKind.STOP_MARKET), None)
         target = next((each for each in own if each.kind is OrderKind.TAKE_PROFIT_MARKET), None)
         trade = replace(
@@ -114,7 +114,7 @@ class TradeHistory:
 
     def _trades_since(self, since_ms: int) -> list[RecordedTrade]:
         """Return the round trips of unknown entry orders made since then, oldest first."""
-        symbol = self._desk.symbol
+        symbol = self._order_manager.symbol
         self._read_history(symbol, since_ms)
         fills = [self._in_quote(each, False) for each in self._exchange.fills(symbol, since_ms)]
         fills = [each for each in fills if each.order_id in self._orders]
@@ -133,10 +133,10 @@ class TradeHistory:
         return [each for each in found if each.trade.entry_client_id not in known]
 
     def _opened(self, entry_client_id: str, fills: list[Fill]) -> Trade:
-        execution = self._desk.summed(entry_client_id, fills)
+        execution = self._order_manager.summed(entry_client_id, fills)
         direction = Direction.LONG if fills[0].side is Direction.LONG.entry_side else Direction.SHORT
         leverage = self._limits.current.leverage
-        return opened_trade(self._desk.symbol, direction, execution, leverage=leverage)
+        return opened_trade(self._order_manager.symbol, direction, execution, leverage=leverage)
 
     def _incomes(self, fills: list[Fill]) -> list[Income]:
         if not fills or not funding_may_be_due(fills[0].time_ms, self._clock.now_ms()):
@@ -150,10 +150,10 @@ class TradeHistory:
 
     def _in_quote(self, fill: Fill, prices: bool) -> Fill:
         """Return the fill with its fee in quote currency, 0 where it is in another asset and not to be priced."""
-        quote = self._desk.quote_asset
+        quote = self._order_manager.quote_asset
         if not fill.fee or fill.fee_asset == quote:
             return fill
-        fee = self._desk.price([(fill.fee_asset, fill.fee)]) if prices else Decimal(0)
+        fee = self._order_manager.price([(fill.fee_asset, fill.fee)]) if prices else Decimal(0)
         return replace(fill, fee=fee, fee_asset=quote)
 
 

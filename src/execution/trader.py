@@ -48,7 +48,7 @@ class Trader:
         bot_id: str,
         settings: PairSettings,
         feed: MarketFeed,
-        keeper: PositionManager,
+        position: PositionManager,
         journal: Journal,
         clock: Clock,
         agent: QLearningAgent,
@@ -73,7 +73,7 @@ class Trader:
         self._bot_id = bot_id
         self._settings = settings
         self._feed = feed
-        self._keeper = keeper
+        self._position = position
         self._journal = journal
         self._clock = clock
         self._agent = agent
@@ -100,7 +100,7 @@ class Trader:
     @property
     def difference(self) -> str:
         """What exchange and journal do not agree about, or what is under way between them; empty when they agree."""
-        return self._keeper.halt_reason or self._keeper.notice
+        return self._position.halt_reason or self._position.notice
 
     def replace_agent(self, agent: QLearningAgent) -> None:
         """Take over a newly trained agent at the next turn."""
@@ -115,12 +115,12 @@ class Trader:
         with self._lock:
             self._rules = rules
             self._limits.replace(limits)
-            return self._keeper.apply_limits()
+            return self._position.apply_limits()
 
     def close_by_hand(self) -> str:
         """Close the open position at a person's wish; return "" or, in words, why it is not closed."""
         with self._lock:
-            trade, mark = self._keeper.trade, self._feed.mark_price(self.symbol)
+            trade, mark = self._position.trade, self._feed.mark_price(self.symbol)
             if trade is None:
                 return f"there is no position of this bot in {self.symbol}"
             if self.execute_sell(trade.entry_price if mark is None else mark.mark, "by_hand"):
@@ -135,7 +135,7 @@ class Trader:
     def pass_over(self, last: Remembered) -> None:
         """Go on as if turns up to ``last`` had been taken, which their driver knows to have held and learnt only.
 
-        The driver has taught the agent and told the risk desk (``RiskManager.pass_over``) itself: a backtest does so
+        The driver has taught the agent and told the risk manager (``RiskManager.pass_over``) itself: a backtest does so
         for the many minutes in which nothing can be decided.
         """
         self._before = last
@@ -185,15 +185,15 @@ class Trader:
     def execute_sell(self, price: Decimal, reason: str) -> bool:
         """Close the open position at about ``price``; return whether it is closed now."""
         log.info("closing: symbol=%s price=%s reason=%s", self.symbol, price, reason)
-        closed = self._keeper.close(reason)
+        closed = self._position.close(reason)
         if closed:
             self._risk.note_trade_end()
         return closed
 
     def check_position_management(self) -> bool:
         """Close the position if the mark price has reached the early stop; return whether that was begun."""
-        level, mark = self._keeper.early_stop, self._feed.mark_price(self.symbol)
-        if level is None or mark is None or not level.reached(mark.mark) or self._keeper.exit_under_way:
+        level, mark = self._position.early_stop, self._feed.mark_price(self.symbol)
+        if level is None or mark is None or not level.reached(mark.mark) or self._position.exit_under_way:
             return False
         self.execute_sell(mark.mark, "early_stop")
         return True
@@ -205,16 +205,16 @@ class Trader:
 
     def wants_tending(self, mark: MarkPrice | None) -> bool:
         """Return, without waiting, whether ``tend`` has something to do: an early stop, an exit, a doubt."""
-        level = self._keeper.early_stop
+        level = self._position.early_stop
         reached = level is not None and mark is not None and level.reached(mark.mark)
-        return reached or bool(self._keeper.exit_under_way) or self._keeper.needs_reconcile
+        return reached or bool(self._position.exit_under_way) or self._position.needs_reconcile
 
     def run_maintenance(self) -> None:
         """Between turns: close at the early stop, go on with an unfinished exit, settle what is unknown."""
         with self._lock:
             try:
                 if not self.check_position_management() and (
-                    self._keeper.exit_under_way or self._keeper.needs_reconcile
+                    self._position.exit_under_way or self._position.needs_reconcile
                 ):
                     self._mend_position()
             except ExchangeError as error:
@@ -223,30 +223,30 @@ class Trader:
 
     def request_reconcile(self) -> None:
         """Ask the exchange about position and protective orders at the next opportunity."""
-        self._keeper.request_reconcile()
+        self._position.request_reconcile()
 
     def concerns(self, order_client_id: str) -> bool:
         """Return whether an order is stop or target of the open position."""
-        return self._keeper.concerns(order_client_id)
+        return self._position.concerns(order_client_id)
 
     def verify_guards(self) -> str:
         """Return "" when flat or protected at the exchange, else, in words, what is not protected (at the stop)."""
         with self._lock:
-            self._keeper.request_reconcile()
+            self._position.request_reconcile()
             try:
-                self._keeper.reconcile(self._feed.account())
+                self._position.reconcile(self._feed.account())
             except ExchangeError as error:
                 return f"could not ask whether the stop of {self.symbol} stands: {error}"
             return ""
 
     def standing(self) -> str:
         """Return one sentence on the open position and its stop, "" when flat."""
-        trade = self._keeper.trade
+        trade = self._position.trade
         if trade is None:
             return ""
         return (
-            f"{trade.direction} {self._keeper.open_quantity} {trade.symbol} from {trade.entry_price} stays open; "
-            f"{self._keeper.protection}."
+            f"{trade.direction} {self._position.open_quantity} {trade.symbol} from {trade.entry_price} stays open; "
+            f"{self._position.protection}."
         )
 
     def _mend(self) -> None:
@@ -262,14 +262,14 @@ class Trader:
 
     def _mend_position(self) -> None:
         """Make journal and exchange agree; a trade that ended at the exchange counts among the results."""
-        held = self._keeper.trade
-        self._keeper.reconcile(self._feed.account())
-        if held is not None and self._keeper.trade is not held:
+        held = self._position.trade
+        self._position.reconcile(self._feed.account())
+        if held is not None and self._position.trade is not held:
             self._risk.note_trade_end()
 
     def _is_flat(self) -> bool:
         account = self._feed.account()
-        return self._keeper.trade is None and account is not None and account.position(self.symbol) is None
+        return self._position.trade is None and account is not None and account.position(self.symbol) is None
 
     def _observe(self) -> Observation:
         candles = self.get_market_data()
@@ -278,10 +278,10 @@ class Trader:
         signal = self.generate_signal(indicators)
         context = self._context()
         account, mark = self._feed.account(), self._feed.mark_price(self.symbol)
-        position = self._at_mark(self._keeper.position(account), mark)
+        position = self._at_mark(self._position.position(account), mark)
         now = self._clock.now_ms()
         state = self.prepare_rl_state(indicators, context, self._trends(candles))
-        own = self._keeper.owns(position) or (position is None and self._keeper.trade is not None)
+        own = self._position.owns(position) or (position is None and self._position.trade is not None)
         sign = position.direction.sign if own and position is not None else 0
         candle = candles[-1] if candles else None
         breaker = self._risk.look(account, risk_indicators, candle)
@@ -300,9 +300,9 @@ class Trader:
             context=context,
             breaker_tripped=breaker.tripped,
             breaker_reason=breaker.reason,
-            halt_reason=self._trouble or self._refusal or self._keeper.halt_reason or self._risk.halt_reason,
+            halt_reason=self._trouble or self._refusal or self._position.halt_reason or self._risk.halt_reason,
             day_start_equity=self._risk.day_start(account),
-            position_opened_ms=self._keeper.trade.entry_ms if self._keeper.trade else None,
+            position_opened_ms=self._position.trade.entry_ms if self._position.trade else None,
             stopping=self._stopping(),
             instrument=self._settings.instrument,
             settings_reason=self._settings.halt_reason,
@@ -333,7 +333,7 @@ class Trader:
         """Carry out the decision; None when there was nothing to do, "" when done, else why it was not."""
         price = seen.mark.mark if seen.mark else Decimal(0)
         if decision.verdict is Verdict.CLOSE:
-            if self._keeper.exit_under_way:
+            if self._position.exit_under_way:
                 return "an exit is under way"
             self._risk.note_exit(decision.exit_reason, seen.account)
             return "" if self.execute_sell(price, decision.exit_reason) else "the position is not closed yet"
@@ -350,10 +350,10 @@ class Trader:
             return None
         log.info("resizing: symbol=%s verdict=%s quantity=%s", self.symbol, decision.verdict, decision.quantity)
         if decision.verdict is Verdict.REDUCE:
-            reduced = self._keeper.reduce(decision.quantity, now, decision.exit_reason)
+            reduced = self._position.reduce(decision.quantity, now, decision.exit_reason)
             return "" if reduced else "the reduction is not done yet"
         try:
-            return self._keeper.increase(position.direction, decision.quantity, now, decision.reason)
+            return self._position.increase(position.direction, decision.quantity, now, decision.reason)
         except StoreUnavailable as error:
             return f"the intent could not be written down, so nothing was sent: {error}"
 
@@ -364,7 +364,7 @@ class Trader:
             return refused
         log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)
         try:
-            return self._keeper.open(direction, quantity, self._clock.now_ms(), reason)
+            return self._position.open(direction, quantity, self._clock.now_ms(), reason)
         except StoreUnavailable as error:
             return f"the intent could not be written down, so nothing was sent: {error}"
 
@@ -376,7 +376,7 @@ class Trader:
         state = seen.recommendation.state
         if before is not None and candle.open_ms - before.open_ms == self._candle_ms:
             self._agent.learn(before.state, before.position_sign, candle.close / before.close - 1.0, state)
-        trade = self._keeper.trade
+        trade = self._position.trade
         self._before = Remembered(state, 0 if trade is None else trade.direction.sign, candle.close, candle.open_ms)
 
 

@@ -17,6 +17,7 @@ from src.domain.clock import DAY_MS, instant_of, utc_day, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.reporting.aggregates import Performance, SignalStats, count_signals, sum_performance, sums_of_days
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
+from src.reporting.forecasts import LIVE, ForecasterScore, ForecastFilter, forecast_queries, read_scores, verdicts
 from src.reporting.formatting import Form, clean
 from src.reporting.pages import (
     MOST_COUNTED,
@@ -49,6 +50,7 @@ from src.storage.tables import (
     bot_status,
     chart_analyses,
     circuit_breaker_events,
+    forecasts,
     market_context,
     news_articles,
     orders,
@@ -140,6 +142,26 @@ class ReportService:
     ) -> Page:
         """Return a page of news articles, last fetched first."""
         return self._page(news_articles, news_queries(wanted), limit, cursor, offset)
+
+    def forecasts(
+        self, wanted: ForecastFilter, *, limit: int = 100, cursor: str | None = None, offset: int = 0,
+        form: Form | None = None,
+    ) -> Page:  # fmt: skip
+        """Return a page of forecasts, last made first."""
+        return self._page(forecasts, forecast_queries(wanted), limit, cursor, offset, form)
+
+    def forecast_scores(
+        self, scope: Scope, source: str = LIVE, since_ms: int | None = None, until_ms: int | None = None
+    ) -> list[ForecasterScore]:
+        """Return the scoreboard: how good each forecaster of the scope was."""
+        with self._database.read() as connection:
+            return read_scores(connection, scope, source, since_ms, until_ms)
+
+    def forecast_verdict(self, scope: Scope, forecaster: str, model: str = "") -> str | None:
+        """Return how the live forecasts of one forecaster are judged, in words; None where it made none."""
+        with self._database.read() as connection:
+            found = verdicts(read_scores(connection, scope, forecaster=forecaster, model=model))
+        return next(iter(found.values()), None)
 
     def signal(self, signal_id: int) -> dict[str, Any] | None:
         """Return one turn whole, or None where there is none of that id."""

@@ -128,7 +128,7 @@ class Settings(SettingFields):
 
     @property
     def exploration_share(self) -> float:
-        """EXPLORATION_RATE in paper mode, else 0: no dice with an account."""
+        """EXPLORATION_RATE in paper mode, else 0: nothing is tried at random with real money."""
         return self.exploration_rate if self.mode == "paper" else 0.0
 
     @property

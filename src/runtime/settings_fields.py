@@ -92,7 +92,9 @@ class SettingFields(BaseSettings):
 
     # The agent
     model_path: Path = Field(Path("models/rl_trading_model.pkl"), description="a file")
-    exploration_rate: float = Field(0.02, ge=0, le=1, description="0 to 1; used in paper mode only")
+    exploration_rate: float = Field(
+        0.0, ge=0, le=1, description="0 to 1; above 0 the paper account makes random trades that a live one would not"
+    )
     random_seed: int = Field(7, ge=0, description="a whole number, 0 or more")
     autosave_cycles: int = Field(10, ge=1, description="a whole number, 1 or more")
     training_candles: int = Field(10_080, ge=1_000, le=1_000_000, description="1000 to 1000000")

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.strategy.indicators import Indicators
 
-REVISION = "0004"  # the newest file of migrations/versions; a test holds the two together
+REVISION = "0005"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
@@ -383,6 +383,33 @@ news_articles = Table(
     Column("sentiment_mode", String(40), nullable=False, server_default=text("''")),
     Index("ix_news_articles_published", "published_at", "id"),
     *_newest_first("news_articles", "source", "sentiment"),
+)
+
+forecasts = Table(
+    "forecasts",
+    metadata,
+    _id(),
+    _instant(),  # the close of the last candle that was known
+    *_owner(),
+    Column("source", String(8), nullable=False),  # live, or past: filled from past candles
+    Column("forecaster", String(24), nullable=False),
+    Column("model", String(64), nullable=False, server_default=text("''")),
+    Column("horizon_s", Integer, nullable=False),
+    Column("direction", Integer, nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("price", Float, nullable=False),
+    _money("cost_usd", nullable=False, start="0"),
+    _instant("due_at"),
+    Column("status", String(8), nullable=False),  # open, settled, missed
+    Column("outcome_price", Float),
+    Column("return_share", Float),
+    Column("net_share", Float),
+    UniqueConstraint(
+        *("bot_id", "mode", "world", "source", "symbol", "forecaster", "model", "horizon_s", "timestamp"),
+        name="uq_forecasts_statement",
+    ),
+    Index("ix_forecasts_scored", "mode", "world", "source", "status", "timestamp"),
+    *_newest_first("forecasts", "symbol", "forecaster"),
 )
 
 training_runs = Table(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from src.domain.market import Candle, Instrument, MarketContext, MarkPrice
 from src.domain.portfolio import Account, Direction, Position
-from src.domain.risk import RiskLimits, loss_share, position_quantity
+from src.domain.risk import RiskLimits, loss_share, position_quantity, protection_veto
 from src.strategy.indicators import Indicators
 from src.strategy.q_agent import Action, Recommendation
 from src.strategy.rules import (
@@ -225,6 +225,7 @@ def _safety_gates(
         _age_gate("account", seen.now_ms, seen.account.as_of_ms if seen.account else None, rules.max_account_age_ms),
         _day_gate(_day_loss(seen, equity), limits),
         _exposure_gate(seen, limits, equity, price, quantity),
+        _protection_gate(seen, limits, price),
         Gate("quantity", quantity > 0, f"{quantity} {seen.instrument.base_asset} can be bought or sold"),
     )
 
@@ -258,6 +259,15 @@ def _exposure_gate(
         f" and {seen.account.available_balance:.2f} available"
     )
     return Gate("exposure", fits, detail)
+
+
+def _protection_gate(seen: Observation, limits: RiskLimits, price: Decimal | None) -> Gate:
+    """An entry must be able to have its stop and its target, on their sides and inside the contract's prices."""
+    if price is None or price <= 0:
+        return Gate("protection", False, "the price is unknown")
+    direction = Direction.SHORT if seen.signal.side is SignalSide.SELL else Direction.LONG
+    veto = protection_veto(price, direction, limits, seen.instrument)
+    return Gate("protection", not veto, veto or "stop and target can stand")
 
 
 def _volatility(indicators: Indicators | None) -> float:

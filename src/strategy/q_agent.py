@@ -6,7 +6,7 @@ Beside the value stand the mean square of its lessons and their number, which gi
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,7 @@ from src.domain.errors import ModelRefused
 from src.strategy.q_checkpoint import Arrays, read_model, read_pickle, write_model
 from src.strategy.q_state import FEATURES, STATES, Feature, context_code, encode, features_of, states_of
 from src.strategy.q_table import (
+    LEAST_LESSONS,
     best_action,
     confidence_of,
     exploration_chance,
@@ -182,17 +183,34 @@ class QLearningAgent:
         """
         if market_state < 0:
             return Recommendation(Action.HOLD, 0.0, -1, False, _NOTHING, self.trend_intervals)
+        advice = self._learnt_advice(market_state, position_sign)
+        if self.exploration_rate > 0.0:
+            chance = exploration_chance(self.seed, instant_ms)
+            if (chance >> 11) / 9007199254740992.0 < self.exploration_rate:
+                tried = Action(tried_action(advice.action, position_sign, self.lowest, chance & 1))
+                return replace(advice, action=tried, confidence=self.exploration_confidence, explored=True)
+        return advice
+
+    @property
+    def known_states(self) -> int:
+        """How many market states have had ``LEAST_LESSONS`` lessons, so that a confidence means something."""
+        return int(np.count_nonzero(self.visits >= LEAST_LESSONS))
+
+    def ever_enters(self, min_confidence: float) -> bool:
+        """Return whether it would open a position in any state, with a confidence above ``min_confidence``."""
+        moves = (self.visits >= LEAST_LESSONS) & (self.value[:, 1].argmax(axis=1) != Action.HOLD)
+        return any(self._would_enter(int(state), min_confidence) for state in np.flatnonzero(moves))
+
+    def _would_enter(self, market_state: int, min_confidence: float) -> bool:
+        advice = self._learnt_advice(market_state, 0)
+        return position_after(0, advice.action, self.lowest) != 0 and advice.confidence > min_confidence
+
+    def _learnt_advice(self, market_state: int, position_sign: int) -> Recommendation:
+        """Return the advice of the tables alone, without a try."""
         row = position_sign + 1
         hold, buy, sell = self.value[market_state, row].tolist()
         values = (hold, buy, sell)
         best = best_action(values)
-        if self.exploration_rate > 0.0:
-            chance = exploration_chance(self.seed, instant_ms)
-            if (chance >> 11) / 9007199254740992.0 < self.exploration_rate:
-                tried = Action(tried_action(best, position_sign, self.lowest, chance & 1))
-                return Recommendation(
-                    tried, self.exploration_confidence, market_state, True, values, self.trend_intervals
-                )
         hold_square, buy_square, sell_square = self.mean_square[market_state, row].tolist()
         squares = (hold_square, buy_square, sell_square)
         rival = rival_action(values, best, position_sign, self.lowest)

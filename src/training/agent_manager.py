@@ -113,6 +113,25 @@ class AgentManager:
         log.info("%s", self._load())
         return self.agent
 
+    def outlook(self) -> str:
+        """Return one sentence on whether the agent ever recommends to open a position under the rules; "" if it may.
+
+        An agent that has learnt that costs exceed every gain recommends HOLD in each market state. Rules that need
+        its agreement then never enter; under others it can only veto entries.
+        """
+        if self.refusal or self.agent.ever_enters(self._rules.min_confidence):
+            return ""
+        known = self.agent.known_states
+        learnt = f"The agent recommends HOLD in each of the {known:,} market states it knows"
+        if known == 0:
+            learnt = "The agent knows no market state well enough yet and recommends HOLD"
+        if not self._rules.agent_must_agree:
+            return f"{learnt}: under {self._rules.name} it opens nothing and can only veto what the votes open."
+        return (
+            f"{learnt}: under {self._rules.name}, which needs its agreement, no position will be opened. "
+            "For a bot that trades choose RULES=patient_trend, or retrain on more candles."
+        )
+
     def save(self, now_ms: int) -> None:
         """Write the agent's file, unless it was refused or replaced by somebody; a full disk keeps the old one."""
         if self.refusal or (self._stamp is not None and _stamp(self._path) not in (self._stamp, None)):

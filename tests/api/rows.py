@@ -40,6 +40,7 @@ def fill(path: Path, signals: int, trades: int, now_ms: int) -> None:
         _insert(connection, "account_balance", _balances(first_ms, now_ms))
         _insert(connection, "market_context", _contexts(first_ms, now_ms))
         _insert(connection, "chart_analyses", _charts(first_ms, now_ms))
+        _insert(connection, "forecasts", _forecasts(first_ms - 3 * DAY_MS, now_ms))
         _insert(connection, "daily_performance", _days(days, first_ms, now_ms))
 
 
@@ -171,6 +172,33 @@ def _charts(first_ms: int, now_ms: int) -> Iterator[dict[str, Any]]:
             "resistance_levels": json.dumps([66_000.0]),
             "technical_signals": json.dumps({"rsi": "neutral"}),
         }
+
+
+def _forecasts(first_ms: int, now_ms: int) -> Iterator[dict[str, Any]]:
+    """Forecasts of a vote, the chart analyst and Fear & Greed: settled, but for the last ones and one in fifty."""
+    voices = [("vote:rsi", "", 900), ("chart", "local", 3_600), ("fear_greed", "", 86_400)]
+    for forecaster, model, horizon_s in voices:
+        for number, made_ms in enumerate(range(first_ms, now_ms, horizon_s * 1_000)):
+            direction = 1 if number % 3 else -1
+            moved = ((number * 37) % 21 - 9) / 2_000
+            due_ms = made_ms + horizon_s * 1_000
+            status = "open" if due_ms > now_ms else "missed" if number % 50 == 49 else "settled"
+            followed = status == "settled"
+            yield _owned("BTCUSDT", utc_text(made_ms)) | {
+                "source": "live",
+                "forecaster": forecaster,
+                "model": model,
+                "horizon_s": horizon_s,
+                "direction": direction,
+                "probability": 0.5 + direction * (0.02 + number % 4 * 0.03),
+                "price": 65_000.0,
+                "cost_usd": 0,
+                "due_at": utc_text(due_ms),
+                "status": status,
+                "outcome_price": 65_000.0 * (1 + moved) if followed else None,
+                "return_share": moved if followed else None,
+                "net_share": direction * moved - 0.0012 if followed else None,
+            }
 
 
 def _days(days: dict[tuple[str, str], dict[str, float]], first_ms: int, now_ms: int) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,10 @@ Stops and targets lie near, so that exits of every kind happen. A whole week: ``
 
 import pytest
 
+from src.market_data.columns import Candles
+from tests.backtest.crashes import every_gap, with_gaps, without_minutes, write_record
 from tests.backtest.past import REAL
+from tests.candles import random_candles
 from tests.shared_data import shared_file
 from tests.suite.parity import TrainingSeries, begin, compared, live, past
 from tests.suite.parity_week import KINDS
@@ -30,3 +33,35 @@ def test_a_stretch_of_market_is_decided_and_traded_the_same_live_and_in_the_back
     assert [at for at in found.figures if at <= last_before] == [], "until the restart every bit is the same"
     assert len(found.extra) == 1, "a bot that starts looks at once, in the minute that it had decided already"
     assert found.near_edges, found.decisions
+
+
+CRASH_FIRST, CRASH_MINUTES, APART = 2_400, 130, 7
+FAR = {
+    **KINDS["busy"],
+    "EXPLORATION_RATE": "0.95",
+    "STOP_LOSS_PERCENTAGE": "0.02",
+    "TAKE_PROFIT_PERCENTAGE": "0.05",
+    "LEVERAGE": "2",
+    "ALLOW_SHORT": "true",
+    "EXIT_CONFIDENCE": "1",
+    "BREAKER_VOLATILITY_JUMP": "100000",
+}
+
+
+def test_jumps_past_stop_and_target_and_missing_minutes_are_the_same_live_and_in_the_backtest(tmp_path):
+    """Gaps of 6, 10 and 20 % both ways; behind one the exchange has no candles for four minutes."""
+    beyond = CRASH_FIRST + CRASH_MINUTES
+    gaps = every_gap(CRASH_FIRST + 12, beyond, APART)
+    whole = with_gaps(Candles.of(random_candles(beyond + 10, seed=4)), gaps)
+    hole = list(gaps)[2] + 5
+    record = write_record(without_minutes(whole, range(hole, hole + 4)), tmp_path / "BTCUSDT-1m-jumps.csv")
+    course = TrainingSeries(record, CRASH_FIRST, CRASH_MINUTES, FAR)
+    candles, settings = begin(course, tmp_path)
+    seen = live(course, tmp_path, candles, settings)
+    known = past(course, tmp_path, candles, settings, seen)
+    found = compared(seen, known)
+    jumped = [int(whole.open_ms[row]) for row in gaps]
+    met = [trade for trade in known.outcome.trades if any(trade.entry_ms < at < trade.exit_ms for at in jumped)]
+    assert len(met) >= 3, [(trade.entry_ms, trade.exit_ms) for trade in known.outcome.trades]
+    assert found.missing == found.other_trades == found.decisions == []
+    assert len(seen.trades) == len(known.outcome.trades)

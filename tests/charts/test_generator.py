@@ -195,6 +195,7 @@ def test_the_room_itself_loads_no_large_library():
     import subprocess
     import sys
 
-    code = "import sys, src.charts.generator, src.charts.analysis_job; print({'pandas', 'matplotlib', 'openai'} & {*sys.modules})"
+    loads = "import sys, src.charts.generator, src.charts.analysis_job; "
+    code = loads + "print({'pandas', 'matplotlib', 'openai'} & {*sys.modules})"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"

@@ -17,10 +17,13 @@ from src.dashboard.auth import FREE_TRIES
 from src.dashboard.context import make_desk
 from src.dashboard.states import DataSource, state_of
 from src.dashboard.widgets import Card
+from src.domain.clock import instant_of
 from src.domain.errors import SettingsError
+from src.domain.forecasts import Forecast, outcome_of
 from src.monitoring.fallback_alerts import FallbackAlerter
 from src.monitoring.notifications import Notifier
 from src.storage.command_queue import ACTIONS
+from src.storage.forecast_repository import ForecastRepository
 from src.storage.rows import Owner
 from src.storage.tables import control_requests, daily_performance, login_attempts, orders, positions, trades
 from tests.dashboard.scene import EVIL, KEY, PIN, SYMBOL, logged_in, scene, settings_for
@@ -507,3 +510,28 @@ def test_an_open_profit_ages_with_the_turn_and_a_flat_account_with_the_look_at_t
     full.balance(ago_s=1.0, equity="10100.25")
     flat = full.desk.snapshots.snapshot("main")["cards"]["balance"]
     assert flat["max_age_s"] > held["balance"]["max_age_s"]
+
+
+def test_the_page_says_what_decides_nothing_and_what_a_silent_agent_means(full):
+    def card(name):
+        return full.desk.snapshots.card(name, "main")[0]
+
+    for name in ("analysis", "news"):
+        effects = [fact.cell.text for fact in card(name).facts if fact.label == "Effect on orders"]
+        assert len(effects) == 1 and "no decision follows from it" in effects[0]
+    said = "The agent recommends HOLD in each of the 7 market states it knows."
+    assert said not in card("status").notes
+    full.beat(details={"agent": said})
+    assert said in card("status").notes
+
+
+def test_the_report_shows_how_the_forecasts_of_the_period_turned_out(full, client):
+    made = instant_of(full.at(3_600))
+    said = Forecast(SYMBOL, "vote:rsi", made, 900_000, 1, 0.52, 30_000.0)
+    ledger = ForecastRepository(full.database)
+    ledger.add([said])
+    ledger.settle([(said, outcome_of(said, 30_300.0, 0.0012))])
+    full.database.flush()
+    page = client.get(f"/api/report?from={full.at(86_400)[:10]}&to={full.at(0)[:10]}").get_data(as_text=True)
+    assert "vote:rsi" in page and "+0.880" in page and "too few forecasts" in page
+    assert "vote:rsi" not in client.get("/api/report?from=2020-01-01&to=2020-02-01").text

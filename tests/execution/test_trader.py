@@ -142,7 +142,7 @@ def test_the_early_stop_closes_between_two_turns_at_80_percent_of_the_stop():
     world = World(path(*closes))
     trader, _ = trader_of(world)
     world.at(345)
-    keeper = trader._keeper
+    keeper = trader._position
     keeper.reconcile(world.inner.account())
     assert keeper.open(Direction.LONG, Decimal("0.010"), world.clock.now_ms(), "test") == ""
     entry = keeper.trade.entry_price

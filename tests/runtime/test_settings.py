@@ -135,8 +135,9 @@ def test_the_account_of_the_mode_is_used(load):
 
 
 def test_nothing_explores_with_an_account(load):
-    assert load().exploration_share == 0.02
-    assert load(**LIVE).exploration_share == 0.0
+    assert load().exploration_share == 0.0, "the main paper account trades as a live one would"
+    assert load(EXPLORATION_RATE="0.02").exploration_share == 0.02
+    assert load(**LIVE, EXPLORATION_RATE="0.02").exploration_share == 0.0
 
 
 def test_all_problems_are_told_at_once_single_and_joint_ones(load):

@@ -30,7 +30,7 @@ BTC = Instrument(
 )  # fmt: skip
 GATES = [
     "signal", "agent", "confidence", "breaker", "halt", "settings", "stopping", "candle", "mark", "account",
-    "daily_loss", "exposure", "quantity",
+    "daily_loss", "exposure", "protection", "quantity",
 ]  # fmt: skip
 
 
@@ -117,6 +117,7 @@ STOPPERS = {
     "account": {"account": replace(account(), as_of_ms=NOW - 900_001)},
     "daily_loss": {"account": account(wallet="9500")},
     "exposure": {"account": other_exposure("1502.1")},
+    "protection": {"instrument": replace(BTC, max_price=Decimal(30_500))},
     "quantity": {"instrument": replace(BTC, min_notional=Decimal(5_001))},
 }
 

@@ -43,6 +43,7 @@ from tests.suite.running import (
 from tests.suite.soak_cable import CableProcess
 from tests.suite.soak_faults import Faults
 from tests.suite.soak_meter import Meter
+from tests.suite.soak_owner import OwnerFaults
 from tests.suite.soak_services import Services
 from tests.suite.soak_witness import WitnessProcess
 
@@ -97,6 +98,8 @@ class Soak:
         self.counts = Counts()
         self.others = Services(bot, {})
         self.faults = Faults(self, self.dice)
+        self.owner = OwnerFaults(self, self.dice)
+        self.forgotten: set[str] = set()
         self.witness = WitnessProcess(exchange.port, LOSS_LIMIT)
         self.meter = Meter(self._running)
         self.foreign_money = Decimal(0)
@@ -120,6 +123,7 @@ class Soak:
                 self.calm_from_s, bag = time.monotonic() - self.began_s, []
             if not bag:  # every fault once, in a new order each time
                 bag = self.dice.sample(names := sorted(self._deeds()), len(names))
+            self.owner.keep_backup()
             self._happen(bag.pop())
             if self.dice.random() < 0.25:
                 self.check_books()
@@ -140,7 +144,8 @@ class Soak:
         return (self.exchange.now_ms() - self.began_ms) / 86_400_000
 
     def _deeds(self) -> dict[str, Callable[[], None]]:
-        every = self.faults.lasting() | ({} if self.calm_from_s else self.faults.ending())
+        every = self.faults.lasting() | self.owner.lasting()
+        every |= {} if self.calm_from_s else self.faults.ending() | self.owner.ending()
         chosen = {name: deed for name, deed in every.items() if self.only in name}
         return chosen or every
 
@@ -261,7 +266,11 @@ class Soak:
         own = {name for (name,) in self.bot.rows("SELECT client_id FROM orders")}
         shape = next(iter(own))[:3] if own else ""
         here = set(self.exchange.control("GET", "client_ids"))
-        return {name for name in here if name.startswith(shape) and not name.startswith("autoclose-")} - own
+        return (
+            {name for name in here if name.startswith(shape) and not name.startswith("autoclose-")}
+            - own
+            - self.forgotten
+        )
 
     def _breaker_breaches(self) -> tuple[dict[str, int], list[str]]:
         """S6: return how often what tripped the breaker, and the entries decided while it was (a turn's grace)."""

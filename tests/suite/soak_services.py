@@ -14,6 +14,7 @@ _WEB = {
     "mcp_server": ("MCP_PORT", "/api/v1/health", "/api/v1/readyz"),
     "web_dashboard": ("DASHBOARD_PORT", "/api/health", "/api/health"),
 }
+_COMMANDS = {"watcher": ["-m", "src.monitoring.watchdog"]}
 _HEARTBEAT = "SELECT beat_at, interval_s, speed, cycle_no, phase, pid FROM bot_status WHERE process = '{}'"
 _COLUMNS = ("beat_at", "interval_s", "speed", "cycle_no", "phase", "pid")
 
@@ -37,7 +38,7 @@ class Services:
         """Start one, its output in a file of its name beside the bot's."""
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, f"src/{name}.py"],
+                [sys.executable, *_COMMANDS.get(name, [f"src/{name}.py"])],
                 cwd=ROOT,
                 env=self._bot.environment() | self._settings,
                 stdout=log,

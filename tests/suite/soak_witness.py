@@ -108,7 +108,7 @@ class Witness:
         notional = sum((abs(Decimal(row["notional"])) for row in positions), Decimal(0))
         if equity > 0:
             self.seen.largest_notional_share = max(self.seen.largest_notional_share, float(notional / equity))
-        own = self.obstruction != STRANGER
+        own = self.obstruction != STRANGER and not self.obstruction.startswith("owner:")
         if entered and own and self._over_since_ms is not None and now_ms - self._over_since_ms > SETTLED_MS:
             self.seen.entries_over_limit += 1
         over = self._loss_limit and equity < (self._day_earned + paid) * (1 - self._loss_limit * Decimal("1.05"))

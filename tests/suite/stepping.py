@@ -29,6 +29,9 @@ _SETTLED = """
     SELECT (SELECT COUNT(*) FROM trades WHERE status = 'open') + (SELECT COUNT(*) FROM orders WHERE NOT finished)
 """
 
+_REFUSED = "SELECT COUNT(*) FROM orders WHERE purpose = 'exit' AND status = 'REJECTED' AND timestamp >= '{}'"
+"""Exits tried since an instant that the exchange did not take: after a jump no price lies within its bounds."""
+
 
 def standing(start_ms: int) -> dict[str, Any]:
     """Return what ``suite`` needs for a market that will stand at ``start_ms``, a whole minute.
@@ -123,8 +126,14 @@ class Steps:
         for at in range(now_ms // SECOND_MS * SECOND_MS + SECOND_MS, boundary_ms, SECOND_MS):
             self._advance(at)
             position, _levels = self._position()
-            if position is None or self._early_stop_reached(position):
-                self._wait(lambda: self._position()[0] is None and self._one(_SETTLED) == 0)
+            if position is None or self._early_stop_reached(position) or self._exit_was_refused(now_ms):
+                self._wait(lambda at=at: self._closed() or self._exit_was_refused(at))
+
+    def _exit_was_refused(self, since_ms: int) -> bool:
+        return self._one(_REFUSED.format(utc_text(since_ms))) > 0
+
+    def _closed(self) -> bool:
+        return self._position()[0] is None and self._one(_SETTLED) == 0
 
     def _is_rough(self, now_ms: int) -> bool:
         """Return whether a price of the coming minute comes near a level at which exchange or bot would act.
@@ -137,6 +146,8 @@ class Steps:
         row = self._candles.place(now_ms // MINUTE_MS * MINUTE_MS)
         if position is None or row is None:
             return position is not None
+        if self._exit_was_refused(now_ms // MINUTE_MS * MINUTE_MS):
+            return True
         rows = slice(max(row - 1, 0), row + 1)
         low = float(self._candles.low[rows].min()) * (1.0 - NEAR_SHARE)
         high = float(self._candles.high[rows].max()) * (1.0 + NEAR_SHARE)

@@ -137,6 +137,16 @@ class AccountState:
                 _sizes(positions),
             )
 
+    def set_positions(self, account: Account, told: int) -> None:
+        """Take over the positions of a look over REST whose income history could not be read.
+
+        What is held is a fact; the wallet, and with it the account's age, waits until the history says whether money
+        was paid in or out.
+        """
+        with self._lock:
+            if self._money is not None and told == self._told:
+                self._money.positions = {(each.symbol, each.position_side): each for each in account.positions}
+
     def _is_explained_by(self, income: Sequence[Income] | None, account: Account) -> bool:
         if income is None:
             return True

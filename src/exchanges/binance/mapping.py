@@ -10,7 +10,7 @@ from typing import Any
 
 from src.domain.costs import CostRates
 from src.domain.market import Candle, Instrument, MarkPrice
-from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side
+from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side, finished_status
 from src.domain.portfolio import Direction, Position
 from src.domain.ports import AccountTerms, Income
 
@@ -205,9 +205,7 @@ def conditional_of_event(event: Json) -> Order:
 
 def _algo_status(word: str, quantity: Decimal, executed: Decimal) -> OrderStatus:
     """Return where a conditional order stands; FINISHED says only that the order it made is over."""
-    if word != "FINISHED":
-        return _STATUSES[word]
-    return OrderStatus.FILLED if executed > 0 and executed >= quantity else OrderStatus.EXPIRED
+    return finished_status(quantity, executed) if word == "FINISHED" else _STATUSES[word]
 
 
 def fill_of_row(row: Json) -> Fill:

@@ -11,6 +11,7 @@ from src.domain.market import INTERVAL_MS, Candle, Instrument, MarkPrice
 from src.domain.orders import Fill
 from src.domain.portfolio import Account, Position
 from src.domain.ports import AccountTerms, Income
+from src.exchanges.binance.errors import INVALID_INTERVAL_CODE
 from src.exchanges.binance.mapping import (
     MALFORMED,
     TRADE_INCOME,
@@ -123,8 +124,8 @@ class BinanceQueries:
         """Return the closed candles that open at ``start_ms`` or later, oldest first."""
         found: list[Candle] = []
         while True:
-            wanted = (self.clock.now_ms() - start_ms) // INTERVAL_MS[interval] + 2
-            asked = min(_page(interval), max(wanted, 2))
+            most = _page(interval)
+            asked = min(most, max((self.clock.now_ms() - start_ms) // INTERVAL_MS[interval] + 2, 2))
             page, closed = self._kline_page(symbol, interval, asked, start_ms, None)
             found += closed
             if len(page) < asked or not closed:
@@ -306,4 +307,6 @@ def age(fill: Fill) -> tuple[int, int]:
 
 def _page(interval: str) -> int:
     """Return how many candles are asked for at once: a market of our own makes long ones of minutes, month by month."""
+    if interval not in INTERVAL_MS:
+        raise OrderRefused(INVALID_INTERVAL_CODE, f"{interval} is not an interval: use one of {', '.join(INTERVAL_MS)}")
     return min(_PAGE, max(_MONTH_MS // INTERVAL_MS[interval], 60))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from src.domain.clock import monotonic_s
-from src.domain.errors import OrderRefused
+from src.domain.errors import ExchangeError, OrderRefused
 from src.domain.orders import Fill, Order
 from src.domain.portfolio import Account
 from src.domain.ports import Income
@@ -156,7 +156,12 @@ class UserStream:
         due = asked_ms is None or account.as_of_ms - asked_ms >= _INCOME_EVERY_MS
         if not due and self.book.is_explained(account):
             return _AccountSeen(told, account, None)
-        return _AccountSeen(told, account, self._exchange.income(self.book.transfers_since_ms(account.as_of_ms)))
+        try:
+            income = self._exchange.income(self.book.transfers_since_ms(account.as_of_ms))
+        except ExchangeError:
+            self.book.set_positions(account, told)
+            raise
+        return _AccountSeen(told, account, income)
 
     def _use_account(self, found: _AccountSeen) -> None:
         before_ms, self._account_ms = self._account_ms, found.account.as_of_ms

@@ -284,3 +284,14 @@ def test_less_money_without_a_reason_is_believed_only_after_some_looks():
         assert known(made).wallet_balance == 900
         look(made, "850", START + 70_000 + number)
     assert (made.wants_look, known(made).wallet_balance, known(made).earned) == (False, 850, 950)
+
+
+def test_positions_are_taken_over_while_the_income_history_cannot_be_read():
+    """The wallet waits: a withdrawal that nobody has explained must not look like a loss."""
+    made = book("1000", (position(),))
+    seen = Account(Decimal("400"), Decimal("400"), Decimal(0), START + 60_000, ())
+    made.set_positions(seen, made.told)
+    now = known(made)
+    assert (now.positions, now.wallet_balance, now.as_of_ms) == ((), Decimal("1000"), START)
+    made.set_positions(Account(Decimal("400"), Decimal("400"), Decimal(0), START, (position(),)), made.told + 1)
+    assert known(made).positions == (), "a look that crossed with news is not taken over"

@@ -15,7 +15,7 @@ from src.execution.reconciler import Reconciler
 _RETRY_MS, _LONGEST_RETRY_MS = 1_000, 60_000
 
 
-class PositionView:
+class PositionStatus:
     """The readable side of a position manager."""
 
     def __init__(

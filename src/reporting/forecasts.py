@@ -1,0 +1,162 @@
+"""The forecast ledger as people and programs read it: pages of forecasts, and the scoreboard."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+
+from src.domain.clock import utc_text
+from src.domain.forecast_scores import Score, Settled, score
+from src.reporting.pages import Scope, utc_bound
+from src.storage.tables import chart_analyses, forecasts
+
+LIVE: Final = "live"
+PAST: Final = "past"
+_KEPT: Final = 64
+_CHART: Final = "chart"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastFilter:
+    """Which forecasts; ``source`` is live or past (filled from past candles), ``status`` open, settled or missed."""
+
+    scope: Scope = field(default_factory=Scope)
+    source: str = LIVE
+    forecaster: str | None = None
+    status: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecasterScore:
+    """One line of the scoreboard: who looked how far ahead, how often, and how good that was.
+
+    ``missed`` are forecasts whose end no candle tells; ``first`` and ``last`` the instants of the settled ones.
+    """
+
+    forecaster: str
+    model: str
+    horizon_s: int
+    open: int
+    missed: int
+    first: str | None
+    last: str | None
+    score: Score
+
+    @property
+    def name(self) -> str:
+        """Forecaster and model in one word: ``vote:rsi``, ``chart:local``."""
+        return f"{self.forecaster}:{self.model}" if self.model else self.forecaster
+
+
+@lru_cache(_KEPT)
+def forecast_queries(wanted: ForecastFilter) -> tuple[Select[Any], ...]:
+    """Return the query for the forecasts wanted; ``ValueError`` for a date that is none."""
+    c = forecasts.c
+    conditions = [*wanted.scope.conditions(forecasts), c.source == wanted.source]
+    if wanted.forecaster is not None:
+        conditions.append(c.forecaster == wanted.forecaster)
+    if wanted.status is not None:
+        conditions.append(c.status == wanted.status)
+    if wanted.start is not None:
+        conditions.append(c.timestamp >= utc_bound(wanted.start))
+    if wanted.end is not None:
+        conditions.append(c.timestamp < utc_bound(wanted.end))
+    return (select(forecasts).where(*conditions),)
+
+
+def read_scores(
+    connection: Connection,
+    scope: Scope,
+    source: str = LIVE,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    *,
+    forecaster: str | None = None,
+    model: str = "",
+) -> list[ForecasterScore]:
+    """Return the scoreboard of the scope, one line for each forecaster, model and horizon, by name.
+
+    Args:
+        connection: of the database.
+        scope: bot, mode, world and pair; without a pair the forecasts of all pairs stand in one line.
+        source: live, or past.
+        since_ms: only forecasts made from then on.
+        until_ms: only forecasts made before.
+        forecaster: only this one, of this ``model``.
+        model: see ``forecaster``.
+    """
+    c = forecasts.c
+    wanted = [*scope.conditions(forecasts), c.source == source]
+    if forecaster is not None:
+        wanted += [c.forecaster == forecaster, c.model == model]
+    if since_ms is not None:
+        wanted.append(c.timestamp >= utc_text(since_ms))
+    if until_ms is not None:
+        wanted.append(c.timestamp < utc_text(until_ms))
+    spent = _spent_on_charts(connection, scope, since_ms) if source == LIVE else {}
+    figures = _settled_figures(connection, wanted)
+    lines = []
+    for row in connection.execute(_counts(wanted)).mappings():
+        key = (row["forecaster"], row["model"], row["horizon_s"])
+        columns = np.array(figures.get(key, ()), np.float64).reshape(-1, 4).T
+        paid = spent.get(row["model"]) if row["forecaster"] == _CHART else None
+        cost = float(row["cost_usd"] or 0) if paid is None else paid
+        found = score(Settled(columns[0], columns[1], columns[2], columns[3], cost))
+        lines.append(ForecasterScore(*key, row["open"], row["missed"], row["first"], row["last"], found))
+    return lines
+
+
+def verdicts(scores: Iterable[ForecasterScore]) -> dict[str, str]:
+    """Return each forecaster's verdict by its name; of several horizons the one with most settled forecasts counts."""
+    best: dict[str, ForecasterScore] = {}
+    for each in scores:
+        if each.name not in best or each.score.settled > best[each.name].score.settled:
+            best[each.name] = each
+    return {name: each.score.verdict for name, each in best.items()}
+
+
+def _counts(wanted: list[ColumnElement[bool]]) -> Select[Any]:
+    c = forecasts.c
+    settled_at = case((c.status == "settled", c.timestamp))
+    return (
+        select(
+            c.forecaster, c.model, c.horizon_s,
+            func.sum(case((c.status == "open", 1), else_=0)).label("open"),
+            func.sum(case((c.status == "missed", 1), else_=0)).label("missed"),
+            func.min(settled_at).label("first"),
+            func.max(settled_at).label("last"),
+            func.sum(c.cost_usd).label("cost_usd"),
+        )
+        .where(*wanted)
+        .group_by(c.forecaster, c.model, c.horizon_s)
+        .order_by(c.forecaster, c.model, c.horizon_s)
+    )  # fmt: skip
+
+
+def _settled_figures(
+    connection: Connection, wanted: list[ColumnElement[bool]]
+) -> dict[tuple[str, str, int], list[tuple[float, ...]]]:
+    """Return probability, direction, return and net return of every settled forecast by who made it."""
+    c = forecasts.c
+    query = select(
+        c.forecaster, c.model, c.horizon_s, c.probability, c.direction, c.return_share, c.net_share
+    ).where(*wanted, c.status == "settled")  # fmt: skip
+    found: dict[tuple[str, str, int], list[tuple[float, ...]]] = {}
+    for forecaster, model, horizon_s, *figures in connection.execute(query):
+        found.setdefault((forecaster, model, horizon_s), []).append(tuple(figures))
+    return found
+
+
+def _spent_on_charts(connection: Connection, scope: Scope, since_ms: int | None) -> dict[str, float]:
+    """Return what each model's looks at charts cost, also those that recommended nothing."""
+    c = chart_analyses.c
+    wanted = scope.conditions(chart_analyses)
+    if since_ms is not None:
+        wanted.append(c.timestamp >= utc_text(since_ms))
+    query = select(c.model, func.sum(c.cost_usd)).where(*wanted, c.model != "").group_by(c.model)
+    return {model: float(spent or 0) for model, spent in connection.execute(query)}
