@@ -114,7 +114,7 @@ def test_a_read_only_file_is_one_sentence_and_73(env, capsys):
 
 
 def test_wrong_settings_are_said_and_78(env, capsys):
-    env.write_bytes(env.read_bytes().replace(b"LEVERAGE=10", b"LEVERAGE=1000"))
+    env.write_bytes(env.read_bytes().replace(b"\nLEVERAGE=\n", b"\nLEVERAGE=1000\n"))
     assert run(env, "status") == 78
     assert "LEVERAGE" in capsys.readouterr().err
 
