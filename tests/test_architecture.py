@@ -70,7 +70,7 @@ PURE_EXCEPTIONS = {  # room: what it may import beyond that, and why
     "domain.candle_validation": {"contextlib", "zipfile", "zlib"},  # unpacks what it is handed
     "strategy.q_agent": {"os", "pathlib", "io", "zipfile", "zlib", "threading", "contextlib"},  # the agent saves itself
     "strategy.timeframes": {"logging"},  # reports a hole in the candles
-    "strategy.q_checkpoint": {"os", "pathlib", "io", "zipfile", "zlib", "tempfile", "contextlib", "pickle"},
+    "strategy.q_checkpoint": {"os", "pathlib", "io", "zipfile", "zlib", "contextlib", "pickle", "tokenize"},
 }
 READS_ENVIRONMENT = {
     "runtime.settings",

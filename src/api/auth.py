@@ -6,10 +6,9 @@ any other bind, and everything that changes something need one. Cookies are neve
 
 import ipaddress
 import logging
-import re
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import orjson
@@ -20,6 +19,7 @@ from src.api.keys import KeyStore
 from src.api.problems import Refused
 from src.domain.clock import Clock
 from src.domain.errors import SettingsError
+from src.runtime.public_hosts import is_from_this_machine, name_of
 from src.runtime.settings import is_loopback
 
 log = logging.getLogger("src.api")
@@ -32,7 +32,6 @@ NOBODY: Final = Caller("nobody", frozenset())
 _MINUTE_MS: Final = 60_000
 _MOST_WATCHED: Final = 10_000
 _MOST_REMEMBERED: Final = 1_000
-_PROXIED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="api"'}
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -87,6 +86,7 @@ class Authenticator:
         clock: the machine's, for the limits.
         calls_a_minute: how many calls one key may make.
         tries_a_minute: how many wrong keys one address may show.
+        public: the names under which a proxy offers the server, with their paths.
     """
 
     def __init__(
@@ -97,7 +97,9 @@ class Authenticator:
         clock: Clock,
         calls_a_minute: int = CALLS_A_MINUTE,
         tries_a_minute: int = TRIES_A_MINUTE,
+        public: Mapping[str, str] | None = None,
     ) -> None:
+        self.public = dict(public or {})
         self._host = host
         self.origins = origins
         self._keys = keys
@@ -156,11 +158,10 @@ class Authenticator:
 
     def _is_own(self, host: str) -> bool:
         """Loopback's names; where others are let in also any address, since only names can be made to lie."""
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?", host)
-        if not match:
+        name = name_of(host)
+        if not name:
             return False
-        name = match[1].strip("[]").lower()
-        if is_loopback(name) or name == self._host.lower():
+        if name in self.public or is_loopback(name) or name == self._host.lower():
             return True
         try:
             ipaddress.ip_address(name)
@@ -172,8 +173,8 @@ class Authenticator:
         header = asked.headers.get("Authorization")
         if header is not None:
             return self._bearer(asked.remote_addr or "", header)
-        proxied = any(name in asked.headers for name in _PROXIED)
-        return LOCAL if self.is_local and not proxied else NOBODY
+        here = self.is_local and is_from_this_machine(asked.environ, self.public)
+        return LOCAL if here else NOBODY
 
     def _bearer(self, address: str, header: str) -> Caller:
         kind, _, token = header.partition(" ")

@@ -23,7 +23,7 @@ from src.api.serializers import (
 from src.api.trading_operations import PERFORMANCE_SCHEMA, STATS_SCHEMA, performance_json, stats_json
 from src.domain.circuit_breaker import BreakerState
 from src.domain.clock import DAY_MS, utc_text
-from src.monitoring.health import heartbeat_health
+from src.monitoring.health import exchange_trouble, heartbeat_health
 from src.reporting.pages import Scope
 from src.reporting.service import ReportService
 from src.storage.tables import account_balance, bot_status, positions
@@ -176,7 +176,7 @@ def _condition(row: Json, wall_ms: int) -> Json:
     waited_s = row["cycle_age_s"]
     hung = beat.well and row["overdue"] and (waited_s is None or waited_s / row["speed"] > _LATE_S)
     words = f"{beat.reason}: two cycles missed" if hung else beat.reason
-    return {"well": beat.well and not hung, "condition": words}
+    return {"well": beat.well and not hung, "condition": words, "unheard": exchange_trouble(row)}
 
 
 def _bot(source: ApiContext, bot_id: str) -> Json:

@@ -21,6 +21,7 @@ from src.api.context import ApiContext, Caller, Params
 from src.api.docs_page import docs_page
 from src.api.openapi import describe, finish
 from src.api.operations import BY_NAME, OPERATIONS, ROOT, Operation
+from src.runtime.public_hosts import PublicHosts
 
 Protocol = Callable[[Request, Caller], Response]
 
@@ -109,6 +110,7 @@ def build_app(
     if door.origins:
         taken = ["Authorization", "Content-Type"]
         CORS(app, origins=list(door.origins), methods=["GET", "HEAD", "POST"], allow_headers=taken)
+    app.wsgi_app = PublicHosts(app.wsgi_app, door.public)  # type: ignore[method-assign,assignment]
     return app
 
 

@@ -12,7 +12,7 @@ PROBE_SCHEMA = closed({"detail": TEXT})
 
 
 def health(source: ApiContext, _: Params, caller: Caller) -> Json:
-    """Return whether trading goes on: ``down`` after two missed cycles, ``degraded`` where something else is late."""
+    """Return whether trading goes on: ``down`` after two missed cycles or without the exchange, else ``degraded``."""
     trouble = source.reports.trouble()
     checks = [_check("database", trouble, "answers")]
     late = ""
@@ -20,7 +20,13 @@ def health(source: ApiContext, _: Params, caller: Caller) -> Json:
         found = processes(source)
         trouble = trading_trouble(found)
         late = "; ".join(f"{row['process']}: {row['condition']}" for row in found if not row["well"])
-        checks += [_check("trading", trouble, "its cycles are on time"), _check("processes", late, "all on time")]
+        away = "; ".join(f"{row['bot_id']}: {row['unheard']}" for row in found if row["unheard"])
+        checks += [
+            _check("trading", trouble, "its cycles are on time"),
+            _check("exchange", away, "sockets and prices are there"),
+            _check("processes", late, "all on time"),
+        ]
+        trouble = trouble or away
     status = "down" if trouble else "degraded" if late else "up"
     return {"status": status, "data": {"checks": checks if "read" in caller.scopes else []}}
 

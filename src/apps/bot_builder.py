@@ -41,12 +41,13 @@ def build_trader(
     stop: threading.Event,
     history: History,
     news: OrderUpdateBuffer | None = None,
+    halted: str = "",
     *,
     limits: ActiveLimits,
     planner: PortfolioPlanner | None = None,
 ) -> Trader:
     """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
-    pair = PairSettings(exchange, clock, symbol, limits.current.leverage, settings.margin_type)
+    pair = PairSettings(exchange, clock, symbol, limits.current.leverage, settings.margin_type, halted)
     slow = rules.candle_interval != _INTERVAL
     desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
     keeper = PositionManager(
@@ -69,7 +70,7 @@ def build_trader(
         _CANDLE_MS,
         slow=CandleAggregator(symbol, rules.candle_interval, history) if slow else None,
         trends=HigherTimeframeTrend([CandleAggregator(symbol, each, history) for each in rules.trend_intervals]).look,
-        decisions=planner,
+        decisions=planner if planner is not None and planner.covers(symbol) else None,
     )
 
 

@@ -62,6 +62,7 @@ class CommandHandler:
         risk: RiskControl,
         hands: Sequence[TraderControl],
         rules: RuleSets,
+        prepare: Callable[[DecisionRules], str] = lambda _rules: "",
     ) -> None:
         self._database = database
         self._bot_id = database.owner.bot_id
@@ -70,6 +71,7 @@ class CommandHandler:
         self._risk = risk
         self._hands = {hand.symbol: hand for hand in hands}
         self._rules = rules
+        self._prepare = prepare
         self._changes = rules.changes(rules.current)
         self._deeds: dict[str, Callable[[str, str], CommandResult]] = {
             "pause": self._pause,
@@ -205,22 +207,23 @@ class CommandHandler:
 
     def _switch_rules(self, name: str, _actor: str) -> CommandResult:
         before = self._rules.current
-        moved = self._follow(name)
-        words = " ".join([f"The rules are {name} from the next turn on.", *moved])
+        said = self._follow(name)
+        words = " ".join([f"The rules are {name} from the next turn on.", *said])
         return CommandResult(DONE, words, f"{before}; RULES={self._rules.configured}", name)
 
     def _follow_again(self, name: str) -> None:
         try:
             self._follow(name)
-        except SettingsError as error:
+        except (SettingsError, ExchangeError) as error:
             log.warning("rules chosen by hand are left: rules=%s stays=%s reason=%s", name, self._rules.current, error)
 
     def _follow(self, name: str) -> list[str]:
-        """Follow a rule set and return what it means for open positions, a sentence each."""
+        """Follow the named set from the next turn on; return what it means, a sentence each."""
         rules, limits = self._rules.read(name)
+        ready = self._prepare(rules)
         moved = [hand.replace_rules(rules, limits) for hand in self._hands.values()]
         self._rules.current = name
         self._changes = self._rules.changes(name)
         if self._changes:
             log.warning("settings change the rules: rules=%s changes=%s", name, "; ".join(self._changes))
-        return [each for each in moved if each]
+        return [each for each in (f"{ready}." if ready else "", *moved) if each]

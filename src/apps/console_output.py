@@ -115,7 +115,7 @@ class BotConsole:
             held = seen.position
             say(
                 f"{seen.symbol} Position: {held.direction} {held.quantity} from {held.entry_price:,}, "
-                f"PnL {held.unrealized_pnl:+,.2f} USDT",
+                f"PnL {held.unrealized_pnl:+,.2f} {held.asset}",
                 "📦",
             )
         say(f"{seen.symbol} {decision.reason} [{cycle_ms:.1f} ms]", _icon(decision))

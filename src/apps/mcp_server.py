@@ -40,7 +40,8 @@ def main(stop: threading.Event) -> None:
     """Serve until ``stop`` is set."""
     settings = Settings.load()
     clock = SystemClock()
-    door = Authenticator(settings.mcp_host, settings.cors_origins, KeyStore(settings.state_dir / KEYS_FILE), clock)
+    keys = KeyStore(settings.state_dir / KEYS_FILE)
+    door = Authenticator(settings.mcp_host, settings.cors_origins, keys, clock, public=settings.public_paths)
     door.refuse_open_bind()
     owner = owner_of(settings)
     with closing(TradingDatabase(settings.database_url, owner)) as writer:

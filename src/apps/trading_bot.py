@@ -1,22 +1,23 @@
 """The RL trading loop: builds the trader of each pair and runs a turn for each per interval."""
 
 import logging
-import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from src.apps.bot_builder import build_planner, build_trader
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
 from src.apps.forecasts import build_forecasts
+from src.apps.managed_pairs import ManagedPairs, managed_pairs
+from src.apps.rule_switch import RuleSwitch
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
-from src.domain.errors import CredentialsRefused, ModelRefused, StoreUnavailable
+from src.domain.errors import ModelRefused, StoreUnavailable
 from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
 from src.domain.risk import ActiveLimits
-from src.exchanges.binance.client import BinanceClient
+from src.exchanges.binance.client import BinanceClient, key_cautions
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
 from src.execution.forecast_recorder import ForecastRecorder
@@ -26,6 +27,7 @@ from src.execution.portfolio_planner import PortfolioPlanner
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
+from src.execution.turn_schedule import TurnSchedule
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
 from src.runtime.rule_loader import (
@@ -37,7 +39,7 @@ from src.runtime.rule_loader import (
     with_pairs,
 )
 from src.runtime.settings import Settings
-from src.storage.bot_snapshots import BotSnapshotWriter
+from src.storage.bot_snapshots import BotSnapshotWriter, first_beat
 from src.storage.database import TradingDatabase
 from src.storage.intent_log import IntentLog
 from src.storage.journal_repository import JournalRepository
@@ -77,6 +79,8 @@ class TradingBot:
         control: CommandHandler,
         forecasts: ForecastRecorder,
         stop: threading.Event,
+        pairs: ManagedPairs,
+        beat: Heartbeat,
         planner: PortfolioPlanner | None = None,
     ) -> None:
         self._planner = planner
@@ -94,20 +98,10 @@ class TradingBot:
         self._control = control
         self._forecasts = forecasts
         self._stop = stop
-        self._due_ms = 0
-        now = utc_text(clock.now_ms())
-        self._beat = Heartbeat(
-            timestamp=now,
-            beat_at=utc_text(SystemClock().now_ms()),
-            process="trading_bot",
-            pid=os.getpid(),
-            started_at=now,
-            phase="starting",
-            version=VERSION,
-            config_hash=settings.config_hash(),
-            interval_s=settings.interval_s,
-            speed=clock.speed,
-        )
+        self._pairs = pairs
+        self._schedule = TurnSchedule(clock, settings.interval * 1_000)
+        self._beat = beat
+        self._told_sockets = (False, False)
 
     def run(self) -> int:
         """Trade until told to stop; return the exit code."""
@@ -170,15 +164,14 @@ class TradingBot:
 
     def _wait_for_turn(self) -> bool:
         """Wait for the next full interval and its candle, with a sign of life now and then; return whether to stop."""
-        interval_ms = self._settings.interval * 1_000
-        due_ms = max((self._clock.now_ms() // interval_ms + 1) * interval_ms, self._due_ms + interval_ms)
-        self._due_ms = due_ms
-        self._console.sleeping((due_ms - self._clock.now_ms()) / 1_000.0)
+        self._schedule.advance()
+        self._console.sleeping(self._schedule.left_ms() / 1_000.0)
         beat_s = monotonic_s() + _BEAT_EVERY_S
-        while not self._stop.is_set() and not self._is_due(due_ms):
-            if self._control.process_pending() or monotonic_s() >= beat_s:
+        while not self._stop.is_set() and not self._is_due():
+            if self._control.process_pending() or monotonic_s() >= beat_s or self._sockets() != self._told_sockets:
                 self._sign_of_life("waiting")
                 beat_s = monotonic_s() + _BEAT_EVERY_S
+        due_ms = self._schedule.due_ms
         if due_ms % _CANDLE_MS == 0:
             for trader in self._traders:
                 if self._stop.is_set():
@@ -187,20 +180,21 @@ class TradingBot:
                 self._stream.wait_for_mark(trader.symbol, due_ms, _MARK_WAIT_S)
         return self._stop.is_set()
 
-    def _is_due(self, due_ms: int) -> bool:
-        """Wait, at most half a second, for the instant; the candle that closes at it may tell of it first."""
-        left_s = (due_ms - self._clock.now_ms()) / 1_000.0 / self._clock.speed
+    def _is_due(self) -> bool:
+        """Wait, at most half a second, for the instant; the candle that closes at it may tell of it just before."""
+        left_s = self._schedule.left_ms() / 1_000.0 / self._clock.speed
         if left_s <= 0:
             return True
-        if due_ms % _CANDLE_MS:
+        due_ms = self._schedule.due_ms
+        if due_ms % _CANDLE_MS or left_s > _LOOK_EVERY_S:
             self._stop.wait(min(left_s, _LOOK_EVERY_S))
             return False
-        first = self._traders[0].symbol
-        return self._stream.wait_for_candle(first, due_ms - _CANDLE_MS, min(left_s, _LOOK_EVERY_S)) is not None
+        return self._stream.wait_for_candle(self._traders[0].symbol, due_ms - _CANDLE_MS, left_s) is not None
 
     def _sign_of_life(self, phase: str, **changes: object) -> None:
-        account = self._stream.account()
-        marks = [mark.time_ms for pair in self._settings.pairs if (mark := self._stream.mark_price(pair))]
+        account, health = self._stream.account(), self._stream.health()
+        self._told_sockets = self._sockets()
+        marks = [mark.time_ms for pair in self._pairs.symbols if (mark := self._stream.mark_price(pair))]
         said = changes.pop("details", self._beat.details)
         if not isinstance(said, Mapping):
             raise TypeError("details are a mapping")
@@ -211,10 +205,11 @@ class TradingBot:
             phase=phase,
             last_market=utc_text(max(marks)) if marks else None,
             last_private=None if account is None else utc_text(account.as_of_ms),
-            last_error="; ".join(self._stream.health().rest_errors),
+            last_error="; ".join(health.rest_errors),
             details={
                 **said,
                 **self._witness.details(),
+                "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
                 "pause": self._control.pause,
                 "rules": self._control.rules,
                 "rules_changed": self._control.rules_changed,
@@ -223,19 +218,26 @@ class TradingBot:
         )
         self._database.heartbeat(self._beat)
 
-    def _details(self, turns: list[Turn]) -> dict[str, object]:
-        """Return what the status row says beside its columns: last decisions, sockets, trouble of each pair."""
+    def _sockets(self) -> tuple[bool, bool]:
         health = self._stream.health()
+        return health.market.connected, health.user.connected
+
+    def _details(self, turns: list[Turn]) -> dict[str, object]:
+        """Return what the status row says beside its columns: last decisions, trouble of each pair."""
         return {
             "decisions": {turn.observation.symbol: turn.decision.reason for turn in turns},
             "halts": {
                 seen.symbol: seen.halt_reason or seen.settings_reason for seen in (turn.observation for turn in turns)
             },
             "differences": {trader.symbol: trader.difference for trader in self._traders},
+            "settings": {
+                **{turn.observation.symbol: turn.observation.settings_reason for turn in turns},
+                **self._pairs.unlisted,
+            },
+            "quote_asset": self._settings.quote_asset,
             "model": self._agents.refusal,
             "agent": self._agents.outlook(),
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
-            "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
         }
 
     def _finish(self) -> int:
@@ -264,19 +266,22 @@ def main(stop: threading.Event) -> int:
     world = world_of(settings)
     database = TradingDatabase(settings.database_url, Owner(settings.bot_id, settings.mode, world))
     database.migrate()
+    beat = first_beat(settings, clock, VERSION)
+    database.heartbeat(beat)  # from here on the page says "starting", not "stopped" as the last one left it
     client = BinanceClient.from_settings(settings, clock)
     _end_calls_at(stop, client)
     client.sync_clock()
     console.start(settings, rules, clock.now_ms(), world)
-    cautions = _key_cautions(settings, client)
+    cautions = key_cautions(settings.mode, client)
     intents = IntentLog(settings.state_dir / f"intents-{settings.bot_id}-{settings.mode}-{world}.jsonl")
     journal = JournalRepository(database, clock, intents)
+    pairs = managed_pairs(settings.pairs, journal.open_symbols, database, settings.quote_asset, client)
     watches: dict[str, StopMonitor] = {}
     news = OrderUpdateBuffer(lambda: stream.health().user.connected)
-    stream = _stream(settings, client, _callbacks(watches, news), journal)
-    agents = AgentManager(settings, client.cost_rates(settings.pairs[0]), rules)
+    stream = _stream(settings, pairs.symbols, client, _callbacks(watches, news), journal)
+    agents = AgentManager(settings, client.cost_rates(pairs.symbols[0]), rules)
     history = remembered_once(client.candles)
-    console.agent(agents.load_or_train(history, settings.pairs, clock.now_ms()), agents.outlook(), settings)
+    console.agent(agents.load_or_train(history, pairs.symbols, clock.now_ms()), agents.outlook(), settings)
     if settings.mode == "live" and agents.refusal and not names_targets(settings):
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
@@ -284,33 +289,35 @@ def main(stop: threading.Event) -> int:
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     planner = build_planner(settings, stream, clock, history, client.instrument, journal.last_note_ms())
     shared = (client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news)
-    traders = [build_trader(settings, pair, *shared, limits=limits, planner=planner) for pair in settings.pairs]
+    traders = [
+        build_trader(settings, pair, *shared, pairs.halted[pair], limits=limits, planner=planner)
+        for pair in pairs.symbols
+    ]
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
     stream.start()
     if not _ready(stream, stop):
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
     watching = list(watches.values())
-    instruments = [client.instrument(pair) for pair in settings.pairs]
+    instruments = [client.instrument(pair) for pair in pairs.symbols]
     witness = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
-    control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings, rules))
+    switch = RuleSwitch(traders, agents, client.candles, stream.candles, clock, rules)
+    control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings), switch.prepare)
     control.restore()
     bot = TradingBot(
         settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control,
-        build_forecasts(settings, database, stream, client, rules), stop,
+        build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
         planner,
     )  # fmt: skip
     return bot.run()
 
 
 def _stream(
-    settings: Settings, client: BinanceClient, callbacks: Callbacks, journal: JournalRepository
+    settings: Settings, pairs: Sequence[str], client: BinanceClient, callbacks: Callbacks, journal: JournalRepository
 ) -> MarketStream:
     """Return the stream of all pairs, not yet started, with what the journal knows of money paid in or out."""
     transfers = TransferTracker(client.quote_asset, journal.transfers.known, journal.transfers.note)
-    return MarketStream(
-        client, settings.pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, callbacks, transfers
-    )
+    return MarketStream(client, pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, callbacks, transfers)
 
 
 def _end_calls_at(stop: threading.Event, client: BinanceClient) -> None:
@@ -330,22 +337,6 @@ def _ready(stream: MarketStream, stop: threading.Event) -> bool:
         if stream.wait_until_ready(_LOOK_EVERY_S):
             return True
     return False
-
-
-def _key_cautions(settings: Settings, client: BinanceClient) -> tuple[str, ...]:
-    """Live only: a key that may withdraw or transfer is refused; return what else a person should know of it."""
-    if settings.mode != "live":
-        return ()
-    allowed = client.api_restrictions()
-    if allowed.withdraw or allowed.transfer:
-        raise CredentialsRefused(
-            "the Binance key may withdraw or transfer money: make one that can trade futures and nothing else"
-        )
-    if allowed.address_bound:
-        return ()
-    caution = "the Binance key works from any address: bind it to this machine's, so that a stolen one trades nothing"
-    log.warning("%s", caution)
-    return (caution,)
 
 
 def _callbacks(watches: dict[str, StopMonitor], news: OrderUpdateBuffer) -> Callbacks:

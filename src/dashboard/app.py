@@ -16,7 +16,9 @@ from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntit
 
 from src.dashboard.context import DashboardContext
 from src.dashboard.headers import HEADERS
+from src.dashboard.parameters import check_parameters
 from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
+from src.runtime.public_hosts import PublicHosts, name_of
 from src.runtime.settings import PROJECT_ROOT, Settings, is_loopback
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ def create_app(desk: DashboardContext) -> Flask:
     for room in (pages, endpoints, endpoints_control, events, period_report, pictures):
         app.register_blueprint(room.blueprint)
     app.after_request(_finish)
+    app.wsgi_app = PublicHosts(app.wsgi_app, desk.settings.public_paths)  # type: ignore[method-assign,assignment]
     return app
 
 
@@ -80,7 +83,7 @@ class StaticAssets:
 
     def version(self, name: str) -> str:
         """Return a file's address with its content's digest, so that it can be kept by the browser for good."""
-        return f"/static/{name}?v={self._files[name][3]}"
+        return f"{request.script_root}/static/{name}?v={self._files[name][3]}"
 
     def serve(self, name: str) -> Response:
         """Answer with a file of the shelf."""
@@ -105,12 +108,14 @@ def _guard(app: Flask, settings: Settings) -> None:
     @app.before_request
     def check() -> None:
         g.request_id = secrets.token_hex(6)
-        if not _host_is_ours(request.environ.get("HTTP_HOST", ""), settings.dashboard_host):
+        asked = request.environ.get("HTTP_HOST", "")
+        if name_of(asked) not in settings.public_paths and not _host_is_ours(asked, settings.dashboard_host):
             abort(400, "This host name is not ours.")
         if (request.content_length or 0) > LARGEST_BODY:
             raise RequestEntityTooLarge()
         if request.method in _WRITES:
             _check_origin()
+        check_parameters(request.path, request.args)
         desk: DashboardContext = app.extensions["desk"]
         if desk.reading_needs_pin and request.path != "/" and not request.path.startswith(_OPEN_PATHS):
             desk.require_session()

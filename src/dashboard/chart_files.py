@@ -24,4 +24,4 @@ def picture_file(folder: Path, name: str) -> Path | None:
 def picture_address(folder: Path | None, kept_as: str) -> str:
     """Return where the page finds a picture, empty where it is not in the folder (pruned, or drawn elsewhere)."""
     name = Path(kept_as).name
-    return f"/api/chart-picture/{name}" if folder is not None and picture_file(folder, name) is not None else ""
+    return f"api/chart-picture/{name}" if folder is not None and picture_file(folder, name) is not None else ""

@@ -11,11 +11,11 @@ from src.dashboard.services import ServiceController
 from src.dashboard.snapshot import SnapshotService
 from src.domain.clock import Clock
 from src.reporting.service import ReportService
+from src.runtime.public_hosts import is_from_this_machine
 from src.runtime.settings import Settings, is_loopback
 from src.storage.database import TradingDatabase
 
 COOKIE = "dashboard_session"
-_PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class DashboardContext:
     @property
     def reading_needs_pin(self) -> bool:
         """Whether even looking needs the PIN: where others than this machine can reach the page, if by a proxy."""
-        proxied = any(name in request.headers for name in _PROXIED)
-        return proxied or not is_loopback(self.settings.dashboard_host)
+        here = is_from_this_machine(request.environ, self.settings.public_paths)
+        return not (here and is_loopback(self.settings.dashboard_host))
 
     def session(self) -> Session | None:
         """Return the session of the present request, or None."""

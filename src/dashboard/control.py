@@ -37,15 +37,22 @@ class Plan:
     type_to_confirm: str = ""
 
 
-def rule_sets(folder: Path) -> dict[str, str]:
-    """Return the names of the rule sets that can be read, each with its description."""
-    found = {}
+def rule_sets(folder: Path, like: str = "") -> dict[str, str]:
+    """Return the names of the rule sets that can be chosen, each with its description.
+
+    ``like`` names a set that the others must resemble in candles and short positions: without a model of theirs a bot
+    with money cannot follow others; on paper it trains one.
+    """
+    found: dict[str, str] = {}
+    looks: dict[str, tuple[object, ...]] = {}
     for path in sorted(folder.glob("*.toml")):
         try:
-            found[path.stem] = load_rules(path.read_text(encoding="utf-8")).description
+            rules = load_rules(path.read_text(encoding="utf-8"))
+            looks[path.stem] = rules.candle_interval, rules.trend_intervals, rules.allow_short
+            found[path.stem] = rules.description
         except (OSError, ValueError):
             continue  # a set that cannot be read cannot be chosen; the bot says so itself where it is asked for
-    return found
+    return {name: told for name, told in found.items() if not like or looks[name] == looks.get(like)}
 
 
 def plan(look: BotView, action: str, target: str, rules: Mapping[str, str]) -> Plan:

@@ -14,6 +14,7 @@ from src.dashboard.context import desk
 from src.dashboard.states import DataSource, source_of
 from src.domain.clock import instant_of
 from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.monitoring.health import exchange_trouble
 from src.reporting.pages import NewsFilter, SignalFilter, TradeFilter
 
 blueprint = Blueprint("endpoints", __name__)
@@ -112,7 +113,8 @@ def health() -> Response:
         answer = jsonify(status="unhealthy", database="cannot be read", bots=[])
         answer.status_code = 503
         return answer
-    bots = [{name: row[name] for name in ("bot_id", "process", "status", "age_s")} for row in rows]
+    shown = ("bot_id", "process", "status", "age_s")
+    bots = [{name: row[name] for name in shown} | {"exchange": exchange_trouble(row) or "ok"} for row in rows]
     return jsonify(status="healthy", database="ok", bots=bots)
 
 

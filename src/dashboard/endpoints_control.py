@@ -74,7 +74,8 @@ def control_rules() -> Response:
     """Return the rule sets that can be chosen."""
     here = desk()
     here.require_session()
-    return jsonify(rules=rule_sets(here.settings.project_root / "config" / "rules"))
+    like = "" if here.settings.mode == "paper" else here.settings.rules
+    return jsonify(rules=rule_sets(here.settings.project_root / "config" / "rules", like))
 
 
 @blueprint.get("/api/control/<key>")

@@ -105,10 +105,10 @@ def born(now_ms: int) -> BreakerState:
     return BreakerState(BreakerStatus.ARMED, "The circuit breaker was set up.", "start", now_ms, "system")
 
 
-def unreadable(now_ms: int, what: str) -> BreakerState:
-    """Return the state that a missing or damaged record stands for: TRIPPED."""
+def unreadable(now_ms: int, what: str, version: int = 0) -> BreakerState:
+    """Return the state that a missing or damaged record stands for: TRIPPED; ``version`` is the newest there is."""
     reason = f"The state of the circuit breaker cannot be read: {what}."
-    return BreakerState(BreakerStatus.TRIPPED, reason, "unreadable", now_ms, "system")
+    return BreakerState(BreakerStatus.TRIPPED, reason, "unreadable", now_ms, "system", version)
 
 
 def evaluate(figures: RiskFigures, limits: BreakerLimits) -> TripCause | None:
@@ -201,4 +201,5 @@ def from_events(rows: Sequence[Mapping[str, Any]], now_ms: int) -> BreakerState:
             reset_requested_ms=int(last["reset_requested_ms"] or 0),
         )
     except (KeyError, TypeError, ValueError) as fault:
-        return unreadable(now_ms, f"an event is damaged ({fault!r})")
+        versions = [row["version"] for row in rows if isinstance(row.get("version"), int)]
+        return unreadable(now_ms, f"an event is damaged ({fault!r})", max(versions, default=0))

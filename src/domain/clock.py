@@ -118,6 +118,14 @@ def monotonic_s() -> float:
     return time.monotonic()
 
 
+def is_over(span_ms: float, since_ms: int, now_ms: int) -> bool:
+    """Return whether ``span_ms`` have passed since an instant; True also where the clock came back to before it.
+
+    The exchange's clock may jump forward and back: an instant that was kept while it was ahead proves nothing.
+    """
+    return not 0 <= now_ms - since_ms < span_ms
+
+
 def utc_text(instant_ms: int) -> str:
     """Return ``instant_ms`` as ISO 8601 UTC text with milliseconds: ``2026-11-22T10:30:15.000Z``."""
     moment = datetime.fromtimestamp(instant_ms // 1000, UTC)

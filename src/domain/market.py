@@ -20,6 +20,15 @@ INTERVAL_MS = {
 }
 
 
+QUOTE_ASSETS = ("USDT", "USDC")
+"""The assets in which a bot can keep its books; a contract's name ends with one."""
+
+
+def quote_asset_of(symbol: str) -> str:
+    """Return the quote asset that a contract's name ends with, "" for one that no bot can keep its books in."""
+    return next((asset for asset in QUOTE_ASSETS if symbol.endswith(asset) and symbol != asset), "")
+
+
 class Candle(NamedTuple):
     """One closed candle; prices in quote currency, volumes in base currency.
 

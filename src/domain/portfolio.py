@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from src.domain.market import quote_asset_of
 from src.domain.orders import Side
 
 
@@ -44,6 +45,11 @@ class Position:
     position_side: str = "BOTH"
 
     @property
+    def asset(self) -> str:
+        """The asset that its profit is paid in."""
+        return quote_asset_of(self.symbol)
+
+    @property
     def notional(self) -> Decimal:
         """Size in quote currency at the mark price."""
         return self.quantity * self.mark_price
@@ -55,7 +61,9 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Balances and positions at ``as_of_ms``, in quote currency; equity is wallet plus unrealised PnL.
+    """Balances at ``as_of_ms`` in one quote asset, and all positions; equity is wallet plus unrealised PnL.
+
+    ``unrealized_pnl`` counts the positions in that asset alone.
 
     ``transferred`` is what of the wallet was paid in since the bot first looked, less what was paid out: no profit.
     """

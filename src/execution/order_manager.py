@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 
-from src.domain.clock import Clock
+from src.domain.clock import Clock, is_over
 from src.domain.errors import CredentialsRefused, ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id, is_own
 from src.domain.portfolio import Direction
@@ -257,7 +257,7 @@ class OrderManager:
         return execution
 
     def _forget_or_wait(self, intent: OrderIntent, undecided: list[OrderIntent]) -> None:
-        if self._clock.now_ms() - intent.decided_ms < _FORGOTTEN_AFTER_MS:
+        if not is_over(_FORGOTTEN_AFTER_MS, intent.decided_ms, self._clock.now_ms()):
             undecided.append(intent)
             return
         note = "the exchange never heard of it"

@@ -85,7 +85,14 @@ class PortfolioPlanner:
 
     def in_order(self, symbols: Sequence[str]) -> list[str]:
         """Return the pairs in the order of their turns: those that reduce before those that increase."""
-        return sorted(symbols, key=lambda symbol: any(not order.reduces for order in self._pairs[symbol].pending))
+        return sorted(symbols, key=lambda each: self.covers(each) and self._increases(each))
+
+    def covers(self, symbol: str) -> bool:
+        """Return whether a pair is one of the strategy's."""
+        return symbol in self._pairs
+
+    def _increases(self, symbol: str) -> bool:
+        return any(not order.reduces for order in self._pairs[symbol].pending)
 
     def decide(self, seen: Observation, rules: DecisionRules, limits: RiskLimits) -> Decision:
         """Return what to do in this turn of one pair."""

@@ -60,7 +60,7 @@ class PositionManager(PositionStatus):
         reconciler = Reconciler(record, order_manager, exchange, journal, clock, limits=limits, protection=protection)
         super().__init__(record, reconciler, protection, limits, clock, mark_price=mark_price)
         self._exit_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
-        self._checks_ms: list[int] = []
+        self._planned_ms, self._checks_ms = 0, list[int]()
 
     def open(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> str:
         """Open a position with stop and target; return "" or, in words, why none was opened.
@@ -217,8 +217,8 @@ class PositionManager(PositionStatus):
     def _check_orders(self, now: int) -> None:
         """On a short clock: with a position, both orders stand; while flat, nothing of this bot rests."""
         settled = self.state in (PositionState.FLAT, PositionState.OPEN)
-        if not settled or not self._checks_ms or now < self._checks_ms[0]:
-            return
+        if not settled or not self._checks_ms or self._planned_ms <= now < self._checks_ms[0]:
+            return  # a plan from the future was made under a clock that has come back since
         if self._record.start is not None:
             self._protect(self._protection.listed(), now, attempt=2)
         elif self._record.stranger is None:
@@ -227,12 +227,12 @@ class PositionManager(PositionStatus):
 
     def _plan_checks(self, now: int, left: Sequence[int] = ()) -> None:
         every_ms = self._reconcile_ms if self._record.start is None else self._protection_check_ms
-        self._checks_ms = [each for each in left if each > now] or [now + every_ms]
+        self._planned_ms, self._checks_ms = now, [each for each in left if each > now] or [now + every_ms]
 
     def _clear_orders(self, held: Direction | None) -> None:
         """Cancel what no position needs; what fails now is done by the checks while flat."""
         now = self._clock.now_ms()
-        self._checks_ms = [now + each for each in _FLAT_CHECKS_MS]
+        self._planned_ms, self._checks_ms = now, [now + each for each in _FLAT_CHECKS_MS]
         try:
             self._protection.clear(held)
         except ExchangeError as error:
@@ -332,7 +332,7 @@ class PositionManager(PositionStatus):
         self.retry_exit()
         record, now = self._record, self._clock.now_ms()
         asks = account is None or record.needs_reconcile or not self._protected or not record.verified
-        if asks or record.differs(account):
+        if asks or record.differs(account, now):
             if self._reconcile_pause.due(now):
                 self._reconcile(now)
         else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from src.domain.clock import MINUTE_MS
 from src.domain.market import MarkPrice
 from src.domain.portfolio import Account, Direction, Position, Trade
 from src.domain.risk import RiskLimits, early_stop_price
@@ -96,9 +97,13 @@ class PositionRecord:
         self.start, self.exits, self.exit_reason, self.owed, self.halt = None, [], "", None, ""
         self.fill_ms = max(self.fill_ms, exit_ms)
 
-    def differs(self, account: Account | None) -> bool:
+    def knows_fills(self, account: Account, now_ms: int) -> bool:
+        """Return whether an account is newer than our fills; a fill in the future was stamped by a wrong clock."""
+        return account.as_of_ms >= self.fill_ms or self.fill_ms > now_ms + MINUTE_MS
+
+    def differs(self, account: Account | None, now_ms: int) -> bool:
         """Return whether an account that is new enough holds something else than is known of."""
-        if account is None or account.as_of_ms < self.fill_ms or self.exit_reason:
+        if account is None or self.exit_reason or not self.knows_fills(account, now_ms):
             return False
         position = account.position(self.symbol)
         return signed(position) != self.expected or self._entry_differs(position)

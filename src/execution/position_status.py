@@ -92,7 +92,7 @@ class PositionStatus:
 
     def position(self, account: Account | None) -> Position | None:
         """Return the position as the exchange has it, or as our fills left it where its news are older."""
-        if account is not None and account.as_of_ms >= self._record.fill_ms:
+        if account is not None and self._record.knows_fills(account, self._clock.now_ms()):
             return account.position(self._record.symbol)
         return self._record.by_fills(self._mark_price())
 

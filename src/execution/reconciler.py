@@ -28,7 +28,7 @@ _RESUMED_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettledOrders:
     """The first step of a reconciliation: conditional orders as listed, orders still undecided, an entry found late."""
 
     listed: list[Order]
@@ -56,7 +56,7 @@ class Reconciler:
         self.settlement = TradeSettlement(self.history, journal, clock)
         self._recovered = False
 
-    def settle_orders(self) -> Settled:
+    def settle_orders(self) -> SettledOrders:
         """Find out what became of the orders without an end, and give their fills a place in the record.
 
         Raises:
@@ -69,7 +69,7 @@ class Reconciler:
         listed = self._protection.listed()
         filled, undecided = self._order_manager.settle(self._protection.own_ids(listed))
         found = [intent.decided_ms for intent, execution in filled if self._take(intent, execution)]
-        return Settled(listed, undecided, found[-1] if found else None)
+        return SettledOrders(listed, undecided, found[-1] if found else None)
 
     def explain(self, position: Position | None, listed: list[Order]) -> bool:
         """Make record and position agree by the exchange's fills; return whether they do.

@@ -54,6 +54,7 @@ class RiskManager:
         self._losses: tuple[int, float, int] = (0, 0.0, 0)
         self._last_ratio = 1.0
         self._last_candle: Candle | None = None
+        self._seen_before = False
         self.pause_reason = ""
 
     def day_start(self, account: Account | None) -> Decimal | None:
@@ -121,6 +122,8 @@ class RiskManager:
     def look(self, account: Account | None, indicators: Indicators | None, candle: Candle | None) -> BreakerStatusView:
         """Judge the figures, trip the breaker where they ask for it, and return its state."""
         state = self._journal.breaker()
+        known = self._last_candle
+        self._seen_before = known is not None and candle is not None and candle.open_ms == known.open_ms
         self._last_candle = candle
         if indicators is not None and self._usual_volatility:
             self._last_ratio = indicators.atr / indicators.close / self._usual_volatility
@@ -170,12 +173,14 @@ class RiskManager:
 
     def _recent_errors(self, now_ms: int) -> int:
         window_ms = self._breaker_limits.error_window_s * 1_000
-        return sum(1 for instant in self._errors_ms if now_ms - instant <= window_ms)
+        return sum(1 for instant in self._errors_ms if 0 <= now_ms - instant <= window_ms)
 
     def _stale_s(self, now_ms: int) -> float:
-        """Return how long the candle after the last one seen is overdue."""
+        """Return how long the candle after the last one seen is overdue; a jump of the clock alone makes none so."""
         candle = self._last_candle
-        return 0.0 if candle is None else max(0, now_ms - candle.open_ms - self._candle_ms) / 1_000.0
+        if candle is None or not self._seen_before:
+            return 0.0
+        return max(0, now_ms - candle.open_ms - self._candle_ms) / 1_000.0
 
     def _count_losses(self, since_ms: int) -> tuple[int, float, int]:
         most = max(self._breaker_limits.loss_rate_trades, self._breaker_limits.max_consecutive_losses)

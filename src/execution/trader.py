@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from src.domain.clock import Clock, monotonic_s
+from src.domain.clock import MINUTE_MS, Clock, monotonic_s
 from src.domain.errors import ExchangeError, StoreUnavailable
 from src.domain.market import Candle, MarketContext, MarkPrice
 from src.domain.portfolio import Direction, Position
@@ -116,6 +116,22 @@ class Trader:
             self._rules = rules
             self._limits.replace(limits)
             return self._position.apply_limits()
+
+    def replace_timeframe(
+        self,
+        agent: QLearningAgent,
+        slow: DecisionCandles | None,
+        trends: Callable[[Sequence[Candle]], tuple[int, ...]],
+    ) -> None:
+        """Look at other candles from the next turn on (``slow`` None: the minutes), with the agent that knows them.
+
+        Both were made ready before. What was remembered of the former candles teaches nobody any more.
+        """
+        with self._lock:
+            self._agent, self._slow, self._trends = agent, slow, trends
+            self._slow_fold = IndicatorFold()
+            self._candle_ms = MINUTE_MS if slow is None else slow.interval_ms
+            self._decided_on, self._before = None, None
 
     def close_by_hand(self) -> str:
         """Close the open position at a person's wish; return "" or, in words, why it is not closed."""

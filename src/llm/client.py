@@ -232,7 +232,9 @@ def _asked_to_wait(error: "APIError") -> float:
     headers = getattr(getattr(error, "response", None), "headers", {})
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return max(float(headers[name]) * unit_s, 0.0)
+            wait_s = max(float(headers[name]) * unit_s, 0.0)
         except (KeyError, ValueError):
             continue
+        if math.isfinite(wait_s):
+            return wait_s
     return _PAUSE_S

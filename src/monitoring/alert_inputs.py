@@ -32,7 +32,13 @@ _RESTING: Final = frozenset({"stopped", "stopping"})  # ended in order: that is 
 Pair = tuple[str, str]
 
 
-def gather(database: TradingDatabase, wall_ms: int, folder: Path, restarts: Iterable[Pair] = ()) -> AlertFacts:
+def gather(
+    database: TradingDatabase,
+    wall_ms: int,
+    folder: Path,
+    restarts: Iterable[Pair] = (),
+    ends: Iterable[Pair] = (),
+) -> AlertFacts:
     """Return all facts as they are now; a database that cannot be read is one of them.
 
     Args:
@@ -40,6 +46,7 @@ def gather(database: TradingDatabase, wall_ms: int, folder: Path, restarts: Iter
         wall_ms: the machine's time, by which processes show signs of life.
         folder: on the disk whose free space counts.
         restarts: services that keep dying, with a sentence each.
+        ends: processes that ended without having been stopped, likewise.
     """
     disk = free_disk_share(folder)
     try:
@@ -54,11 +61,13 @@ def gather(database: TradingDatabase, wall_ms: int, folder: Path, restarts: Iter
                 breakers=[pair for beat in bots for pair in _breaker(database, beat, wall_ms)],
                 models=[(beat["bot_id"], beat["details"]["model"]) for beat in bots if beat["details"].get("model")],
                 restarts=tuple(restarts),
+                ends=tuple(ends),
+                pairs=[pair for beat in bots for pair in _pair_problems(beat)],
                 failed_logins=_failed_logins(connection, wall_ms),
                 free_disk_share=disk,
             )
     except (StoreUnavailable, StoreCorrupt) as error:
-        return AlertFacts(restarts=tuple(restarts), free_disk_share=disk, database_trouble=str(error))
+        return AlertFacts(restarts=tuple(restarts), ends=tuple(ends), free_disk_share=disk, database_trouble=str(error))
 
 
 def silent_processes(beats: Iterable[Mapping[str, Any]], wall_ms: int) -> list[Pair]:
@@ -148,6 +157,14 @@ def _halts(beat: Mapping[str, Any]) -> list[Pair]:
     return [(f"{beat['bot_id']}/{symbol}", f"{reason}.") for symbol, reason in halts.items() if reason]
 
 
+def _pair_problems(beat: Mapping[str, Any]) -> list[Pair]:
+    """Return why pairs of a running bot open nothing: their settings at the exchange, or their listing."""
+    if beat["phase"] in _RESTING:
+        return []
+    reasons: Mapping[str, str] = beat["details"].get("settings", {})
+    return [(f"{beat['bot_id']}/{symbol}", f"{reason}.") for symbol, reason in reasons.items() if reason]
+
+
 def _loss_limit(connection: Connection, beat: Mapping[str, Any], wall_ms: int) -> list[Pair]:
     day = utc_day(market_ms(beat, wall_ms))
     table = daily_performance
@@ -188,6 +205,6 @@ def _day_line(connection: Connection, beat: Mapping[str, Any], wall_ms: int) -> 
         )
     ).one()
     health = heartbeat_health(beat, wall_ms)
-    result = f", {pnl:+.2f} USDT net" if count else ""
+    result = f", {pnl:+.2f} {beat['details'].get('quote_asset', 'USDT')} net" if count else ""
     name = f"{beat['bot_id']} ({beat['mode']}, {beat['world']})"
     return f"{name}: {health.reason}; last 24 h: {turns} turns, {count} trades closed{result}."

@@ -15,6 +15,7 @@ MINUTE_MS: Final = 60_000
 _CONFIRM_MS: Final = {  # a fill is on its way to its stop for a moment, and a turn passes before a difference is sure
     AlertKind.NO_STOP: 20_000,
     AlertKind.DIFFERENCE: 90_000,
+    AlertKind.PAIR: 90_000,
 }
 _OVER_AFTER_MS: Final = 2 * MINUTE_MS  # what comes and goes is one alert
 

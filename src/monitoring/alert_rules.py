@@ -23,6 +23,8 @@ class AlertKind(StrEnum):
     MODEL = "model-refused"
     RESTARTS = "service-keeps-dying"
     DATABASE = "database-unreadable"
+    ENDED = "service-ended"
+    PAIR = "pair-opens-nothing"
 
 
 WARNINGS: Final = frozenset({AlertKind.LOSS_LIMIT, AlertKind.DISK, AlertKind.MODEL})  # these wait out the quiet hours
@@ -69,9 +71,10 @@ class HeldPosition:
 class AlertFacts:
     """All that is judged, each as pairs of subject and sentence where it needs no figure.
 
-    ``silent`` are processes that missed two cycles, ``halts`` bots whose position and exchange disagree,
-    ``failed_logins`` the wrong and refused log-ins of the last ten minutes, ``free_disk_share`` None where nobody
-    could look.
+    ``silent`` are processes that missed two cycles, ``ends`` those that ended without having been stopped, ``pairs``
+    what keeps a pair's settings at the exchange from being as they should, ``halts`` bots whose position and exchange
+    disagree, ``failed_logins`` the wrong and refused log-ins of the last ten minutes, ``free_disk_share`` None where
+    nobody could look.
     """
 
     silent: Sequence[tuple[str, str]] = ()
@@ -81,6 +84,8 @@ class AlertFacts:
     breakers: Sequence[tuple[str, str]] = ()
     models: Sequence[tuple[str, str]] = ()
     restarts: Sequence[tuple[str, str]] = ()
+    ends: Sequence[tuple[str, str]] = ()
+    pairs: Sequence[tuple[str, str]] = ()
     failed_logins: int = 0
     free_disk_share: float | None = None
     database_trouble: str = ""
@@ -104,6 +109,8 @@ def alerts_of(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
         *(Alert(AlertKind.BREAKER, *each) for each in facts.breakers),
         *(Alert(AlertKind.MODEL, *each) for each in facts.models),
         *(Alert(AlertKind.RESTARTS, *each) for each in facts.restarts),
+        *(Alert(AlertKind.ENDED, *each) for each in facts.ends),
+        *(Alert(AlertKind.PAIR, *each) for each in facts.pairs),
         *(alert for each in facts.positions for alert in _of_position(each, limits)),
         *_of_machine(facts, limits),
     ]

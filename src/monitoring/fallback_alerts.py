@@ -14,6 +14,7 @@ from src.monitoring.alert_rules import Alert, AlertFacts, AlertLimits, alerts_of
 from src.monitoring.health import heartbeat_health
 from src.monitoring.notifications import Notifier, keep, read_kept
 from src.runtime.process import AlreadyRunning, single_instance
+from src.runtime.process_ends import unwished_ends
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 
@@ -62,7 +63,8 @@ class FallbackAlerter:
             beats, silent, failed = [], [("database", f"No sign of life can be read: {error}")], 0
         desk = self._desk or self._take_the_word()
         if desk is not None:
-            alerts = alerts_of(AlertFacts(silent=silent, failed_logins=failed), AlertLimits())
+            ends = [] if self._kept is None else unwished_ends(self._kept.parent)
+            alerts = alerts_of(AlertFacts(silent=silent, ends=ends, failed_logins=failed), AlertLimits())
             self._tell(desk, self._due(desk, alerts, beats, now_ms), now_ms)
         return silent
 

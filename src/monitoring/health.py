@@ -21,6 +21,7 @@ from src.runtime.settings import Settings
 
 _ANSWER_TIMEOUT_S: Final = 4.0
 _SHORTEST_LIMIT_S: Final = 5.0  # a beat may be late by this much however fast the market runs
+_OLDEST_MARKET_S: Final = 15.0
 _ASK_AGAIN_MS: Final = 150.0
 _RESTING: Final = frozenset({"starting", "stopping", "stopped"})
 
@@ -49,6 +50,20 @@ def heartbeat_health(beat: Mapping[str, Any] | None, now_ms: int, pid: int | Non
     if age_s > limit_s:
         return ServiceHealth(False, f"{told}: silent for more than {limit_s:.0f} s")
     return ServiceHealth(beat["phase"] not in _RESTING, told)
+
+
+def exchange_trouble(beat: Mapping[str, Any]) -> str:
+    """Return what a running bot does not hear from the exchange at present, by its own sign of life; "" when all is."""
+    if beat["phase"] in _RESTING:
+        return ""
+    sockets: Mapping[str, Mapping[str, Any]] = (beat.get("details") or {}).get("sockets") or {}
+    away = [name for name, socket in sorted(sockets.items()) if not socket.get("connected", True)]
+    told = [f"its {name} socket is down" for name in away]
+    if beat["last_market"] is not None and sockets:
+        age_s = (instant_of(beat["timestamp"]) - instant_of(beat["last_market"])) / 1000.0
+        if age_s > max(2.0 * beat["interval_s"], _OLDEST_MARKET_S * beat["speed"]):
+            told.append(f"its newest price is {age_s:.0f} s old")
+    return ", ".join(told)
 
 
 def _changes(beat: Mapping[str, Any]) -> tuple[str, ...]:

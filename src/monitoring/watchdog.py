@@ -21,6 +21,7 @@ from src.monitoring.health import service_health
 from src.monitoring.notifications import Notifier, keep, read_kept
 from src.monitoring.supervisor import Supervisor, script_manager
 from src.runtime.process import run_process, run_rounds
+from src.runtime.process_ends import unwished_ends
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.storage.database import TradingDatabase
 from src.storage.retention import prune_old
@@ -102,7 +103,8 @@ class Watcher:
 
     def _judge(self, now_s: float) -> None:
         now_ms = self._clock.now_ms()
-        facts = gather(self._database, now_ms, PROJECT_ROOT, self._supervisor.troubled(now_s))
+        ends = unwished_ends(self._settings.state_dir)
+        facts = gather(self._database, now_ms, PROJECT_ROOT, self._supervisor.troubled(now_s), ends)
         local = local_time(now_ms, self._settings.time_zone)
         messages = self._desk.step(alerts_of(facts, self._limits), local, figures_of_day(self._database, now_ms))
         for message in messages:

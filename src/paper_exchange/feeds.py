@@ -100,7 +100,7 @@ class MarkFeed:
         """Return the newest mark price when a new span has begun."""
         if not self._cadence.due(now_ms):
             return []
-        rows = [self._frame(contract) for contract in self._contracts]
+        rows = [self._frame(contract) for contract in _listed(self._exchange, self._contracts)]
         return [rows] if self._array else [*rows]
 
     def _frame(self, contract: Contract) -> Json:
@@ -157,6 +157,11 @@ class TapeFeed:
         }
 
 
+def _listed(exchange: PaperExchange, contracts: list[Contract]) -> list[Contract]:
+    """Return the contracts that are still on the list: one that left it falls silent, the stream stays."""
+    return [each for each in contracts if each.symbol in exchange.contracts]
+
+
 class BookTickerFeed:
     """Best bid and ask whenever they move, of one contract or of all."""
 
@@ -167,7 +172,7 @@ class BookTickerFeed:
 
     def frames(self, now_ms: int) -> list[Frame]:
         """Return one frame for each contract whose best prices moved."""
-        frames = (self._frame(contract.rules) for contract in self._contracts)
+        frames = (self._frame(contract.rules) for contract in _listed(self._exchange, self._contracts))
         return [frame for frame in frames if frame]
 
     def _frame(self, rules: Instrument) -> Json | None:
@@ -264,7 +269,7 @@ class DayFeed:
         """Return the figures once a second."""
         if not self._cadence.due(now_ms):
             return []
-        made = (self._frame(contract.rules, now_ms) for contract in self._contracts)
+        made = (self._frame(contract.rules, now_ms) for contract in _listed(self._exchange, self._contracts))
         rows = [row for row in made if row]
         return [rows] if self._array and rows else [*rows]
 

@@ -22,7 +22,8 @@ def changed(contract: Contract, changes: Mapping[str, Any]) -> Contract:
     rules, hours = contract.rules, contract.funding_hours
     for name, value in changes.items():
         if name in _AMOUNTS:
-            rules = replace(rules, **{name: Decimal(str(value))})
+            amount: Any = Decimal(str(value))
+            rules = replace(rules, **{name: amount})
         elif name == "status":
             rules = replace(rules, status=str(value))
         elif name == "funding_hours":

@@ -13,13 +13,15 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from src.domain.clock import monotonic_s
 from src.paper_exchange.events import Event, OrderUpdate
 from src.paper_exchange.exchange import PaperExchange
-from src.paper_exchange.feeds import StreamFeed, open_feed, route_of
+from src.paper_exchange.feeds import Frame, StreamFeed, open_feed, route_of
 from src.paper_exchange.formats_events import event_frame, forced_order_frame, key_expired_frame
 from src.paper_exchange.listen_keys import ListenKey
+from src.paper_exchange.model import VenueError
 
 log = logging.getLogger(__name__)
 
 DAY_MS = 86_400_000
+_NOT_LISTED = -1121
 PING_EVERY_S = 180.0
 PONG_WITHIN_S = 600.0
 MAX_STREAMS = 1024
@@ -117,7 +119,7 @@ class Hub:
         for stream, source in list(self._sources.items()):
             if source.feed is None:
                 continue
-            for frame in source.feed.frames(now_ms):
+            for frame in _frames_of(source.feed, now_ms):
                 self._broadcast(stream, source, orjson.dumps(frame))
         self._look_after(now_ms)
 
@@ -277,3 +279,13 @@ def _plan(path: str, query: str) -> tuple[str, bool, list[str]] | None:
     if wrapped and route != "private":
         names = [name for text in parse_qs(query).get("streams", []) for name in text.split("/") if name]
     return route, wrapped, names
+
+
+def _frames_of(feed: StreamFeed, now_ms: int) -> list[Frame]:
+    """Return the feed's frames; that of a contract which left the list falls silent."""
+    try:
+        return list(feed.frames(now_ms))
+    except VenueError as error:
+        if error.code != _NOT_LISTED:
+            raise
+        return []

@@ -6,6 +6,7 @@ is too long is refused. Nor with our place: where it leads on, it may not lead b
 
 import json
 import logging
+import math
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from src.domain.clock import SystemClock, monotonic_s
@@ -95,12 +97,13 @@ class WebFetcher:
         """
         host = urlsplit(url).netloc
         until_s = monotonic_s() + self._deadline_s
+        hop = _Hop(url)
         try:
             for _ in range(_MOST_HOPS):
-                answer = self._hop(url, parameters, headers, until_s)
+                answer = self._follow(hop, parameters, headers, until_s)
                 if isinstance(answer, WebAnswer):
                     return answer
-                url, parameters, headers = answer, None, None
+                hop, parameters, headers = answer, None, None
         except requests.Timeout as error:
             raise SourceRefused(f"{host} did not answer within {self._deadline_s:g} s") from error
         except ReadTimeoutError as error:
@@ -109,22 +112,25 @@ class WebFetcher:
             raise SourceRefused(f"{host} cannot be reached ({type(error).__name__})") from error
         raise SourceRefused(f"{host} leads on and on")
 
-    def _hop(
-        self, url: str, parameters: Mapping[str, str] | None, headers: Mapping[str, str] | None, until_s: float
-    ) -> WebAnswer | str:
+    def _follow(
+        self, hop: "_Hop", parameters: Mapping[str, str] | None, headers: Mapping[str, str] | None, until_s: float
+    ) -> "WebAnswer | _Hop":
         """Return the answer of one address, or the address to which it leads."""
-        host = urlsplit(url).netloc
-        with requests.get(
-            url,
-            params=parameters,
-            headers={"User-Agent": USER_AGENT, **(headers or {})},
-            timeout=(self._connect_s, self._deadline_s),
-            stream=True,
-            allow_redirects=False,
-        ) as reply:
-            if reply.is_redirect and self._follow_redirects:
-                return _led_to(url, reply.headers["Location"])
-            return _checked(reply, self._read(reply, until_s, host), host)
+        host = urlsplit(hop.url).netloc
+        with requests.Session() as session:
+            if hop.address:
+                session.mount(f"{urlsplit(hop.url).scheme}://", _PinnedAdapter(hop.address))
+            with session.get(
+                hop.url,
+                params=parameters,
+                headers={"User-Agent": USER_AGENT, **(headers or {})},
+                timeout=(self._connect_s, self._deadline_s),
+                stream=True,
+                allow_redirects=False,
+            ) as reply:
+                if reply.is_redirect and self._follow_redirects:
+                    return _led_to(hop, reply.headers["Location"])
+                return _checked(reply, self._read(reply, until_s, host), host)
 
     def _read(self, reply: requests.Response, until_s: float, host: str) -> bytes:
         body = bytearray()
@@ -138,23 +144,57 @@ class WebFetcher:
         return bytes(body)
 
 
-def _led_to(url: str, location: str) -> str:
-    """Return the address to which ``url`` leads; ``SourceRefused`` where no honest source would send us."""
-    here, there = urlsplit(url), urlsplit(urljoin(url, location))
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """Where to ask: a URL, and the IP address that its host was found to have ("" where whoever set it is trusted)."""
+
+    url: str
+    address: str = ""
+
+
+class _PinnedAdapter(HTTPAdapter):
+    """Connects to one IP address whatever the name means by now: a name that is asked twice may answer twice."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        super().__init__()
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **named: Any) -> requests.Response:
+        """Send the request under the name that it was meant for, past any proxy, which would ask the name again."""
+        request.headers["Host"] = urlsplit(request.url or "").netloc
+        named["proxies"] = {}
+        return super().send(request, *arguments, **named)
+
+    def build_connection_pool_key_attributes(self, *arguments: Any, **named: Any) -> tuple[Any, Any]:
+        """Return the pinned address as the host, and the name as what a certificate must speak of."""
+        host, pool = super().build_connection_pool_key_attributes(*arguments, **named)
+        known: dict[str, Any] = dict(pool)
+        if host["scheme"] == "https":
+            known |= {"server_hostname": host["host"], "assert_hostname": host["host"]}
+        return {**host, "host": self._address}, known
+
+
+def _led_to(hop: _Hop, location: str) -> _Hop:
+    """Return where ``hop`` leads; ``SourceRefused`` where no honest source would send us."""
+    here, there = urlsplit(hop.url), urlsplit(urljoin(hop.url, location))
     if there.scheme not in ("https", here.scheme):
         raise SourceRefused(f"{here.netloc} leads to {there.scheme or 'nowhere'}: refused")
-    if there.netloc != here.netloc and not _is_public(there.hostname or ""):
+    if there.netloc == here.netloc:
+        return _Hop(there.geturl(), hop.address)
+    address = _public_address(there.hostname or "")
+    if not address:
         raise SourceRefused(f"{here.netloc} leads to {there.netloc}, which is no public address: refused")
-    return there.geturl()
+    return _Hop(there.geturl(), address)
 
 
-def _is_public(host: str) -> bool:
-    """Return whether all addresses of a name belong to the internet; a name without address belongs to nobody."""
+def _public_address(host: str) -> str:
+    """Return an address of a name whose addresses all belong to the internet, "" for any other name."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return False
-    return bool(found) and all(ip_address(str(entry[4][0]).partition("%")[0]).is_global for entry in found)
+        return ""
+    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+    return addresses[0] if addresses and all(ip_address(each).is_global for each in addresses) else ""
 
 
 def _checked(reply: requests.Response, body: bytes, host: str) -> WebAnswer:
@@ -173,6 +213,6 @@ def retry_after_s(text: str | None) -> float | None:
     except ValueError:
         try:
             wait_s = parsedate_to_datetime(text).timestamp() - SystemClock().now_ms() / 1000
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
-    return min(max(wait_s, 0.0), _LONGEST_WAIT_S)
+    return min(max(wait_s, 0.0), _LONGEST_WAIT_S) if math.isfinite(wait_s) else None

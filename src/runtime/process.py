@@ -33,7 +33,8 @@ from src.domain.errors import (
     SuiteError,
 )
 from src.runtime.logging_setup import configure_logs, printable
-from src.runtime.settings import Settings, service_manager_socket
+from src.runtime.process_ends import forget_end, note_end
+from src.runtime.settings import Settings, service_manager_socket, state_folder
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ CANNOT_WRITE: Final = 73
 TRY_LATER: Final = 75
 WRONG_SETTINGS: Final = 78
 _THREADS_GRACE_S: Final = 3.0
+_GOOD_AFTER_S: Final = 20.0
 
 _WRITE_FAULTS: Final = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
@@ -84,16 +86,32 @@ def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoR
     stop = threading.Event()
     _bind_signals(stop)
     crashes = _watch_threads(stop)
+    reason, taken = "a thread died: see its log", False
+    folder, bot_id = state_folder()
+    place = f"{name}-{bot_id}"
     try:
         settings = Settings.load()
         configure_logs(settings)
-        with single_instance(f"{name}-{settings.bot_id}", settings.state_dir):
+        with single_instance(place, folder):
+            _forget_end_later(folder, place)
             code = main(stop) or OK
     except Exception as error:  # noqa: BLE001 - the edge: whoever started the process gets a sentence and a code
-        code = _explain(error)
+        code, reason = _explain(error)
+        taken = isinstance(error, AlreadyRunning)
     code = PROGRAMMING_ERROR if crashes and code == OK else code
+    if code == OK:
+        forget_end(folder, place)
+    elif not taken:
+        note_end(folder, place, code, reason)
     notify_manager("STOPPING=1")
     _leave(code)
+
+
+def _forget_end_later(folder: Path, place: str) -> None:
+    """Take a process that has lived for a while for a good one: how the last one ended is of no interest then."""
+    timer = threading.Timer(_GOOD_AFTER_S, forget_end, (folder, place))
+    timer.daemon = True
+    timer.start()
 
 
 def reject_arguments() -> None:
@@ -124,7 +142,7 @@ def run_rounds(work: Callable[[], object], every_s: float, stop: threading.Event
             log.warning("exchange unavailable: retry_in_s=%.0f reason=%s", max(every_s, least_s), error)
         except SuiteError:
             log.exception("round failed")
-        took_ms = clock.now_ms() - began_ms
+        took_ms = max(clock.now_ms() - began_ms, 0)
         clock.wait(stop, max(every_s * 1000.0 - took_ms, least_s * 1000.0))
 
 
@@ -206,28 +224,28 @@ def _watch_threads(stop: threading.Event) -> list[BaseException]:
     return crashes
 
 
-def _explain(error: Exception) -> int:
-    """Say what ended the process; return its exit code."""
+def _explain(error: Exception) -> tuple[int, str]:
+    """Say what ended the process; return its exit code and the sentence."""
     if isinstance(error, SuiteError):
-        for sentence in error.problems if isinstance(error, SettingsError) else (str(error),):
+        sentences = error.problems if isinstance(error, SettingsError) else (str(error),)
+        for sentence in sentences:
             _complain(sentence)
-        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind)), " ".join(sentences)
     if isinstance(error, OSError) and error.errno in _WRITE_FAULTS:
-        _complain(f"cannot write: {error}")
-        return CANNOT_WRITE
+        return CANNOT_WRITE, _complain(f"cannot write: {error}")
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        _complain(f"the port is taken: {error}")
-        return TRY_LATER
+        return TRY_LATER, _complain(f"the port is taken: {error}")
     log.critical("programming error", exc_info=error)
-    return PROGRAMMING_ERROR
+    return PROGRAMMING_ERROR, f"a programming error ({type(error).__name__}): see the log"
 
 
-def _complain(sentence: str) -> None:
-    """Log it; before there is a log, write it to standard error."""
+def _complain(sentence: str) -> str:
+    """Log it and return it; before there is a log, write it to standard error."""
     if logging.getLogger().handlers:
         log.critical("%s", sentence)
     else:
         print(printable(sentence), file=sys.stderr)
+    return sentence
 
 
 def _leave(code: int) -> NoReturn:

@@ -107,41 +107,27 @@ def named(settings: Settings, rules: str) -> Settings:
     return settings.model_copy(update={"rules": rules})
 
 
-def load_rule_sets(settings: Settings, rules: DecisionRules) -> RuleSets:
-    """Return the sets that a person may choose among while the bot runs with ``rules``."""
+def load_rule_sets(settings: Settings) -> RuleSets:
+    """Return the sets that a person may choose among while the bot runs."""
     return RuleSets(
-        lambda name: other_rules(settings, rules, name),
+        lambda name: other_rules(settings, name),
         settings.rules,
         settings.rules,
         lambda name: changed_figures(named(settings, name)),
     )
 
 
-def other_rules(settings: Settings, present: DecisionRules, name: str) -> tuple[DecisionRules, RiskLimits]:
+def other_rules(settings: Settings, name: str) -> tuple[DecisionRules, RiskLimits]:
     """Return another named set and the limits of risk under it, for a bot that is running.
 
     Raises:
-        SettingsError: there is no such set, or it looks at other candles, or only one of both sells short: agent and
-            history would have to be others.
+        SettingsError: there is no such set.
     """
-    if name in target_rule_names() or present.name in target_rule_names():
-        reason = (
-            f"{present.name} and {name} decide in different ways: write RULES={name} into .env and restart the bot."
-        )
-        raise SettingsError((reason,))
+    targets = target_rule_names()
+    if name != settings.rules and (name in targets or settings.rules in targets):
+        ways = f"{settings.rules} and {name} decide in different ways"
+        raise SettingsError((f"{ways}: write RULES={name} into .env and restart the bot.",))
     rules = read_rules(named(settings, name))
-    looked_at = (rules.candle_interval, *rules.trend_intervals)
-    if looked_at != (present.candle_interval, *present.trend_intervals):
-        reason = f"{name} looks at {', '.join(looked_at)} candles: write RULES={name} into .env and restart the bot."
-        raise SettingsError((reason,))
-    if rules.allow_short != present.allow_short:
-        own, asked = ("with" if each.allow_short else "without" for each in (present, rules))
-        retrain = "" if settings.mode == "paper" else "run python3 retrain_rl_model.py --force, "  # paper teaches anew
-        reason = (
-            f"{name} trades {asked} short positions, the agent learnt {own}: write RULES={name} into .env, stop the "
-            f"bot, {retrain}and start it."
-        )
-        raise SettingsError((reason,))
     return rules, limits_under(rules, settings.risk_limits)
 
 

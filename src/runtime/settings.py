@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError, model_validator
 
 from src.domain.circuit_breaker import BreakerLimits
 from src.domain.errors import SettingsError
+from src.domain.market import QUOTE_ASSETS, quote_asset_of
 from src.domain.risk import RiskLimits
+from src.runtime.public_hosts import public_paths
 from src.runtime.settings_fields import PROJECT_ROOT, SettingFields, is_loopback
 
 __all__ = [
@@ -99,6 +102,11 @@ class Settings(SettingFields):
         return tuple((self.trading_pairs or self.trading_pair).split(","))
 
     @property
+    def quote_asset(self) -> str:
+        """The asset that equity and all limits are reckoned in: the one that every pair is quoted in."""
+        return quote_asset_of(self.pairs[0])
+
+    @property
     def interval_s(self) -> float:
         """Seconds of market time between two turns."""
         return float(self.interval)
@@ -147,6 +155,11 @@ class Settings(SettingFields):
         return tuple(filter(None, self.api_cors_origins.split(",")))
 
     @property
+    def public_paths(self) -> dict[str, str]:
+        """The names of PUBLIC_HOSTS, and the path under which each offers page and API."""
+        return public_paths(self.public_hosts)
+
+    @property
     def risk_limits(self) -> RiskLimits:
         """What one position and one day may cost."""
         return RiskLimits(
@@ -190,10 +203,21 @@ class Settings(SettingFields):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        problems = [*_mode_problems(self), *_risk_problems(self), *_door_problems(self)]
+        problems = [*_mode_problems(self), *_asset_problems(self), *_risk_problems(self), *_door_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+def state_folder() -> tuple[Path, str]:
+    """Return STATE_DIR and BOT_ID as far as they can be known, also where the settings as a whole are wrong."""
+    try:
+        written = dotenv_values(ENV_FILE, encoding="utf-8-sig") if ENV_FILE.is_file() else {}
+    except (OSError, UnicodeDecodeError):
+        written = {}
+    folder = os.environ.get("STATE_DIR") or written.get("STATE_DIR") or "state"
+    bot_id = os.environ.get("BOT_ID") or written.get("BOT_ID") or "main"
+    return PROJECT_ROOT / Path(folder).expanduser(), re.sub(r"[^a-z0-9_-]", "_", bot_id)[:32]
 
 
 def service_manager_socket() -> str:
@@ -229,6 +253,25 @@ def _mode_problems(settings: Settings) -> list[str]:
     if settings.mode == "live" and host and not host.endswith(".binance.com"):
         problems.append("BINANCE_BASE_URL would send live keys to another party: leave it empty.")
     return problems
+
+
+def _asset_problems(settings: Settings) -> list[str]:
+    """Say where the pairs' quote assets are none that one bot can keep its books in: limits are sums of one asset."""
+    name = "TRADING_PAIRS" if settings.trading_pairs else "TRADING_PAIR"
+    foreign = [pair for pair in settings.pairs if not quote_asset_of(pair)]
+    if foreign:
+        known = " or ".join(QUOTE_ASSETS)
+        return [f"{name} is wrong: {', '.join(foreign)} is not quoted in {known}; write contracts that are."]
+    assets = list(dict.fromkeys(map(quote_asset_of, settings.pairs)))
+    if len(assets) > 1:
+        kinds = " and ".join(assets)
+        return [
+            f"{name} is wrong: its contracts are quoted in {kinds}, equity and loss limits of one bot in one asset; "
+            "write those of one asset, and run a second bot (its own BOT_ID) for the others."
+        ]
+    if settings.mode == "paper" and assets != ["USDT"]:
+        return [f"{name} is wrong: the paper exchange lists contracts in USDT alone, not in {assets[0]}."]
+    return []
 
 
 def _account_problems(settings: Settings) -> list[str]:

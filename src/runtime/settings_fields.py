@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.domain.market import INTERVAL_MS
+from src.runtime.public_hosts import public_paths
 from src.strategy.votes import MOST_VOTES
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -164,6 +165,9 @@ class SettingFields(BaseSettings):
     bot_control_pin: SecretStr = _secret("at least 6 characters; generated at first start")
     mcp_host: str = Field("127.0.0.1", min_length=1, description="an address of this machine")
     mcp_port: int = _port(3000)
+    public_hosts: str = Field(
+        "", description="names under which a proxy offers page and API, such as bot.example.org or example.org/bot"
+    )
     api_cors_origins: str = Field("", description="origins such as https://example.org with commas between")
 
     # Logs
@@ -258,6 +262,11 @@ class SettingFields(BaseSettings):
         if not is_loopback(value):
             raise ValueError("the paper exchange listens on this machine alone")
         return value
+
+    @field_validator("public_hosts")
+    @classmethod
+    def _host_names(cls, value: str) -> str:
+        return ",".join(name + path for name, path in public_paths(value).items())
 
     @field_validator("api_cors_origins")
     @classmethod

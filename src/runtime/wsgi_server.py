@@ -14,7 +14,10 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, create_server
 from waitress.task import ErrorTask, WSGITask
 
-_CONNECTIONS: Final = 200
+from src.domain.clock import monotonic_s
+from src.runtime.connection_limits import ConnectionLimits
+
+_NO_LIMIT: Final = 1_000_000  # waitress would stop accepting, so that nobody could ask any more: see ConnectionLimits
 _SLOW_CLIENT_S: Final = 30
 _LARGEST_BUFFERED: Final = 1024 * 1024  # what is longer than a form is refused by the application itself
 _LOOK_S: Final = 0.25
@@ -32,8 +35,8 @@ class _KeptTask(WSGITask):  # type: ignore[misc]
             super().set_close_on_finish()
 
 
-def _refusing(refusal: Refusal) -> type[Any]:
-    """Return the kind of channel that answers with the application's own refusal and names no server."""
+def _channel_class(refusal: Refusal, limits: ConnectionLimits) -> type[Any]:
+    """Return the kind of channel that answers with the application's own refusal, names no server and has limits."""
 
     class _RefusalTask(ErrorTask):  # type: ignore[misc]
         def execute(self) -> None:
@@ -48,6 +51,11 @@ def _refusing(refusal: Refusal) -> type[Any]:
     class _Channel(HTTPChannel):  # type: ignore[misc]
         task_class = _KeptTask
         error_task_class = _RefusalTask
+
+        def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
+            self.since_s, self.served = monotonic_s(), False
+            super().__init__(server, sock, addr, adj, map=map)
+            limits.admit(self, list(server.active_channels.values()))
 
     return _Channel
 
@@ -70,6 +78,7 @@ class WsgiServer:
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a call waits its turn is no event
         self._sockets: dict[int, Any] = {}
+        self._limits = ConnectionLimits()
         self._server = create_server(
             app,
             map=self._sockets,
@@ -77,7 +86,7 @@ class WsgiServer:
             port=port,
             threads=threads,
             ident=None,
-            connection_limit=_CONNECTIONS,
+            connection_limit=_NO_LIMIT,
             channel_timeout=_SLOW_CLIENT_S,
             channel_request_lookahead=int(watched),
             max_request_body_size=_LARGEST_BUFFERED,
@@ -85,7 +94,7 @@ class WsgiServer:
         )
         self._listeners = [each for each in self._sockets.values() if isinstance(each, TcpWSGIServer)]
         for listener in self._listeners:
-            listener.channel_class = _refusing(refusal)
+            listener.channel_class = _channel_class(refusal, self._limits)
 
     @property
     def port(self) -> int:
@@ -105,3 +114,4 @@ class WsgiServer:
 
     def _turn(self, timeout_s: float) -> None:
         wasyncore.loop(timeout_s, use_poll=True, map=self._sockets, count=1)
+        self._limits.sweep(each for each in list(self._sockets.values()) if isinstance(each, HTTPChannel))

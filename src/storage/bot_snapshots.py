@@ -4,6 +4,7 @@ The page reads these rows instead of asking the exchange, so that it shows the b
 tells the truth also while the exchange is away.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,11 +12,13 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, delete
 
-from src.domain.clock import utc_text
+from src.domain.clock import ExchangeClock, SystemClock, utc_text
 from src.domain.market import Candle, Instrument, MarkPrice
 from src.domain.portfolio import Account
+from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 from src.storage.engine import BATCH, insert_or
+from src.storage.rows import Heartbeat
 from src.storage.tables import candles
 
 KEPT: Final = 3_000
@@ -98,6 +101,23 @@ class BotSnapshotWriter:
                 self._database.owner.rows_of(candles), candles.c.symbol == symbol, candles.c.open_ms < oldest
             )
             self._database.write_later(lambda connection: connection.execute(old))
+
+
+def first_beat(settings: Settings, clock: ExchangeClock, version: str) -> Heartbeat:
+    """Return the sign of life of a bot that is starting."""
+    now = utc_text(clock.now_ms())
+    return Heartbeat(
+        timestamp=now,
+        beat_at=utc_text(SystemClock().now_ms()),
+        process="trading_bot",
+        pid=os.getpid(),
+        started_at=now,
+        phase="starting",
+        version=version,
+        config_hash=settings.config_hash(),
+        interval_s=settings.interval_s,
+        speed=clock.speed,
+    )
 
 
 def _row(candle: Candle) -> dict[str, Any]:

@@ -26,6 +26,51 @@ class StoreLocked(StoreUnavailable):
     """Another program holds the database; trying again can help."""
 
 
+class DatabaseFile:
+    """The file that connections of this process hold; an open connection would not notice that it is gone.
+
+    Beside it, ``NAME.db-made`` says that there was a database once: a later one that is empty was not wished.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: tuple[int, int] | None = None
+
+    def trouble(self) -> str:
+        """Return "" while the file is the one first seen, else what happened to it and what to do."""
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            if self._held is None:
+                return ""  # whoever opens it says what is wrong
+            reason = error.strerror or type(error).__name__
+            return f"is gone while it is in use ({reason}): put it back, or stop the services and restore a backup"
+        found = (status.st_dev, status.st_ino)
+        if self._held is None:
+            self._held = found
+        return "" if found == self._held else "was replaced by another file while in use: restart the services"
+
+    def release(self) -> None:
+        """Forget which file it was: all connections to it are closed."""
+        self._held = None
+
+    @property
+    def was_made(self) -> bool:
+        """Whether a database was made here before."""
+        return self._mark.exists()
+
+    def note_made(self) -> None:
+        """Keep that a database was made here."""
+        try:
+            os.close(os.open(self._mark, os.O_WRONLY | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StoreUnwritable(f"{self._mark} cannot be written ({error.strerror}): check the folder.") from error
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-made")
+
+
 def is_memory(url: URL) -> bool:
     """Return whether the database lives in this process's memory alone."""
     return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}

@@ -20,9 +20,18 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
-from src.domain.clock import monotonic_s
-from src.domain.errors import StoreCorrupt, StoreUnavailable
-from src.storage.connections import BUSY_MS, StoreLocked, failure_of, is_memory, open_engines, version_seen_by
+from src.domain.clock import SystemClock, monotonic_s
+from src.domain.errors import StoreCorrupt, StoreUnavailable, StoreUnwritable
+from src.storage.connections import (
+    BUSY_MS,
+    DatabaseFile,
+    StoreLocked,
+    failure_of,
+    is_memory,
+    open_engines,
+    version_seen_by,
+)
+from src.storage.missing_database import declare_missing
 from src.storage.tables import REVISION
 
 log = logging.getLogger(__name__)
@@ -62,6 +71,9 @@ class Database:
             self._url = _whole(make_url(url))
             self._in_memory = is_memory(self._url)
             self._read_engine, self._engine = open_engines(self._url, read_only)
+            on_disk = self.is_sqlite and not self._in_memory
+            self._file = DatabaseFile(Path(self._url.database or "")) if on_disk else None
+            self._read_only = read_only
         except (NoSuchModuleError, ImportError) as error:
             raise StoreUnavailable(f"no driver for this database ({error}): pip install 'psycopg[binary]'.") from error
 
@@ -178,10 +190,23 @@ class Database:
     def migrate(self) -> None:
         """Bring the tables to this version's shape; several processes may call it at once.
 
+        A new database where there was one before is born with the circuit breaker TRIPPED: somebody must look.
+
         Raises:
             StoreUnavailable: a newer version wrote this database, or it cannot be written.
         """
-        self.write(_upgrade)
+        before = self._file is not None and self._file.was_made
+
+        def work(connection: Connection) -> bool:
+            missing = _upgrade(connection) and before
+            if missing:
+                declare_missing(connection, SystemClock().now_ms())
+            return missing
+
+        if self.write(work):
+            log.error("a new database was made where there was one before: file=%s", self.name)
+        if self._file is not None:
+            self._file.note_made()
 
     def check(self) -> None:
         """Read the whole file; raises ``StoreCorrupt`` where it is damaged (1.5 s for 150 MB)."""
@@ -276,8 +301,22 @@ class Database:
         if trouble is not None:
             raise trouble
 
+    def _check_file(self) -> None:
+        """Refuse to work on a file that is gone or another one; who only reads takes the new one."""
+        trouble = "" if self._file is None else self._file.trouble()
+        if not trouble or self._file is None:
+            return
+        if self._read_only and self._file.path.exists():
+            with self._versions:
+                self._versioned = None
+            self._read_engine.dispose()
+            self._file.release()
+            return
+        raise StoreUnwritable(f"The database {self.name} {trouble}.")
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        self._check_file()
         try:
             yield
         except IntegrityError:
@@ -298,15 +337,17 @@ def _whole(url: URL) -> URL:
     return url.set(database=str(Path(url.database or "").absolute()))
 
 
-def _upgrade(connection: Connection) -> None:
-    """Run the migrations that are missing, within the caller's transaction."""
+def _upgrade(connection: Connection) -> bool:
+    """Run the migrations that are missing, within the caller's transaction; return whether the database was empty."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-    if revision_of(connection) == REVISION:
-        return  # without the quarter of a second that loading Alembic takes
+    before = revision_of(connection)
+    if before == REVISION:
+        return False  # without the quarter of a second that loading Alembic takes
     from src.storage.migrations import upgrade
 
     upgrade(connection)
+    return not before
 
 
 def insert_or(connection: Connection, table: Table) -> Any:

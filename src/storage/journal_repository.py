@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, and_, delete, func, insert, select, up
 from sqlalchemy.exc import IntegrityError
 
 from src.domain.circuit_breaker import BreakerState, as_row, from_events, unreadable
-from src.domain.clock import Clock, utc_day, utc_text
+from src.domain.clock import MINUTE_MS, Clock, is_over, utc_day, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.domain.orders import Order, OrderIntent, OrderStatus, Purpose
 from src.domain.portfolio import Account, Trade
@@ -81,28 +81,29 @@ class JournalRepository:
         self._days = DailyRepository(database.owner, clock)
         self._lock = threading.RLock()
         self._sent: dict[str, OrderIntent] = {}
-        self._account_ms = -1
+        self._account_ms, self._peak_since_ms = -1, -1
         self._peak: Decimal | None = None
-        self._peak_since_ms = -1
         self._tripped: BreakerState | None = None
         with database.read() as connection:
-            self._unfinished = {
-                each.client_id: each for each in unfinished_intents(connection, self._owner.rows_of(orders))
-            }
-            self._untraded = {
-                each.client_id: each for each in untraded_entries(connection, self._owner.rows_of(orders))
-            }
-            self._starts = {
-                each.trade.entry_client_id: each for each in open_starts(connection, self._owner.rows_of(trades))
-            }
+            own_orders, own_trades = self._owner.rows_of(orders), self._owner.rows_of(trades)
+            self._unfinished = {each.client_id: each for each in unfinished_intents(connection, own_orders)}
+            self._untraded = {each.client_id: each for each in untraded_entries(connection, own_orders)}
+            self._starts = {each.trade.entry_client_id: each for each in open_starts(connection, own_trades)}
             self._results = last_results(connection, self._owner.rows_of(trades), _RESULTS_KEPT)
             self._exits = last_exits(connection, self._owner.rows_of(orders))
             self._limit_days = limit_days(connection, self._owner.rows_of(daily_performance))
             self._highest = self._days.highest_earned(connection)
             self._last_note_ms = newest_note_ms(connection, self._owner.rows_of)
             self.transfers = TransferRepository(database, clock, connection)
-        for intent in [] if intents is None else intents.read():
+        for intent in intents.read() if intents is not None else ():
             self._note_again(intent)
+
+    @property
+    def open_symbols(self) -> tuple[str, ...]:
+        """The pairs with a trade that is not closed, or an order whose end is not known."""
+        with self._lock:
+            orders_open = {each.symbol for each in (*self._unfinished.values(), *self._untraded.values())}
+            return tuple(sorted({each.trade.symbol for each in self._starts.values()} | orders_open))
 
     def plan_order(self, intent: OrderIntent) -> None:
         """Write an intent; it is on disk when this returns.
@@ -179,7 +180,7 @@ class JournalRepository:
             self._starts.pop(trade.entry_client_id, None)
             self._forget_entries(trade)
             self._results[trade.entry_client_id] = (trade.exit_ms, trade.pnl)
-            while len(self._results) > _RESULTS_KEPT:
+            if len(self._results) > _RESULTS_KEPT:
                 self._results.popitem(last=False)
         closed = {"status": "closed", "timestamp": utc_text(trade.exit_ms)}
         row = trade_row(self._owner.columns, trade) | closed | {"pnl": trade.pnl, "pnl_percent": trade.pnl_percent}
@@ -266,7 +267,7 @@ class JournalRepository:
     def record_account(self, account: Account) -> None:
         """Note balances, positions and the day's equity, behind; the same account twice is noted once."""
         with self._lock:
-            if account.as_of_ms <= self._account_ms:
+            if not is_over(MINUTE_MS, account.as_of_ms, self._account_ms):
                 return
             self._account_ms = account.as_of_ms
             self._highest = account.earned if self._highest is None else max(self._highest, account.earned)

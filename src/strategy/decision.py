@@ -251,7 +251,9 @@ def _exposure_gate(
     if seen.account is None or equity is None or price is None:
         return Gate("exposure", False, "account or price is unknown")
     margin = quantity * price / limits.leverage
-    used = sum((each.notional / each.leverage for each in seen.account.positions), Decimal(0))
+    asset = seen.instrument.quote_asset
+    counted = (each for each in seen.account.positions if each.asset == asset)
+    used = sum((each.notional / each.leverage for each in counted), Decimal(0))
     bound = equity * limits.max_total_share
     fits = used + margin <= bound and margin <= seen.account.available_balance
     detail = (

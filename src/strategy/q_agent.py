@@ -307,7 +307,7 @@ class QLearningAgent:
                 trend_intervals=trends,
             )
             agent.training = Training(**about["training"])
-        except (KeyError, TypeError, ValueError) as fault:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as fault:
             raise ModelRefused(f"The description in the model {path} is damaged ({fault!r}); retrain it.") from fault
         agent._take(arrays, path)
         return agent

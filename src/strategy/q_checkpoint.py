@@ -8,8 +8,11 @@ of harmless names. Beside it lies ``NAME.sha256`` in the format of ``sha256sum``
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,6 +26,13 @@ from src.domain.errors import ModelRefused
 Arrays = dict[str, NDArray[Any]]
 LARGEST_BYTES = 256 * 1024 * 1024
 _ABOUT = "about"
+_MOST_ARRAYS = 64
+_LONGEST_HEADER = 10_000
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+    RuntimeError, SyntaxError, OverflowError, MemoryError, RecursionError, struct.error, tokenize.TokenError,
+)  # fmt: skip
+"""What zip, numpy's header parser and json raise at bytes that no model of ours has."""
 _HARMLESS = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -121,17 +131,45 @@ def _packed(arrays: Arrays, about: dict[str, Any]) -> bytes:
 def _unpacked(path: Path, content: bytes) -> tuple[Arrays, dict[str, Any]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            unpacked_bytes = sum(entry.file_size for entry in archive.infolist())
-        if unpacked_bytes > LARGEST_BYTES:
-            raise ValueError(f"it would unpack to {unpacked_bytes} bytes")
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+            arrays = {name.removesuffix(".npy"): _array(archive, name) for name in _checked_names(archive)}
         about = json.loads(arrays.pop(_ABOUT).tobytes())
         if not isinstance(about, dict):
             raise ValueError("its description is not an object")
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError) as fault:
-        raise ModelRefused(f"The model {path} cannot be read ({fault}); restore a backup or retrain.") from fault
+    except _DAMAGE as fault:
+        said = f"{type(fault).__name__}: {fault}"[:200]
+        raise ModelRefused(f"The model {path} cannot be read ({said}); restore a backup or retrain.") from fault
     return arrays, about
+
+
+def _checked_names(archive: zipfile.ZipFile) -> list[str]:
+    """Return the archive's entries; ``ValueError`` where they are too many or would unpack to too much."""
+    entries = archive.infolist()
+    unpacked_bytes = sum(entry.file_size for entry in entries)
+    if len(entries) > _MOST_ARRAYS or unpacked_bytes > LARGEST_BYTES:
+        raise ValueError(f"it would unpack to {len(entries)} arrays of {unpacked_bytes} bytes")
+    return [entry.filename for entry in entries]
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Return one array; its header is held against the bytes that are there before any memory is asked for.
+
+    A zip entry may unpack to more than it states: no more than that is read.
+    """
+    stated = archive.getinfo(name).file_size
+    with archive.open(name) as stored:
+        raw = stored.read(stated + 1)
+    if len(raw) != stated:
+        raise ValueError(f"{name} has another length than it states")
+    stream = io.BytesIO(raw)
+    version = np.lib.format.read_magic(stream)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read_header or len(raw) - stream.tell() > LARGEST_BYTES:
+        raise ValueError(f"{name} is of an unknown version")
+    shape, _, kind = read_header[version](stream, max_header_size=_LONGEST_HEADER)
+    if kind.hasobject or math.prod(shape) * kind.itemsize != len(raw) - stream.tell():
+        raise ValueError(f"{name} is no array of plain numbers of the size that it states")
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False, max_header_size=_LONGEST_HEADER)
 
 
 def _content(path: Path) -> bytes:

@@ -43,7 +43,7 @@ class PortfolioLimits:
             stop_loss_share=self.stop_loss_share,
             early_stop_share=self.early_stop_share,
             max_daily_loss_share=self.max_daily_loss_share,
-            take_profit_share=Decimal("0.99"),
+            place_target=False,
             position_share=_MOST_MARGIN,
             max_total_share=_MOST_MARGIN,
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from src.domain.clock import monotonic_s
 from src.domain.costs import CostRates
-from src.domain.errors import ModelRefused
+from src.domain.errors import ExchangeError, ModelRefused
 from src.domain.market import INTERVAL_MS, Candle
 from src.runtime.settings import Settings
 from src.strategy.higher_timeframes import taught_trends
@@ -104,6 +104,32 @@ class AgentManager:
         total = sum(len(each) for each in seen)
         said = f"Trained a first RL model on {total:,} candles in {monotonic_s() - began_s:.1f} s"
         log.info("model trained: candles=%d pairs=%s lessons=%d", total, ",".join(pairs), self.agent.lessons)
+        return said
+
+    def switch(
+        self,
+        rules: DecisionRules,
+        candles: Callable[[str, str, int], Sequence[Candle]],
+        pairs: Sequence[str],
+        now_ms: int,
+    ) -> str:
+        """Make the agent of other rules ready, the present one kept in its file; return a sentence as at a start.
+
+        Raises:
+            ModelRefused: there is no model of these rules; the present agent stays.
+            ExchangeError: the exchange has no candles now; likewise.
+        """
+        self.save(now_ms)
+        before = self._rules, self.agent, self.refusal, self._stamp
+        self._rules, self.refusal, self._stamp = rules, "", None
+        self.agent = self._new()
+        try:
+            said = self.load_or_train(candles, pairs, now_ms)
+            if self.refusal:
+                raise ModelRefused(self.refusal)
+        except (ModelRefused, ExchangeError):
+            self._rules, self.agent, self.refusal, self._stamp = before
+            raise
         return said
 
     def reload_if_replaced(self) -> QLearningAgent | None:

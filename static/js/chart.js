@@ -179,7 +179,7 @@
     const query = new URLSearchParams({ bot: Dash.state.snapshot.bot_id });
     if (drawn.symbol) query.set("symbol", drawn.symbol);
     try {
-      const answer = await fetch(`/api/chart?${query}`, { cache: "no-store", headers: drawn.etag ? { "If-None-Match": drawn.etag } : {} });
+      const answer = await fetch(`api/chart?${query}`, { cache: "no-store", headers: drawn.etag ? { "If-None-Match": drawn.etag } : {} });
       if (answer.status === 200) {
         drawn.data = await answer.json();
         drawn.etag = answer.headers.get("ETag");

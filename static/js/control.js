@@ -24,11 +24,11 @@
   }
 
   async function readSession(given) {
-    const found = given || (await look("/api/session"));
+    const found = given || (await look("api/session"));
     if (!found) return;
     session.known = true; session.loggedIn = found.logged_in; session.csrf = found.csrf; session.closed = found.closed_because;
     if (session.loggedIn) {
-      const rules = await look("/api/control/rules");
+      const rules = await look("api/control/rules");
       session.rules = rules ? Object.keys(rules.rules) : [];
     }
     Dash.drawControls();
@@ -77,7 +77,7 @@
 
   async function openWish(action, target, label) {
     const bot = Dash.state.snapshot.bot_id;
-    const answer = await fetch(`/api/control/plan?${new URLSearchParams({ action, target, bot })}`, { cache: "no-store" });
+    const answer = await fetch(`api/control/plan?${new URLSearchParams({ action, target, bot })}`, { cache: "no-store" });
     const said = await answer.json();
     if (answer.status === 401) { session.loggedIn = false; Dash.drawControls(); openLogin(); return; }
     session.wish = { action, target, bot, key: newKey() };
@@ -92,7 +92,7 @@
   }
 
   async function logIn() {
-    const { status, said, wait } = await send("/api/login", { pin: at("pin").value });
+    const { status, said, wait } = await send("api/login", { pin: at("pin").value });
     at("pin").value = "";
     if (status === 200) {
       if (document.body.dataset.locked === "yes") { location.reload(); return; }
@@ -106,21 +106,21 @@
 
   async function wish() {
     const { action, target, bot, key } = session.wish;
-    const { status, said } = await send("/api/control", { action, target, bot, key, confirm: at("typed").value });
+    const { status, said } = await send("api/control", { action, target, bot, key, confirm: at("typed").value });
     if (status === 409) { at("ask-answer").textContent = said.error; at("ask-do").disabled = false; return; }
     if (status !== 200 && status !== 202) { end(said.error); return; }
     let told = said;
     for (let second = 0; second < 75 && !FINAL.includes(told.status); second += 1) {
       at("ask-answer").textContent = `${told.status === "taken" ? "The bot is doing it" : "Waiting for the bot"} … ${second} s`;
       await new Promise((done) => setTimeout(done, 1000));
-      told = (await look(`/api/control/${told.key}`)) || told;
+      told = (await look(`api/control/${told.key}`)) || told;
     }
     end(FINAL.includes(told.status) ? `${told.status.toUpperCase()}: ${told.answer}` : "No answer yet; the audit list will show it.");
     Dash.ask();
   }
 
   async function logOut() {
-    await send("/api/logout", {});
+    await send("api/logout", {});
     session.loggedIn = false; session.csrf = "";
     if (document.body.dataset.locked === "yes") location.reload();
     Dash.drawControls();

@@ -121,7 +121,7 @@
 
   function mark(down) {
     const shape = down ? "<rect width='16' height='16' rx='3' fill='#b3261e'/><path d='M8 3v6M8 11v2' stroke='#fff' stroke-width='2'/>" : null;
-    at("icon").href = shape ? `data:image/svg+xml,${encodeURIComponent(`<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>${shape}</svg>`)}` : "/favicon.ico";
+    at("icon").href = shape ? `data:image/svg+xml,${encodeURIComponent(`<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>${shape}</svg>`)}` : "favicon.ico";
     at("say").textContent = down ? "" : "The bot reports again.";
   }
 
@@ -190,7 +190,7 @@
     const query = new URLSearchParams({ journal: state.filter });
     if (state.bot) query.set("bot", state.bot);
     try {
-      const answer = await fetch(`/api/dashboard?${query}`, { signal: stop.signal, cache: "no-store", headers: state.etag ? { "If-None-Match": state.etag } : {} });
+      const answer = await fetch(`api/dashboard?${query}`, { signal: stop.signal, cache: "no-store", headers: state.etag ? { "If-None-Match": state.etag } : {} });
       if (answer.status === 401) { location.reload(); return; }
       if (answer.status !== 200 && answer.status !== 304) throw new Error(`answer ${answer.status}`);
       if (answer.status === 200) {
@@ -225,7 +225,7 @@
     const query = new URLSearchParams({ filter: state.filter });
     if (state.bot) query.set("bot", state.bot);
     query.set("cursor", state.cursor || cursorOf(rows[rows.length - 1]));
-    const answer = await fetch(`/api/journal?${query}`, { cache: "no-store" });
+    const answer = await fetch(`api/journal?${query}`, { cache: "no-store" });
     if (!answer.ok) { at("say").textContent = "Older decisions cannot be read now."; return; }
     const page = await answer.json();
     state.older = state.older.concat(page.rows);
@@ -258,7 +258,7 @@
     const wanted = Dash.choice("push") === "yes" && !document.hidden && !paused();
     if (!wanted && state.push) { state.push.close(); state.push = null; }
     if (!wanted || state.push || !state.snapshot) return;
-    state.push = new EventSource(`/api/events?${new URLSearchParams({ bot: state.snapshot.bot_id })}`);
+    state.push = new EventSource(`api/events?${new URLSearchParams({ bot: state.snapshot.bot_id })}`);
     state.push.addEventListener("error", (event) => { if (event.target.readyState === EventSource.CLOSED && state.push === event.target) state.push = null; });
     state.push.addEventListener("changed", () => { if (!state.inFlight && !document.hidden && !paused()) ask(); });
   }

@@ -131,6 +131,7 @@ def make(
     origins: tuple[str, ...] = (),
     calls_a_minute: int = 1_200,
     tries_a_minute: int = 10,
+    public: dict[str, str] | None = None,
     **options: Any,
 ) -> Made:
     """Return the API on a copy of the filled database in ``folder``."""
@@ -142,7 +143,7 @@ def make(
     beat(writer, NOON)
     source = ApiContext(TradingDatabase(url, OWNER, read_only=True), clock, lambda: TradingDatabase(url, OWNER))
     keys = KeyStore(folder / "state" / "api_keys.json", clock)
-    door = Authenticator(host, origins, keys, clock, calls_a_minute, tries_a_minute)
+    door = Authenticator(host, origins, keys, clock, calls_a_minute, tries_a_minute, public)
     app = build_app(source, door, metrics=Metrics(source).text, **options)
     return Made(path, clock, keys, source, app, door, writer)
 

@@ -105,11 +105,36 @@ def test_an_open_bind_wants_a_key_for_all_but_the_probes(maker: Maker) -> None:
     assert api.get("/health", **bearer(token)).get_json()["data"]["checks"] != []
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+PROXY_HEADERS = [
+    "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "Forwarded", "X-Real-IP", "Via",
+    "Cf-Connecting-Ip", "CF-Ray", "True-Client-Ip", "X-Client-IP", "X-Cluster-Client-IP", "X-Original-For",
+    "Fly-Client-IP", "Fastly-Client-IP", "X-Envoy-External-Address", "X-Amzn-Trace-Id", "X-Forwarded",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", PROXY_HEADERS)
 def test_what_came_through_a_proxy_is_not_from_this_machine(api: Made, header: str) -> None:
     refused(api.get("/signals", **{header: "198.51.100.9"}), 401)
     token = api.keys.create("one", ("read",))
     assert api.get("/signals", **{header: "198.51.100.9"}, **bearer(token)).status_code == 200
+
+
+def test_a_request_in_the_way_of_a_bare_proxy_is_not_from_this_machine(api: Made) -> None:
+    """nginx's bare ``proxy_pass`` asks by our own address, adds no header, and speaks HTTP/1.0."""
+    refused(api.client.get(f"{ROOT}/signals", environ_overrides={"SERVER_PROTOCOL": "HTTP/1.0"}), 401)
+
+
+def test_a_public_name_is_answered_under_its_path_with_a_key_and_then_nobody_reads_without_one(maker: Maker) -> None:
+    api = maker(public={"bot.example.org": "", "example.org": "/bot"})
+    token = api.keys.create("one", ("read",))
+    for host, path in (("bot.example.org", ROOT), ("example.org:8443", f"/bot{ROOT}"), ("example.org", ROOT)):
+        asked = {"Host": host, "X-Forwarded-Proto": "https"}
+        refused(api.client.get(f"{path}/signals", headers=asked), 401)
+        assert api.client.get(f"{path}/signals", headers=asked | bearer(token)).status_code == 200
+        own = {"Origin": f"https://{host}"} | bearer(token)
+        assert api.client.get(f"{path}/signals", headers=asked | own).status_code == 200
+    refused(api.get("/signals"), 401)  # also by a loopback name: a proxy may ask like that
+    refused(api.get("/signals", Host="evil.example", **bearer(token)), 400)
 
 
 def test_an_open_bind_without_a_key_does_not_start(maker: Maker) -> None:

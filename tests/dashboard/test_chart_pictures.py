@@ -27,7 +27,7 @@ def test_the_card_names_the_picture_of_the_last_good_look(made):
     made.analysis(ago_s=120, chart_file=NAME)
     made.analysis(ago_s=60, status="error", error="no answer")
     card, _ = made.desk.snapshots.card("analysis", "main")
-    assert card.picture == f"/api/chart-picture/{NAME}"
+    assert card.picture == f"api/chart-picture/{NAME}"
     answer = create_app(made.desk).test_client().get(card.picture)
     assert (answer.status_code, answer.data, answer.content_type) == (200, PNG, "image/png")
     assert "immutable" in answer.headers["Cache-Control"]

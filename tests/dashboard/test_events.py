@@ -1,6 +1,7 @@
 """The nudge: told within seconds, few at a time, and whoever leaves makes room; slow clients stop nobody."""
 
 import http.client
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from playwright.sync_api import sync_playwright
 
 from src.dashboard.events import MOST_STREAMS
 from tests.dashboard.browsing import FLAGS, chromium, until
-from tests.dashboard.scene import Scene, served
+from tests.dashboard.scene import PIN, Scene, served
 from tests.paper_exchange.running import wait_until
+from tests.runtime.test_wsgi_server import ask, held
 
 pytestmark = pytest.mark.long
 
@@ -167,3 +169,15 @@ def test_a_server_that_stops_ends_its_streams(tmp_path):
             assert answer.readline() == b"retry: 3000\n"
             began_s = time.monotonic()
         assert time.monotonic() - began_s < 5.0 and answer.read() == b"\n"
+
+
+def test_while_two_thousand_connections_ask_nothing_health_answers_and_a_person_logs_in(full):
+    port = int(full.address.rpartition(":")[2])
+    with held(port, 2_000, b"GET / HTTP/1.1\r\n"):
+        for _ in range(5):
+            took_s, content = ask(port, "/api/health")
+            assert took_s < 1.0, f"health took {took_s:.2f} s"
+            assert json.loads(content)["status"] == "healthy"
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as person:
+            person.request("POST", "/api/login", json.dumps({"pin": PIN}), {"Content-Type": "application/json"})
+            assert person.getresponse().status == 200

@@ -27,6 +27,7 @@ from src.storage.forecast_repository import ForecastRepository
 from src.storage.rows import Owner
 from src.storage.tables import control_requests, daily_performance, login_attempts, orders, positions, trades
 from tests.dashboard.scene import EVIL, KEY, PIN, SYMBOL, logged_in, scene, settings_for
+from tests.paper_exchange.running import ROOT
 
 GETS = (
     "/", "/api/dashboard", "/api/bot-status", "/api/market-data", "/api/chart-analysis", "/api/trades",
@@ -326,6 +327,69 @@ def test_who_comes_through_a_proxy_is_not_this_machine_and_looks_with_the_pin_al
     assert SYMBOL not in client.get("/", headers=far).get_data(as_text=True)
     logged_in(client)
     assert client.get("/api/positions", headers=far).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-Host", "X-Forwarded-Proto", "Cf-Connecting-Ip", "True-Client-Ip"])
+def test_other_headers_of_proxies_say_the_same(client, header):
+    assert client.get("/api/positions", headers={header: "203.0.113.7"}).status_code == 401
+
+
+def test_a_bare_proxy_that_adds_nothing_is_not_this_machine(client):
+    assert client.get("/api/positions", environ_overrides={"SERVER_PROTOCOL": "HTTP/1.0"}).status_code == 401
+
+
+@pytest.mark.parametrize(("host", "root"), [("bot.example.org", ""), ("example.org", "/bot")])
+def test_a_public_name_offers_the_whole_page_under_its_path_to_who_knows_the_pin(tmp_path, host, root):
+    with scene(tmp_path, public_hosts="bot.example.org,example.org/bot") as made:
+        made.full()
+        client = create_app(made.desk).test_client()
+        asked = {"Host": host, "X-Forwarded-Proto": "https"}
+
+        def get(path):
+            return client.get(root + path, base_url=f"https://{host}", headers=asked)
+
+        assert get("/api/positions").status_code == 401
+        assert client.get("/api/positions").status_code == 401  # nobody reads without the PIN once a name is public
+        page = get("/")
+        assert page.status_code == 200 and SYMBOL not in page.get_data(as_text=True)
+        parts = re.findall(r'(?:href|src|action)="([^"#]+)"', page.get_data(as_text=True))
+        absolute = [part for part in parts if part.startswith("/")]
+        assert absolute and all(part.startswith(f"{root}/") for part in absolute), absolute
+        for part in absolute:
+            if "/static/" in part or "favicon" in part:
+                assert client.get(part, base_url=f"https://{host}", headers=asked).status_code == 200, part
+        if root:
+            assert client.get(root, base_url=f"https://{host}", headers=asked).headers["Location"] == f"{root}/"
+        origin = asked | {"Origin": f"https://{host}"}
+        entered = client.post(f"{root}/api/login", json={"pin": PIN}, base_url=f"https://{host}", headers=origin)
+        assert entered.status_code == 200, entered.get_data(as_text=True)
+        assert get("/api/positions").status_code == 200
+        assert SYMBOL in get("/").get_data(as_text=True)
+
+
+def test_no_script_of_the_page_names_an_address_by_its_root():
+    for script in (ROOT / "static" / "js").glob("*.js"):
+        assert not re.findall(r"""["'`]/(?:api|static|favicon)""", script.read_text(encoding="utf-8")), script.name
+
+
+NONSENSE = [
+    "/api/trades?status=nonsense", "/api/trades?cursor=nonsense", "/api/trades?limit=0", "/api/trades?colour=red",
+    "/api/trades?limit=1&limit=2", "/api/signals?cursor=%00", "/api/signals?acted=perhaps", "/api/signals?cursor=MQ==",
+    "/api/news?cursor=x", "/api/news?limit=1e3", "/api/journal?filter=all&cursor=x", "/api/journal?filter=wrong",
+    "/api/dashboard?journal=wrong", "/api/dashboard?bot=..%2f", "/api/chart?symbol=%3Cscript%3E", "/api/chart?symbol=",
+    "/api/positions?x=1", "/api/performance?limit=5", "/api/bot-status?bot=" + "a" * 65, "/api/market-data?symbol=A",
+    "/api/chart-analysis?a=b", "/api/health?verbose=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NONSENSE)
+def test_each_parameter_is_checked_and_what_is_wrong_is_said_in_words(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 400, answer.get_data(as_text=True)
+    said = answer.get_json()["error"]
+    assert not any(word in said for word in ("isoformat", "Invalid", "Traceback", "literal", "NoneType")), said
+    asked = path.partition("?")[2]
+    assert any(each.partition("=")[0] in said for each in asked.split("&")), said
 
 
 def test_a_body_that_is_too_long_too_deep_or_no_object_is_refused(client):

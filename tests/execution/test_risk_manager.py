@@ -193,6 +193,7 @@ def test_drawdown_counts_from_the_highest_equity_without_money_paid_in(equity, t
 def test_a_candle_is_overdue_from_the_end_of_the_next_one_on(overdue_s, tripped):
     made = Desk(max_stale_s=300.0)
     candle = Candle(START_MS, 1.0, 1.0, 1.0, 1.0, 1.0)
+    assert not made.look(candle=candle).tripped
     made.later(60 + overdue_s)
     assert made.look(candle=candle).tripped is tripped
 

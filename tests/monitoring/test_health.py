@@ -10,7 +10,7 @@ import pytest
 
 from src.domain.clock import SystemClock, utc_text
 from src.monitoring import health
-from src.monitoring.health import heartbeat_health, main, process_health, web_health
+from src.monitoring.health import exchange_trouble, heartbeat_health, main, process_health, web_health
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 from src.storage.rows import Heartbeat
@@ -142,3 +142,26 @@ def test_the_command_ends_with_1_for_a_service_that_is_away(monkeypatch, capsys)
     monkeypatch.setenv("PAPER_PORT", str(port))
     assert main(["paper_exchange"]) == 1
     assert "no answer" in capsys.readouterr().out
+
+
+def heard(market=True, user=True, price_age_s=1.0, phase="waiting", **changes):
+    sockets = {"market": {"connected": market}, "user": {"connected": user}}
+    told = {"timestamp": utc_text(NOW_MS), "last_market": utc_text(NOW_MS - int(price_age_s * 1000))}
+    return beat(phase=phase) | told | {"details": {"sockets": sockets}} | changes
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (heard(), ""),
+        (heard(market=False), "its market socket is down"),
+        (heard(market=False, user=False), "its market socket is down, its user socket is down"),
+        (heard(price_age_s=119), ""),
+        (heard(price_age_s=121), "its newest price is 121 s old"),
+        (heard(market=False, phase="stopped"), ""),
+        (heard(details={}), ""),
+        (heard(last_market=None, user=False), "its user socket is down"),
+    ],
+)
+def test_what_a_running_bot_does_not_hear_from_the_exchange_is_told(row, told):
+    assert exchange_trouble(row) == told

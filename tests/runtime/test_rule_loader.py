@@ -1,6 +1,5 @@
 """Whose figures hold: the set's own, but for those that the settings name, and then it is said everywhere."""
 
-import re
 from dataclasses import fields, replace
 
 import pytest
@@ -93,24 +92,12 @@ def test_a_backtest_trades_the_very_rules_of_the_bot_and_its_report_says_what_wa
     assert setup.rules_changed == ("MIN_SIGNAL_THRESHOLD=2 instead of 3",)
 
 
-def test_a_running_bot_takes_only_sets_that_look_at_the_same_candles_and_trends(load, own_set):
-    settings, present = load(RULES="own", STOP_LOSS_PERCENTAGE="0.03"), OWN
-    rules, limits = other_rules(settings, present, "own")
-    assert (rules, limits) == (OWN, settings.risk_limits)
-    for other in (replace(OWN, candle_interval="1h"), replace(OWN, trend_intervals=("4h",))):
-        with pytest.raises(SettingsError, match=r"own looks at 1m candles: write RULES=own into \.env and restart"):
-            other_rules(settings, other, "own")
-
-
-def test_a_running_bot_takes_no_set_whose_shorts_its_agent_never_learnt(load, own_set):
-    """Under it the agent would go on buying alone, or be told to sell what it may not."""
-    reason = "own trades with short positions, the agent learnt without: write RULES=own into .env, stop the bot, "
-    for mode, what_to_do in (("paper", "and start it"), ("testnet", "run python3 retrain_rl_model.py --force, and")):
-        with pytest.raises(SettingsError, match=re.escape(reason + what_to_do)):
-            settings = load(RULES="own").model_copy(update={"trading_mode": mode})
-            other_rules(settings, replace(OWN, allow_short=False), "own")
-    rules, _ = other_rules(load(RULES="own", ALLOW_SHORT="false"), replace(OWN, allow_short=False), "own")
-    assert not rules.allow_short
+def test_a_running_bot_takes_any_set_there_is(load, own_set):
+    """Candles and agent of other rules are made ready by the switch (tests/apps/test_rule_switch.py)."""
+    settings = load(RULES="own", STOP_LOSS_PERCENTAGE="0.03")
+    assert other_rules(settings, "own") == (OWN, settings.risk_limits)
+    with pytest.raises(SettingsError, match="there are no rules named"):
+        other_rules(settings, "none")
 
 
 def test_the_bot_says_at_its_start_what_the_settings_change(load):

@@ -300,3 +300,21 @@ def test_what_loads_obeys_the_limits_of_risk(leverage, stop):
             assert not (1 <= leverage <= 125 and 0 < stop < 1) or "liquidation" in str(refused)
         else:
             assert (limits.leverage, limits.stop_loss_share) == (leverage, stop)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"TRADING_PAIR": "ETHBTC"}, "TRADING_PAIR is wrong: ETHBTC is not quoted in USDT or USDC"),
+        ({"TRADING_PAIRS": "BTCUSDT,ETHUSDC"}, "its contracts are quoted in USDT and USDC"),
+        ({"TRADING_PAIR": "BTCUSDC"}, "the paper exchange lists contracts in USDT alone"),
+    ],
+)
+def test_pairs_that_no_one_bot_can_keep_its_books_in_are_refused(load, values, told):
+    assert any(told in problem for problem in problems_of(load, **values))
+
+
+def test_pairs_in_usdc_are_reckoned_in_usdc(load):
+    keys = {"BINANCE_API_KEY": "k" * 64, "BINANCE_SECRET_KEY": "s" * 64, "TRADING_MODE": "testnet"}
+    assert load(TRADING_PAIRS="BTCUSDC,ETHUSDC", **keys).quote_asset == "USDC"
+    assert load().quote_asset == "USDT"

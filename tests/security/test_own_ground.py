@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from src.apps.trading_bot import _key_cautions
 from src.dashboard.app import create_app
 from src.domain.errors import CredentialsRefused
+from src.exchanges.binance.client import key_cautions
 from src.exchanges.binance.queries import KeyPermissions
 from src.storage.bot_snapshots import BotSnapshotWriter
 from tests.dashboard.scene import scene
@@ -146,7 +146,7 @@ def refusal(**rights):
     allowed = KeyPermissions(**{"withdraw": False, "transfer": False, "futures": True, "address_bound": True} | rights)
     client = SimpleNamespace(api_restrictions=lambda: allowed)
     try:
-        return _key_cautions(SimpleNamespace(mode="live"), client)
+        return key_cautions("live", client)
     except CredentialsRefused as refused:
         return str(refused)
 
@@ -176,7 +176,7 @@ def test_paper_and_testnet_ask_nobody_about_the_key():
         raise AssertionError("asked")
 
     for mode in ("paper", "testnet"):
-        assert _key_cautions(SimpleNamespace(mode=mode), SimpleNamespace(api_restrictions=never)) == ()
+        assert key_cautions(mode, SimpleNamespace(api_restrictions=never)) == ()
 
 
 def test_the_scripts_install_nothing_without_its_hash():

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import random
 import stat
 import zipfile
 from pathlib import Path
@@ -489,6 +490,80 @@ def test_no_damage_gets_past_the_reader_as_another_error(data):
         path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
         with contextlib.suppress(ModelRefused):
             QLearningAgent.load(path)
+
+
+def resaved(path: Path, **members: bytes) -> None:
+    """Write the model anew with other bytes in its archive, each entry with a right checksum, and no hash beside it."""
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (kept | {f"{name}.npy": content for name, content in members.items()}).items():
+            archive.writestr(name, content)
+    path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
+
+
+def npy(header: bytes, rest: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
+    """Return the bytes of an array file with this header."""
+    return b"\x93NUMPY" + version + len(header).to_bytes(2, "little") + header + rest
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }\n", bytes(800)),  # claims 8 TB
+        npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (100,\n", bytes(800)),  # tokenize.TokenError
+        npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }\n", bytes(800)),
+        npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (100,), }\n", bytes(800)),
+        npy(b"{'descr': [('a', '<f8')] * 9, 'fortran_order': False, 'shape': (), }\n", bytes(8)),
+        npy(b"(" * 9_000 + b"\n"),
+        npy(b"{'descr': 'x', 'fortran_order': 3, 'shape': 'long'}\n"),
+        npy(b"\xff\xfe\x00 nonsense"),
+        npy(b"{}", version=b"\x09\x00"),
+        b"\x93NUMPY",
+        b"",
+    ],
+)
+def test_a_header_that_lies_is_refused_before_memory_is_asked_for(saved, member):
+    resaved(saved, value=member)
+    with pytest.raises(ModelRefused):
+        QLearningAgent.load(saved)
+
+
+def test_too_many_arrays_are_refused(saved):
+    resaved(saved, **{f"more{number}": npy(b"{}") for number in range(70)})
+    with pytest.raises(ModelRefused, match="arrays"):
+        QLearningAgent.load(saved)
+
+
+@pytest.mark.parametrize("about", [b"[" * 20_000, b'{"a":' * 20_000, b"9" * 5_000, b"\xff", b"{}", b"null"])
+def test_a_description_that_is_nonsense_is_refused(saved, about):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({len(about)},), }}\n".encode()
+    resaved(saved, about=npy(header, about))
+    with pytest.raises(ModelRefused):
+        QLearningAgent.load(saved)
+
+
+def test_of_thousands_of_damages_each_is_a_model_or_refused(saved):
+    """Bytes changed and cut, in the archive and inside its members: never another error, never much memory."""
+    dice, whole = random.Random(3), saved.read_bytes()
+    with zipfile.ZipFile(saved) as archive:
+        members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    saved.with_name(f"{saved.name}.sha256").unlink()
+    for number in range(120):
+        if number % 3:
+            name = dice.choice(list(members))
+            content = bytearray(members[name])
+            for _ in range(dice.randint(1, 4)):
+                content[dice.randrange(min(len(content), 160))] = dice.randrange(256)
+            saved.write_bytes(whole)
+            resaved(saved, **{name: bytes(content[: dice.choice((None, len(content) // 2))])})
+        else:
+            content = bytearray(whole)
+            for _ in range(dice.randint(1, 4)):
+                content[dice.randrange(len(content))] = dice.randrange(256)
+            saved.write_bytes(content[: dice.randint(0, len(content))])
+        with contextlib.suppress(ModelRefused):
+            QLearningAgent.load(saved)
 
 
 class Bomb:

@@ -14,6 +14,7 @@ from src.monitoring.health import heartbeat_health, web_health
 from tests.paper_exchange import running as paper
 from tests.paper_exchange.wire import Wire
 from tests.suite.running import open_position, wallet
+from tests.suite.soak_account import AccountFaults
 from tests.suite.soak_witness import STRANGER
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Faults:
         self._soak = soak
         self._dice = dice
         self._full_disks = 0
+        self._account = AccountFaults(soak, dice)
 
     def lasting(self) -> dict[str, Callable[[], None]]:
         """Return the faults that leave every process alive."""
@@ -75,6 +77,7 @@ class Faults:
             "events twice": lambda: self._passing("duplicate", "private", for_s=5.0),
             "events 0.7 s late": lambda: self._passing("late", "private", for_s=5.0, delay_ms=700.0),
             **{f"{name}: SIGSTOP": lambda name=name: self._freeze_other(name) for name in self._soak.others.names},
+            **self._account.lasting(),
         }
 
     def ending(self) -> dict[str, Callable[[], None]]:

@@ -129,7 +129,9 @@ class AccountState:
             self._doubts = 0
             known = self._money
             positions = {(each.symbol, each.position_side): each for each in account.positions}
-            seen = known.seen_ms if known is not None else {}
+            newest_ms = account.as_of_ms + self._late_ms  # what a clock that was ahead has stamped later is forgotten
+            before = {} if known is None else known.seen_ms
+            seen = {key: seen_ms for key, seen_ms in before.items() if seen_ms <= newest_ms}
             self._money = _Money(account, account.wallet_balance, positions, account.as_of_ms, seen)
             self._wants_look = False
             return known is None or (known.wallet, _sizes(known.positions)) == (
@@ -167,9 +169,11 @@ class AccountState:
             positions = tuple(_valued(each, marks.get(each.symbol)) for each in money.positions.values())
             wallet, rest, as_of_ms = money.wallet, money.rest, money.as_of_ms
             transferred = self._transfers.total
-        unrealized = sum((each.unrealized_pnl for each in positions), start=Decimal(0))
-        bound = sum((each.notional / each.leverage for each in positions), start=Decimal(0))
-        was_bound = sum((each.notional / each.leverage for each in rest.positions), start=Decimal(0))
+        counted = [each for each in positions if each.asset == self._quote]
+        before = [each for each in rest.positions if each.asset == self._quote]
+        unrealized = sum((each.unrealized_pnl for each in counted), start=Decimal(0))
+        bound = sum((each.notional / each.leverage for each in counted), start=Decimal(0))
+        was_bound = sum((each.notional / each.leverage for each in before), start=Decimal(0))
         change = (wallet - rest.wallet_balance) + (unrealized - rest.unrealized_pnl) - (bound - was_bound)
         available = max(Decimal(0), rest.available_balance + change).quantize(_SMALLEST, ROUND_DOWN)
         return Account(wallet, available, unrealized, as_of_ms, positions, transferred)
@@ -233,8 +237,11 @@ class AccountState:
             self._told += 1
             money = self._money
             event_ms = int(event["E"])
-            if money is None or event_ms < money.rest.as_of_ms - self._late_ms:
-                return  # the first look over REST will contain it, or the last one did
+            if money is None:
+                return  # the first look over REST will contain it
+            if event_ms < money.rest.as_of_ms - self._late_ms:
+                self._wants_look = True  # the last look contained it, or was stamped by a clock that ran ahead
+                return
             self._transfers.stream(event)  # also of an event that comes late: a newer balance contains it
             for row in event["a"].get("B", ()):
                 if row["a"] == self._quote and _advances(money, ("asset", row["a"]), event_ms):

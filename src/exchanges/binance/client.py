@@ -4,6 +4,7 @@
 """
 
 import itertools
+import logging
 import re
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from src.exchanges.binance.transport import LIVE, TESTNET, Addresses, BinanceTra
 
 if TYPE_CHECKING:
     from src.runtime.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _UNREACHABLE, _NO_PERMISSION, _BAD_SETTINGS = 69, 77, 78  # sysexits.h
 _SETTLE_S = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -66,7 +69,7 @@ class BinanceClient(BinanceExchange):
         clock = clock or ExchangeClock(speed)
         credentials = Credentials(settings.exchange_key.get_secret_value(), settings.exchange_secret.get_secret_value())
         budget = SharedRateLimiter(budget_file(settings.state_dir, addresses), clock, clock.speed)
-        return cls(BinanceTransport(addresses, credentials, clock, budget), settings.bot_id)
+        return cls(BinanceTransport(addresses, credentials, clock, budget), settings.bot_id, settings.quote_asset)
 
     def get_account_balance(self) -> Decimal:
         """Return the wallet balance in the quote asset (USDT), without unrealised profit."""
@@ -247,6 +250,26 @@ def addresses_of(settings: "Settings") -> Addresses:
 def budget_file(folder: Path, addresses: Addresses) -> Path:
     """Return the file in which all processes of one exchange count their requests."""
     return folder / ("rate_budget_" + re.sub(r"[^a-z0-9]+", "_", addresses.rest.split("//", 1)[1].lower()))
+
+
+def key_cautions(mode: str, client: BinanceClient) -> tuple[str, ...]:
+    """Return what a person should know of the key of a live account; nothing in the other modes.
+
+    Raises:
+        CredentialsRefused: the key may withdraw or transfer.
+    """
+    if mode != "live":
+        return ()
+    allowed = client.api_restrictions()
+    if allowed.withdraw or allowed.transfer:
+        raise CredentialsRefused(
+            "the Binance key may withdraw or transfer money: make one that can trade futures and nothing else"
+        )
+    if allowed.address_bound:
+        return ()
+    caution = "the Binance key works from any address: bind it to this machine's, so that a stolen one trades nothing"
+    log.warning("%s", caution)
+    return (caution,)
 
 
 def check_report(client: BinanceClient, symbol: str) -> list[str]:

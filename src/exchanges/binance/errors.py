@@ -36,6 +36,7 @@ _SERVER_CODES = _UNKNOWN_CODES | _CERTAIN_FAILURE_CODES | {-1000}
 _CERTAIN_FAILURE_TEXT = "Service Unavailable"
 _BANNED = re.compile(r"banned until (\d+)")
 _WAF_PAUSE_S = 60.0
+_LONGEST_RETRY_S = 259_200.0  # its longest ban is three days
 LIBRARY_ERRORS = (BinanceAPIException, BinanceRequestException, RequestException, *MALFORMED)
 
 
@@ -55,7 +56,7 @@ def retry_after_s(error: BaseException) -> float:
     """Return the seconds of a Retry-After header, 0 without one."""
     headers = getattr(getattr(error, "response", None), "headers", {})
     text = str(headers.get("Retry-After", ""))
-    return float(text) if text.isdigit() else 0.0
+    return min(float(text[:9]), _LONGEST_RETRY_S) if text.isascii() and text.isdecimal() else 0.0
 
 
 def is_limit(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from src.domain.clock import monotonic_s
+from src.domain.clock import MINUTE_MS, monotonic_s
 from src.domain.market import INTERVAL_MS, Candle, MarkPrice
 from src.domain.orders import Fill, Order
 from src.domain.portfolio import Account
@@ -85,6 +85,7 @@ class MarketStream:
         self._series = {symbol: CandleBuffer(INTERVAL_MS[interval], kept) for symbol in self._symbols}
         self._marks: dict[str, MarkPrice] = {}
         self._streamed_ms = dict.fromkeys(self._symbols, 0)
+        self._silent: set[str] = set()
         speed = max(self._clock.speed, 1.0)
         self._silence_ms = max(10_000, int(3_000 * speed))  # exchange time; at least 3 s of wall time
         self._grace_ms = max(5_000, int(1_500 * speed))
@@ -243,6 +244,7 @@ class MarketStream:
             return
         if isinstance(news, MarkPrice):
             self._streamed_ms[news.symbol] = news.time_ms
+            self._silent.discard(news.symbol)
             self._take_mark(news)
         elif news is not None:
             self._take_candles(event["s"], self._series[event["s"]].add(news))
@@ -259,7 +261,8 @@ class MarketStream:
 
     def _take_mark(self, mark: MarkPrice) -> None:
         known = self._marks.get(mark.symbol)
-        if known is not None and mark.time_ms <= known.time_ms:
+        ahead_ms = self._clock.now_ms() + int(MINUTE_MS * max(self._clock.speed, 1.0))
+        if known is not None and mark.time_ms <= known.time_ms <= ahead_ms:  # one from the future gives way
             return
         with self._news:
             self._marks[mark.symbol] = mark
@@ -284,12 +287,17 @@ class MarketStream:
             self._ready.set()
 
     def _look_after_market(self) -> None:
-        """Drop a connection that lives but does not tell every mark price."""
+        """Drop a connection that lives but does not tell every mark price.
+
+        A contract that stays silent through a new connection (it may be delisted) costs the others no further one.
+        """
         allowed_ms, now_ms = 2 * self._silence_ms, self._clock.now_ms()
         if self._market.uptime_s() * 1000 * self._clock.speed <= allowed_ms:
             return
-        if any(now_ms - streamed_ms > allowed_ms for streamed_ms in self._streamed_ms.values()):
-            self._market.restart("a mark price stays away")
+        late = {each for each, streamed_ms in self._streamed_ms.items() if now_ms - streamed_ms > allowed_ms}
+        if late - self._silent:
+            self._silent = late
+            self._market.restart(f"a mark price stays away: {', '.join(sorted(late))}")
 
     def _symbol_errands(self, symbol: str) -> list[PollingTask]:
         return [

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from src.domain.clock import monotonic_s
-from src.domain.errors import ExchangeError, ExchangeUnavailable
+from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 30.0
+_LONGEST_REFUSED_WAIT_S = 600.0  # what the exchange certainly refuses (a contract it delisted) is asked for seldom
 
 
 class BlockingCallPool:
@@ -102,6 +103,7 @@ class PollingTask:
         if not self.failures:
             log.warning("rest errand failed: name=%s reason=%s", self.name, error)
         told_s = error.retry_after_s if isinstance(error, ExchangeUnavailable) else 0.0
-        wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(self.failures, 6))
+        longest_s = _LONGEST_REFUSED_WAIT_S if isinstance(error, OrderRefused) else _LONGEST_WAIT_S
+        wait_s = min(longest_s, _FIRST_WAIT_S * 2.0 ** min(self.failures, 10))
         self.failures += 1
         self.not_before_s = monotonic_s() + max(wait_s, told_s)

@@ -146,7 +146,7 @@ class BinanceQueries:
             lambda: Account(
                 decimal(balance["walletBalance"]),
                 decimal(balance["availableBalance"]),
-                sum((each.unrealized_pnl for each in positions), start=decimal(0)),
+                sum((each.unrealized_pnl for each in positions if each.asset == self._quote), start=decimal(0)),
                 as_of_ms,
                 positions,
             )

@@ -20,7 +20,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from src.domain.clock import ExchangeClock, monotonic_s
+from src.domain.clock import ExchangeClock, is_over, monotonic_s
 from src.domain.errors import ExchangeUnavailable, RateLimited
 from src.exchanges.binance.errors import (
     CLOCK_CODE,
@@ -167,7 +167,7 @@ class BinanceTransport:
     def sync_clock_if_due(self) -> None:
         """Take over the exchange's time when that was never done, or an hour of its time ago."""
         with self._sync_lock:
-            if self._synced_ms is None or self.clock.now_ms() - self._synced_ms >= _SYNC_EVERY_MS:
+            if self._synced_ms is None or is_over(_SYNC_EVERY_MS, self._synced_ms, self.clock.now_ms()):
                 self.sync_clock()
 
     def _within_budget(self, ask: Callable[[Client], Answer], weight: int, urgency: Urgency) -> Answer:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from src.domain.clock import monotonic_s
+from src.domain.clock import is_over, monotonic_s
 from src.domain.errors import ExchangeError, OrderRefused
 from src.domain.orders import Fill, Order
 from src.domain.portfolio import Account
@@ -147,7 +147,7 @@ class UserStream:
             self._on_order(order)
 
     def _account_due(self) -> bool:
-        return self.book.wants_look or self._clock.now_ms() - self._account_ms >= self._reconcile_ms
+        return self.book.wants_look or is_over(self._reconcile_ms, self._account_ms, self._clock.now_ms())
 
     def _ask_account(self) -> _AccountSeen:
         """Look at the account; ask for the income too where money may have been paid that nobody told of."""
@@ -188,7 +188,7 @@ class UserStream:
         self.book.confirm_transfers(income)
 
     def _orders_due(self) -> bool:
-        return self._clock.now_ms() - self._orders_ms >= self._reconcile_ms
+        return is_over(self._reconcile_ms, self._orders_ms, self._clock.now_ms())
 
     def _ask_orders(self) -> _OrdersSeen:
         """Return the open orders, and those that were believed open and are not, as they ended."""
@@ -206,7 +206,7 @@ class UserStream:
                 self.book.forget(order)
 
     def _key_due(self) -> bool:
-        return bool(self._listen_key) and self._clock.now_ms() - self._key_kept_ms >= _KEEP_KEY_MS
+        return bool(self._listen_key) and is_over(_KEEP_KEY_MS, self._key_kept_ms, self._clock.now_ms())
 
     def _ask_key(self) -> bool:
         """Extend the listen key; return whether it still existed."""

@@ -36,8 +36,6 @@ def test_the_rest_of_the_library_is_there_when_somebody_wants_it():
 
 
 def test_a_library_that_is_loaded_already_is_taken_as_it_is():
-    words = (
-        "import binance, sys; before = binance.Client; "
-        "from src.exchanges.binance.sdk import Client; print(Client is before)"
-    )
+    load = "from src.exchanges.binance.sdk import Client"
+    words = f"import binance, sys; before = binance.Client; {load}; print(Client is before)"
     assert run_apart(words) == "True"
