@@ -144,15 +144,14 @@ def test_a_restart_in_between_changes_no_trade(minutes):
     assert sorted(world.fills(), key=lambda row: (row[1], row[0])) == backtest_fills(minutes, 1_117 / DAY)
 
 
-def test_every_position_has_its_stop_after_every_turn(minutes):
+def test_every_position_has_its_stop_and_no_target_after_every_turn(minutes):
     world = PortfolioWorld(minutes)
     for _ in range(12):
         world.run(48)
         held = {each.symbol: each for each in world.exchange.account().positions}
         for symbol, orders in world.stops().items():
-            stops = [each for each in orders if each.kind == "STOP_MARKET"]
-            assert len(stops) == (symbol in held)
-            for order in stops:
+            assert [each.kind for each in orders] == (["STOP_MARKET"] if symbol in held else [])
+            for order in orders:
                 assert order.close_position or order.quantity >= held[symbol].quantity
                 assert order.trigger_price < held[symbol].entry_price * Decimal("0.81")
     assert held
