@@ -3,6 +3,7 @@
 
 # ruff: noqa: E402  the first import may start this script anew with the Python that has the others
 
+from src.domain.version import VERSION_LINE
 from src.runtime.venv_reexec import use_project_python
 
 use_project_python()
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument("--version", action="version", version=VERSION_LINE)
     made.add_argument("command", nargs="?", default="status", choices=[*MODES, "status", "compare"])
     made.add_argument("--json", action="store_true", help="results as JSON")
     made.add_argument("-n", "--dry-run", action="store_true", help="show the change, write nothing")

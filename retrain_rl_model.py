@@ -3,6 +3,7 @@
 
 # ruff: noqa: E402  the first import may start this script anew with the Python that has the others
 
+from src.domain.version import VERSION_LINE
 from src.runtime.venv_reexec import use_project_python
 
 use_project_python()
@@ -26,13 +27,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from src.backtest.config import Setup
 from src.domain.clock import SystemClock, monotonic_s, utc_text
 from src.domain.costs import CostRates
-from src.domain.errors import DataRefused, ModelRefused, SettingsError, StoreCorrupt, StoreUnavailable, SuiteError
+from src.domain.errors import (
+    DataRefused,
+    ModelRefused,
+    SettingsError,
+    StoreCorrupt,
+    StoreUnavailable,
+    StoreUnwritable,
+    SuiteError,
+)
 from src.market_data.files import read_funding
 from src.runtime.logging_setup import LineFormatter, LogHandler, RepeatFilter, Sink, hide
 from src.runtime.process import AlreadyRunning, single_instance
 from src.runtime.rule_loader import read_rules
 from src.runtime.settings import PROJECT_ROOT, Settings
-from src.storage.connections import StoreUnwritable
 from src.storage.database import TradingDatabase
 from src.storage.rows import Owner
 from src.strategy.q_agent import QLearningAgent, features_of, migrate_pickle
@@ -60,7 +68,6 @@ EX_CANTCREAT: Final = 73
 EX_TEMPFAIL: Final = 75
 EX_CONFIG: Final = 78
 EX_INTERRUPTED: Final = 130
-VERSION: Final = "0.1.0"
 EXAMPLES: Final = """examples:
   python3 retrain_rl_model.py                       from the bot's own signals and trades
   python3 retrain_rl_model.py --dry-run             what it would learn from, and how long it would take
@@ -122,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--version", action="version", version=VERSION)
+    made.add_argument("--version", action="version", version=VERSION_LINE)
     made.add_argument("--candles", nargs="+", type=Path, metavar="FILE", help="one pair's one-minute candles instead")
     made.add_argument("--funding", type=Path, metavar="FILE", help="that pair's funding rates (else 0.01 %% each)")
     made.add_argument("--days", type=positive, default=30, help="how far back signals are taken (30)")

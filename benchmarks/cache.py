@@ -143,7 +143,7 @@ def main() -> int:
     table.add_section()
     table.add_row("all", f"{asked:,}", f"{sent:,}", f"{sum(each.full for each in saved):,}", f"{1 - sent / asked:.1%}")
     console.print(table)
-    for name, each in stats.items():
+    for name, each in stats.items():  # type: ignore[assignment]
         rate = "none" if each["hit_rate"] is None else f"{each['hit_rate']:.1%}"
         console.print(f"cache {name}: hit rate {rate}, {each['entries']} entries, {each['size_bytes'] / 1e6:.2f} MB")
     console.print(f"played in {monotonic_s() - started_s:.1f} s")

@@ -267,7 +267,7 @@ def report_grid(tried: list[DecisionRules], returns: list[np.ndarray]) -> None:
     print(f"Above 0: {np.mean(np.array(ratios) > 0):.0%} of the variants; median {np.median(ratios) * year:.2f}.")
     print("\n| choice | mean Sharpe of all variants with it |\n|---|---|")
     for choice, of in CHOICES.items():
-        for value in sorted({of(rules) for rules in tried}):
+        for value in sorted({of(rules) for rules in tried}):  # type: ignore[type-var]
             mean = np.mean([ratio for ratio, rules in zip(ratios, tried, strict=True) if of(rules) == value]) * year
             print(f"| {choice} {value} | {mean:.2f} |")
     walked, picks = walk(returns)

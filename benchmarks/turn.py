@@ -61,10 +61,10 @@ def turns(folder: Path) -> list[float]:
     database = TradingDatabase(f"sqlite:///{folder}/turn.db", Owner())
     database.migrate()
     journal = JournalRepository(database, world.clock)
-    world.journal = journal
+    world.journal = journal  # type: ignore[assignment]
     risk = RiskManager(journal, world.clock, world.active, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", world.inner.instrument(SYMBOL), world.feed, world.keeper(), journal, world.clock, QLearningAgent(),
+        "bot", world.settings, world.feed, world.keeper(), journal, world.clock, QLearningAgent(),
         DecisionRules(), world.active, risk, lambda: None, lambda: False,
     )  # fmt: skip
     samples = []

@@ -15,4 +15,4 @@ for each; do
 done
 prepare_environment >&2
 cd "$root"
-exec "$python" -m src.runtime.sbom "${lists[@]}"
+exec "$python" scripts/sbom.py "${lists[@]}"

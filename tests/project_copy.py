@@ -1,7 +1,7 @@
 """A copy of the project in a folder of its own, with settings of its own, for tests that run its scripts."""
 
-import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -59,5 +59,6 @@ def _lend_packages(target: Path) -> None:
     target.mkdir()
     for part in ("bin", "lib", "pyvenv.cfg"):
         (target / part).symlink_to(Path(sys.prefix) / part)
-    wanted = hashlib.sha256((ROOT / "requirements.txt").read_bytes()).hexdigest()
-    (target / "installed").write_text(f"{wanted}  - Python {sys.version.split()[0]}")
+    records = target / "locks" / f"Python {platform.python_version()}"
+    records.mkdir(parents=True)
+    shutil.copy2(ROOT / "requirements.txt", records)

@@ -379,17 +379,24 @@ def test_the_long_running_processes_load_no_heavy_library(name):
     assert not heavy, f"{name} loads {heavy}: import it inside the function that needs it, or in a child process."
 
 
+@cache
+def _named_in(file: Path) -> set[str]:
+    lines = file.read_text().splitlines()
+    return {re.split(r"[\s#=<>[]", line)[0].lower().replace("_", "-") for line in lines if line and line[0] != "#"}
+
+
+def _named(files: set[Path]) -> set[str]:
+    return set().union(*map(_named_in, files))
+
+
 def test_every_library_is_named_in_the_requirements():
-    named = {
-        re.split(r"[\s#=<>[]", line)[0].lower().replace("_", "-")
-        for file in REQUIREMENTS
-        for line in file.with_suffix(".in").read_text().splitlines()
-        if line and line[0] != "#"
-    }
-    ours = {"src", "tests", "benchmarks", "retrain_rl_model", "configure_costs"}
+    """What tests alone need is not installed on a trading machine, so nothing of ``src`` may import it."""
+    running = {file for file in ROOT.glob("requirements*.in") if not file.stem.endswith(("test", "bench"))}
+    ours = {"src", "tests", "scripts", "benchmarks", "retrain_rl_model", "configure_costs"}
     homes = packages_distributions()
     missing = {}
     for path in [*SRC.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *ROOT.glob("*.py")]:
+        named = _named(set(ROOT.glob("requirements*.in")) if ROOT / "tests" in path.parents else running)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
             for root in {alias.name for alias in node.names} if isinstance(node, ast.Import) else {module or ""}:
@@ -399,7 +406,7 @@ def test_every_library_is_named_in_the_requirements():
                 known = {home.lower().replace("_", "-") for home in homes.get(top, ())}
                 if not (known | {MOVED_NAMES.get(top, top).replace("_", "-")}) & named:
                     missing[top] = path.name
-    assert not missing, f"add {missing} to requirements.in and make requirements.txt anew (CONTRIBUTING.md)"
+    assert not missing, f"add {missing} to requirements.in (or -test.in) and make the locks anew (CONTRIBUTING.md)"
 
 
 @pytest.mark.parametrize("file", REQUIREMENTS, ids=lambda file: file.name)

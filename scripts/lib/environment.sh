@@ -3,6 +3,7 @@
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
 python="$root/.venv/bin/python"
+wanted_locks=(requirements.txt) # what has to be installed; test.sh adds what tests need
 generated_secrets=(BOT_CONTROL_PIN FLASK_SECRET_KEY PAPER_API_KEY PAPER_API_SECRET)
 
 # Prints the value of a setting as the programs see it: the environment, else .env, else the second argument.
@@ -82,23 +83,18 @@ install_debian_packages() {
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@"; } >/dev/null </dev/null
 }
 
-# False when requirements.txt or Python is another than at the last good installation.
+# False when a lock (of wanted_locks, or installed earlier) or Python is another than at the last good
+# installation, of which install_packages.py keeps a copy of each lock.
 is_installed() {
-    local stamp="$root/.venv/installed"
-    [[ -r $stamp && $(<"$stamp") == "$(what_to_install 2>/dev/null)" ]]
+    local lock records
+    records="$root/.venv/locks/$("$python" -V 2>/dev/null)"
+    for lock in "${wanted_locks[@]}"; do cmp -s "$root/$lock" "$records/$lock" || return 1; done
+    for lock in "$records"/requirements*.txt; do
+        if [[ -e $root/${lock##*/} ]] && ! cmp -s "$root/${lock##*/}" "$lock"; then return 1; fi
+    done
 }
 
-what_to_install() { printf '%s %s' "$(sha256sum <"$root/requirements.txt")" "$("$python" -V)"; }
-
-install_packages() {
-    echo "📦 Installing packages (once; a minute or two) ..."
-    if ! "$python" -W ignore -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
-        -r "$root/requirements.txt" </dev/null; then
-        echo "Packages could not be installed: see above; check the way to the package index, then start again." >&2
-        return 69
-    fi
-    what_to_install >"$root/.venv/installed"
-}
+install_packages() { "$python" "$root/scripts/install_packages.py" "${wanted_locks[@]/#/"$root/"}"; }
 
 make_env_file() {
     local file="$root/.env"

@@ -19,6 +19,7 @@ from src.agents.circuit_breaker_service import CircuitBreakerService
 from src.agents.crew_config import CrewConfig, TaskPart, load_crew
 from src.domain.clock import SystemClock, monotonic_s, utc_text
 from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
+from src.domain.version import VERSION_LINE
 from src.llm.pricing import cost_usd
 from src.runtime.logging_setup import configure_logs
 from src.runtime.settings import PROJECT_ROOT, Settings, export
@@ -73,7 +74,8 @@ def build_crew(config: CrewConfig, office: CircuitBreakerService, llm: Any) -> A
     try:
         from crewai import Agent, Crew, Process, Task
     except ImportError as error:
-        how = "python3 -m venv .venv-agents && .venv-agents/bin/pip install --require-hashes -r requirements-agents.txt"
+        install = ".venv-agents/bin/python scripts/install_packages.py requirements-agents.txt"
+        how = f"python3 -m venv .venv-agents && {install}"
         raise SettingsError((f"CrewAI is not installed in this environment: type `{how}`.",)) from error
     from src.agents.circuit_breaker_tools import tools_for
 
@@ -171,6 +173,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m src.agents.crew_runner", description="Let the agents look at the bot once."
     )
+    parser.add_argument("--version", action="version", version=VERSION_LINE)
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--check", action="store_true", help="read the configuration only")
     wish = parser.parse_args(arguments)

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from src.domain.clock import Clock, SystemClock, utc_text
 from src.domain.errors import SettingsError
+from src.domain.version import VERSION_LINE
 from src.runtime.settings import Settings
 
 KEYS_FILE: Final = "api_keys.json"  # in STATE_DIR
@@ -187,6 +188,9 @@ _USAGE = """Usage: ./scripts/api_key.sh create NAME [--control] | list | revoke 
 
 def main(arguments: list[str], store: KeyStore | None = None) -> int:
     """Do what ``scripts/api_key.sh`` is asked; return the exit code (2 for usage)."""
+    if arguments == ["--version"]:
+        print(VERSION_LINE)
+        return 0
     try:
         store = store or KeyStore(Settings.load().state_dir / KEYS_FILE)
         match arguments:

@@ -18,12 +18,13 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from src.api.context import ApiContext, Caller, NotFound, WrongArgument
-from src.api.operations import BY_NAME, OPERATIONS, VERSION, Operation
+from src.api.operations import BY_NAME, OPERATIONS, Operation
 from src.api.problems import flat
 from src.api.prompts import PROMPTS, prompt_text
 from src.api.serializers import Json
 from src.api.tool_schemas import input_schema
 from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.domain.version import VERSION
 
 log = logging.getLogger("src.api")
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from src.api.bot_operations import bot_ids, processes
 from src.api.context import ApiContext
-from src.api.operations import VERSION
 from src.api.serializers import Json
 from src.domain.clock import DAY_MS, instant_of
 from src.domain.errors import StoreCorrupt, StoreUnavailable
+from src.domain.version import VERSION
 from src.reporting.service import ReportService
 
 if TYPE_CHECKING:

@@ -43,9 +43,9 @@ from src.api.trading_operations import (
     signal_stats,
     trades_performance,
 )
+from src.domain.version import VERSION
 
 ROOT: Final = "/api/v1"
-VERSION: Final = "1.0.0"
 META_SCHEMA: Final = closed(
     {
         "as_of": nullable(INSTANT, "When the figures were read, in the market's time; null while nobody knows it."),

@@ -21,6 +21,7 @@ from src.api.context import ApiContext, Caller, Params
 from src.api.docs_page import docs_page
 from src.api.openapi import describe, finish
 from src.api.operations import BY_NAME, OPERATIONS, ROOT, Operation
+from src.domain.version import VERSION
 from src.runtime.public_hosts import PublicHosts
 
 Protocol = Callable[[Request, Caller], Response]
@@ -88,7 +89,7 @@ def build_app(
         mcp: answers ``POST /mcp``.
         metrics: what Prometheus reads.
     """
-    app = APIFlask("api", title="AI crypto trader", version="1.0.0", spec_path=f"{ROOT}/openapi.json", docs_path=None)
+    app = APIFlask("api", title="AI crypto trader", version=VERSION, spec_path=f"{ROOT}/openapi.json", docs_path=None)
     app.config.update(
         OPENAPI_VERSION="3.1.0",
         JSONIFY_PRETTYPRINT_REGULAR=False,

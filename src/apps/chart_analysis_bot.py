@@ -13,6 +13,7 @@ from typing import Any, Final
 from src.charts.console_output import ChartConsole
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import StoreUnavailable
+from src.domain.version import VERSION
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
 from src.runtime.settings import Settings
@@ -23,7 +24,6 @@ from src.storage.rows import Heartbeat, Owner
 log = logging.getLogger("chart_analysis_bot")
 
 PROCESS: Final = "chart_analysis_bot"
-VERSION: Final = "0.1.0"
 _WORKER: Final = "src.apps.chart_worker"
 _BEAT_EVERY_S: Final = 10.0
 _FIRST_ANSWER_S: Final = 60.0

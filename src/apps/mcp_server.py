@@ -23,6 +23,7 @@ from src.api.rest import build_app
 from src.api.server import ApiServer, pass_over_what_is_loaded
 from src.domain.clock import SystemClock
 from src.domain.errors import SettingsError
+from src.domain.version import VERSION_LINE
 from src.monitoring.fallback_alerts import LOOK_EVERY_S, FallbackAlerter
 from src.runtime.process import notify_manager, run_process, run_rounds
 from src.runtime.settings import Settings
@@ -33,7 +34,7 @@ log = logging.getLogger("mcp_server")
 
 _LAST_LOOK_S = 2.0  # a messenger that does not answer holds up no end
 
-_USAGE = "Usage: python3 src/mcp_server.py [--stdio [--control] | --openapi]"
+_USAGE = "Usage: python3 src/mcp_server.py [--stdio [--control] | --openapi | --version]"
 
 
 def main(stop: threading.Event) -> None:
@@ -109,6 +110,12 @@ def run(arguments: list[str]) -> int:
             return run_process("mcp_server", main)
         case ["--stdio"] | ["--stdio", "--control"]:
             return speak("--control" in arguments)
+        case ["--version"]:
+            print(VERSION_LINE)
+            return 0
+        case ["--help"] | ["-h"]:
+            print(_USAGE)
+            return 0
         case ["--openapi"]:
             sys.stdout.write(contract())
             return 0

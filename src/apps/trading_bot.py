@@ -17,6 +17,7 @@ from src.domain.errors import ModelRefused, StoreUnavailable
 from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
 from src.domain.risk import ActiveLimits
+from src.domain.version import VERSION
 from src.exchanges.binance.client import BinanceClient, key_cautions
 from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
@@ -49,7 +50,6 @@ from src.training.agent_manager import AgentManager
 
 log = logging.getLogger("trading_bot")
 
-VERSION = "0.1.0"
 _INTERVAL = "1m"
 _CANDLE_MS = INTERVAL_MS[_INTERVAL]
 _CANDLE_WAIT_S = 3.0
@@ -268,9 +268,7 @@ def main(stop: threading.Event) -> int:
     database.migrate()
     beat = first_beat(settings, clock, VERSION)
     database.heartbeat(beat)  # from here on the page says "starting", not "stopped" as the last one left it
-    client = BinanceClient.from_settings(settings, clock)
-    _end_calls_at(stop, client)
-    client.sync_clock()
+    client = _connected(settings, clock, stop)
     console.start(settings, rules, clock.now_ms(), world)
     cautions = key_cautions(settings.mode, client)
     intents = IntentLog(settings.state_dir / f"intents-{settings.bot_id}-{settings.mode}-{world}.jsonl")
@@ -298,18 +296,25 @@ def main(stop: threading.Event) -> int:
     if not _ready(stream, stop):
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     console.step(f"Connected to {client.wire.addresses.rest}", "🧪")
-    watching = list(watches.values())
     instruments = [client.instrument(pair) for pair in pairs.symbols]
     witness = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
     switch = RuleSwitch(traders, agents, client.candles, stream.candles, clock, rules)
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings), switch.prepare)
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, watching, context, agents, console, witness, control,
-        build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
+        settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console, witness,
+        control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
         planner,
     )  # fmt: skip
     return bot.run()
+
+
+def _connected(settings: Settings, clock: ExchangeClock, stop: threading.Event) -> BinanceClient:
+    """Return the client with the exchange's time taken over; once ``stop`` is set no call of it lasts long."""
+    client = BinanceClient.from_settings(settings, clock)
+    _end_calls_at(stop, client)
+    client.sync_clock()
+    return client
 
 
 def _stream(

@@ -44,6 +44,7 @@ from src.backtest.variants import Variant, parse_grid, variants, varied
 from src.backtest.walk_forward import Fold, walk_forward
 from src.domain.clock import monotonic_s, utc_text
 from src.domain.errors import SettingsError, SuiteError
+from src.domain.version import VERSION_LINE
 from src.runtime.settings import PROJECT_ROOT
 
 _SHOWN = 10
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m src.backtest", description="Backtests with the live trader.")
+    parser.add_argument("--version", action="version", version=VERSION_LINE)
     parser.add_argument("--reports", type=Path, default=PROJECT_ROOT / "reports", help="folder of reports (reports/)")
     deeds = parser.add_subparsers(required=True, metavar="COMMAND")
     run = deeds.add_parser("run", help="one run of the exact path, with a report")

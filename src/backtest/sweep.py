@@ -137,7 +137,8 @@ class Sweep:
         try:
             import ray
         except ImportError as error:
-            raise SettingsError(("--ray needs the library: pip install -r requirements-ray.txt.",)) from error
+            install = ".venv/bin/python scripts/install_packages.py requirements-ray.txt"
+            raise SettingsError((f"--ray needs a library: {install}",)) from error
         environment = {"py_modules": [str(Path(__file__).resolve().parents[1])]}  # src alone, and no secret beside it
         ray.init(address=address, runtime_env=environment, log_to_driver=False)
         try:

@@ -115,6 +115,7 @@ class Trader:
         with self._lock:
             self._rules = rules
             self._limits.replace(limits)
+            self._settings.replace_leverage(limits.leverage)
             return self._position.apply_limits()
 
     def replace_timeframe(

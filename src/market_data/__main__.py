@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from src.domain.clock import SystemClock, utc_text
 from src.domain.errors import DataRefused, SourceUnavailable
 from src.domain.market import INTERVAL_MS
+from src.domain.version import VERSION_LINE
 from src.market_data.archive import BASE_URL, Archive, ArchiveFile, Part, day_files, month_file, months_of, span_of
 from src.market_data.columns import Candles
 from src.market_data.files import Funding, interval_ms_of, interval_name, read_candles, read_funding, symbol_of
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m src.market_data", description="Past market data.")
+    parser.add_argument("--version", action="version", version=VERSION_LINE)
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder of the store (default: data/)")
     deeds = parser.add_subparsers(required=True, metavar="COMMAND")
     fetch = deeds.add_parser("download", help="fetch candles, mark prices or funding from Binance's public archive")

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from src.domain.clock import SystemClock, instant_of, monotonic_s
 from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
+from src.domain.version import VERSION_LINE
 from src.runtime.settings import Settings
 
 _ANSWER_TIMEOUT_S: Final = 4.0
@@ -170,6 +171,9 @@ def begun(pid: int) -> str | None:
 def main(arguments: list[str]) -> int:
     """Answer one question of the start scripts; return the exit code."""
     question = arguments[0] if arguments else ""
+    if question == "--version":
+        print(VERSION_LINE)
+        return 0
     if question not in SERVICES and question not in {"mode", "is-paper"}:
         print(
             f"Usage: python3 -m src.monitoring.health mode | is-paper | {' | '.join(SERVICES)} [PID [SECONDS]]",

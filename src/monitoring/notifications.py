@@ -1,6 +1,6 @@
 """Sends notifications: to the log always, and to Apprise services where ALERT_URLS names some.
 
-Apprise is optional and known here alone (``pip install -r requirements-alerts.txt``). A message that could not be
+Apprise is optional and known here alone (``requirements-alerts.txt``). A message that could not be
 delivered is kept and tried again; a push address, where there is one, hears that all is well, so that its silence
 tells of a machine that died as a whole.
 """
@@ -39,7 +39,7 @@ def apprise_sender(urls: str) -> Sender:
     try:
         import apprise
     except ImportError as error:
-        how = ".venv/bin/pip install --require-hashes -r requirements-alerts.txt"
+        how = ".venv/bin/python scripts/install_packages.py requirements-alerts.txt"
         raise SettingsError((f"ALERT_URLS needs Apprise: type `{how}`.",)) from error
     services = apprise.Apprise()
     wrong = [number for number, url in enumerate(urls.replace(",", " ").split(), 1) if not services.add(url)]

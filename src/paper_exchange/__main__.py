@@ -17,6 +17,7 @@ from aiohttp import web
 from dotenv import dotenv_values
 
 from src.domain.errors import DataRefused
+from src.domain.version import VERSION_LINE
 from src.paper_exchange.config import PaperConfig
 from src.paper_exchange.exchange import PaperExchange
 from src.paper_exchange.markets import open_market
@@ -61,6 +62,7 @@ def read_config(arguments: list[str], environment: Mapping[str, str]) -> PaperCo
     read by everybody on the machine.
     """
     parser = argparse.ArgumentParser(prog="python3 -m src.paper_exchange", description="A stand-in for Binance.")
+    parser.add_argument("--version", action="version", version=VERSION_LINE)
     for name, default in _DEFAULTS.items():
         option = "--" + name.removeprefix("PAPER_").lower()
         parser.add_argument(option, default=environment.get(name) or default, help=f"{_HELP[name]} ({name})")

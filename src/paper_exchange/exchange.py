@@ -162,6 +162,7 @@ class PaperExchange:
         contract = changed(self.contracts[symbol], changes) if listed else None
         self.venue.change_contract(symbol, contract)
         if contract is None:
+            self.publish()  # what its end told is written by its rules
             del self.contracts[symbol], self.instruments[symbol]
         else:
             self.contracts[symbol], self.instruments[symbol] = contract, contract.rules

@@ -32,6 +32,7 @@ from src.domain.errors import (
     StoreUnwritable,
     SuiteError,
 )
+from src.domain.version import VERSION_LINE
 from src.runtime.logging_setup import configure_logs, printable
 from src.runtime.process_ends import forget_end, note_end
 from src.runtime.settings import Settings, service_manager_socket, state_folder
@@ -118,7 +119,9 @@ def reject_arguments() -> None:
     """Say what the program is to ``--help``, and refuse any other word: it would be passed over in silence."""
     program = sys.modules["__main__"]
     told = (program.__doc__ or "").partition(": ")[2]
-    argparse.ArgumentParser(description=told, epilog="Settings: .env, explained in .env.example.").parse_args()
+    parser = argparse.ArgumentParser(description=told, epilog="Settings: .env, explained in .env.example.")
+    parser.add_argument("--version", action="version", version=VERSION_LINE)
+    parser.parse_args()
 
 
 def run_rounds(work: Callable[[], object], every_s: float, stop: threading.Event, clock: Clock | None = None) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 
 from src.domain.clock import SystemClock, utc_text
 from src.domain.errors import DataRefused, SettingsError, StoreCorrupt, StoreUnavailable
+from src.domain.version import VERSION_LINE
 from src.runtime.process import AlreadyRunning, single_instance
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.storage.database import TradingDatabase
@@ -227,6 +228,7 @@ def _sha256(file: Path) -> str:
 def main(arguments: list[str]) -> int:
     """Make or restore; return the exit code: 65 damaged, 73 cannot write, 75 something runs, 78 wrong settings."""
     parser = argparse.ArgumentParser(prog="python3 -m src.storage.backup", description="Back up database and model.")
+    parser.add_argument("--version", action="version", version=VERSION_LINE)
     deeds = parser.add_subparsers(dest="deed", required=True)
     make = deeds.add_parser("make", help="write an archive, while everything may run")
     make.add_argument("folder", nargs="?", type=Path, default=PROJECT_ROOT / "backups")

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from src.domain.clock import DAY_MS, instant_of
 from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
+from src.domain.version import VERSION_LINE
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 from src.storage.rows import Owner
@@ -37,6 +38,9 @@ def _last_days(database: TradingDatabase) -> list[tuple[Owner, str]]:
 
 def main(arguments: list[str]) -> int:
     """Carry out ``prune``; return the exit code."""
+    if arguments == ["--version"]:
+        print(VERSION_LINE)
+        return 0
     if arguments != ["prune"]:
         print("Usage: python3 -m src.storage.retention prune", file=sys.stderr)
         return 2

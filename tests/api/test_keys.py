@@ -1,12 +1,12 @@
 """Keys are shown once, kept as hashes, closed at once, and never in anybody's way to be guessed."""
 
+import hmac
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from src.api import keys as keys_module
 from src.api.keys import KeyStore, main
 from src.domain.clock import ManualClock
 from src.domain.errors import SettingsError
@@ -58,8 +58,8 @@ def test_the_secret_is_kept_nowhere(store: KeyStore, file: Path) -> None:
 
 def test_secrets_are_compared_in_constant_time(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[bool] = []
-    real = keys_module.hmac.compare_digest
-    monkeypatch.setattr(keys_module.hmac, "compare_digest", lambda one, two: compared.append(True) or real(one, two))
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda one, two: compared.append(True) or real(one, two))
     token = store.create("one", ("read",))
     store.verify(token)
     store.verify("key_00000000_" + "a" * 43)  # an id that does not exist takes the same way

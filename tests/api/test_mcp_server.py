@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
-from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 from src.api.auth import HEADERS
 from src.api.keys import KeyStore
@@ -95,8 +96,8 @@ async def use_everything(client: Client) -> list[str]:
         assert result.structured_content["data"] is not None
     for each in (await client.list_resources()).resources:
         assert (await client.read_resource(each.uri)).contents[0].text.startswith("{")
-    for each in (await client.list_prompts()).prompts:
-        assert (await client.get_prompt(each.name, {})).messages
+    for prompt in (await client.list_prompts()).prompts:
+        assert (await client.get_prompt(prompt.name, {})).messages
     return tools
 
 

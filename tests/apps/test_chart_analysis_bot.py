@@ -143,7 +143,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_failure_of_that_pair(database):
     def refuse(view, marks=None):
         raise ChartUnavailable("disk full")
 
-    world.draw = refuse
+    world.draw = refuse  # type: ignore[method-assign]
     assert world.round.run_round().failed == {"BTCUSDT": "disk full"}
 
 
@@ -232,7 +232,7 @@ def bot(database, tmp_path, monkeypatch):
     child = ScriptedChild()
     settings = Settings.load(tmp_path / "none")
     made = ChartAnalysisBot(settings, ExchangeClock(), database, child, ChartConsole(Console(World(database))), stop)
-    made.child, made.stop = child, stop
+    made.child, made.stop = child, stop  # type: ignore[attr-defined]
     yield made
     stop.set()
 

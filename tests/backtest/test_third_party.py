@@ -74,7 +74,7 @@ def test_the_kernel_equals_backtesting_py(candles, entries, ours):
     signal = np.zeros(len(candles))
     signal[entries] = 1.0
 
-    class Rule(backtesting.Strategy):
+    class Rule(backtesting.Strategy):  # type: ignore[name-defined]
         def init(self):
             self.signal = self.I(lambda: signal)
 

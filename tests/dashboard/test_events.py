@@ -65,7 +65,7 @@ def test_a_change_is_told_within_seconds_and_another_bots_is_not(full):
         assert own.readline() == b"retry: 3000\n" and others.readline() == b"retry: 3000\n"
         full.trade(99, entry_ago_s=300)
         assert next_event(own) == "event: changed"
-        others.fp.raw._sock.settimeout(2.5)
+        others.fp.raw._sock.settimeout(2.5)  # type: ignore[attr-defined]
         assert others.readline() == b"\n"
         with pytest.raises(TimeoutError):
             others.readline()

@@ -59,7 +59,7 @@ class Journey:
         """Show the PIN."""
         self.page.click("text=Enter the PIN to control the bot")
         self.page.fill("#pin", PIN)
-        self.page.keyboard.retry_exit("Enter")
+        self.page.keyboard.press("Enter")
         self.page.wait_for_selector("#controls button:has-text('Log out')")
 
     def wish(self, label: str, says: str, within_s: float = 75.0) -> str:

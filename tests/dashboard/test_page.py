@@ -292,7 +292,7 @@ def test_everything_can_be_reached_and_pressed_by_keyboard(full, look):
     page.wait_for_selector("#controls button")
     reached = set()
     for _ in range(90):
-        page.keyboard.retry_exit("Tab")
+        page.keyboard.press("Tab")
         name, outline = page.evaluate(
             "(() => { const e = document.activeElement;"
             " return [e.id || `${e.localName} ${e.textContent.slice(0, 14)}`, getComputedStyle(e).outlineStyle]; })()"
@@ -301,11 +301,11 @@ def test_everything_can_be_reached_and_pressed_by_keyboard(full, look):
         assert outline != "none" or name.startswith("body"), name
     assert {"refresh", "pause"} <= reached and any("Enter the PIN" in each for each in reached)
     page.locator("[data-filter=not_acted]").focus()
-    page.keyboard.retry_exit("Enter")
+    page.keyboard.press("Enter")
     until(page, "document.querySelector('[data-filter=not_acted]').getAttribute('aria-pressed') === 'true'")
     summary = page.locator("#card-journal summary").first
     summary.focus()
-    page.keyboard.retry_exit("Enter")
+    page.keyboard.press("Enter")
     assert page.locator("#card-journal details").first.get_attribute("open") is not None
 
 
@@ -525,7 +525,7 @@ def test_the_pin_opens_and_a_wish_is_explained_before_it_is_made(full, look):
     page.click("#ask-do")
     until(page, "document.querySelector('#ask-answer').textContent.includes('wrong')")
     page.fill("#pin", PIN)
-    page.keyboard.retry_exit("Enter")
+    page.keyboard.press("Enter")
     page.click(f"text=Close {SYMBOL}")
     until(page, "document.querySelector('#ask').open")
     assert "Sends a market SELL of 0.1 BTCUSDT" in page.locator("#ask-says").inner_text()

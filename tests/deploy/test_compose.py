@@ -64,7 +64,7 @@ def test_the_image_runs_as_nobody_of_importance_and_installs_by_hash():
     (image,) = [word for step, word in steps if step == "FROM"]
     assert ":" in image
     assert not image.endswith(":latest")
-    assert "pip install --require-hashes -r requirements.txt" in DOCKERFILE
+    assert "RUN python scripts/install_packages.py requirements.txt" in DOCKERFILE
     assert "ADD " not in DOCKERFILE
 
 

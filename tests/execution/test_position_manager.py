@@ -7,13 +7,14 @@ import pytest
 from src.domain.errors import ExchangeUnavailable, OutcomeUnknown
 from src.domain.orders import OrderIntent, OrderKind, Purpose, Side
 from src.domain.portfolio import Direction
+from src.execution.position_manager import PositionManager
 from tests.world import SYMBOL, Crash, LaggingJournal, World, path
 
 QUANTITY = Decimal("0.010")
 FLAT = [30_000.0] * 12
 
 
-def opened(closes: list[float]) -> tuple[World, object]:
+def opened(closes: list[float]) -> tuple[World, PositionManager]:
     world = World(path(*closes))
     world.at(10)
     keeper = world.keeper()
@@ -218,7 +219,7 @@ def crashed_with_writes_behind(number: int, moment: str) -> tuple[World, bool]:
     """As ``crashed_at``, and nothing that was only on its way to the disk has arrived there."""
     world = World(path(*[30_000.0] * 40))
     world.at(10)
-    journal = world.journal = LaggingJournal()
+    journal = world.journal = LaggingJournal()  # type: ignore[assignment]
     counted = iter(range(1, 10_000))
 
     def die(_name: str) -> None:

@@ -198,6 +198,15 @@ def test_a_candle_is_overdue_from_the_end_of_the_next_one_on(overdue_s, tripped)
     assert made.look(candle=candle).tripped is tripped
 
 
+def test_a_clock_that_jumps_makes_no_candle_overdue_that_is_seen_for_the_first_time():
+    """Two hours ahead for one turn and back: only a candle that stays the same from look to look is overdue."""
+    made = Desk(max_stale_s=300.0)
+    made.later(7_200)
+    assert not made.look(candle=Candle(START_MS, 1.0, 1.0, 1.0, 1.0, 1.0)).tripped
+    assert not made.look(candle=Candle(START_MS + 60_000, 1.0, 1.0, 1.0, 1.0, 1.0)).tripped
+    assert made.look(candle=Candle(START_MS + 60_000, 1.0, 1.0, 1.0, 1.0, 1.0)).tripped
+
+
 def test_a_person_trips_once_and_a_tripped_breaker_is_not_judged_again():
     made = Desk(max_exchange_errors=1)
     assert made.desk.trip_by_hand("anna", "I want to look").actor == "anna"

@@ -59,7 +59,7 @@ def test_it_is_written_anew_until_all_is_well_and_then_nobody_is_asked_again(fol
     asked = answer(monkeypatch, ServiceHealth(False, "no heartbeat yet"), ServiceHealth(True, "beats"))
     texts = []
     turns = iter([ME, ME, ME, ME, 0])  # whoever asked is gone at the fifth look
-    monkeypatch.setattr(status_file.os, "getppid", lambda: next(turns))
+    monkeypatch.setattr(os, "getppid", lambda: next(turns))
     monkeypatch.setattr(status_file, "_EVERY_MS", 0.0)
     monkeypatch.setattr(status_file, "replaced", lambda _file, text: texts.append(text) or text)
     status_file.keep(settings, folder, folder / "sheet")

@@ -24,7 +24,7 @@ class TableMarket:
         self._rate = rate
         self._candles = {
             symbol: [
-                row and Candle(START_MS + number * MINUTE_MS, *row[:4], row[4] if len(row) > 4 else volume)
+                row and Candle(START_MS + number * MINUTE_MS, *row[:4], row[4] if len(row) > 4 else volume)  # type: ignore[call-arg]
                 for number, row in enumerate(table)
             ]
             for symbol, table in rows.items()

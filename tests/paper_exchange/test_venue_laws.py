@@ -32,7 +32,7 @@ class WildMarket(TableMarket):
 @st.composite
 def tables(draw: st.DrawFn) -> list[tuple[float, ...]]:
     """Minutes whose prices, in tenths of a percent of 1,000, wander, gap and crash."""
-    rows = []
+    rows: list[tuple[float, ...]] = []
     price = 1_000
     for _ in range(MINUTES):
         start = max(600, price + draw(st.sampled_from([0, 0, 0, 1, -1, 9, -14])))

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -270,7 +271,7 @@ sys.exit(run_process('p', main))
 @pytest.mark.parametrize("program", ["trading_bot", "chart_analysis_bot", "web_dashboard", "watcher", "database"])
 def test_a_program_without_words_tells_what_it_is_and_refuses_any_other_word(program):
     command = [sys.executable, *(["-m", "src.monitoring.watchdog"] if program == "watcher" else [f"src/{program}.py"])]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     words = ("--help", "--speed=60")
     asked, refused = (subprocess.Popen([*command, word], cwd=ROOT, text=True, **pipes) for word in words)  # at once
     told, complaint = asked.communicate(timeout=60)

@@ -5,7 +5,7 @@ setup() {
     here="$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)"
     project="$BATS_TEST_TMPDIR/a folder"
     mkdir -p "$project/scripts" "$project/state"
-    cp -r "$here/scripts/lib" "$project/scripts/"
+    cp -r "$here/scripts/lib" "$here/scripts/install_packages.py" "$project/scripts/"
     cp "$here/.env.example" "$project/"
     echo "# nothing" >"$project/requirements.txt"
     unset TRADING_MODE USE_TESTNET BINANCE_API_KEY DASHBOARD_PORT
@@ -76,23 +76,36 @@ ENV
     [ "$(DASHBOARD_PORT=7 setting DASHBOARD_PORT 5000)" = 7 ]
 }
 
-@test "packages are installed only when the list is another one" {
+@test "packages are installed only when a list is another one" {
     mkdir -p "$project/.venv/bin"
     cat >"$project/.venv/bin/python" <<SCRIPT
 #!/bin/sh
-case "\$*" in *install*) echo run >>"$BATS_TEST_TMPDIR/installs"; exit "\$(cat "$BATS_TEST_TMPDIR/outcome")" ;; -V) echo "Python 3.11.2" ;; esac
+case "\$*" in
+    *install_packages.py*)
+        shift
+        echo "\$*" >>"$BATS_TEST_TMPDIR/installs"
+        mkdir -p "$project/.venv/locks/Python 3.11.2"
+        for lock; do cp "\$lock" "$project/.venv/locks/Python 3.11.2/"; done ;;
+    -V) echo "Python 3.11.2" ;;
+esac
 SCRIPT
     chmod +x "$project/.venv/bin/python"
-    echo 1 >"$BATS_TEST_TMPDIR/outcome"
-    run install_packages
-    [ "$status" -eq 69 ]
-    echo 0 >"$BATS_TEST_TMPDIR/outcome"
     is_installed || install_packages
     is_installed || install_packages
-    [ "$(wc -l <"$BATS_TEST_TMPDIR/installs")" -eq 2 ]
+    [ "$(cat "$BATS_TEST_TMPDIR/installs")" = "$project/requirements.txt" ]
     echo "# changed" >>"$project/requirements.txt"
     is_installed || install_packages
-    [ "$(wc -l <"$BATS_TEST_TMPDIR/installs")" -eq 3 ]
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/installs")" -eq 2 ]
+    echo "# more" >"$project/requirements-test.txt"
+    is_installed
+    wanted_locks+=(requirements-test.txt)
+    is_installed || install_packages
+    [ "$(tail -n 1 "$BATS_TEST_TMPDIR/installs")" = "$project/requirements.txt $project/requirements-test.txt" ]
+    wanted_locks=(requirements.txt)
+    is_installed
+    echo "# other" >"$project/requirements-test.txt"
+    run is_installed
+    [ "$status" -eq 1 ]
 }
 
 @test "without Python there is one sentence that says what to type" {

@@ -55,7 +55,7 @@ PY
 # A copy of this checkout in a folder whose name has a blank, with the environment linked and ports of its own.
 make_clone() {
     here="$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)"
-    [ -e "$here/.venv/installed" ] || skip "run ./scripts/test.sh once: it makes the environment"
+    [ -d "$here/.venv/locks" ] || skip "run ./scripts/test.sh once: it makes the environment"
     project="$BATS_TEST_TMPDIR/a clone"
     mkdir -p "$project"
     git -C "$here" -c safe.directory='*' ls-files -coz --exclude-standard -- ':!tests' |

@@ -182,8 +182,8 @@ HELD = {
     "31 dependencies are pinned with hashes": (
         "tests/test_architecture.py::test_requirements_are_pinned_with_hashes_and_name_no_registry",
         "tests/security/test_own_ground.py::test_the_scripts_install_nothing_without_its_hash",
-        "tests/runtime/test_sbom.py::test_every_pin_is_on_it_with_every_digest_and_nothing_else",
-        "tests/runtime/test_sbom.py::test_the_code_of_others_in_the_repository_is_on_it",
+        "tests/scripts/test_sbom.py::test_every_pin_is_on_it_with_every_digest_and_nothing_else",
+        "tests/scripts/test_sbom.py::test_the_code_of_others_in_the_repository_is_on_it",
     ),
     "32 no path leads outside": (
         "tests/storage/test_backup.py::test_a_damaged_or_foreign_archive_changes_nothing",

@@ -38,7 +38,7 @@ from tests.stores import STORES, new_store, same_store
 
 NOW = 1_795_343_400_000
 DAY = utc_day(NOW)
-INSTRUMENT = Instrument(
+INSTRUMENT = Instrument(  # type: ignore[call-arg]
     "BTCUSDT",
     "BTC",
     "USDT",

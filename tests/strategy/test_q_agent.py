@@ -208,8 +208,8 @@ def test_a_pass_is_its_turns_from_the_last_to_the_first(market):
 
 def test_hearing_the_same_series_again_is_no_second_witness(market):
     once, thrice = QLearningAgent(), QLearningAgent()
-    once.train(*market, 1)
-    thrice.train(*market, 3)
+    once.train(*market, 1)  # type: ignore[call-arg]
+    thrice.train(*market, 3)  # type: ignore[call-arg]
     np.testing.assert_array_equal(once.visits, thrice.visits)
     assert not np.array_equal(once.value, thrice.value)
 
@@ -641,7 +641,7 @@ def test_the_description_is_json_without_surprises(saved):
 @pytest.mark.long
 def test_compiled_learning_equals_the_plain_one_bit_for_bit(market):
     plain, fast = QLearningAgent(allow_short=True), QLearningAgent(allow_short=True)
-    assert plain.train(*market, 2) == fast.train(*market, 2, compiled(learn_pass))
+    assert plain.train(*market, 2) == fast.train(*market, 2, compiled(learn_pass))  # type: ignore[call-arg]
     for name in ("value", "mean_square", "visits"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(fast, name))
 

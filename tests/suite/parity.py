@@ -147,7 +147,7 @@ def live(course: TrainingSeries, folder: Path, candles: Candles, settings: Setti
         cpu_s[1] = cpu_of(exchange.process.pid)
     turns = rows_of(bot.database, "SELECT * FROM signals ORDER BY instant_ms, id")
     trades = rows_of(bot.database, "SELECT * FROM trades WHERE status = 'closed' ORDER BY entry_time, id")
-    return Live(turns, trades, monotonic_s() - wall_s, *cpu_s, steps.by_seconds, steps.late)
+    return Live(turns, trades, monotonic_s() - wall_s, *cpu_s, steps.by_seconds, steps.late)  # type: ignore[call-arg]
 
 
 def past(course: TrainingSeries, folder: Path, candles: Candles, settings: Settings, seen: Live) -> Past:

@@ -368,7 +368,8 @@ class Soak:
         self.cable.end()
 
     def _running(self) -> dict[str, int]:
-        processes = {"trading_bot": self.bot.process, "exchange": self.exchange.process, **self.others.processes}
+        processes: dict[str, Any] = {"trading_bot": self.bot.process, "exchange": self.exchange.process}
+        processes |= self.others.processes
         return {name: each.pid for name, each in processes.items() if each is not None}
 
     def _all_text(self) -> str:

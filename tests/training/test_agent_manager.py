@@ -8,7 +8,8 @@ from src.apps.console_output import BotConsole
 from src.domain.costs import CostRates
 from src.runtime.console import Console
 from src.runtime.settings import Settings
-from src.strategy.q_agent import LEAST_LESSONS, QLearningAgent
+from src.strategy.q_agent import QLearningAgent
+from src.strategy.q_table import LEAST_LESSONS
 from src.strategy.rules import DecisionRules
 from src.training.agent_manager import AgentManager
 

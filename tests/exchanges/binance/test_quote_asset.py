@@ -11,7 +11,7 @@ from src.domain.clock import SystemClock
 from src.domain.errors import OrderRefused, SettingsError
 from src.domain.market import Instrument, quote_asset_of
 from src.domain.portfolio import Account
-from src.domain.risk import RiskLimits
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.exchanges.binance.account_state import AccountState
 from src.exchanges.binance.client import BinanceClient
 from src.execution.risk_manager import RiskManager
@@ -92,7 +92,9 @@ def test_a_loss_in_the_quote_asset_reaches_daily_limit_and_drawdown(exchange, cl
     with closing(TradingDatabase(f"sqlite:///{tmp_path}/t.db", Owner("usdc", "live", "live"))) as database:
         database.migrate()
         clock = SystemClock()
-        risk = RiskManager(JournalRepository(database, clock), clock, RiskLimits(), BreakerLimits(), 60_000)
+        risk = RiskManager(
+            JournalRepository(database, clock), clock, ActiveLimits(RiskLimits()), BreakerLimits(), 60_000
+        )
         before = wallet(exchange, client, "5000")
         assert risk.day_start(before) == Decimal(5000)
         assert not risk.look(before, None, None).tripped

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from src.runtime.settings import PROJECT_ROOT
-
+PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*])?==([^\s;\\]+)(?:\s*;\s*([^\\]+?))?\s*\\?$")
 _HASH: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _KEPT: Final = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| ([^,|]+)[^|]* \| `([0-9a-f]{64})` \|$", re.MULTILINE)
