@@ -68,6 +68,7 @@ def turn_rules(rules: TargetRules) -> DecisionRules:
         tried=rules.tried,
         shown=rules.shown,
         min_signal_strength=6,
+        agent_must_agree=False,
         min_confidence=1.0,
         exit_confidence=1.0,
         cut_losses_on_hold=False,
