@@ -29,6 +29,7 @@ MAY_IMPORT = {  # package: the packages that it may import beside itself (docs/a
     "news": {"domain", "strategy", "storage", "runtime", "llm"},
     "charts": {"domain", "strategy", "storage", "runtime", "llm", "reporting"},
     "context": {"domain", "strategy", "storage", "runtime", "charts", "exchanges"},
+    "review": {"domain", "storage", "runtime", "reporting"},
     "monitoring": {"domain", "storage", "runtime", "reporting"},
     "agents": {"domain", "storage", "runtime", "reporting", "monitoring", "llm"},
     "api": {"domain", "strategy", "storage", "runtime", "reporting", "monitoring", "agents"},

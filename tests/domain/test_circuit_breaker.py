@@ -190,3 +190,17 @@ def test_a_missing_column_means_tripped(column):
 def test_limits_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=r"max_|counts"):
         BreakerLimits(**wrong)
+
+
+def test_without_figures_nothing_was_lost_and_more_trades_than_asked_for_count_too():
+    none = RiskFigures()
+    assert (none.consecutive_losses, none.exchange_errors, none.loss_rate_trades, none.stale_s) == (0, 0, 0, 0.0)
+    limits = BreakerLimits(loss_rate_trades=30, max_loss_rate=0.85)
+    found = evaluate(RiskFigures(loss_rate=0.9, loss_rate_trades=31), limits)
+    assert found is not None and found.trigger == "loss_rate"
+
+
+@pytest.mark.parametrize("wrong", [{"max_loss_rate": 1.01}, {"max_drawdown_share": 1.01}, {"max_loss_rate": 2.0}])
+def test_shares_above_one_are_refused(wrong):
+    with pytest.raises(ValueError, match="must lie in"):
+        BreakerLimits(**wrong)

@@ -15,7 +15,7 @@ from src.strategy.decision import DecisionRules, Verdict
 from src.strategy.q_agent import Action
 from src.strategy.rules import exit_code, thresholds
 from tests.execution.test_trader import advise, enter, trader_of
-from tests.world import World, path, walk
+from tests.world import START_MS, World, path, walk
 
 QUANTITY = Decimal("0.010")
 
@@ -150,3 +150,24 @@ def test_a_position_at_its_entry_price_is_not_cut_and_a_young_one_waits_to_the_m
     assert exit_code(1, 0.01, 60_000, -1, t.exit_signal_strength - 1, 0, 0.0, False, t) == 0
     assert exit_code(1, 0.01, 60_000, 0, 0, -1, t.exit_confidence, False, t) == 0
     assert exit_code(1, 0.01, 60_000, 0, 0, -1, t.exit_confidence + 1e-9, False, t) == 8
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_closed_trade_bears_the_mean_prices_and_the_result_of_its_own_fills(direction):
+    world = World(path(*[30_000.0] * 12, *[30_150.0] * 20, volume=40.0))
+    world.at(10)
+    keeper = world.keeper()
+    keeper.reconcile(world.inner.account())
+    assert keeper.open(direction, Decimal("3"), world.clock.now_ms(), "test") == ""
+    world.at(16)
+    assert keeper.close("by_hand")
+    [trade] = world.journal.closed
+    fills = world.inner.fills("BTCUSDT", START_MS)
+    for side, price in ((direction.entry_side, trade.entry_price), (direction.entry_side.opposite, trade.exit_price)):
+        own = [fill for fill in fills if fill.side is side]
+        mean = sum(fill.price * fill.quantity for fill in own) / sum(fill.quantity for fill in own)
+        assert price == pytest.approx(mean, abs=Decimal("0.000001"))
+    assert len(fills) > 2, "an order that takes several prices"
+    assert trade.gross_pnl == sum(fill.realized_pnl for fill in fills)
+    assert trade.fees == sum(fill.fee for fill in fills)
+    assert (trade.gross_pnl > 0) == (direction is Direction.LONG)

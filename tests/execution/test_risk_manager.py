@@ -12,9 +12,12 @@ from src.domain.portfolio import Account, Direction, Trade
 from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import InMemoryJournal
 from src.execution.risk_manager import RiskManager
+from src.strategy.indicators import Indicators
 from tests.world import START_MS
 
 LIMITS = RiskLimits(max_daily_loss_share=Decimal("0.05"))
+
+EMPTY_INDICATORS = Indicators(*[1.0] * len(Indicators._fields))
 
 
 class Desk:
@@ -217,6 +220,47 @@ def test_a_person_trips_once_and_a_tripped_breaker_is_not_judged_again():
     assert "failed 1 times" in refused.refused
     made.later(601)
     assert made.desk.judge_reset("anna").state.status is BreakerStatus.ARMED
+
+
+def wild(ratio, usual=0.002, close=30_000.0):
+    """Indicators whose true range is ``ratio`` times the usual share of the price."""
+    return EMPTY_INDICATORS._replace(atr=ratio * usual * close, close=close)
+
+
+@pytest.mark.parametrize(("ratio", "tripped"), [(2.99, False), (3.0, True), (8.0, True)])
+def test_a_jump_in_volatility_trips_at_its_multiple_of_the_usual(ratio, tripped):
+    made = Desk(max_volatility_ratio=3.0)
+    account = made.account("1000")
+    made.desk.look(account, wild(1.0), None)
+    assert made.desk.usual_volatility == pytest.approx(0.002)
+    assert not made.journal.breaker().tripped
+    usual = 0.002 + (ratio * 0.002 - 0.002) / 1_440.0
+    made.desk.look(account, wild(ratio), None)
+    assert made.desk.usual_volatility == pytest.approx(usual, rel=1e-12)
+    assert made.journal.breaker().tripped is tripped
+    if tripped:
+        assert made.journal.breaker().trigger == "volatility"
+        assert f"{ratio:.1f} times" in made.journal.breaker().reason
+        made.desk.look(account, wild(ratio + 1.0), None)
+        assert "Volatility" in made.desk.judge_reset("anna").refused
+        made.desk.look(account, wild(1.0), None)
+        assert made.desk.judge_reset("anna").refused == ""
+
+
+def test_without_indicators_volatility_is_taken_as_usual():
+    made = Desk(max_volatility_ratio=1.5)
+    made.desk.look(made.account("1000"), None, None)
+    assert made.desk.usual_volatility is None and not made.journal.breaker().tripped
+    made.desk.look(made.account("1000"), wild(0.0), None)
+    made.desk.look(made.account("1000"), wild(0.0), None)
+    assert not made.journal.breaker().tripped, "a market that stands still has no ratio"
+
+
+def test_what_was_passed_over_is_taken_over():
+    made = Desk(max_drawdown_share=0.10)
+    made.desk.pass_over(0.004, Decimal(1_000))
+    assert made.desk.usual_volatility == 0.004
+    assert made.look("900").trigger == "drawdown"
 
 
 def test_without_an_account_nothing_is_judged_and_no_day_begins():
