@@ -303,8 +303,7 @@ def main(stop: threading.Event) -> int:
     control.restore()
     bot = TradingBot(
         settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console, witness,
-        control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
-        planner,
+        control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat, planner,
     )  # fmt: skip
     return bot.run()
 

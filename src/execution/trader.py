@@ -328,8 +328,7 @@ class Trader:
 
     @property
     def _refusal(self) -> str:
-        """Why the agent's model cannot be used, where it has a say in decisions."""
-        return self._agent.refusal if self._decisions.uses_agent else ""
+        return self._agent.refusal if self._decisions.uses_agent else ""  # without a say it stops nothing
 
     def _look(
         self, candles: Sequence[Candle], indicators: Indicators | None
@@ -367,8 +366,8 @@ class Trader:
             return None
         log.info("resizing: symbol=%s verdict=%s quantity=%s", self.symbol, decision.verdict, decision.quantity)
         if decision.verdict is Verdict.REDUCE:
-            reduced = self._position.reduce(decision.quantity, now, decision.exit_reason)
-            return "" if reduced else "the reduction is not done yet"
+            done = self._position.reduce(decision.quantity, now, decision.exit_reason)
+            return "" if done else "the reduction is not done yet"
         try:
             return self._position.increase(position.direction, decision.quantity, now, decision.reason)
         except StoreUnavailable as error:
