@@ -12,6 +12,7 @@ from src.backtest.training import teach_past
 from src.domain.costs import CostRates
 from src.domain.errors import ExchangeUnavailable
 from src.domain.market import INTERVAL_MS, Candle
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.market_data.columns import Candles, CandleView
 from src.runtime.settings import Settings
 from src.strategy.higher_timeframes import HigherTimeframeTrend
@@ -202,6 +203,6 @@ def test_the_bot_hands_its_trader_the_trends_that_the_rules_ask_for(settings, mo
     history = history_until(int(PAST.open_ms[-1]) + 60_000)
     bot_builder.build_trader(
         settings, "BTCUSDT", exchange, nobody, nobody, nobody, nobody, RULES, nobody, nobody, nobody, history,
-        limits=SimpleNamespace(current=SimpleNamespace(leverage=1)),
+        limits=ActiveLimits(RiskLimits()),
     )  # fmt: skip
     assert given["trends"](MINUTES) == zones_by_definition(len(MINUTES)) != (0, 0)
