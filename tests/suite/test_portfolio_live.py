@@ -16,7 +16,7 @@ def test_a_portfolio_is_traded_with_stops_and_survives_kill_9(tmp_path):
         bot.start()
         observer = Observer(exchange, bot)
         observer.start()
-        bot.wait_for_cycles(6 * 3, 90)
+        bot.wait_for_cycles(6 * 3, 200)
         said = dict(bot.rows("SELECT symbol, reason FROM signals ORDER BY id DESC LIMIT 6"))
         assert set(said) == PAIRS
         assert all("next decision is at" in reason for reason in said.values())
