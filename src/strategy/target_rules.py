@@ -10,6 +10,7 @@ from src.domain.risk import RiskLimits
 from src.strategy.trend_portfolio import TrendPortfolioRules
 
 TREND_PORTFOLIO = "trend_portfolio"
+_MOST_MARGIN = Decimal("0.95")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,9 @@ class PortfolioLimits:
             stop_loss_share=self.stop_loss_share,
             early_stop_share=self.early_stop_share,
             max_daily_loss_share=self.max_daily_loss_share,
+            place_target=False,
+            position_share=_MOST_MARGIN,
+            max_total_share=_MOST_MARGIN,
         )
 
 
