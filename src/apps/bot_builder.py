@@ -49,16 +49,16 @@ def build_trader(
     """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
     pair = PairSettings(exchange, clock, symbol, limits.current.leverage, settings.margin_type, halted)
     slow = rules.candle_interval != _INTERVAL
-    desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
-    keeper = PositionManager(
-        desk, exchange, journal, clock, limits, settings=pair,
+    handler = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
+    position_manager = PositionManager(
+        handler, exchange, journal, clock, limits, settings=pair,
         mark_price=lambda: feed.mark_price(symbol), reconcile_ms=int(settings.reconcile_s * 1_000),
     )  # fmt: skip
     return Trader(
         settings.bot_id,
         pair,
         feed,
-        keeper,
+        position_manager,
         journal,
         clock,
         agents.agent,

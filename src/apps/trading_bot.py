@@ -76,7 +76,7 @@ class TradingBot:
         context: MarketContextAnalyzer,
         agents: AgentManager,
         console: BotConsole,
-        witness: BotSnapshotWriter,
+        snapshot_writer: BotSnapshotWriter,
         control: CommandHandler,
         forecasts: ForecastRecorder,
         stop: threading.Event,
@@ -95,7 +95,7 @@ class TradingBot:
         self._context = context
         self._agents = agents
         self._console = console
-        self._witness = witness
+        self._snapshot_writer = snapshot_writer
         self._control = control
         self._forecasts = forecasts
         self._stop = stop
@@ -149,9 +149,9 @@ class TradingBot:
     def _note(self, turns: list[Turn]) -> None:
         account = self._stream.account()
         try:
-            self._witness.note_candles()
+            self._snapshot_writer.note_candles()
             if account is not None:
-                self._journal.record_account(self._witness.valued(account))
+                self._journal.record_account(self._snapshot_writer.valued(account))
             context = next((turn.observation.context for turn in turns if turn.observation.context), None)
             if context is not None and self._is_new(context):
                 self._context.save_to_database(context)
@@ -209,7 +209,7 @@ class TradingBot:
             last_error="; ".join(health.rest_errors),
             details={
                 **said,
-                **self._witness.details(),
+                **self._snapshot_writer.details(),
                 "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
                 "pause": self._control.pause,
                 "rules": self._control.rules,
@@ -297,13 +297,13 @@ def main(stop: threading.Event) -> int:
     if not _ready(stream, stop):
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     instruments = [client.instrument(pair) for pair in pairs.symbols]
-    witness = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
+    snapshot_writer = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
     switch = RuleSwitch(traders, agents, client.candles, stream.candles, clock, rules)
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings), switch.prepare)
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console, witness,
-        control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat, planner,
+        settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console,
+        snapshot_writer, control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat, planner,
     )  # fmt: skip
     return bot.run()
 

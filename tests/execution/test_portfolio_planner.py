@@ -69,13 +69,13 @@ class PortfolioWorld:
 
     def _trader(self, symbol, rules, active, feed, risk) -> Trader:
         pair = PairSettings(self.exchange, self.clock, symbol, self.limits.leverage, "CROSSED")
-        desk = OrderManager(self.exchange, self.journal, self.clock, "bot", pair)
-        keeper = PositionManager(
-            desk, self.exchange, self.journal, self.clock, active, settings=pair,
+        order_manager = OrderManager(self.exchange, self.journal, self.clock, "bot", pair)
+        position_manager = PositionManager(
+            order_manager, self.exchange, self.journal, self.clock, active, settings=pair,
             mark_price=lambda: feed.mark_price(symbol), reconcile_ms=600_000,
         )  # fmt: skip
         return Trader(
-            "bot", pair, feed, keeper, self.journal, self.clock, QLearningAgent(), turn_rules(rules), active, risk,
+            "bot", pair, feed, position_manager, self.journal, self.clock, QLearningAgent(), turn_rules(rules), active, risk,
             lambda: None, threading.Event().is_set, decisions=self.planner,
         )  # fmt: skip
 
