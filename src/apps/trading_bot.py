@@ -303,7 +303,8 @@ def main(stop: threading.Event) -> int:
     control.restore()
     bot = TradingBot(
         settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console,
-        snapshot_writer, control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat, planner,
+        snapshot_writer, control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
+        planner,
     )  # fmt: skip
     return bot.run()
 
