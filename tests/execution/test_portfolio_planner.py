@@ -75,8 +75,8 @@ class PortfolioWorld:
             mark_price=lambda: feed.mark_price(symbol), reconcile_ms=600_000,
         )  # fmt: skip
         return Trader(
-            "bot", pair, feed, position_manager, self.journal, self.clock, QLearningAgent(), turn_rules(rules), active, risk,
-            lambda: None, threading.Event().is_set, decisions=self.planner,
+            "bot", pair, feed, position_manager, self.journal, self.clock, QLearningAgent(), turn_rules(rules), active,
+            risk, lambda: None, threading.Event().is_set, decisions=self.planner,
         )  # fmt: skip
 
     def _past(self, symbol, interval, count):
