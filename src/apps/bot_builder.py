@@ -81,6 +81,8 @@ def build_planner(
     history: History,
     instrument: Callable[[str], Instrument],
     decided_ms: int | None,
+    *,
+    context: Callable[[], MarketContext | None],
 ) -> PortfolioPlanner | None:
     """Return what decides for all pairs together, None where ``RULES`` names votes."""
     if not names_targets(settings):
@@ -95,4 +97,6 @@ def build_planner(
         instrument,
         leverage=rules.limits.leverage,
         decided_ms=decided_ms,
+        evidence=rules.evidence,
+        context=context,
     )

@@ -9,6 +9,7 @@ from functools import partial
 from src.apps.bot_builder import build_planner, build_trader
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
+from src.apps.evidence import build_evidence
 from src.apps.forecasts import build_forecasts
 from src.apps.managed_pairs import ManagedPairs, managed_pairs
 from src.apps.rule_switch import RuleSwitch
@@ -281,14 +282,15 @@ def main(stop: threading.Event) -> int:
     agents = AgentManager(settings, client.cost_rates(pairs.symbols[0]), rules)
     history = remembered_once(client.candles)
     console.agent(agents.load_or_train(history, pairs.symbols, clock.now_ms()), agents.outlook(), settings)
-    if settings.mode == "live" and agents.refusal and not names_targets(settings):
-        raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
+    _refuse_model(settings, agents)
     context = build_analyzer(settings, clock, client.candles, database)
+    observe = build_evidence(settings, context.observe, database, pairs.symbols).observe
     limits = ActiveLimits(read_limits(settings, rules))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     console.setting_up(client.wire.addresses.rest)
-    planner = build_planner(settings, stream, clock, history, client.instrument, journal.last_note_ms())
-    shared = (client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news)
+    noted_ms = journal.last_note_ms()
+    planner = build_planner(settings, stream, clock, history, client.instrument, noted_ms, context=observe)
+    shared = (client, stream, journal, clock, agents, rules, risk, observe, stop, history, news)
     build = partial(build_trader, limits=limits, planner=planner)
     traders = [build(settings, pair, *shared, pairs.halted[pair]) for pair in pairs.symbols]
     console.set_up(_set_up(traders, client))
@@ -307,6 +309,12 @@ def main(stop: threading.Event) -> int:
         planner,
     )  # fmt: skip
     return bot.run()
+
+
+def _refuse_model(settings: Settings, agents: AgentManager) -> None:
+    """On paper the bot runs on and holds; money waits for a model it can trust, where the strategy asks one."""
+    if settings.mode == "live" and agents.refusal and not names_targets(settings):
+        raise ModelRefused(agents.refusal)
 
 
 def _set_up(traders: Sequence[Trader], client: BinanceClient) -> dict[str, tuple[int, str]]:

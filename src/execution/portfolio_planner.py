@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from src.domain.clock import Clock, utc_text
-from src.domain.market import INTERVAL_MS, Candle, Instrument, money
+from src.domain.market import INTERVAL_MS, Candle, Instrument, MarketContext, money
 from src.domain.orders import Side
 from src.domain.portfolio import Account
 from src.domain.ports import MarketFeed
 from src.domain.risk import RiskLimits
 from src.strategy.decision import Decision, Observation, Verdict, decide, entry_gates
+from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, restraints_of
 from src.strategy.order_plan import Holding, PairPlan, PlannedOrder, plan_portfolio
 from src.strategy.rules import DecisionRules
 from src.strategy.targets import PortfolioObservation, Strategy
@@ -50,14 +51,20 @@ class PortfolioPlanner:
         *,
         leverage: int,
         decided_ms: int | None = None,
+        evidence: EvidenceRules = NO_EVIDENCE,
+        context: Callable[[], MarketContext | None] = lambda: None,
     ) -> None:
-        """``decided_ms`` is the last instant at which an earlier process noted anything: what it decided, it did."""
+        """``decided_ms`` is the last instant at which an earlier process noted anything: what it decided, it did.
+
+        ``evidence`` says what of ``context`` restrains entries and increases.
+        """
         self._strategy = strategy
         self._feed = feed
         self._clock = clock
         self._candles = candles
         self._instrument = instrument
         self._leverage = leverage
+        self._evidence, self._context = evidence, context
         self._step_ms = INTERVAL_MS[strategy.candle_interval]
         self._decided_on = -1 if decided_ms is None else decided_ms // self._step_ms
         self._pairs = {symbol: _PairState() for symbol in candles}
@@ -77,7 +84,10 @@ class PortfolioPlanner:
         targets = self._strategy.targets(PortfolioObservation(number * self._step_ms, histories))
         known = [each for each in targets if histories[each.symbol]]
         holdings = {each.symbol: self._holding(each.symbol, account) for each in known}
-        plan = plan_portfolio(known, holdings, self._worth(account, holdings), self._leverage)
+        weights = {each.symbol: each.weight for each in known}
+        held_back = restraints_of(self._evidence, self._context(), weights, number * self._step_ms)
+        worth = self._worth(account, holdings)
+        plan = plan_portfolio(known, holdings, worth, self._leverage, restraints=held_back)
         for pair in plan.pairs:
             state = self._pairs[pair.target.symbol]
             state.plan, state.pending, state.said = pair, list(pair.orders), pair.reason

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from src.domain.risk import RiskLimits
+from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, load_evidence
 from src.strategy.trend_portfolio import TrendPortfolioRules
 
 TREND_PORTFOLIO = "trend_portfolio"
@@ -60,6 +61,7 @@ class TargetRules:
     pairs: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT")
     strategy: TrendPortfolioRules = field(default_factory=TrendPortfolioRules)
     limits: PortfolioLimits = field(default_factory=PortfolioLimits)
+    evidence: EvidenceRules = NO_EVIDENCE
 
     def __post_init__(self) -> None:
         if self.tried < 1:
@@ -85,10 +87,11 @@ def load_target_rules(text: str) -> TargetRules:
         raise ValueError(f"kind must be {TREND_PORTFOLIO!r}, not {kind!r}")
     strategy = _section(table.pop("strategy", {}), TrendPortfolioRules, "[strategy]")
     limits = _section(table.pop("limits", {}), PortfolioLimits, "[limits]")
+    evidence = load_evidence(table.pop("evidence", {}))
     table |= {"pairs": tuple(table["pairs"])} if isinstance(table.get("pairs"), list) else {}
     kinds = {"name": str, "description": str, "tried": int, "shown": str, "pairs": tuple}
     _refuse_misfits(table, kinds, "the rule set")
-    return TargetRules(strategy=strategy, limits=limits, **table)
+    return TargetRules(strategy=strategy, limits=limits, evidence=evidence, **table)
 
 
 def _section(table: Any, kind: type[Any], where: str) -> Any:

@@ -1,5 +1,6 @@
 """Several pairs traded to targets by the live traders, on one account of the venue, held against the backtest."""
 
+import math
 import threading
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from src.backtest.portfolio_setup import PortfolioMarket, PortfolioSetup, closed
 from src.backtest.venue_exchange import VenueExchange, VenueFeed
 from src.domain.circuit_breaker import BreakerLimits, born
 from src.domain.clock import MINUTE_MS, ManualClock
-from src.domain.risk import ActiveLimits
+from src.domain.risk import ActiveLimits, RiskLimits
 from src.execution.journal import InMemoryJournal
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
@@ -24,6 +25,7 @@ from src.paper_exchange.venue import Venue
 from src.runtime.rule_loader import turn_rules
 from src.strategy.decision import Verdict
 from src.strategy.q_agent import QLearningAgent
+from src.strategy.rules import thresholds
 from src.strategy.target_rules import PortfolioLimits, TargetRules
 from src.strategy.timeframes import CandleAggregator
 from src.strategy.trend_portfolio import TrendPortfolio, TrendPortfolioRules
@@ -155,6 +157,14 @@ def test_every_position_has_its_stop_and_no_target_after_every_turn(minutes):
                 assert order.close_position or order.quantity >= held[symbol].quantity
                 assert order.trigger_price < held[symbol].entry_price * Decimal("0.81")
     assert held
+
+
+def test_a_price_that_ran_away_in_favour_closes_nothing():
+    """A portfolio has no profit target, neither at the exchange nor in the turn."""
+    limits = LIMITS.risk_limits()
+    rules = turn_rules(TargetRules())
+    assert thresholds(rules, limits).take_profit_share == math.inf
+    assert thresholds(rules, RiskLimits()).take_profit_share == 0.05
 
 
 def test_the_journal_says_the_forecast_and_the_next_decision(minutes):
