@@ -80,7 +80,7 @@ def build_planner(
     clock: ExchangeClock,
     history: History,
     instrument: Callable[[str], Instrument],
-    decided_ms: int | None,
+    journal: Journal,
     *,
     context: Callable[[], MarketContext | None],
 ) -> PortfolioPlanner | None:
@@ -96,7 +96,7 @@ def build_planner(
         {pair: CandleAggregator(pair, interval, history) for pair in settings.pairs},
         instrument,
         leverage=rules.limits.leverage,
-        decided_ms=decided_ms,
+        decided_ms=journal.last_note_ms(),
         evidence=rules.evidence,
         context=context,
     )

@@ -288,8 +288,7 @@ def main(stop: threading.Event) -> int:
     limits = ActiveLimits(read_limits(settings, rules))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     console.setting_up(client.wire.addresses.rest)
-    noted_ms = journal.last_note_ms()
-    planner = build_planner(settings, stream, clock, history, client.instrument, noted_ms, context=observe)
+    planner = build_planner(settings, stream, clock, history, client.instrument, journal, context=observe)
     shared = (client, stream, journal, clock, agents, rules, risk, observe, stop, history, news)
     build = partial(build_trader, limits=limits, planner=planner)
     traders = [build(settings, pair, *shared, pairs.halted[pair]) for pair in pairs.symbols]
