@@ -14,7 +14,7 @@ from src.domain.errors import SettingsError
 from src.domain.risk import RiskLimits
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.strategy.rules import DecisionRules, limits_under, load_rules
-from src.strategy.target_rules import TargetRules, load_target_rules
+from src.strategy.target_rules import TargetRules, is_target_rules, load_target_rules
 
 _FOLDER: Final = PROJECT_ROOT / "config" / "rules"
 _FIGURES: Final = {
@@ -36,6 +36,9 @@ _SHARES: Final = {
 """The shares that a rule set scales as long as nobody writes them: the scale, and the limit of risk it acts on."""
 
 
+_NEVER_MS: Final = 1 << 60
+
+
 @dataclass
 class RuleSets:
     """The rule sets there are: how one is read by name, which is in force, which the settings name.
@@ -55,7 +58,44 @@ def read_rules(settings: Settings) -> DecisionRules:
     Raises:
         SettingsError: the file is missing or wrong.
     """
+    if names_targets(settings):
+        return turn_rules(read_target_rules(settings, settings.rules))
     return replace(_of_file(settings), **_set_figures(settings))
+
+
+def names_targets(settings: Settings) -> bool:
+    """Return whether ``RULES`` names a strategy of targets."""
+    return settings.rules in target_rule_names()
+
+
+def turn_rules(rules: TargetRules) -> DecisionRules:
+    """Return what a pair's minute turn needs under a strategy of targets: ages of data, and votes that never decide."""
+    return DecisionRules(
+        name=rules.name,
+        description=rules.description,
+        tried=rules.tried,
+        shown=rules.shown,
+        min_signal_strength=6,
+        agent_must_agree=False,
+        min_confidence=1.0,
+        exit_confidence=1.0,
+        cut_losses_on_hold=False,
+        min_holding_ms=_NEVER_MS,
+    )
+
+
+def read_limits(settings: Settings, rules: DecisionRules) -> RiskLimits:
+    """Return the limits of risk in force: those of the strategy's file, or the settings' as the votes scale them."""
+    if names_targets(settings):
+        return read_target_rules(settings, settings.rules).limits.risk_limits()
+    return limits_under(rules, settings.risk_limits)
+
+
+def with_pairs(settings: Settings) -> Settings:
+    """Return the settings with the pairs of the strategy of targets that they name, where they name none."""
+    if settings.trading_pairs or not names_targets(settings):
+        return settings
+    return settings.model_copy(update={"trading_pairs": ",".join(read_target_rules(settings, settings.rules).pairs)})
 
 
 def refuse_unnamed(settings: Settings) -> None:
@@ -65,9 +105,7 @@ def refuse_unnamed(settings: Settings) -> None:
     """
     if settings.mode != "live" or "rules" in settings.model_fields_set:
         return
-    known = (
-        load_rules(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.toml")) if _is_of_votes(path)
-    )
+    known = [_any_rules(path) for path in sorted(_FOLDER.glob("*.toml"))]
     sets = "; ".join(f"{rules.name} ({rules.shown or 'nothing shown yet'})" for rules in known)
     reason = f"RULES names no strategy, and live trading starts only with one that you chose. There are: {sets}."
     raise SettingsError((f"{reason} What the figures rest on is in docs/results.md.",))
@@ -94,6 +132,10 @@ def other_rules(settings: Settings, name: str) -> tuple[DecisionRules, RiskLimit
     Raises:
         SettingsError: there is no such set.
     """
+    targets = target_rule_names()
+    if name != settings.rules and (name in targets or settings.rules in targets):
+        ways = f"{settings.rules} and {name} decide in different ways"
+        raise SettingsError((f"{ways}: write RULES={name} into .env and restart the bot.",))
     rules = read_rules(named(settings, name))
     return rules, limits_under(rules, settings.risk_limits)
 
@@ -104,6 +146,8 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
     Raises:
         SettingsError: as ``read_rules``.
     """
+    if names_targets(settings):
+        return changed_target_figures(settings, settings.rules)
     rules, changed = _of_file(settings), _set_figures(settings)
     figures = tuple(
         f"{name.upper()}={_in_words(getattr(settings, name))} instead of {_in_words(_as_setting(name, rules))}"
@@ -126,12 +170,17 @@ def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
 def _of_file(settings: Settings) -> DecisionRules:
     path = settings.rules_path
     if path.stem != settings.rules or not path.is_file():
-        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml") if _is_of_votes(each)))
+        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml")))
         raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
     try:
         return load_rules(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError((f"RULES: {path.name} cannot be used: {error}.",)) from error
+
+
+def _any_rules(path: Path) -> DecisionRules | TargetRules:
+    text = path.read_text(encoding="utf-8")
+    return load_target_rules(text) if is_target_rules(text) else load_rules(text)
 
 
 def _is_of_votes(path: Path) -> bool:
