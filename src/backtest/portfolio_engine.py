@@ -6,6 +6,7 @@ stretch in which no price comes near any of these is passed in one step; with ``
 the result is the same (tested).
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -22,7 +23,7 @@ from src.domain.market import INTERVAL_MS, Candle, money
 from src.domain.portfolio import Position
 from src.market_data.columns import Candles
 from src.strategy.order_plan import Holding, plan_portfolio
-from src.strategy.targets import PortfolioObservation, Strategy
+from src.strategy.targets import FundingRate, PortfolioObservation, Strategy
 
 _SECOND_MS = 1_000
 
@@ -70,6 +71,9 @@ class _Run:
         self._every_minute = every_minute
         self._step_ms = INTERVAL_MS[strategy.candle_interval]
         self._history = {symbol: closed_candles(each, strategy.candle_interval) for symbol, each in candles.items()}
+        self._settled = {
+            symbol: [FundingRate(at, rate) for at, rate in sorted(rates.items())] for symbol, rates in funding.items()
+        }
         self._beyond = dict.fromkeys(candles, 0)
         self._decisions: list[DecisionTaken] = []
         self._curve: list[tuple[Instants, Floats]] = []
@@ -113,7 +117,7 @@ class _Run:
         account, risk = self._account, self._risk
         risk.look_at_day(now, account.equity())
         known = {symbol: self._known(symbol, now) for symbol in self._candles}
-        targets = self._strategy.targets(PortfolioObservation(now, known))
+        targets = self._strategy.targets(PortfolioObservation(now, known, self._known_funding(now)))
         prices = {symbol: money(rows[-1].close) for symbol, rows in known.items() if rows}
         tradable = [each for each in targets if each.symbol in prices]
         equity = account.worth_at(prices)
@@ -137,6 +141,13 @@ class _Run:
             beyond += 1
         self._beyond[symbol] = beyond
         return HistoryView(rows, beyond)
+
+    def _known_funding(self, now: int) -> dict[str, Sequence[FundingRate]]:
+        """Return what was settled until an instant, by pair."""
+        return {
+            symbol: rows[: bisect_right(rows, now, key=lambda each: each.time_ms)]
+            for symbol, rows in self._settled.items()
+        }
 
     def _pass(self, now: int, until: int) -> None:
         """Let the time from one decision to the next go by."""
