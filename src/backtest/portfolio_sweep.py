@@ -22,6 +22,7 @@ from src.backtest.variants import Variant, label, value_of
 from src.domain.clock import DAY_MS
 from src.domain.errors import SettingsError
 from src.market_data.columns import Candles
+from src.runtime.strategy_loader import LoadedStrategy
 from src.strategy.target_rules import PortfolioLimits, TargetRules
 
 _LIMITS = {each.name: type(each.default) for each in fields(PortfolioLimits)}
@@ -47,9 +48,9 @@ def varied_rules(rules: TargetRules, variant: Variant) -> TargetRules:
     figures = {name: value for name, value in values.items() if name not in _LIMITS}
     try:
         changed = replace(rules, limits=replace(rules.limits, **limits))
-        if rules.own is None:
-            return replace(changed, strategy=replace(rules.strategy, **figures))
-        return replace(changed, own=rules.own.with_figures(figures))
+        if isinstance(rules.own, LoadedStrategy):
+            return replace(changed, own=rules.own.with_figures(figures))
+        return replace(changed, strategy=replace(rules.strategy, **figures))
     except ValueError as error:
         raise SettingsError((f"{label(variant)}: {error}.",)) from error
 

@@ -21,7 +21,7 @@ def run_check_command(wish: argparse.Namespace, show: Show) -> None:
     """Check one file and print what was found; a file that passes may be started on paper and live."""
     settings, file = Settings.load(), read_strategy_file(wish.strategy, wish.strategies)
     facts = check_strategy(file)
-    note_check(settings.state_dir, file, utc_text(SystemClock().now_ms())[:16])
+    note_check(settings.state_dir, file, facts, utc_text(SystemClock().now_ms())[:16])
     show(("check", f"{file.path.name}"), facts_rows(file, facts))
     print(f"{file.path.name} passed; sha256 {file.digest[:16]}... is noted: these very bytes may trade.")
     if not facts["invested"]:

@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -233,6 +233,9 @@ class Probe:
             "warm_up": strategy.warm_up_candles,
             "pairs": list(strategy.pairs),
             "figures": dict(strategy.figures),
+            "limits": {name: str(value) for name, value in asdict(strategy.limits).items()},
+            "description": strategy.description,
+            "tried": strategy.tried,
             "decisions": len(walked),
             "compared": _COMPARED,
             "invested": sum(bool(weight) for weight in weights) / len(weights),

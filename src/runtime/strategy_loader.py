@@ -211,9 +211,9 @@ def _run(file: StrategyFile, call: Callable[[], _Value]) -> _Value:
         raise StrategyFailed(f"{file.path.name}{place}: {said}.") from error
 
 
-def note_check(state: Path, file: StrategyFile, checked: str) -> None:
-    """Write down that this file passed its check at an instant in words."""
-    known = _checks(state) | {file.name: {"sha256": file.digest, "checked": checked}}
+def note_check(state: Path, file: StrategyFile, facts: Mapping[str, Any], checked: str) -> None:
+    """Write down that this file passed its check at an instant in words, with what its class says of itself."""
+    known = _checks(state) | {file.name: {"sha256": file.digest, "checked": checked, "facts": dict(facts)}}
     state.mkdir(parents=True, exist_ok=True)
     part = state / f"{CHECKS_FILE}.part"
     part.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -231,7 +231,19 @@ def check_missing(state: Path, file: StrategyFile) -> str:
     return ""
 
 
-def _checks(state: Path) -> dict[str, dict[str, str]]:
+def noted_facts(state: Path, file: StrategyFile) -> dict[str, Any]:
+    """Return what the class said of itself when these very bytes passed their check.
+
+    Raises:
+        StrategyFailed: they did not.
+    """
+    missing = check_missing(state, file)
+    if missing:
+        raise StrategyFailed(missing)
+    return dict(_checks(state)[file.name]["facts"])
+
+
+def _checks(state: Path) -> dict[str, dict[str, Any]]:
     try:
         known = json.loads((state / CHECKS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -83,6 +83,3 @@ class UserStrategy(Strategy, Protocol):
     @property
     def figures(self) -> Mapping[str, Any]:
         """The figures in force, by name."""
-
-    def with_figures(self, figures: Mapping[str, object]) -> "UserStrategy":
-        """Return the same strategy with other figures."""

@@ -13,6 +13,7 @@ from src.strategy.targets import PortfolioObservation, Strategy, Target
 MOST_SHARE = 3.0
 """The largest notional of one pair, as a multiple of equity, that a target may ask for."""
 MOST_WARM_UP = 5_000
+_INTERVALS = tuple(INTERVAL_MS)[1:]  # of single minutes nothing has been shown to earn its costs
 _KINDS = (bool, int, float, str)
 
 
@@ -25,8 +26,8 @@ def misfit(strategy: object) -> str:
         if not hasattr(strategy, name):
             return f"the class has no {name}"
     held: Any = strategy
-    if held.candle_interval not in INTERVAL_MS:
-        return f"candle_interval is {held.candle_interval!r}; known are {', '.join(INTERVAL_MS)}"
+    if held.candle_interval not in _INTERVALS:
+        return f"candle_interval is {held.candle_interval!r}; known are {', '.join(_INTERVALS)}"
     if type(held.warm_up_candles) is not int or not 1 <= held.warm_up_candles <= MOST_WARM_UP:
         return f"warm_up_candles is {held.warm_up_candles!r}; it must be a whole number in 1..{MOST_WARM_UP:,}"
     pairs = held.pairs
