@@ -95,6 +95,16 @@ class Sweep:
         wanted = [rows[label(each)] for each in variants]
         return judged(wanted, self._setup.rules.tried)
 
+    @property
+    def first(self) -> int:
+        """The place of the first candle on whose close is decided."""
+        return self._first
+
+    @property
+    def prepared(self) -> Mapping[Perception, KernelSeries]:
+        """The series made so far."""
+        return self._series
+
     def series(self, setup: Setup) -> KernelSeries:
         """Return what the kernel runs over for a variant, made at the first call for all that perceive alike."""
         key = perception(setup)
