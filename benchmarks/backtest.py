@@ -140,24 +140,32 @@ def main() -> int:
         "--peer-python", action="append", default=[], help="another interpreter that has peers (may be repeated)"
     )
     parser.add_argument("--only", choices=list(JOBS), help=argparse.SUPPRESS)
-    wish = parser.parse_args()
-    if wish.only:
+    command = parser.parse_args()
+    if command.only:
         logging.disable(logging.CRITICAL)
-        print(json.dumps(JOBS[wish.only](wish.candles, wish.variants)))
+        print(json.dumps(JOBS[command.only](command.candles, command.variants)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        path, columns = wish.candles, Path(folder) / "columns.npz"
+        path, columns = command.candles, Path(folder) / "columns.npz"
         if path is None:
             MarketStore(Path(folder)).merge_candles("BTCUSDT", "1m", walk(YEAR))
             path = Path(folder) / "BTCUSDT-1m.parquet"
         candles = read_candles(path)
         np.savez(columns, **{name: getattr(candles, name) for name in PEER_COLUMNS})
-        ours = [sys.executable, "-m", "benchmarks.backtest", "--candles", str(path), "--variants", str(wish.variants)]
+        ours = [
+            sys.executable,
+            "-m",
+            "benchmarks.backtest",
+            "--candles",
+            str(path),
+            "--variants",
+            str(command.variants),
+        ]
         commands = {name: [[*ours, "--only", name]] for name in JOBS}
         peers = Path(__file__).with_name("backtest_peers.py")
         for name in PEERS:
-            commands[name] = [[each, str(peers), name, str(columns)] for each in (sys.executable, *wish.peer_python)]
-        _print_table(commands, wish.rounds)
+            commands[name] = [[each, str(peers), name, str(columns)] for each in (sys.executable, *command.peer_python)]
+        _print_table(commands, command.rounds)
     return 0
 
 

@@ -64,7 +64,7 @@ def turns(folder: Path) -> list[float]:
     world.journal = journal  # type: ignore[assignment]
     risk = RiskManager(journal, world.clock, world.active, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", world.settings, world.feed, world.keeper(), journal, world.clock, QLearningAgent(),
+        "bot", world.settings, world.feed, world.position_manager(), journal, world.clock, QLearningAgent(),
         DecisionRules(), world.active, risk, lambda: None, lambda: False,
     )  # fmt: skip
     samples = []
@@ -119,34 +119,34 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     journal = JournalRepository(database, clock)
     pair = PairSettings(client, clock, SYMBOL, RiskLimits().leverage, "CROSSED")
     feed = _Feed(client)
-    desk = OrderManager(client, journal, clock, f"b{number}", pair)
+    order_manager = OrderManager(client, journal, clock, f"b{number}", pair)
     limits = ActiveLimits(RiskLimits())
-    keeper = PositionManager(
-        desk, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, reconcile_ms=600_000
+    position_manager = PositionManager(
+        order_manager, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, reconcile_ms=600_000
     )
     risk = RiskManager(journal, clock, limits, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", pair, feed, keeper, journal, clock, QLearningAgent(), DecisionRules(), limits, risk,
+        "bot", pair, feed, position_manager, journal, clock, QLearningAgent(), DecisionRules(), limits, risk,
         lambda: None, lambda: False,
     )  # fmt: skip
     watch = StopMonitor(trader)
     watch.start()
-    keeper.reconcile(client.account())
-    assert keeper.open(Direction.LONG, Decimal("0.010"), clock.now_ms(), "benchmark") == ""
+    position_manager.reconcile(client.account())
+    assert position_manager.open(Direction.LONG, Decimal("0.010"), clock.now_ms(), "benchmark") == ""
     sent: list[float] = []
-    plain_close = desk.close
+    plain_close = order_manager.close
 
     def close(*args: object) -> object:
         sent.append(time.perf_counter())
         return plain_close(*args)  # type: ignore[arg-type]
 
-    desk.close = close  # type: ignore[method-assign,assignment]
-    level = keeper.early_stop
+    order_manager.close = close  # type: ignore[method-assign,assignment]
+    level = position_manager.early_stop
     assert level is not None
     feed.mark = replace(feed.mark, mark=level.price - 1)
     began = time.perf_counter()
     watch.on_mark_price(feed.mark)
-    while keeper.trade is not None:
+    while position_manager.trade is not None:
         time.sleep(0.001)
     watch.stop()
     database.close()

@@ -220,7 +220,7 @@ class World:
         self.venue.advance(self.clock.now_ms())
         return self.clock.now_ms()
 
-    def desk(self, news: OrderUpdateBuffer | None = None) -> OrderManager:
+    def order_manager(self, news: OrderUpdateBuffer | None = None) -> OrderManager:
         """Return a new desk, as after a start of the process."""
         return OrderManager(self.exchange, self.journal, self.clock, "bot", self.settings, news)
 
@@ -242,10 +242,10 @@ class World:
         self.exchange.after = tell
         return news
 
-    def keeper(self, desk: OrderManager | None = None) -> PositionManager:
+    def position_manager(self, order_manager: OrderManager | None = None) -> PositionManager:
         """Return a new keeper, as after a start of the process."""
         return PositionManager(
-            desk or self.desk(),
+            order_manager or self.order_manager(),
             self.exchange,
             self.journal,
             self.clock,
@@ -255,10 +255,15 @@ class World:
             reconcile_ms=RECONCILE_MS,
         )
 
-    def protection(self, desk: OrderManager | None = None) -> ProtectionManager:
+    def protection(self, order_manager: OrderManager | None = None) -> ProtectionManager:
         """Return what places the protective orders."""
         return ProtectionManager(
-            desk or self.desk(), self.exchange, self.journal, self.clock, self.active, settings=self.settings
+            order_manager or self.order_manager(),
+            self.exchange,
+            self.journal,
+            self.clock,
+            self.active,
+            settings=self.settings,
         )
 
     def stops(self) -> list[Order]:

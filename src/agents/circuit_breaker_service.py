@@ -1,6 +1,6 @@
 """Circuit-breaker operations for agents: read the state, trip it, request a reset. Agents cannot reset.
 
-A change is appended after the newest event; where somebody else wrote in between, it is judged anew.
+A change is appended after the newest event; if another process wrote in between, it is evaluated again.
 """
 
 import logging
@@ -32,7 +32,7 @@ def change_breaker(
 ) -> tuple[BreakerState, BreakerState]:
     """Append what ``change`` makes of the breaker's newest state and return the states before and after.
 
-    Nothing is written where they are equal. ``change`` is asked again where somebody else wrote in between.
+    Nothing is written where they are equal. ``change`` is called again if another process wrote in between.
 
     Raises:
         StoreUnavailable, StoreCorrupt: nothing was written.
@@ -69,7 +69,7 @@ class CircuitBreakerService:
         return self._change("trip", actor, reason, now_ms, lambda state: trip(state, cause, actor, now_ms))
 
     def ask_for_reset(self, reason: str, actor: str) -> BreakerState:
-        """Note the wish that a person resets the breaker, and return the state: nothing else changes."""
+        """Record the request for a reset by a person and return the state: nothing else changes."""
         now_ms = self._now_ms()
         return self._change("ask for reset", actor, reason, now_ms, lambda state: request_reset(state, actor, now_ms))
 
@@ -102,9 +102,9 @@ class CircuitBreakerService:
             "limits": self._limits(),
         }
 
-    def _change(self, deed: str, actor: str, reason: str, now_ms: int, change: Change) -> BreakerState:
+    def _change(self, action: str, actor: str, reason: str, now_ms: int, change: Change) -> BreakerState:
         _, after = change_breaker(self._database, self._settings.bot_id, now_ms, change)
-        log.warning("breaker: deed=%s by=%s status=%s reason=%s", deed, actor, after.status, reason)
+        log.warning("circuit breaker: action=%s by=%s status=%s reason=%s", action, actor, after.status, reason)
         return after
 
     def _now_ms(self) -> int:

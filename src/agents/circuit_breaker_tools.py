@@ -45,9 +45,9 @@ def never_cached(_arguments: Any = None, _result: Any = None) -> bool:
 
 
 class _CircuitBreakerTool(BaseTool):
-    """A tool at the desk of the breaker's office, in the name of ``actor``."""
+    """A tool that calls the circuit-breaker service in the name of ``actor``."""
 
-    office: Any = Field(exclude=True, repr=False)
+    breaker_service: Any = Field(exclude=True, repr=False)
     actor: str = Field(exclude=True, max_length=64)
     args_schema: type[BaseModel] = NoArguments
     cache_function: Any = never_cached
@@ -55,7 +55,7 @@ class _CircuitBreakerTool(BaseTool):
     def _answer(self, ask: Callable[[CircuitBreakerService], Any]) -> Any:
         """Return the answer as JSON, or a failure as the value that it is."""
         try:
-            return json.dumps(ask(self.office), ensure_ascii=False)
+            return json.dumps(ask(self.breaker_service), ensure_ascii=False)
         except (StoreUnavailable, StoreCorrupt) as error:
             return ToolFailure(message=f"{error} Take entries to be stopped until this is known.")
 
@@ -67,7 +67,7 @@ class CheckCircuitBreakerTool(_CircuitBreakerTool):
     description: str = "Read whether entries may pass (ARMED) or not (TRIPPED), why, since when, and the version."
 
     def _run(self, **_unused: Any) -> Any:  # CrewAI checks no argument where a schema has none
-        return self._answer(lambda office: state_json(office.state()))
+        return self._answer(lambda breaker_service: state_json(breaker_service.state()))
 
 
 class GetRiskMetricsTool(_CircuitBreakerTool):
@@ -80,7 +80,7 @@ class GetRiskMetricsTool(_CircuitBreakerTool):
     )
 
     def _run(self, **_unused: Any) -> Any:  # CrewAI checks no argument where a schema has none
-        return self._answer(lambda office: office.figures())
+        return self._answer(lambda breaker_service: breaker_service.figures())
 
 
 class GetCircuitBreakerHistoryTool(_CircuitBreakerTool):
@@ -91,7 +91,7 @@ class GetCircuitBreakerHistoryTool(_CircuitBreakerTool):
     args_schema: type[BaseModel] = HistoryArguments
 
     def _run(self, *, limit: int = 10) -> Any:
-        return self._answer(lambda office: office.history(limit))
+        return self._answer(lambda breaker_service: breaker_service.history(limit))
 
 
 class TripCircuitBreakerTool(_CircuitBreakerTool):
@@ -107,7 +107,7 @@ class TripCircuitBreakerTool(_CircuitBreakerTool):
     max_usage_count: int | None = _MOST_TRIPS
 
     def _run(self, *, reason: str) -> Any:
-        return self._answer(lambda office: state_json(office.trip(reason, self.actor)))
+        return self._answer(lambda breaker_service: state_json(breaker_service.trip(reason, self.actor)))
 
 
 class RequestCircuitBreakerResetTool(_CircuitBreakerTool):
@@ -122,7 +122,7 @@ class RequestCircuitBreakerResetTool(_CircuitBreakerTool):
     max_usage_count: int | None = _MOST_TRIPS
 
     def _run(self, *, reason: str) -> Any:
-        return self._answer(lambda office: state_json(office.ask_for_reset(reason, self.actor)))
+        return self._answer(lambda breaker_service: state_json(breaker_service.ask_for_reset(reason, self.actor)))
 
 
 READING: Final = (CheckCircuitBreakerTool, GetRiskMetricsTool, GetCircuitBreakerHistoryTool)
@@ -145,7 +145,7 @@ def state_json(state: BreakerState) -> dict[str, Any]:
     }
 
 
-def tools_for(actor: str, names: list[str], office: CircuitBreakerService) -> list[_CircuitBreakerTool]:
+def tools_for(actor: str, names: list[str], breaker_service: CircuitBreakerService) -> list[_CircuitBreakerTool]:
     """Return the named tools in the name of ``actor``; ``KeyError`` for one that does not exist."""
     kinds: list[Any] = [TOOLS[name] for name in names]
-    return [kind(office=office, actor=f"agent:{actor}"[:64]) for kind in kinds]
+    return [kind(breaker_service=breaker_service, actor=f"agent:{actor}"[:64]) for kind in kinds]

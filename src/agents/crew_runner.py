@@ -29,7 +29,7 @@ from src.storage.rows import ApiUsage, Owner
 log = logging.getLogger("crew_runner")
 
 CONFIG: Final = PROJECT_ROOT / "config" / "crewai_config.yaml"
-_SILENCE: Final = {  # nothing is reported to anybody
+_STALE_AFTER: Final = {  # nothing is reported to anybody
     "CREWAI_DISABLE_TELEMETRY": "true",
     "CREWAI_DISABLE_TRACKING": "true",
     "CREWAI_TRACING_ENABLED": "false",
@@ -39,7 +39,7 @@ _SILENCE: Final = {  # nothing is reported to anybody
 _VERDICTS: Final = frozenset({"go_on", "tripped", "reset_requested"})
 
 
-def verdict_guard(office: CircuitBreakerService) -> Callable[[Any], tuple[bool, Any]]:
+def verdict_guard(breaker_service: CircuitBreakerService) -> Callable[[Any], tuple[bool, Any]]:
     """Return the check of a verdict: JSON, a known word, and the version of the breaker that stands now.
 
     A verdict about a state that is over, or one that was never read, is sent back with the reason.
@@ -54,7 +54,7 @@ def verdict_guard(office: CircuitBreakerService) -> Callable[[Any], tuple[bool, 
             return False, "Answer with a JSON object of breaker_version, verdict and reason alone."
         if verdict not in _VERDICTS or not isinstance(reason, str) or len(reason) > 500:
             return False, f"verdict must be one of {', '.join(sorted(_VERDICTS))}, reason one sentence."
-        state = office.state()
+        state = breaker_service.state()
         if version != state.version:
             return False, f"The breaker's version is {state.version}: read it again and judge anew."
         if verdict == "tripped" and not state.tripped:
@@ -64,13 +64,13 @@ def verdict_guard(office: CircuitBreakerService) -> Callable[[Any], tuple[bool, 
     return guard
 
 
-def build_crew(config: CrewConfig, office: CircuitBreakerService, llm: Any) -> Any:
+def build_crew(config: CrewConfig, breaker_service: CircuitBreakerService, llm: Any) -> Any:
     """Return CrewAI's crew for the configuration; ``llm`` is a CrewAI model, or a scripted one in tests.
 
     Raises:
         SettingsError: CrewAI is not installed here.
     """
-    export(_SILENCE | {"CREWAI_STORAGE_DIR": str(PROJECT_ROOT / "state" / "crewai")})
+    export(_STALE_AFTER | {"CREWAI_STORAGE_DIR": str(PROJECT_ROOT / "state" / "crewai")})
     try:
         from crewai import Agent, Crew, Process, Task
     except ImportError as error:
@@ -84,7 +84,7 @@ def build_crew(config: CrewConfig, office: CircuitBreakerService, llm: Any) -> A
             role=part.role,
             goal=part.goal,
             backstory=part.backstory,
-            tools=tools_for(name, part.tools, office),
+            tools=tools_for(name, part.tools, breaker_service),
             llm=llm,
             max_iter=part.max_iter,
             max_execution_time=int(config.crew.max_seconds),
@@ -96,7 +96,7 @@ def build_crew(config: CrewConfig, office: CircuitBreakerService, llm: Any) -> A
     }
     tasks: dict[str, Any] = {}
     for name, part in config.tasks.items():
-        tasks[name] = Task(agent=agents[part.agent], **_task_words(part, tasks, office))
+        tasks[name] = Task(agent=agents[part.agent], **_task_words(part, tasks, breaker_service))
     return Crew(
         agents=list(agents.values()),
         tasks=list(tasks.values()),
@@ -109,12 +109,12 @@ def build_crew(config: CrewConfig, office: CircuitBreakerService, llm: Any) -> A
     )
 
 
-def _task_words(part: TaskPart, before: dict[str, Any], office: CircuitBreakerService) -> dict[str, Any]:
+def _task_words(part: TaskPart, before: dict[str, Any], breaker_service: CircuitBreakerService) -> dict[str, Any]:
     words: dict[str, Any] = {"description": part.description, "expected_output": part.expected_output}
     if part.context:
         words["context"] = [before[name] for name in part.context]
     if part.verdict:
-        words["guardrail"] = verdict_guard(office)
+        words["guardrail"] = verdict_guard(breaker_service)
     return words
 
 
@@ -123,7 +123,7 @@ def build_model(config: CrewConfig, settings: Settings) -> Any:
     key, address = settings.openai_api_key.get_secret_value(), settings.openai_base_url
     if not key and not address:
         raise SettingsError(("OPENAI_API_KEY is empty: write yours, or OPENAI_BASE_URL of a local server.",))
-    export(_SILENCE)
+    export(_STALE_AFTER)
     from crewai import LLM
 
     return LLM(
@@ -138,8 +138,8 @@ def build_model(config: CrewConfig, settings: Settings) -> Any:
 
 def run_once(config: CrewConfig, settings: Settings, database: TradingDatabase, llm: Any) -> str:
     """Let the crew look once, book what it cost, and return its report."""
-    office = CircuitBreakerService(database, settings, SystemClock())
-    crew = build_crew(config, office, llm)
+    breaker_service = CircuitBreakerService(database, settings, SystemClock())
+    crew = build_crew(config, breaker_service, llm)
     began_s = monotonic_s()
     result = crew.kickoff(inputs={"bot_id": settings.bot_id, "label": f"{settings.mode}, {settings.world}"})
     usage = crew.usage_metrics
@@ -176,13 +176,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--version", action="version", version=VERSION_LINE)
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--check", action="store_true", help="read the configuration only")
-    wish = parser.parse_args(arguments)
+    command = parser.parse_args(arguments)
     os.umask(0o077)
     try:
-        settings, config = Settings.load(), load_crew(wish.config)
+        settings, config = Settings.load(), load_crew(command.config)
         configure_logs(settings)
-        if wish.check:
-            print(f"{wish.config.name}: {len(config.agents)} agents, {len(config.tasks)} tasks, in order.")
+        if command.check:
+            print(f"{command.config.name}: {len(config.agents)} agents, {len(config.tasks)} tasks, in order.")
             return 0
         owner = Owner(settings.bot_id, settings.mode, settings.world)
         with closing(TradingDatabase(settings.database_url, owner)) as database:

@@ -15,22 +15,22 @@ class AttackMonitor:
     """To be asked every few seconds. One thread at a time.
 
     Args:
-        door: which counts wrong keys; nobody else knows of them, so that no watcher can tell.
+        authenticator: counts wrong keys; the watchdog does not see them.
         notifier: through which people are told.
         clock: the machine's.
     """
 
-    def __init__(self, door: Authenticator, notifier: Notifier, clock: Clock) -> None:
-        self._door = door
+    def __init__(self, authenticator: Authenticator, notifier: Notifier, clock: Clock) -> None:
+        self._authenticator = authenticator
         self._notifier = notifier
         self._clock = clock
-        self._desk = AlertManager(AlertPolicy(digest_minute=None))
+        self._alert_manager = AlertManager(AlertPolicy(digest_minute=None))
 
     def look(self) -> None:
         """Tell people where as many wrong keys were shown in ten minutes as one address may show in one."""
-        count = self._door.wrong_keys(_WITHIN_MS)
+        count = self._authenticator.wrong_keys(_WITHIN_MS)
         text = f"{count} wrong API keys within ten minutes; their addresses stand in the log of the MCP server."
         alerts = [Alert(AlertKind.LOGIN_ATTACK, "api", text)] if count >= TRIES_A_MINUTE else []
-        for message in self._desk.step(alerts, LocalTime(self._clock.now_ms(), "", 0), ""):
+        for message in self._alert_manager.step(alerts, LocalTime(self._clock.now_ms(), "", 0), ""):
             self._notifier.tell(message)
         self._notifier.flush()

@@ -1,6 +1,6 @@
 """Access control of REST, MCP and metrics: host, origin, body size, API key, rate limit.
 
-Bound to loopback, reading needs no key: whoever is on this machine may read. A request that came through a proxy,
+Bound to loopback, reading needs no key: any user of this machine may read. A request that came through a proxy,
 any other bind, and everything that changes something need one. Cookies are never looked at.
 """
 
@@ -125,7 +125,7 @@ class Authenticator:
             )
 
     def wrong_keys(self, within_ms: int) -> int:
-        """Return how many wrong keys were looked at in the last ``within_ms``, whoever showed them."""
+        """Return how many wrong keys were checked in the last ``within_ms``, from any address."""
         since_ms = self._clock.now_ms() - within_ms
         return sum(instant_ms > since_ms for instant_ms in self._wrong_ms.copy())
 
@@ -145,7 +145,7 @@ class Authenticator:
         app.after_request(self._sign)
 
     def _check_address(self, asked: Request) -> None:
-        """A foreign Host is how a web page of somebody else reaches a server on loopback."""
+        """A foreign Host header is how another web page reaches a server on loopback (DNS rebinding)."""
         host = asked.headers.get("Host", "")
         if not self._is_own(host):
             raise Refused(400, "This server does not answer to that Host.")

@@ -67,7 +67,7 @@ class Tags:
         try:
             version = source.version()
         except (StoreUnavailable, StoreCorrupt):
-            return ""  # whoever needs the database will say so
+            return ""  # the code that needs the database reports it
         if not version:
             return ""
         parts = [self._life, version, _moment(operation, source), operation.name, form, sorted(caller.scopes)]

@@ -32,7 +32,7 @@ def trip_breaker(source: ApiContext, asked: Params, caller: Caller) -> Json:
 
 
 def ask_for_reset(source: ApiContext, asked: Params, caller: Caller) -> Json:
-    """Note the wish that a person resets the breaker; nothing else changes."""
+    """Record the request for a reset by a person; nothing else changes."""
 
     def change(state: BreakerState, now_ms: int) -> BreakerState:
         return request_reset(state, _actor(caller), now_ms)
@@ -44,21 +44,21 @@ def _actor(caller: Caller) -> str:
     return f"api:{caller.name}"[:64]
 
 
-def _change(source: ApiContext, asked: Params, caller: Caller, deed: str, change: Change) -> Json:
-    """Append what ``change`` makes of the newest state; begin anew where somebody else wrote in between."""
+def _change(source: ApiContext, asked: Params, caller: Caller, action: str, change: Change) -> Json:
+    """Append what ``change`` makes of the newest state; start again if another process wrote in between."""
     bot_id, now_ms = asked.get("bot_id") or source.owner.bot_id, source.now_ms()
     if bot_id not in {*bot_ids(source), source.owner.bot_id}:
         raise NotFound(f"There is no bot {bot_id} in this mode and world.")
     with source.writer() as database:
         before, after = change_breaker(database, bot_id, now_ms, lambda state: change(state, now_ms))
-    _tell(deed, caller, bot_id, asked["reason"], before, after)
+    _tell(action, caller, bot_id, asked["reason"], before, after)
     return {"data": {"changed": after != before, "before": breaker_json(before), "after": breaker_json(after)}}
 
 
-def _tell(deed: str, caller: Caller, bot_id: str, reason: str, before: BreakerState, after: BreakerState) -> None:
+def _tell(action: str, caller: Caller, bot_id: str, reason: str, before: BreakerState, after: BreakerState) -> None:
     log.warning(
-        "control: deed=%s by=%s bot=%s reason=%r before=%s after=%s version=%s changed=%s",
-        deed,
+        "control: action=%s by=%s bot=%s reason=%r before=%s after=%s version=%s changed=%s",
+        action,
         caller.name,
         bot_id,
         reason,

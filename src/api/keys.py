@@ -1,6 +1,6 @@
 """API keys: created once, shown once, stored as scrypt hashes in a local file.
 
-They stand in a file and not in the database: they open a door of this machine, must be checked while the database
+They stand in a file and not in the database: they belong to this machine, must be checked while the database
 is away, are not to travel with its copies, and so the server's way to the database stays read-only.
 
 ``python3 -m src.api.keys create NAME [--control] | list | revoke ID``; ``scripts/api_key.sh`` calls it.
@@ -183,7 +183,7 @@ _USAGE = """Usage: ./scripts/api_key.sh create NAME [--control] | list | revoke 
   create   make a key that may read (with --control also trip the circuit breaker and ask for its reset) and show it,
            this once
   list     names, scopes and last use; the keys themselves are kept nowhere
-  revoke   close the door to one key at once"""
+  revoke   disable one key at once"""
 
 
 def main(arguments: list[str], store: KeyStore | None = None) -> int:

@@ -1,7 +1,7 @@
 """The operations as Model Context Protocol tools, current state as resources, and two prompts.
 
 The official SDK speaks the protocol, old revisions and the present one; what is asked and answered is the table's.
-Nothing here can place an order: the deeds of the control scope stop entries, or ask a person.
+Nothing here can place an order: the actions of the control scope stop entries, or ask a person.
 """
 
 import logging

@@ -119,7 +119,7 @@ class _Speaker:
 
 
 def _manager(source: ApiContext) -> "StreamableHTTPSessionManager":
-    """The protocol over HTTP; host, origin and key are checked by the door in front of it."""
+    """The protocol over HTTP; host, origin and key are checked before it."""
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp.server.transport_security import TransportSecuritySettings
 

@@ -19,13 +19,13 @@ _REFUSALS: Final = {
     "503": "The database cannot be read just now.",
 }
 _EVERYWHERE: Final = ("400", "401", "403", "422", "429", "500", "503")
-_DEEDS: Final = ("413", "415")
+_HANDLERS: Final = ("413", "415")
 _TAGS: Final = {
     "Trading": "What was seen, decided and traded.",
     "Market": "What was known of the wider market.",
     "Bots": "How the bots are.",
     "Server": "How this server is.",
-    "Control": "Deeds in the safe direction; they need a key with the scope `control`.",
+    "Control": "Actions that reduce risk; they need a key with the scope `control`.",
 }
 DESCRIPTION: Final = (
     "All that the suite has seen, decided and traded. Every answer says in `meta` of which mode and world it speaks; "
@@ -76,7 +76,7 @@ def _responses(operation: Operation) -> Json:
         good["text/csv"] = {"schema": {"type": "string"}}
     codes = [
         *_EVERYWHERE,
-        *(_DEEDS if operation.method == "POST" else ()),
+        *(_HANDLERS if operation.method == "POST" else ()),
         *(["404"] if operation.missing or operation.paged else []),
     ]
     responses: Json = {"200": {"description": operation.title, "content": good, "headers": _headers(operation)}}

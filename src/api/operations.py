@@ -58,7 +58,7 @@ META_SCHEMA: Final = closed(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One question or deed.
+    """One query or action.
 
     ``schema`` is that of the answer's ``data``. ``scope``: ``open`` needs no key, ``read`` and ``control`` one of
     that scope where keys are asked for (control always). ``changes``: when a further answer to the same question
@@ -86,7 +86,7 @@ class Operation:
 
     @property
     def method(self) -> str:
-        """The HTTP method: deeds are POST."""
+        """The HTTP method: actions are POST."""
         return "POST" if self.scope == "control" else "GET"
 
     @property
@@ -336,7 +336,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "request_circuit_breaker_reset",
         "/circuit-breaker/reset-request",
         "Ask a person to reset the circuit breaker",
-        "Notes the wish with its reason; a person with the PIN decides on the dashboard. Repeating it changes nothing.",
+        "Records the request and its reason; a person with the PIN decides. Repeating it changes nothing.",
         ask_for_reset,
         CONTROL_SCHEMA,
         Reason,

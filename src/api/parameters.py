@@ -220,7 +220,7 @@ class ForecastPeriod(Period):
 
 
 class Reason(Schema):
-    """Why somebody wants the circuit breaker to be touched."""
+    """Why the circuit breaker should be tripped or reset."""
 
     reason = String(
         required=True,

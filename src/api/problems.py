@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents, one shape for all of them.
 
-What a stranger reads holds no path, no SQL and no stack; the log holds the whole under the same ``request_id``.
+What a client reads holds no path, no SQL and no stack; the log holds the whole under the same ``request_id``.
 """
 
 import logging

@@ -28,7 +28,7 @@ Protocol = Callable[[Request, Caller], Response]
 
 _NO_COPIES: Final = "private, no-cache"  # a copy may be kept, but asked after each time
 _UNHEALTHY: Final = 503
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet is made to run somebody's text
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet is made to run foreign text
 JSON_TYPE, CSV_TYPE = "application/json", "text/csv; charset=utf-8"
 
 
@@ -79,13 +79,16 @@ class Rest:
 
 
 def build_app(
-    source: ApiContext, door: Authenticator, mcp: Protocol | None = None, metrics: Callable[[], bytes] | None = None
+    source: ApiContext,
+    authenticator: Authenticator,
+    mcp: Protocol | None = None,
+    metrics: Callable[[], bytes] | None = None,
 ) -> APIFlask:
     """Return the whole server as a WSGI application.
 
     Args:
         source: what is asked.
-        door: who may ask.
+        authenticator: who may call.
         mcp: answers ``POST /mcp``.
         metrics: what Prometheus reads.
     """
@@ -101,7 +104,7 @@ def build_app(
     app.json_errors = False
     app.url_map.strict_slashes = False  # /trades/ is /trades
     app.before_request(_number)
-    door.guard(app, _scope_of)
+    authenticator.guard(app, _scope_of)
     problems.register(app)
     rest = Rest(source)
     for operation in OPERATIONS:
@@ -109,10 +112,10 @@ def build_app(
     _add_others(app, mcp, metrics)
     app.spec_processor(finish)
     app.after_request(_tag_the_rest)
-    if door.origins:
+    if authenticator.origins:
         taken = ["Authorization", "Content-Type"]
-        CORS(app, origins=list(door.origins), methods=["GET", "HEAD", "POST"], allow_headers=taken)
-    app.wsgi_app = PublicHosts(app.wsgi_app, door.public)  # type: ignore[method-assign,assignment]
+        CORS(app, origins=list(authenticator.origins), methods=["GET", "HEAD", "POST"], allow_headers=taken)
+    app.wsgi_app = PublicHosts(app.wsgi_app, authenticator.public)  # type: ignore[method-assign,assignment]
     return app
 
 
@@ -145,9 +148,9 @@ def _add_others(app: APIFlask, mcp: Protocol | None, metrics: Callable[[], bytes
 
 
 def _refuse_stray(operation: Operation) -> None:
-    """Refuse what would be passed over in silence: a parameter said twice, and any in the address of a deed."""
+    """Reject what would otherwise be ignored: a repeated parameter, and query parameters of an action."""
     if operation.method == "POST":
-        wrong = {name: ["A deed takes its parameters from the body."] for name in request.args}
+        wrong = {name: ["An action takes its parameters from the body."] for name in request.args}
     else:
         wrong = {name: ["Said more than once."] for name, values in request.args.lists() if len(values) > 1}
     if wrong:
@@ -155,7 +158,7 @@ def _refuse_stray(operation: Operation) -> None:
 
 
 def _scope_of(asked: Request) -> str:
-    """Return what the address asks for; addresses that do not exist tell strangers nothing either."""
+    """Return what the address asks for; unknown addresses reveal nothing either."""
     operation = BY_NAME.get(asked.endpoint or "")
     return operation.scope if operation else "read"
 

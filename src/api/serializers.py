@@ -57,7 +57,7 @@ _TOLD = {
     "fees": "Paid, in quote currency.",
     "funding": "Received (or, below 0, paid) while the position was held.",
     "exit_reason": "Why it was closed, in one word.",
-    "own": "Whether this bot opened it; false is exposure of somebody else's doing.",
+    "own": "Whether this bot opened it; false is exposure that this bot did not open.",
     "unknown": "What could not be learned, and why; never shown as a number.",
     "sources": "Where each figure comes from.",
     "transferred": "What of the equity was paid in, less what was paid out. Null: nobody looked.",

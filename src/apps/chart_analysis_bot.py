@@ -54,7 +54,7 @@ class ScheduledJob:
 
 
 class ChartAnalysisBot:
-    """The loop: charts and news, each at its own pace, one after the other.
+    """The loop: charts and news, each at its own interval, one after the other.
 
     Args:
         settings: checked ones.
@@ -131,7 +131,7 @@ class ChartAnalysisBot:
             return
         half.failures = 0
         half.due_ms = _next_full(self._clock.now_ms(), half.every_ms)
-        # A round of charts in which every pair failed is a missed cycle: health shall say so.
+        # A round of charts in which every pair failed is a missed cycle: health reports it.
         finished = {"cycle_finished": utc_text(self._clock.now_ms())} if half is self._charts else {}
         took_s = monotonic_s() - began_s
         log.info("round done: half=%s took_s=%.1f error=%s", half.name, took_s, half.error or "none")
@@ -153,8 +153,8 @@ class ChartAnalysisBot:
             if not self._stop.is_set():
                 log.warning("exchange's time not known yet: reason=%s", error)
 
-    def _ask(self, errand: str, deadline_s: float) -> dict[str, Any]:
-        answer = self._child.ask({"errand": errand}, deadline_s, self._stop, self._beat_when_due)
+    def _ask(self, request: str, deadline_s: float) -> dict[str, Any]:
+        answer = self._child.ask({"request": request}, deadline_s, self._stop, self._beat_when_due)
         if answer.get("now_ms"):
             self._clock.follow(int(answer["now_ms"]))
         return answer

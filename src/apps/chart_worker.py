@@ -1,6 +1,6 @@
 """The worker process of the chart-analysis loop: runs the chart and news jobs and may use more memory.
 
-``chart_analysis_bot.py`` starts it, hands it errands (``clock``, ``charts``, ``news``) one by one, and lets it go when
+``chart_analysis_bot.py`` starts it, sends it requests (``clock``, ``charts``, ``news``) one by one, and ends it when
 it has been idle. It ends by itself when its parent is gone.
 """
 
@@ -24,7 +24,7 @@ from src.runtime.console import Console
 from src.runtime.logging_setup import configure_logs
 from src.runtime.process import DATA_DAMAGED, WRONG_SETTINGS
 from src.runtime.settings import Settings
-from src.runtime.worker_process import errands
+from src.runtime.worker_process import requests
 from src.storage.database import TradingDatabase
 from src.storage.rows import Owner
 
@@ -34,7 +34,7 @@ PROCESS: Final = "chart_analysis_bot"
 
 
 class ChartWorker:
-    """The errands; each part is built when it is first needed, and kept.
+    """The requests; each part is built when it is first needed, and kept.
 
     Args:
         settings: checked ones.
@@ -51,13 +51,13 @@ class ChartWorker:
         self._charts: ChartAnalysisJob | None = None
         self._news: Callable[[], dict[str, Any]] | None = None
 
-    def do(self, errand: str) -> dict[str, Any]:
-        """Do one errand and return what to answer; any ``SuiteError`` is the errand's failure."""
-        if errand == "news":  # which need no exchange, and go on while it is away
+    def do(self, request: str) -> dict[str, Any]:
+        """Execute one request and return the answer; any ``SuiteError`` is the request's failure."""
+        if request == "news":  # which need no exchange, and go on while it is away
             details = self._news_round()
         else:
             self._client.sync_clock()
-            details = self._charts_of_all_pairs() if errand == "charts" else {}
+            details = self._charts_of_all_pairs() if request == "charts" else {}
             details["now_ms"] = self._clock.now_ms()
         self._database.flush()
         return details
@@ -91,10 +91,10 @@ class ChartWorker:
 
     def _news_round(self) -> dict[str, Any]:
         if self._news is None:
-            self._news = self._news_desk()
+            self._news = self._news_job()
         return self._news()
 
-    def _news_desk(self) -> Callable[[], dict[str, Any]]:
+    def _news_job(self) -> Callable[[], dict[str, Any]]:
         from src.news.fetcher import NewsFetcher
         from src.news.ingest_job import NewsIngestJob
         from src.news.sentiment import NewsSentimentAnalyzer
@@ -104,10 +104,10 @@ class ChartWorker:
             settings.openai_api_key.get_secret_value() or settings.openai_base_url
         )
         ask = paid_model(settings, self._ledger, settings.openai_news_model).ask_text if paid else None
-        desk = NewsIngestJob(NewsFetcher(settings), NewsSentimentAnalyzer(settings, ask), self._database)
+        handler = NewsIngestJob(NewsFetcher(settings), NewsSentimentAnalyzer(settings, ask), self._database)
 
         def round_of_news() -> dict[str, Any]:
-            done = desk.run_round()
+            done = handler.run_round()
             return {"seen": done.seen, "new": done.new, "overall": dict(done.overall), "reasons": dict(done.reasons)}
 
         return round_of_news
@@ -125,10 +125,10 @@ def main(arguments: list[str]) -> int:
         for problem in error.problems:
             log.critical("%s", problem)
         return WRONG_SETTINGS
-    with errands() as (asked, answer):
-        for errand in asked:
+    with requests() as (asked, answer):
+        for request in asked:
             try:
-                said = worker.do(str(errand.get("errand")))
+                said = worker.do(str(request.get("request")))
             except StoreCorrupt as error:
                 log.critical("%s", error)
                 return DATA_DAMAGED

@@ -1,6 +1,6 @@
 """Executes operator commands from the queue, one at a time, each at most once.
 
-Called by the bot between turns and in each turn, on the thread that takes the turns. A wish is marked as taken on
+Called by the bot between turns and in each turn, on the thread that takes the turns. A command is marked as taken on
 disk before anything is done: killed in between, the bot does not do it again but says that it does not know.
 """
 
@@ -13,7 +13,7 @@ from src.domain.clock import Clock, SystemClock
 from src.domain.errors import ExchangeError, SettingsError, StoreCorrupt, StoreUnavailable
 from src.domain.risk import RiskLimits
 from src.runtime.rule_loader import RuleSets
-from src.storage import command_queue as wishes
+from src.storage import command_queue as commands
 from src.storage.command_queue import DONE, EXPIRED, FAILED, REFUSED, TAKEN, CommandResult
 from src.storage.database import TradingDatabase
 from src.strategy.decision import DecisionRules
@@ -24,7 +24,7 @@ _PERSON = "person"
 
 
 class RiskControl(Protocol):
-    """What is asked of the desk that watches the account's risk."""
+    """What commands need of the risk manager."""
 
     pause_reason: str
 
@@ -53,7 +53,7 @@ class TraderControl(Protocol):
 
 
 class CommandHandler:
-    """Answers the wishes of one bot. ``clock`` is the exchange's; wishes are stamped by the machine's."""
+    """Executes the commands of one bot. ``clock`` is the exchange's; commands carry the machine's time."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class CommandHandler:
         self._rules = rules
         self._prepare = prepare
         self._changes = rules.changes(rules.current)
-        self._deeds: dict[str, Callable[[str, str], CommandResult]] = {
+        self._handlers: dict[str, Callable[[str, str], CommandResult]] = {
             "pause": self._pause,
             "resume": self._resume,
             "close": self._close,
@@ -102,53 +102,53 @@ class CommandHandler:
 
         A rule set chosen by hand gives way when the settings were changed since, or when it cannot be followed now.
         """
-        paused = wishes.last_done(self._database, self._bot_id, ("pause", "resume"))
+        paused = commands.last_done(self._database, self._bot_id, ("pause", "resume"))
         if paused is not None and paused["action"] == "pause":
             self._risk.pause_reason = paused["state_after"]
             log.warning("entries stay paused: reason=%s", self._risk.pause_reason)
-        chosen = wishes.last_done(self._database, self._bot_id, ("rules",))
+        chosen = commands.last_done(self._database, self._bot_id, ("rules",))
         if chosen is not None and chosen["state_before"].endswith(f"RULES={self._rules.configured}"):
             self._follow_again(chosen["target"])
-        for row in wishes.pending(self._database, self._bot_id):
+        for row in commands.pending(self._database, self._bot_id):
             if row["status"] == TAKEN:
                 words = "The bot was stopped while it did this: look at positions and orders."
                 self._settle(row, CommandResult(FAILED, words))
 
     def process_pending(self) -> int:
-        """Carry out what is wished now; return how many wishes were answered. A database that is away waits."""
+        """Execute the pending commands; return how many were answered. If the database is away they wait."""
         try:
-            rows = [row for row in wishes.pending(self._database, self._bot_id) if row["status"] != TAKEN]
+            rows = [row for row in commands.pending(self._database, self._bot_id) if row["status"] != TAKEN]
         except StoreUnavailable as error:
-            log.warning("wishes cannot be read: reason=%s", error)
+            log.warning("commands cannot be read: reason=%s", error)
             return 0
         return sum(self._answer(row) for row in rows)
 
     def _answer(self, row: Mapping[str, Any]) -> bool:
         now_ms = self._machine.now_ms()
-        if wishes.is_overdue(row, now_ms):
+        if commands.is_overdue(row, now_ms):
             self._settle(row, CommandResult(EXPIRED, "Nobody took it in time; nothing was done."))
             return True
         try:
-            if not wishes.take(self._database, row["id"], now_ms):
+            if not commands.take(self._database, row["id"], now_ms):
                 return False
         except StoreUnavailable as error:
-            log.warning("wish waits: action=%s reason=%s", row["action"], error)
+            log.warning("command waits: action=%s reason=%s", row["action"], error)
             return False
         self._settle(row, self._do(row))
         return True
 
     def _do(self, row: Mapping[str, Any]) -> CommandResult:
-        deed = self._deeds.get(row["action"])
-        if deed is None:
+        action = self._handlers.get(row["action"])
+        if action is None:
             return CommandResult(REFUSED, f"This bot does not know {row['action']}.")
         try:
-            return deed(row["target"], row["actor"])
+            return action(row["target"], row["actor"])
         except (ExchangeError, StoreUnavailable, StoreCorrupt, SettingsError) as error:
             return CommandResult(FAILED, f"Not done: {error}")
 
     def _settle(self, row: Mapping[str, Any], answer: CommandResult) -> None:
         log.warning(
-            "wish answered: action=%s target=%s actor=%s origin=%s status=%s answer=%s",
+            "command answered: action=%s target=%s actor=%s origin=%s status=%s answer=%s",
             row["action"],
             row["target"],
             row["actor"],
@@ -156,7 +156,7 @@ class CommandHandler:
             answer.status,
             answer.words,
         )
-        wishes.answer(self._database, row["id"], answer, self._machine.now_ms())
+        commands.answer(self._database, row["id"], answer, self._machine.now_ms())
 
     def _pause(self, _target: str, actor: str) -> CommandResult:
         before = self._risk.pause_reason or "entries allowed"

@@ -43,10 +43,10 @@ def main(stop: threading.Event) -> None:
     settings = Settings.load()
     clock = SystemClock()
     keys = KeyStore(settings.state_dir / KEYS_FILE)
-    door = Authenticator(
+    authenticator = Authenticator(
         settings.mcp_host, settings.cors_origins, keys, clock, public=public_paths(settings.public_hosts)
     )
-    door.refuse_open_bind()
+    authenticator.refuse_open_bind()
     owner = owner_of(settings)
     with closing(TradingDatabase(settings.database_url, owner)) as writer:
         writer.migrate()
@@ -54,8 +54,10 @@ def main(stop: threading.Event) -> None:
         source = ApiContext(database, clock, lambda: TradingDatabase(settings.database_url, owner))
         mcp = McpBridge(source)
         silence = FallbackAlerter.from_settings(settings, database, clock)
-        guesses = AttackMonitor(door, silence.notifier, clock)
-        server = ApiServer(build_app(source, door, mcp, Metrics(source).text), settings.mcp_host, settings.mcp_port)
+        guesses = AttackMonitor(authenticator, silence.notifier, clock)
+        server = ApiServer(
+            build_app(source, authenticator, mcp, Metrics(source).text), settings.mcp_host, settings.mcp_port
+        )
         log.info("server listens: host=%s port=%s world=%r", settings.mcp_host, server.port, source.label())
         eyes = _open_eyes([silence.look, guesses.look], stop)
         pass_over_what_is_loaded()

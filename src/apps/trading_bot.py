@@ -72,7 +72,7 @@ class TradingBot:
         context: MarketContextAnalyzer,
         agents: AgentManager,
         console: BotConsole,
-        witness: BotSnapshotWriter,
+        snapshot_writer: BotSnapshotWriter,
         control: CommandHandler,
         forecasts: ForecastRecorder,
         stop: threading.Event,
@@ -89,7 +89,7 @@ class TradingBot:
         self._context = context
         self._agents = agents
         self._console = console
-        self._witness = witness
+        self._snapshot_writer = snapshot_writer
         self._control = control
         self._forecasts = forecasts
         self._stop = stop
@@ -134,9 +134,9 @@ class TradingBot:
     def _note(self, turns: list[Turn]) -> None:
         account = self._stream.account()
         try:
-            self._witness.note_candles()
+            self._snapshot_writer.note_candles()
             if account is not None:
-                self._journal.record_account(self._witness.valued(account))
+                self._journal.record_account(self._snapshot_writer.valued(account))
             context = next((turn.observation.context for turn in turns if turn.observation.context), None)
             if context is not None and self._is_new(context):
                 self._context.save_to_database(context)
@@ -194,7 +194,7 @@ class TradingBot:
             last_error="; ".join(health.rest_errors),
             details={
                 **said,
-                **self._witness.details(),
+                **self._snapshot_writer.details(),
                 "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
                 "pause": self._control.pause,
                 "rules": self._control.rules,
@@ -264,16 +264,16 @@ def build_trader(
     leverage = limits.current.leverage
     pair = PairSettings(exchange, clock, symbol, leverage, settings.margin_type, halted)
     slow = rules.candle_interval != _INTERVAL
-    desk = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
-    keeper = PositionManager(
-        desk, exchange, journal, clock, limits, settings=pair,
+    order_manager = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
+    position_manager = PositionManager(
+        order_manager, exchange, journal, clock, limits, settings=pair,
         mark_price=lambda: feed.mark_price(symbol), reconcile_ms=int(settings.reconcile_s * 1_000),
     )  # fmt: skip
     return Trader(
         settings.bot_id,
         pair,
         feed,
-        keeper,
+        position_manager,
         journal,
         clock,
         agents.agent,
@@ -326,13 +326,13 @@ def main(stop: threading.Event) -> int:
     if not _ready(stream, stop):
         log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
     instruments = [client.instrument(pair) for pair in pairs.symbols]
-    witness = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
+    snapshot_writer = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
     switch = RuleSwitch(traders, agents, client.candles, stream.candles, clock, rules)
     control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings), switch.prepare)
     control.restore()
     bot = TradingBot(
-        settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console, witness,
-        control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
+        settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console,
+        snapshot_writer, control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
     )  # fmt: skip
     return bot.run()
 

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from src.dashboard.app import create_app
-from src.dashboard.context import make_desk
+from src.dashboard.context import make_context
 from src.dashboard.server import DashboardServer
 from src.domain.clock import SystemClock
 from src.monitoring.fallback_alerts import LOOK_EVERY_S, FallbackAlerter
@@ -25,12 +25,12 @@ def main(stop: threading.Event) -> int:
     database = TradingDatabase(settings.database_url, owner)
     database.migrate()
     clock = SystemClock()
-    desk = make_desk(settings, clock, database)
+    dashboard_context = make_context(settings, clock, database)
     reporter = FallbackAlerter.from_settings(settings, database, clock)
-    app = create_app(desk)
+    app = create_app(dashboard_context)
     server = DashboardServer(app, settings.dashboard_host, settings.dashboard_port)
-    if desk.door.closed_because:
-        log.warning("control is closed: reason=%s", desk.door.closed_because)
+    if dashboard_context.authenticator.closed_because:
+        log.warning("control is closed: reason=%s", dashboard_context.authenticator.closed_because)
     print(f"dashboard ready at http://{settings.dashboard_host}:{server.port}", flush=True)
     log.info("dashboard listening: host=%s port=%s", settings.dashboard_host, server.port)
     web = threading.Thread(target=server.serve, args=(stop,), name="web", daemon=True)

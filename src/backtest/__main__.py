@@ -59,10 +59,10 @@ _SHOWN = 10
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; return its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    wish = _parser().parse_args(arguments)
+    command = _parser().parse_args(arguments)
     logging.disable(logging.CRITICAL)  # the trader's lines speak of a time long past
     try:
-        wish.deed(wish)
+        command.record(command)
     except SettingsError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return 78
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Cannot write {error.filename}: {error.strerror}.", file=sys.stderr)
         return 73
     except KeyboardInterrupt:
-        goes_on = wish.deed is _sweep
+        goes_on = command.record is _sweep
         print("Broken off; the same command goes on from here." if goes_on else "Broken off.", file=sys.stderr)
         return 130
     finally:
@@ -85,38 +85,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m src.backtest", description="Backtests with the live trader.")
     parser.add_argument("--version", action="version", version=VERSION_LINE)
     parser.add_argument("--reports", type=Path, default=PROJECT_ROOT / "reports", help="folder of reports (reports/)")
-    deeds = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = deeds.add_parser("run", help="one run of the exact path, with a report")
+    records = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = records.add_parser("run", help="one run of the exact path, with a report")
     _add_market(run)
     run.add_argument("--every-turn", action="store_true", help="take each turn with the trader itself (slow, the same)")
     _add_strategy(run)
     run.add_argument("--no-starts", action="store_true", help="leave out the runs begun in each month (slow)")
-    run.set_defaults(deed=_run)
-    compare = deeds.add_parser("compare", help="several reports side by side")
+    run.set_defaults(record=_run)
+    compare = records.add_parser("compare", help="several reports side by side")
     compare.add_argument("names", nargs="+", help="names of reports")
     compare.add_argument("--name", default="comparison", help="name of the page's folder")
-    compare.set_defaults(deed=_compare)
-    sweep = deeds.add_parser("sweep", help="many variants with the fast kernel")
+    compare.set_defaults(record=_compare)
+    sweep = records.add_parser("sweep", help="many variants with the fast kernel")
     _add_market(sweep)
     _add_grid(sweep)
     _add_strategy(sweep)
     sweep.add_argument("--workers", type=whole_number(0, 1_024), default=0, help="threads (default: one for each core)")
     sweep.add_argument("--ray", default="", metavar="ADDRESS", help="run on a Ray cluster")
-    sweep.set_defaults(deed=_sweep)
-    walk = deeds.add_parser("walk-forward", help="rolling training, reported out of sample only")
+    sweep.set_defaults(record=_sweep)
+    walk = records.add_parser("walk-forward", help="rolling training, reported out of sample only")
     _add_market(walk)
     _add_grid(walk)
     _add_strategy(walk)
     walk.add_argument("--test-days", type=whole_number(1, 3_650), default=30, help="days traded after each training")
-    walk.set_defaults(deed=_walk_forward)
-    told = deeds.add_parser("forecasts", help="what votes, agent, analyst and news said, and what followed")
+    walk.set_defaults(record=_walk_forward)
+    told = records.add_parser("forecasts", help="what votes, agent, analyst and news said, and what followed")
     _add_market(told)
     add_options(told)
-    told.set_defaults(deed=_forecasts)
-    check = deeds.add_parser("check", help="prove that a strategy of your own may trade")
+    told.set_defaults(record=_forecasts)
+    check = records.add_parser("check", help="prove that a strategy of your own may trade")
     check.add_argument("strategy", metavar="NAME", help="a file's name in config/strategies, without .py")
     add_strategies(check)
-    check.set_defaults(deed=lambda asked: run_check_command(asked, _show))
+    check.set_defaults(record=lambda asked: run_check_command(asked, _show))
     return parser
 
 
@@ -168,21 +168,21 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole_number(0), default=7, help="of that chance")
 
 
-def _run(wish: argparse.Namespace) -> None:
-    if wish.strategy:
-        run_portfolio_command(wish, _show, _bar)
+def _run(command: argparse.Namespace) -> None:
+    if command.strategy:
+        run_portfolio_command(command, _show, _bar)
         return
-    settings = settings_of(wish)
-    setup = setup_of(wish, settings)
-    past = past_of(wish, [setup.rules])
-    agent = taught_agent(wish, past, agent_maker(wish, setup, settings), setup.rules)
+    settings = settings_of(command)
+    setup = setup_of(command, settings)
+    past = past_of(command, [setup.rules])
+    agent = taught_agent(command, past, agent_maker(command, setup, settings), setup.rules)
     began_s, span = monotonic_s(), past.span
     outcome = run_backtest(
         past.candles, setup, agent, from_ms=span.from_ms, to_ms=span.to_ms, funding=past.funding,
-        every_turn=wish.every_turn,
+        every_turn=command.every_turn,
     )  # fmt: skip
     took_s = monotonic_s() - began_s
-    folder = report_folder(wish.reports, wish.name or _default_name(setup, past))
+    folder = report_folder(command.reports, command.name or _default_name(setup, past))
     facts = write_report(folder, outcome, setup, past.candles, {"data": list(past.understood)})
     _say_data(past)
     _show(("", setup.rules.name, "buy and hold", "always flat"), comparison_rows(facts))
@@ -190,32 +190,32 @@ def _run(wish: argparse.Namespace) -> None:
     print(f"{len(outcome.instants):,} candles in {took_s:.1f} s; report: {folder / 'index.html'}")
 
 
-def _compare(wish: argparse.Namespace) -> None:
-    reports = [read_summary(report_folder(wish.reports, name)) for name in wish.names]
-    path = write_comparison(report_folder(wish.reports, wish.name), reports)
+def _compare(command: argparse.Namespace) -> None:
+    reports = [read_summary(report_folder(command.reports, name)) for name in command.names]
+    path = write_comparison(report_folder(command.reports, command.name), reports)
     columns = [comparison_rows(each) for each in reports]
     rows = [(row[0], *(column[place][1] for column in columns)) for place, row in enumerate(columns[0])]
     _show(("", *(str(each["name"]) for each in reports)), rows)
     print(f"page: {path}")
 
 
-def _sweep(wish: argparse.Namespace) -> None:
-    if wish.strategy:
-        _show_sweep(*sweep_strategy(wish, _bar))
+def _sweep(command: argparse.Namespace) -> None:
+    if command.strategy:
+        _show_sweep(*sweep_strategy(command, _bar))
         return
-    settings = settings_of(wish)
-    tried = _variants(wish)
-    setup = setup_of(wish, settings)
-    past = past_of(wish, [varied(setup, each).rules for each in tried])
-    new_agent = agent_maker(wish, setup, settings)
+    settings = settings_of(command)
+    tried = _variants(command)
+    setup = setup_of(command, settings)
+    past = past_of(command, [varied(setup, each).rules for each in tried])
+    new_agent = agent_maker(command, setup, settings)
     sweep = Sweep(
-        past.candles, setup, lambda rules: taught_agent(wish, past, new_agent, rules), past.span.from_ms,
+        past.candles, setup, lambda rules: taught_agent(command, past, new_agent, rules), past.span.from_ms,
         past.span.to_ms, past.funding,
     )  # fmt: skip
-    folder = report_folder(wish.reports, wish.name or f"sweep-{_default_name(setup, past)}")
+    folder = report_folder(command.reports, command.name or f"sweep-{_default_name(setup, past)}")
     began_s = monotonic_s()
     with _bar("variants", len(tried)) as done:
-        result = sweep.run(tried, folder / "sweep.jsonl", wish.workers, wish.ray, done)
+        result = sweep.run(tried, folder / "sweep.jsonl", command.workers, command.ray, done)
     _say_data(past)
     _say_changes(setup)
     _show_sweep(result, folder, monotonic_s() - began_s)
@@ -227,26 +227,26 @@ def _show_sweep(result: SweepResult, folder: Path, took_s: float) -> None:
     print(f"{_of_luck(result.deflated)} {took_s:.1f} s; ranking: {folder / 'ranking.csv'}")
 
 
-def _walk_forward(wish: argparse.Namespace) -> None:
-    if wish.strategy:
-        walk_strategy(wish, _show, _of_luck)
+def _walk_forward(command: argparse.Namespace) -> None:
+    if command.strategy:
+        walk_strategy(command, _show, _of_luck)
         return
-    settings = settings_of(wish)
-    tried = _variants(wish) if wish.grid else []
-    if wish.model:
+    settings = settings_of(command)
+    tried = _variants(command) if command.grid else []
+    if command.model:
         raise SettingsError(("walk-forward teaches its own agents; leave --model out.",))
-    setup = setup_of(wish, settings)
-    past = past_of(wish, [varied(setup, each).rules for each in tried or [()]])
+    setup = setup_of(command, settings)
+    past = past_of(command, [varied(setup, each).rules for each in tried or [()]])
 
     def told(fold: Fold) -> None:
         days = f"{utc_text(fold.test_ms)[:10]} .. {utc_text(fold.end_ms)[:10]}"
         print(f"{days}  {share(fold.return_share):>8}  {fold.trades:4} trades  {fold.chosen}")
 
     walked = walk_forward(
-        past.candles, setup, agent_maker(wish, setup, settings), past.span.from_ms, past.span.to_ms,
-        train_days=wish.train_days, test_days=wish.test_days, variants=tried, funding=past.funding, progress=told,
+        past.candles, setup, agent_maker(command, setup, settings), past.span.from_ms, past.span.to_ms,
+        train_days=command.train_days, test_days=command.test_days, variants=tried, funding=past.funding, progress=told,
     )  # fmt: skip
-    folder = report_folder(wish.reports, wish.name or f"walk-{_default_name(setup, past)}")
+    folder = report_folder(command.reports, command.name or f"walk-{_default_name(setup, past)}")
     more = {"folds": folds_as_json(walked.folds), "variants_tried": max(len(tried), 1), "data": list(past.understood)}
     _say_data(past)
     facts = write_report(folder, walked.outcome, setup, past.candles, more)
@@ -259,16 +259,16 @@ def _say_data(past: PastMarketData) -> None:
     print(*past.understood, sep="\n")
 
 
-def _forecasts(wish: argparse.Namespace) -> None:
-    settings = settings_of(wish)
-    setup = setup_of(wish, settings)
-    past = past_of(wish, [setup.rules])
-    agent = taught_agent(wish, past, agent_maker(wish, setup, settings), setup.rules)
+def _forecasts(command: argparse.Namespace) -> None:
+    settings = settings_of(command)
+    setup = setup_of(command, settings)
+    past = past_of(command, [setup.rules])
+    agent = taught_agent(command, past, agent_maker(command, setup, settings), setup.rules)
     began_s = monotonic_s()
-    judged = replayed(wish, setup, past, agent)
+    judged = replayed(command, setup, past, agent)
     new, scores = store(settings, judged)
     rows = score_rows(scores)
-    print(as_markdown(rows)) if wish.markdown else _show(HEAD, rows)
+    print(as_markdown(rows)) if command.markdown else _show(HEAD, rows)
     _say_changes(setup)
     took_s = monotonic_s() - began_s
     print(f"{len(judged):,} forecasts, {span_in_words(judged)}, {new:,} of them new in the ledger; {took_s:.1f} s")
@@ -279,10 +279,10 @@ def _say_changes(setup: Setup) -> None:
         print(f"The settings change {setup.rules.name}: {'; '.join(setup.rules_changed)}.")
 
 
-def _variants(wish: argparse.Namespace) -> list[Variant]:
-    if not wish.grid:
+def _variants(command: argparse.Namespace) -> list[Variant]:
+    if not command.grid:
         raise SettingsError(("A sweep needs something to vary, for example --grid min_signal_strength=2,3,4.",))
-    return variants(parse_grid(wish.grid), wish.random, wish.seed)
+    return variants(parse_grid(command.grid), command.random, command.seed)
 
 
 def _default_name(setup: Setup, past: PastMarketData) -> str:

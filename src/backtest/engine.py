@@ -101,7 +101,7 @@ class Engine:
         """Take all turns in ``from_ms <= instant < to_ms`` and return what came of them."""
         now, end = self._span(from_ms, to_ms)
         self._prepare(now)
-        with _collector_asleep():
+        with _collector_inactive():
             return self._take_turns(now, end, stop)
 
     def _take_turns(self, now: int, end: int, stop: threading.Event | None) -> BacktestResult:
@@ -128,15 +128,15 @@ class Engine:
         next candle, day, settlement or end of the least holding time, and the turns until then are left out.
         """
         quiet = now - int(self._candles.open_ms[row]) - MINUTE_MS
-        stage = self._stage
-        if self._every_turn or quiet < _SETTLED_AFTER_MS or self._unrest or not stage.bounds.asleep:
+        harness = self._harness
+        if self._every_turn or quiet < _SETTLED_AFTER_MS or self._unrest or not harness.bounds.inactive:
             return now + MINUTE_MS
         wakes = [now + MINUTE_MS + -(now + MINUTE_MS) % DAY_MS]
         if row + 1 < len(self._candles):
             wakes.append(int(self._candles.open_ms[row + 1]) + MINUTE_MS)
-        trade = stage.keeper.trade
+        trade = harness.position_manager.trade
         if trade is not None:
-            wakes.append(stage.venue.quotes.next_funding_ms(self._setup.symbol, now))
+            wakes.append(harness.venue.quotes.next_funding_ms(self._setup.symbol, now))
             held_ms = trade.entry_ms + self._setup.rules.min_holding_ms
             wakes += [held_ms + -held_ms % MINUTE_MS] if held_ms > now else []
         return max(now + MINUTE_MS, min(wakes))
@@ -168,12 +168,12 @@ class Engine:
             source = _PipelineIndicators(self._pipeline)
         self._source = source
         self._slow = slow_past(self._candles, self._setup.rules)
-        self._stage = BacktestHarness(
+        self._harness = BacktestHarness(
             self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source, self._slow,
             trends.look,
         )  # fmt: skip
         if self._on_turn is not None:
-            self._stage.journal.on_turn = self._on_turn
+            self._harness.journal.on_turn = self._on_turn
         self._equity = np.full(count, np.nan)
         if self._pipeline is not None:
             self._ready_columns(self._pipeline)
@@ -188,21 +188,21 @@ class Engine:
 
     def _pass(self, row: int, now: int, end: int) -> int:
         """Pass over turns from that of ``row`` on; return how many were passed."""
-        pipeline, stage = self._pipeline, self._stage
+        pipeline, harness = self._pipeline, self._harness
         if pipeline is None:
             return 0
         beyond = min(pipeline.reach(row), row + self._turns_until_date(now, end))
         beyond = min(beyond, int(self._breaks[np.searchsorted(self._breaks, row, side="right")]))
         if beyond <= row:
             return 0
-        held, before = stage.held, self._memory()
+        held, before = harness.held, self._memory()
         stopped, after = self._pass_turns(
             row,
             beyond,
             self._block,
             self._tables,
             held,
-            stage.bounds,
+            harness.bounds,
             self._thresholds,
             before,
             MINUTE_MS if self._slow is None else self._slow.interval_ms,
@@ -215,12 +215,12 @@ class Engine:
     def _turns_until_date(self, now: int, end: int) -> int:
         """Return how many turns come before one that must be taken whatever the market does."""
         due = min(end + 1, now + -now % DAY_MS)
-        if self._stage.keeper.trade is not None:
-            due = min(due, self._stage.venue.quotes.next_funding_ms(self._setup.symbol, now - 1))
+        if self._harness.position_manager.trade is not None:
+            due = min(due, self._harness.venue.quotes.next_funding_ms(self._setup.symbol, now - 1))
         return -(-(due - now) // MINUTE_MS)
 
     def _memory(self) -> TurnMemory:
-        last, risk, journal = self._stage.trader.remembered, self._stage.risk, self._stage.journal
+        last, risk, journal = self._harness.trader.remembered, self._harness.risk, self._harness.journal
         usual = np.nan if risk.usual_volatility is None else risk.usual_volatility
         if last is None:
             return TurnMemory(-1, np.nan, -1, float(usual), float(journal.peak))
@@ -228,31 +228,31 @@ class Engine:
 
     def _take_over(self, row: int, stopped: int, held: PriceBand, before: TurnMemory, after: TurnMemory) -> None:
         """Let the trader go on from where the passed turns left off."""
-        stage = self._stage
+        harness = self._harness
         if after.open_ms >= 0:
-            stage.trader.pass_over(Remembered(int(after.state), held.sign, float(after.close), int(after.open_ms)))
+            harness.trader.pass_over(Remembered(int(after.state), held.sign, float(after.close), int(after.open_ms)))
         highest = (
-            stage.highest_equity(self._equity[row:stopped], int(self._block.open_ms[row]))
-            if (after.peak > before.peak and not stage.bounds.asleep)
+            harness.highest_equity(self._equity[row:stopped], int(self._block.open_ms[row]))
+            if (after.peak > before.peak and not harness.bounds.inactive)
             else None
         )
-        stage.risk.pass_over(None if np.isnan(after.usual) else float(after.usual), highest)
+        harness.risk.pass_over(None if np.isnan(after.usual) else float(after.usual), highest)
 
     def _take(self, row: int, now: int, fresh: bool) -> None:
         """Take one turn with the trader, and what came between it and the minute before."""
-        stage = self._stage
+        harness = self._harness
         if self._pipeline is not None:
             self._pipeline.reach(row)
-        stage.watch(now - MINUTE_MS, now, self._every_turn)
-        self._unrest = stage.turn(row, now)
+        harness.watch(now - MINUTE_MS, now, self._every_turn)
+        self._unrest = harness.turn(row, now)
         self._must_take = self._unrest or not fresh
         self._turns_taken += 1
         if fresh:
-            self._equity[row] = stage.worth
+            self._equity[row] = harness.worth
 
     def _outcome(self, last_row: int) -> BacktestResult:
         span = slice(self._first_row, last_row + 1)
-        equity, instants, journal = self._equity[span], self._candles.open_ms[span] + MINUTE_MS, self._stage.journal
+        equity, instants, journal = self._equity[span], self._candles.open_ms[span] + MINUTE_MS, self._harness.journal
         taken = ~np.isnan(equity)
         return BacktestResult(
             symbol=self._setup.symbol,
@@ -260,8 +260,8 @@ class Engine:
             instants=instants if taken.all() else instants[taken],
             equity=equity if taken.all() else equity[taken],
             trades=tuple(sorted(journal.closed, key=lambda trade: trade.entry_ms)),
-            open_trade=self._stage.open_trade,
-            deeds=tuple(journal.deeds),
+            open_trade=self._harness.open_trade,
+            records=tuple(journal.records),
             breaker_events=tuple(journal.trips),
             turns_taken=self._turns_taken,
             agent=self._agent,
@@ -269,7 +269,7 @@ class Engine:
 
 
 @contextmanager
-def _collector_asleep() -> Iterator[None]:
+def _collector_inactive() -> Iterator[None]:
     """Let nobody search for circles meanwhile: a run makes none, and what it keeps would be looked through often."""
     was_awake = gc.isenabled()
     gc.disable()

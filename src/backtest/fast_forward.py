@@ -68,12 +68,12 @@ class PriceBand(NamedTuple):
 class Bounds(NamedTuple):
     """What else wakes the trader: the day's loss, drawdown and volatility; ``safe`` whether entries could pass.
 
-    ``least_equity`` is where the day's loss reaches its limit; ``asleep`` a breaker that is tripped or off: it looks
+    ``least_equity`` is where the day's loss reaches its limit; ``inactive`` a breaker that is tripped or off: it looks
     at nothing.
     """
 
     safe: bool
-    asleep: bool
+    inactive: bool
     least_equity: float
     max_drawdown_share: float
     max_volatility_ratio: float
@@ -137,7 +137,7 @@ def pass_turns(
 def usual_after(block: Block, row: int, bounds: Bounds, usual: float) -> float:
     """Return the slow mean of volatility after a turn, infinity where the breaker would trip."""
     now = block.volatility[row]
-    if bounds.asleep or math.isnan(now):
+    if bounds.inactive or math.isnan(now):
         return usual
     if math.isnan(usual):
         return float(now)
@@ -171,7 +171,7 @@ def poor(worth: float, peak: float, held: PriceBand, bounds: Bounds) -> bool:
         return False
     least = worth - held.quantity * held.tick
     drawn = peak - least >= bounds.max_drawdown_share * peak * (1.0 - _ROUNDING)
-    return least <= bounds.least_equity or (drawn and not bounds.asleep)
+    return least <= bounds.least_equity or (drawn and not bounds.inactive)
 
 
 def might_act(block: Block, row: int, tables: Tables, held: PriceBand, safe: bool, t: Thresholds) -> bool:

@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--markdown", action="store_true", help="print the scores as a table for a document")
 
 
-def replayed(wish: argparse.Namespace, setup: Setup, past: PastMarketData, agent: QLearningAgent) -> list[Judged]:
+def replayed(command: argparse.Namespace, setup: Setup, past: PastMarketData, agent: QLearningAgent) -> list[Judged]:
     """Return all forecasts of the span with what followed.
 
     Raises:
@@ -47,8 +47,8 @@ def replayed(wish: argparse.Namespace, setup: Setup, past: PastMarketData, agent
     """
     analyzer = LocalSentimentAnalyzer(parse_lexicon((PROJECT_ROOT / LEXICON_FILE).read_text(encoding="utf-8")))
     evidence = PastEvidence(
-        read_fear_greed(wish.fear_greed) if wish.fear_greed else {},
-        read_headlines(wish.news, analyzer) if wish.news else {},
+        read_fear_greed(command.fear_greed) if command.fear_greed else {},
+        read_headlines(command.news, analyzer) if command.news else {},
     )
     costs = CostRates(taker_share=setup.taker_share, maker_share=setup.maker_share)
     replay = ForecastReplay(

@@ -40,7 +40,7 @@ _ENDED = ("FINISHED", "EXPIRED", "REJECTED", "CANCELED")
 
 
 class _UnbrokenRisk(RiskManager):
-    """A risk desk whose circuit breaker is switched off."""
+    """A risk manager whose circuit breaker is switched off."""
 
     def look(self, account: Account | None, indicators: Indicators | None, candle: Candle | None) -> BreakerStatusView:
         """Return that the breaker is armed, without a look."""
@@ -69,7 +69,7 @@ class PastFeed:
 
 
 class BacktestHarness:
-    """Trader, venue, clock and journal of one run; whoever drives it says what time it is."""
+    """Trader, venue, clock and journal of one run; the driver sets the time."""
 
     def __init__(
         self,
@@ -100,15 +100,15 @@ class BacktestHarness:
         pair = PairSettings(self.exchange, clock, symbol, self._limits.leverage, setup.margin_type)
         self.feed = feed = PastFeed(self.exchange, candles)
         self.journal = PastJournal(born(first_ms))
-        desk = OrderManager(self.exchange, self.journal, self.clock, ACCOUNT, pair)
-        self.keeper = PositionManager(
-            desk, self.exchange, self.journal, self.clock, limits, settings=pair,
+        order_manager = OrderManager(self.exchange, self.journal, self.clock, ACCOUNT, pair)
+        self.position_manager = PositionManager(
+            order_manager, self.exchange, self.journal, self.clock, limits, settings=pair,
             mark_price=lambda: feed.mark_price(symbol), reconcile_ms=_NEVER_MS, protection_check_ms=_NEVER_MS,
         )  # fmt: skip
-        desk_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskManager
-        self.risk = desk_kind(self.journal, self.clock, limits, setup.breaker, MINUTE_MS)
+        policy_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskManager
+        self.risk = policy_kind(self.journal, self.clock, limits, setup.breaker, MINUTE_MS)
         self.trader = Trader(
-            ACCOUNT, pair, self.feed, self.keeper, self.journal, self.clock, agent, setup.rules,
+            ACCOUNT, pair, self.feed, self.position_manager, self.journal, self.clock, agent, setup.rules,
             limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
             MINUTE_MS, indicators, slow, trends=trends,
         )  # fmt: skip
@@ -122,13 +122,13 @@ class BacktestHarness:
         self.clock.advance_to(max(now, self.clock.now_ms()))
         self.feed.beyond = row + 1
         self._reset_breaker(now)
-        before = self.keeper.trade
+        before = self.position_manager.trade
         self.trader.run_trading_cycle()
         self.venue.drain()
         self._account, self._held = self.exchange.account(), None
-        ended = before is not None and self.keeper.trade is not before
-        counted = ended and not self._breaker_asleep  # at the breaker's next look
-        return counted or self.trader.wants_tending(None) or bool(self.keeper.halt_reason)
+        ended = before is not None and self.position_manager.trade is not before
+        counted = ended and not self._breaker_inactive  # at the breaker's next look
+        return counted or self.trader.needs_maintenance(None) or bool(self.position_manager.halt_reason)
 
     @property
     def worth(self) -> float:
@@ -138,7 +138,7 @@ class BacktestHarness:
     @property
     def open_trade(self) -> Trade | None:
         """What is held now, with the funding that it has paid or received so far."""
-        trade = self.keeper.trade
+        trade = self.position_manager.trade
         if trade is None:
             return None
         incomes = self.exchange.income(trade.entry_ms)
@@ -161,14 +161,14 @@ class BacktestHarness:
         lost = loss_share(start, account.equity) >= self._limits.max_daily_loss_share
         return Bounds(
             safe=not (tripped or lost),
-            asleep=self._breaker_asleep,
+            inactive=self._breaker_inactive,
             least_equity=float(start * (1 - self._limits.max_daily_loss_share)),
             max_drawdown_share=setup.breaker.max_drawdown_share,
             max_volatility_ratio=setup.breaker.max_volatility_ratio,
         )
 
     @property
-    def _breaker_asleep(self) -> bool:
+    def _breaker_inactive(self) -> bool:
         return self._setup.breaker_policy is BreakerPolicy.OFF or self.journal.breaker().tripped
 
     def watch(self, from_ms: int, to_ms: int, every_second: bool) -> None:
@@ -176,17 +176,17 @@ class BacktestHarness:
 
         With ``every_second`` it looks at each; else only at those in which mark price may leave the band.
         """
-        held = self.keeper.trade is not None
+        held = self.position_manager.trade is not None
         rough = self._rough_seconds(from_ms, to_ms) if held and not every_second else _NONE_ROUGH
-        unsettled = self.trader.wants_tending(None)
+        unsettled = self.trader.needs_maintenance(None)
         if rough is _NONE_ROUGH and not (unsettled or (held and every_second)):
             return
         for at in range(from_ms + _SECOND_MS, to_ms, _SECOND_MS):
-            if self.keeper.trade is None and not unsettled:
+            if self.position_manager.trade is None and not unsettled:
                 return
             if every_second or unsettled or rough[(at - from_ms) // _SECOND_MS]:
                 self._look(at)
-                unsettled = self.trader.wants_tending(None)
+                unsettled = self.trader.needs_maintenance(None)
 
     def highest_equity(self, equity: NDArray[np.float64], first_open_ms: int) -> Decimal:
         """Return the exact highest equity of turns passed over, given their rough ones and the first one's candle."""
@@ -208,7 +208,7 @@ class BacktestHarness:
         ended = (each for each in self.venue.drain() if isinstance(each, AlgoUpdate))
         if any(each.order.status in _ENDED for each in ended):
             self.trader.request_reconcile()
-        if self.trader.wants_tending(self.feed.mark_price(self._setup.symbol)):
+        if self.trader.needs_maintenance(self.feed.mark_price(self._setup.symbol)):
             self.trader.run_maintenance()
             self.venue.drain()
 
@@ -229,7 +229,7 @@ class BacktestHarness:
         return rough
 
     def _look_at_position(self) -> PriceBand:
-        symbol, account, trade = self._setup.symbol, self._account, self.keeper.trade
+        symbol, account, trade = self._setup.symbol, self._account, self.position_manager.trade
         tick = float(self._setup.listed.rules.tick_size)
         position = account.position(symbol)
         if trade is None or position is None:

@@ -112,7 +112,7 @@ def simulate(
         series: the columns.
         f: the variant.
         first: row of the first turn.
-        deals: a row of ten figures (``KernelTrade``) for each closed trade goes here; what has no room is counted.
+        deals: a row of ten figures (``KernelTrade``) for each closed trade goes here; further trades are only counted.
         daily: equity at each UTC midnight, then at the end, is written here.
 
     Returns:
@@ -338,7 +338,7 @@ def book(
     deals: Array,
     count: int,
 ) -> float:
-    """Write the closed trade down, where there is room, and return the wallet after it. Compiles."""
+    """Record the closed trade if the table has space, and return the wallet after it. Compiles."""
     fee = held.quantity * price * f.taker_share
     gross = (price - held.entry) * held.quantity * held.sign
     if count < len(deals):

@@ -53,11 +53,11 @@ class PastMarketData:
     source_ms: int = MINUTE_MS
 
 
-def span_of(wish: argparse.Namespace, candles: Candles) -> BacktestSpan:
+def span_of(command: argparse.Namespace, candles: Candles) -> BacktestSpan:
     """Return the span asked for; what is left out begins ``--train-days`` into the candles, or ends with them."""
     first = int(candles.open_ms[0]) + LEAST_WARM_UP * MINUTE_MS
-    from_ms = first + wish.train_days * DAY_MS if not wish.from_text else days_of(wish.from_text)[0]
-    to_ms = int(candles.open_ms[-1]) + MINUTE_MS if not wish.to_text else days_of(wish.to_text)[1]
+    from_ms = first + command.train_days * DAY_MS if not command.from_text else days_of(command.from_text)[0]
+    to_ms = int(candles.open_ms[-1]) + MINUTE_MS if not command.to_text else days_of(command.to_text)[1]
     if from_ms >= to_ms:
         raise DataRefused(
             f"There is nothing between {utc_text(from_ms)[:10]} and {utc_text(to_ms)[:10]}; the candles reach from "
@@ -80,26 +80,26 @@ def _instant(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000
 
 
-def pair_of(wish: argparse.Namespace) -> str:
+def pair_of(command: argparse.Namespace) -> str:
     """Return the contract: as given, else the one that the names of ``--candles`` say, else BTCUSDT.
 
     Raises:
         DataRefused: the names say another than the one given, or several.
     """
-    files = (*(wish.candles or ()), *(wish.funding or ()))
+    files = (*(command.candles or ()), *(command.funding or ()))
     named_by = {facts_of(path.name).symbol: path.name for path in files}
     named_by.pop("", None)
     for symbol, name in named_by.items():
-        if wish.pair and symbol != wish.pair:
+        if command.pair and symbol != command.pair:
             raise DataRefused(
-                f"{name} is of {symbol} by its name, and the run is of {wish.pair}; give --pair {symbol}."
+                f"{name} is of {symbol} by its name, and the run is of {command.pair}; give --pair {symbol}."
             )
     if len(named_by) > 1:
         raise DataRefused(f"The files are of {' and '.join(sorted(named_by))}; give those of one contract.")
-    return str(wish.pair or next(iter(named_by), DEFAULT_PAIR))
+    return str(command.pair or next(iter(named_by), DEFAULT_PAIR))
 
 
-def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMarketData:
+def past_of(command: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMarketData:
     """Return the candles and funding rates named by ``--candles`` and ``--funding``, else those of the store.
 
     Before what the agent is taught by come as many candles as the indicators of ``sets`` want, where there are any.
@@ -107,17 +107,17 @@ def past_of(wish: argparse.Namespace, sets: Sequence[DecisionRules]) -> PastMark
     Raises:
         DataRefused: none, damaged, of another contract, too few before the span, or coarser than the rules decide on.
     """
-    store, pair = MarketStore(wish.data), pair_of(wish)
-    found = _from_files(wish.candles, pair) if wish.candles else _from_store(store, pair, wish.from_text)
+    store, pair = MarketStore(command.data), pair_of(command)
+    found = _from_files(command.candles, pair) if command.candles else _from_store(store, pair, command.from_text)
     _refuse_foretold(found.step_ms, sets)
-    funding = rates_in(wish.funding, pair) if wish.funding else store.funding(pair)
+    funding = rates_in(command.funding, pair) if command.funding else store.funding(pair)
     candles = found.minutes
     if len(candles) <= LEAST_WARM_UP:
         raise DataRefused(
             f"A backtest needs more than {LEAST_WARM_UP:,} one-minute candles; here are {len(candles):,}."
         )
-    span = span_of(wish, candles)
-    least_ms = span.from_ms - (wish.train_days * DAY_MS + warm_up_ms(sets))
+    span = span_of(command, candles)
+    least_ms = span.from_ms - (command.train_days * DAY_MS + warm_up_ms(sets))
     rates = f"{len(funding):,} recorded settlements of funding" if funding else "no recorded funding: 0.01 % each"
     said = (*found.understood, rates)
     return PastMarketData(candles.between(least_ms, span.to_ms + MINUTE_MS), funding, span, said, found.step_ms)
@@ -202,15 +202,15 @@ def _refuse_foretold(source_ms: int, sets: Iterable[DecisionRules]) -> None:
             )
 
 
-def settings_of(wish: argparse.Namespace) -> Settings:
+def settings_of(command: argparse.Namespace) -> Settings:
     """Return the settings with ``--rules`` in place of their own ``RULES``: the bot would trade the same."""
     settings = Settings.load()
-    return named(settings, wish.rules) if wish.rules else settings
+    return named(settings, command.rules) if command.rules else settings
 
 
-def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
+def setup_of(command: argparse.Namespace, settings: Settings) -> Setup:
     """Return the setup: the settings' account, limits, breaker and rules."""
-    pair, listed = pair_of(wish), known_contracts(wish.data)
+    pair, listed = pair_of(command), known_contracts(command.data)
     return Setup(
         symbol=pair,
         contract=listed.contract(pair),
@@ -218,22 +218,22 @@ def setup_of(wish: argparse.Namespace, settings: Settings) -> Setup:
         rules=read_rules(settings),
         limits=settings.risk_limits,
         breaker=settings.breaker_limits,
-        breaker_policy=BreakerPolicy(wish.breaker),
-        balance=wish.balance,
-        taker_share=wish.taker_fee,
+        breaker_policy=BreakerPolicy(command.breaker),
+        balance=command.balance,
+        taker_share=command.taker_fee,
         margin_type=settings.margin_type,
         rules_changed=changed_figures(settings),
     )
 
 
-def agent_maker(wish: argparse.Namespace, setup: Setup, settings: Settings) -> NewAgent:
+def agent_maker(command: argparse.Namespace, setup: Setup, settings: Settings) -> NewAgent:
     """Return what makes an untaught agent for rules, with the account's costs."""
     cost = CostRates(taker_share=setup.taker_share, maker_share=setup.maker_share).one_way_share
-    return lambda rules: QLearningAgent.for_rules(rules, cost, float(wish.exploration), settings.random_seed)
+    return lambda rules: QLearningAgent.for_rules(rules, cost, float(command.exploration), settings.random_seed)
 
 
 def taught_agent(
-    wish: argparse.Namespace, past: PastMarketData, new_agent: NewAgent, rules: DecisionRules
+    command: argparse.Namespace, past: PastMarketData, new_agent: NewAgent, rules: DecisionRules
 ) -> QLearningAgent:
     """Return the agent of ``--model``, else one taught by the candles before the span: nothing in it is known to it.
 
@@ -241,12 +241,12 @@ def taught_agent(
         ModelRefused: the file cannot be used.
         SettingsError: it was trained for other rules.
     """
-    if wish.model:
-        agent = QLearningAgent.load(wish.model, float(wish.exploration))
+    if command.model:
+        agent = QLearningAgent.load(command.model, float(command.exploration))
         misfit = agent.misfit(rules)
         if misfit:
-            raise SettingsError((f"{wish.model} {misfit} ({rules.name}).",))
+            raise SettingsError((f"{command.model} {misfit} ({rules.name}).",))
         return agent
     agent = new_agent(rules)
-    teach_past(agent, past.candles.between(0, past.span.from_ms), past.span.from_ms - wish.train_days * DAY_MS)
+    teach_past(agent, past.candles.between(0, past.span.from_ms), past.span.from_ms - command.train_days * DAY_MS)
     return agent

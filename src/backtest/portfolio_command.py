@@ -29,28 +29,28 @@ Show = Callable[[tuple[str, ...], list[tuple[str, ...]]], None]
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
-def run_portfolio_command(wish: argparse.Namespace, show: Show, bar: Bar) -> None:
+def run_portfolio_command(command: argparse.Namespace, show: Show, bar: Bar) -> None:
     """Carry out the command: read, run, run the peer and the monthly starts, write the report, print the figures."""
     settings = Settings.load()
-    rules = read_target_rules(settings, wish.strategy, wish.strategies)
-    candles = past_candles(wish, rules)
-    funding = past_funding(wish, tuple(candles))
-    setup = portfolio_setup(wish, settings, rules)
-    from_ms = days_of(wish.from_text)[0] if wish.from_text else None
-    to_ms = days_of(wish.to_text)[1] if wish.to_text else None
+    rules = read_target_rules(settings, command.strategy, command.strategies)
+    candles = past_candles(command, rules)
+    funding = past_funding(command, tuple(candles))
+    setup = portfolio_setup(command, settings, rules)
+    from_ms = days_of(command.from_text)[0] if command.from_text else None
+    to_ms = days_of(command.to_text)[1] if command.to_text else None
     strategy, began_s = rules.build(), monotonic_s()
     outcome = run_portfolio(
-        candles, strategy, setup, from_ms=from_ms, to_ms=to_ms, funding=funding, every_minute=wish.every_turn
+        candles, strategy, setup, from_ms=from_ms, to_ms=to_ms, funding=funding, every_minute=command.every_turn
     )
     took_s = monotonic_s() - began_s
     span = (outcome.from_ms, int(outcome.instants[-1]))
     peer = _peer(candles, rules, setup, span, funding)
-    facts = portfolio_summary(outcome, setup, rules, candles, peer, wish.name or _default_name(rules, span))
-    if not wish.no_starts and (total := len(month_starts(*span))):
+    facts = portfolio_summary(outcome, setup, rules, candles, peer, command.name or _default_name(rules, span))
+    if not command.no_starts and (total := len(month_starts(*span))):
         with bar("monthly starts", total) as done:
             starts = staggered(candles, strategy, setup, span, funding, done)
         facts |= {"starts": [asdict(each) for each in starts], "starts_band": band(starts)}
-    folder = report_folder(wish.reports, str(facts["name"]))
+    folder = report_folder(command.reports, str(facts["name"]))
     hold = buy_and_hold(outcome, candles, float(setup.taker_share))
     write_portfolio_report(folder, outcome, facts, hold)
     show(HEAD, portfolio_rows(facts))
@@ -66,17 +66,17 @@ def run_portfolio_command(wish: argparse.Namespace, show: Show, bar: Bar) -> Non
     print(f"{minutes:,} minutes of {len(candles)} pairs in {took_s:.1f} s; report: {folder / 'index.html'}")
 
 
-def portfolio_setup(wish: argparse.Namespace, settings: Settings, rules: TargetRules) -> PortfolioSetup:
+def portfolio_setup(command: argparse.Namespace, settings: Settings, rules: TargetRules) -> PortfolioSetup:
     """Return the setup: the rule set's limits as the settings change them, the settings' breaker, the words' costs."""
     return PortfolioSetup(
         limits=rules.limits,
         breaker=settings.breaker_limits,
-        breaker_policy=BreakerPolicy(wish.breaker),
-        balance=wish.balance,
-        taker_share=wish.taker_fee,
-        data=wish.data,
+        breaker_policy=BreakerPolicy(command.breaker),
+        balance=command.balance,
+        taker_share=command.taker_fee,
+        data=command.data,
         margin_type=settings.margin_type,
-        rules_changed=changed_target_figures(settings, wish.strategy, wish.strategies),
+        rules_changed=changed_target_figures(settings, command.strategy, command.strategies),
     )
 
 
@@ -95,24 +95,24 @@ def _peer(
         return None
 
 
-def past_candles(wish: argparse.Namespace, rules: TargetRules) -> dict[str, Candles]:
+def past_candles(command: argparse.Namespace, rules: TargetRules) -> dict[str, Candles]:
     """Return the minutes of each pair: of ``--pairs``, else those of the files given, else the rule set's."""
-    asked = tuple(wish.pairs.split(",")) if wish.pairs else ()
-    if wish.candles:
-        files = by_pair(wish.candles)
+    asked = tuple(command.pairs.split(",")) if command.pairs else ()
+    if command.candles:
+        files = by_pair(command.candles)
         missing = [pair for pair in asked if pair not in files]
         if missing:
             raise DataRefused(f"--candles holds no file of {', '.join(missing)}.")
         return {pair: lean_minutes(files[pair], rules.candle_interval) for pair in asked or files}
-    store = MarketStore(wish.data)
+    store = MarketStore(command.data)
     return {pair: stored_minutes(store, pair) for pair in asked or rules.pairs}
 
 
-def past_funding(wish: argparse.Namespace, pairs: tuple[str, ...]) -> dict[str, dict[int, float]]:
+def past_funding(command: argparse.Namespace, pairs: tuple[str, ...]) -> dict[str, dict[int, float]]:
     """Return the recorded funding rates of each pair, of ``--funding`` or of the store."""
-    if wish.funding:
-        return funding_by_pair(wish.funding)
-    store = MarketStore(wish.data)
+    if command.funding:
+        return funding_by_pair(command.funding)
+    store = MarketStore(command.data)
     return {pair: store.funding(pair) for pair in pairs}
 
 

@@ -31,41 +31,44 @@ from src.runtime.rule_loader import read_target_rules
 from src.runtime.settings import Settings
 
 
-def portfolio_past(wish: argparse.Namespace) -> PortfolioPast:
+def portfolio_past(command: argparse.Namespace) -> PortfolioPast:
     """Return what the options say: strategy, candles, funding, limits and costs."""
     settings = Settings.load()
-    rules = read_target_rules(settings, wish.strategy, wish.strategies)
-    candles = past_candles(wish, rules)
-    setup = portfolio_setup(wish, settings, rules)
-    return PortfolioPast(candles, past_funding(wish, tuple(candles)), rules, setup)
+    rules = read_target_rules(settings, command.strategy, command.strategies)
+    candles = past_candles(command, rules)
+    setup = portfolio_setup(command, settings, rules)
+    return PortfolioPast(candles, past_funding(command, tuple(candles)), rules, setup)
 
 
-def strategy_variants(wish: argparse.Namespace, past: PortfolioPast) -> list[Variant]:
+def strategy_variants(command: argparse.Namespace, past: PortfolioPast) -> list[Variant]:
     """Return the variants that ``--grid`` asks for; ``SettingsError`` for none."""
     kinds = kinds_of(past.rules)
-    if not wish.grid:
+    if not command.grid:
         raise SettingsError(
             (f"Name something to vary with --grid NAME=A,B; {past.rules.name} has {', '.join(kinds)}.",)
         )
-    return variants(parse_grid(wish.grid, kinds), wish.random, wish.seed)
+    return variants(parse_grid(command.grid, kinds), command.random, command.seed)
 
 
-def sweep_strategy(wish: argparse.Namespace, bar: Bar) -> tuple[SweepResult, Path, float]:
+def sweep_strategy(command: argparse.Namespace, bar: Bar) -> tuple[SweepResult, Path, float]:
     """Carry out a sweep; return its result, the report's folder and the seconds it took."""
-    past = portfolio_past(wish)
-    tried = strategy_variants(wish, past)
-    span = (days_of(wish.from_text)[0] if wish.from_text else None, days_of(wish.to_text)[1] if wish.to_text else None)
-    folder = report_folder(wish.reports, wish.name or f"sweep-{past.rules.name}")
+    past = portfolio_past(command)
+    tried = strategy_variants(command, past)
+    span = (
+        days_of(command.from_text)[0] if command.from_text else None,
+        days_of(command.to_text)[1] if command.to_text else None,
+    )
+    folder = report_folder(command.reports, command.name or f"sweep-{past.rules.name}")
     began_s = monotonic_s()
     with bar("variants", len(tried)) as done:
         result = sweep_portfolio(
-            past, tried, span, log=folder / "sweep.jsonl", workers=wish.workers, ray=wish.ray, progress=done
+            past, tried, span, log=folder / "sweep.jsonl", workers=command.workers, ray=command.ray, progress=done
         )
     print(*changed_sentences(past.rules, past.setup), sep="\n", end="")
     return result, folder, monotonic_s() - began_s
 
 
-def span_out_of_sample(wish: argparse.Namespace, past: PortfolioPast) -> tuple[int, int]:
+def span_out_of_sample(command: argparse.Namespace, past: PortfolioPast) -> tuple[int, int]:
     """Return the first and the last instant out of sample: after warm-up and training where ``--from`` is left out.
 
     Raises:
@@ -74,33 +77,38 @@ def span_out_of_sample(wish: argparse.Namespace, past: PortfolioPast) -> tuple[i
     first = min(int(each.open_ms[0]) for each in past.candles.values())
     last = max(int(each.open_ms[-1]) for each in past.candles.values()) + 60_000
     strategy = past.rules.build()
-    least = first + (strategy.warm_up_candles + 1) * INTERVAL_MS[strategy.candle_interval] + wish.train_days * DAY_MS
+    least = first + (strategy.warm_up_candles + 1) * INTERVAL_MS[strategy.candle_interval] + command.train_days * DAY_MS
     least += -least % DAY_MS
-    from_ms = days_of(wish.from_text)[0] if wish.from_text else least
-    to_ms = min(days_of(wish.to_text)[1], last) if wish.to_text else last
+    from_ms = days_of(command.from_text)[0] if command.from_text else least
+    to_ms = min(days_of(command.to_text)[1], last) if command.to_text else last
     if from_ms < least:
         raise DataRefused(
             f"{past.rules.name} needs {strategy.warm_up_candles} candles of {strategy.candle_interval} and "
-            f"{wish.train_days} days of training before --from; these candles allow {utc_text(least)[:10]} or later."
+            f"{command.train_days} days of training before --from; these candles allow {utc_text(least)[:10]} or later."
         )
     if to_ms - from_ms < DAY_MS:
         raise DataRefused("The span out of sample is shorter than a day.")
     return from_ms, to_ms
 
 
-def walk_strategy(wish: argparse.Namespace, show: Show, of_luck: Callable[[Deflated], str]) -> None:
+def walk_strategy(command: argparse.Namespace, show: Show, of_luck: Callable[[Deflated], str]) -> None:
     """Carry out a walk-forward test and print what came of it."""
-    past = portfolio_past(wish)
-    tried: list[Variant] = strategy_variants(wish, past) if wish.grid else [()]
+    past = portfolio_past(command)
+    tried: list[Variant] = strategy_variants(command, past) if command.grid else [()]
 
     def told(fold: PortfolioFold) -> None:
         days = f"{utc_text(fold.test_ms)[:10]} .. {utc_text(fold.end_ms)[:10]}"
         print(f"{days}  {fold.return_share:>+8.2%}  {fold.trades:4} trades  {fold.chosen}")
 
     walk = walk_portfolio(
-        past, tried, span_out_of_sample(wish, past), train_days=wish.train_days, test_days=wish.test_days, progress=told
+        past,
+        tried,
+        span_out_of_sample(command, past),
+        train_days=command.train_days,
+        test_days=command.test_days,
+        progress=told,
     )
-    folder = report_folder(wish.reports, wish.name or f"walk-{past.rules.name}")
+    folder = report_folder(command.reports, command.name or f"walk-{past.rules.name}")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "walk.json", json.dumps(asdict(walk), indent=1) + "\n")
     show(("out of sample", past.rules.name), _walk_rows(walk))

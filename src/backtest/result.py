@@ -40,20 +40,20 @@ class RecordedDecision:
 
 @dataclass
 class PastJournal(InMemoryJournal):
-    """The journal of a long run: of the turns it keeps only deeds."""
+    """The journal of a long run: of the turns it keeps only those that acted."""
 
-    deeds: list[RecordedDecision] = field(default_factory=list)
+    records: list[RecordedDecision] = field(default_factory=list)
     trips: list[BreakerState] = field(default_factory=list)
     on_turn: Callable[[Turn], None] = lambda _turn: None
 
     def record_turn(self, turn: Turn) -> None:
-        """Keep the turn if it acts, and show it to whoever listens."""
+        """Keep the turn if it acts, and pass it to the listener."""
         decision = turn.decision
         if decision.verdict is not Verdict.HOLD:
-            deed = RecordedDecision(
+            record = RecordedDecision(
                 turn.observation.now_ms, decision.verdict, decision.quantity, decision.exit_reason, decision.reason
             )
-            self.deeds.append(deed)
+            self.records.append(record)
         self.on_turn(turn)
 
     def trip_breaker(self, state: BreakerState) -> None:
@@ -76,7 +76,7 @@ class BacktestResult:
     equity: NDArray[np.float64]
     trades: tuple[Trade, ...]
     open_trade: Trade | None
-    deeds: tuple[RecordedDecision, ...]
+    records: tuple[RecordedDecision, ...]
     breaker_events: tuple[BreakerState, ...]
     turns_taken: int
     agent: QLearningAgent

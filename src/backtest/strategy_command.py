@@ -17,9 +17,9 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_check_command(wish: argparse.Namespace, show: Show) -> None:
+def run_check_command(command: argparse.Namespace, show: Show) -> None:
     """Check one file and print what was found; a file that passes may be started on paper and live."""
-    settings, file = Settings.load(), read_strategy_file(wish.strategy, wish.strategies)
+    settings, file = Settings.load(), read_strategy_file(command.strategy, command.strategies)
     facts = check_strategy(file)
     note_check(settings.state_dir, file, facts, utc_text(SystemClock().now_ms())[:16])
     show(("check", f"{file.path.name}"), facts_rows(file, facts))

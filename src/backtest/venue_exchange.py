@@ -27,7 +27,7 @@ _ALGO_STATUS = {
 class VenueExchange:
     """One account of a venue. Time is the clock's: every call lets the venue catch up with it first.
 
-    ``history`` maps each symbol to its closed candles so far; whoever drives the time appends to it.
+    ``history`` maps each symbol to its closed candles so far; the driver of the time appends to it.
     """
 
     def __init__(self, venue: Venue, account: str, clock: ManualClock, history: dict[str, list[Candle]]) -> None:

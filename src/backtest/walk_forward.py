@@ -164,7 +164,7 @@ def joined(outcomes: Sequence[BacktestResult]) -> BacktestResult:
         equity=np.concatenate([each.equity for each in outcomes]),
         trades=tuple(trade for each in outcomes for trade in each.trades),
         open_trade=last.open_trade,
-        deeds=tuple(deed for each in outcomes for deed in each.deeds),
+        records=tuple(record for each in outcomes for record in each.records),
         breaker_events=tuple(event for each in outcomes for event in each.breaker_events),
         turns_taken=sum(each.turns_taken for each in outcomes),
         agent=last.agent,

@@ -27,14 +27,14 @@ Candles = Callable[[str, str, int], Sequence[Candle]]
 
 
 class Pictures(Protocol):
-    """Whoever draws charts."""
+    """Draws charts."""
 
     def draw(self, view: ChartView, marks: ChartAnnotations | None = None) -> ChartPicture:
         """Return the picture of a view; ``ChartUnavailable`` where none can be made."""
 
 
 class Analyst(Protocol):
-    """Whoever reads them."""
+    """Analyses charts."""
 
     @property
     def name(self) -> str:

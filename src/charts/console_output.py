@@ -75,7 +75,7 @@ class ChartConsole:
 
 
 def analyst_text(opinion: Opinion) -> str:
-    """Return who gave the opinion, at what cost, and why not somebody else."""
+    """Return which analyst gave the opinion, at what cost, and why not another one."""
     if opinion.analyst == "local":
         return f"local rules, no model{f' ({opinion.note})' if opinion.note else ''}"
     tokens = f"{opinion.input_tokens} + {opinion.output_tokens} tokens, ${opinion.cost_usd:.6f}"

@@ -136,7 +136,7 @@ def _advice(total: float) -> Advice:
 
 
 def _grade(scores: dict[str, float], total: float) -> Grade:
-    """How much of what spoke at all spoke the same way; silence is low."""
+    """How much of what spoke at all spoke the same way; no votes is low."""
     spoken = sum(_WEIGHTS[name] * abs(score) for name, score in scores.items())
     agreement = abs(total) / spoken if spoken > 0.0 else 0.0
     if spoken >= 0.5 and agreement >= _FULL_AGREEMENT:

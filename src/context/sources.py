@@ -77,7 +77,7 @@ class AlternativeMe:
 
 
 class CoinMarketCap:
-    """CoinMarketCap's own Fear & Greed Index, from its door that needs no key; another method, another level."""
+    """CoinMarketCap's own Fear & Greed Index, from its keyless endpoint; another method, another level."""
 
     name = "CoinMarketCap"
 
@@ -224,7 +224,7 @@ class PoliteSource:
         clock: the cache's clock.
         every_s: how long an answer is good, in seconds.
         keep_ms: how long after its instant an answer may still stand in while the source is away; 0 for never.
-        key: name in the cache; two questions to one house need two.
+        key: name in the cache; two requests to one provider need two.
     """
 
     def __init__(

@@ -53,8 +53,8 @@ class _Json(DefaultJSONProvider):
         return float(value) if isinstance(value, Decimal) else DefaultJSONProvider.default(value)
 
 
-def create_app(desk: DashboardContext) -> Flask:
-    """Return the application on a desk; it holds no state of its own."""
+def create_app(dashboard_context: DashboardContext) -> Flask:
+    """Return the application for one dashboard context; it holds no state of its own."""
     from src.dashboard import (
         endpoints,
         endpoints_control,
@@ -67,18 +67,18 @@ def create_app(desk: DashboardContext) -> Flask:
 
     app = Flask("dashboard", template_folder=str(PROJECT_ROOT / "templates"), static_folder=None)
     app.json = _Json(app)
-    app.extensions["desk"] = desk
+    app.extensions["dashboard_context"] = dashboard_context
     app.extensions["streams"] = events.Streams()
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     shelf = StaticAssets(PROJECT_ROOT / "static")
     app.extensions["shelf"] = shelf
-    _guard(app, desk.settings)
+    _guard(app, dashboard_context.settings)
     _answer_errors(app)
     app.add_url_rule("/static/<path:name>", "static", shelf.serve)
     for room in (pages, endpoints, endpoints_control, endpoints_operations, events, period_report, pictures):
         app.register_blueprint(room.blueprint)
     app.after_request(_finish)
-    app.wsgi_app = PublicHosts(app.wsgi_app, public_paths(desk.settings.public_hosts))  # type: ignore[method-assign,assignment]
+    app.wsgi_app = PublicHosts(app.wsgi_app, public_paths(dashboard_context.settings.public_hosts))  # type: ignore[method-assign,assignment]
     return app
 
 
@@ -135,9 +135,9 @@ def _guard(app: Flask, settings: Settings) -> None:
         if request.method in _WRITES:
             _check_origin()
         check_parameters(request.path, request.args)
-        desk: DashboardContext = app.extensions["desk"]
-        if desk.reading_needs_pin and not _may_be_seen(request.path):
-            desk.require_session()
+        dashboard_context: DashboardContext = app.extensions["dashboard_context"]
+        if dashboard_context.reading_needs_pin and not _may_be_seen(request.path):
+            dashboard_context.require_session()
 
 
 def _may_be_seen(path: str) -> bool:

@@ -1,8 +1,8 @@
 """Dashboard log-in: the PIN, delays after wrong ones, and sessions behind the cookie.
 
 Five tries, then each further one costs a wait that doubles, counted in the database, so that a restart gives nobody
-new tries. A try that has to wait is not compared at all; that there are such is noted once a minute, so that whoever
-watches sees a siege for as long as it lasts. The database never sees a PIN or a token: of tokens it has the hash.
+new attempts. A delayed attempt is not compared at all; such attempts are recorded once a minute, so that the
+watchdog sees the attack for as long as it lasts. The database never sees a PIN or a token: of tokens it has the hash.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ class LoginResult:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who showed the PIN; ``actor`` names the session in the audit without giving the token away."""
+    """A person who entered the PIN; ``actor`` names the session in the audit without giving the token away."""
 
     actor: str
     origin: str
@@ -58,7 +58,7 @@ class Session:
 
 
 class PinAuthenticator:
-    """Checks PINs and sessions. One process has one door; its tries take turns."""
+    """Checks PINs and sessions. One process has one authenticator; its attempts take turns."""
 
     def __init__(self, store: Database, clock: Clock, pin: SecretStr, key: SecretStr) -> None:
         self._store = store
@@ -79,7 +79,7 @@ class PinAuthenticator:
         return ""
 
     def try_pin(self, origin: str, offered: str) -> LoginResult:
-        """Let somebody in who knows the PIN; raises ``StoreUnavailable`` where the try cannot be counted."""
+        """Log a person in who knows the PIN; raises ``StoreUnavailable`` where the try cannot be counted."""
         if self.closed_because:
             return LoginResult()
         with self._lock:
@@ -95,7 +95,7 @@ class PinAuthenticator:
         if known.wait_s:
             self._tell(origin, known.wait_s, now_ms)
         elif known.token:
-            log.info("somebody logged in: origin=%s", origin)
+            log.info("logged in: origin=%s", origin)
         else:
             log.warning("wrong PIN: origin=%s tries_left=%d", origin, known.tries_left)
         return known
@@ -156,7 +156,7 @@ class PinAuthenticator:
         self._store.write_later(lambda connection: connection.execute(insert(login_attempts), row))
 
     def _tell(self, origin: str, wait_s: float, now_ms: int) -> None:
-        """Write one line for each siege, not one for each try; people are told by whoever watches."""
+        """Write one line for each series of attempts, not one for each; the watchdog alerts people."""
         if now_ms - self._told_ms >= _SIEGE_MS:
             self._told_ms = now_ms
             log.error("PIN entry is locked after too many wrong ones: origin=%s wait_s=%.0f", origin, wait_s)

@@ -20,16 +20,16 @@ _PAUSE: Final = "pause"
 
 
 def submit_all(
-    database: TradingDatabase, owner: Owner, wish: OperatorCommand, symbols: Sequence[str], now_ms: int
+    database: TradingDatabase, owner: Owner, command: OperatorCommand, symbols: Sequence[str], now_ms: int
 ) -> dict[str, Any]:
     """Write the command, the pause and one close for each symbol; the same key again writes nothing new."""
     row = command_queue.submit(
-        database, owner, OperatorCommand(wish.key, CLOSE_ALL, "", wish.actor, wish.origin), now_ms
+        database, owner, OperatorCommand(command.key, CLOSE_ALL, "", command.actor, command.origin), now_ms
     )
-    if row["request_key"] != wish.key:
+    if row["request_key"] != command.key:
         return row
     for action, target in ((_PAUSE, ""), *(("close", symbol) for symbol in symbols)):
-        part = OperatorCommand(part_key(wish.key, action, target), action, target, wish.actor, wish.origin)
+        part = OperatorCommand(part_key(command.key, action, target), action, target, command.actor, command.origin)
         command_queue.submit(database, owner, part, now_ms)
     keep_parts(database, row["id"], symbols)
     return row

@@ -1,4 +1,4 @@
-"""What the endpoints share: the database, the snapshots, the door, the services, the settings."""
+"""What the endpoints share: the database, the snapshots, log-in, the services, the settings."""
 
 import threading
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class DashboardContext:
     database: TradingDatabase
     reports: ReportService
     snapshots: SnapshotService
-    door: PinAuthenticator
+    authenticator: PinAuthenticator
     services: ServiceController
     lab: LabJobs
     env_file: Path = ENV_FILE
@@ -47,7 +47,7 @@ class DashboardContext:
 
     def session(self) -> Session | None:
         """Return the session of the present request, or None."""
-        return self.door.session(request.cookies.get(cookie_name(), ""))
+        return self.authenticator.session(request.cookies.get(cookie_name(), ""))
 
     def require_session(self) -> Session:
         """Return the session of the present request; 401 without one."""
@@ -63,14 +63,14 @@ def session_words(here: DashboardContext) -> dict[str, Any]:
     return {
         "logged_in": found is not None,
         "csrf": "" if found is None else found.csrf,
-        "closed_because": here.door.closed_because,
+        "closed_because": here.authenticator.closed_because,
         "reading_needs_pin": here.reading_needs_pin,
     }
 
 
-def desk() -> DashboardContext:
-    """Return the desk of the application that answers the present request."""
-    found: DashboardContext = current_app.extensions["desk"]
+def dashboard_context() -> DashboardContext:
+    """Return the context of the application that answers the present request."""
+    found: DashboardContext = current_app.extensions["dashboard_context"]
     return found
 
 
@@ -84,8 +84,8 @@ def amounts_hidden() -> bool:
     return request.cookies.get("dash-hide") == "yes"
 
 
-def make_desk(settings: Settings, clock: Clock, database: TradingDatabase) -> DashboardContext:
-    """Return the desk of one database."""
+def make_context(settings: Settings, clock: Clock, database: TradingDatabase) -> DashboardContext:
+    """Return the context of one database."""
     reports = ReportService(database)
     lab = LabJobs(settings, clock)
     return DashboardContext(

@@ -30,7 +30,7 @@ _TONES: Final = {"done": "good", "failed": "bad", "refused": "warn", "expired": 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a wish will do, in words; ``type_to_confirm`` must be typed in live trading, else it is empty."""
+    """What a command will do, in words; ``type_to_confirm`` must be typed in live trading, else it is empty."""
 
     action: str
     target: str
@@ -57,7 +57,7 @@ def rule_sets(folder: Path, like: str = "") -> dict[str, str]:
 
 
 def plan(look: BotView, action: str, target: str, rules: Mapping[str, str]) -> Plan:
-    """Return what will happen; ``SettingsError`` where there is no such wish."""
+    """Return what will happen; ``SettingsError`` if there is no such command."""
     symbols = sorted(look.details.get("cycle_ms") or {})
     typed = "" if look.scope.mode != "live" else target if action == "close" else (symbols or [look.bot_id])[0]
     verb, _, service = action.partition(":")
@@ -71,7 +71,7 @@ def plan(look: BotView, action: str, target: str, rules: Mapping[str, str]) -> P
 
 
 def _asked_of_the_bot(look: BotView, wanted: Plan) -> Plan:
-    """Say before all else when the bot is silent, for then nobody takes the wish."""
+    """Say first when the bot does not respond, because then the command is not executed."""
     if not look.sources["bot"].is_down(look.wall_ms):
         return wanted
     silent = f"The bot is not responding. This command expires in {VALID_FOR_S:.0f} s unless it recovers. If it does: "
@@ -145,20 +145,20 @@ def _closing_all_words(look: BotView) -> str:
 
 
 def control_card(look: BotView) -> Card:
-    """Return what was wished lately, by whom, from where and what came of it; log-ins too."""
+    """Return recent commands and log-ins: by whom, from where, and the outcome."""
     column = control_requests.c
     query = select(control_requests).where(column.bot_id == look.bot_id).order_by(column.id.desc()).limit(_SHOWN)
     tries = select(login_attempts).order_by(login_attempts.c.id.desc()).limit(_SHOWN)
-    wished, attempts = look.reports.rows(query), look.reports.rows(tries)
+    requested, attempts = look.reports.rows(query), look.reports.rows(tries)
     pause, rules = look.details.get("pause") or "", look.details.get("rules")
     facts = (
         Fact("Entries", word("PAUSED", "warn", pause) if pause else word("allowed", "good")),
         Fact("Rules in force", words(rules)),
     )
     tables = []
-    if wished:
+    if requested:
         columns = ("When", "Action", "Result", "Answer", "Who", "From", "Before", "After")
-        tables.append(Table("Audit of control", columns, tuple(_wish(row) for row in wished)))
+        tables.append(Table("Audit of control", columns, tuple(_command_row(row) for row in requested)))
     if attempts:
         logins = tuple(
             Row((instant(row["timestamp"]), _outcome(row["outcome"]), words(row["origin"])), key=f"login-{row['id']}")
@@ -174,7 +174,7 @@ def _outcome(outcome: str) -> Any:
     return word(outcome, "good" if outcome == "right" else "bad")
 
 
-def _wish(row: Mapping[str, Any]) -> Row:
+def _command_row(row: Mapping[str, Any]) -> Row:
     what = " ".join(filter(None, (row["action"], row["target"])))
     cells = (
         instant(row["timestamp"]),
@@ -186,4 +186,4 @@ def _wish(row: Mapping[str, Any]) -> Row:
         words(row["state_before"]),
         words(row["state_after"]),
     )
-    return Row(cells, key=f"wish-{row['id']}")
+    return Row(cells, key=f"command-{row['id']}")

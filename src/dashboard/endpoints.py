@@ -10,7 +10,7 @@ from flask import Blueprint, Response, abort, current_app, jsonify, request
 from src.dashboard import chart, journal
 from src.dashboard.bot_view import CHARTS, TRADING, BotView
 from src.dashboard.cards_market import last_turns
-from src.dashboard.context import desk
+from src.dashboard.context import dashboard_context
 from src.dashboard.page_query import PageQuery, page_query
 from src.dashboard.site_pages import PAGES
 from src.dashboard.states import DataSource, source_of
@@ -28,8 +28,8 @@ _TRUTHS: Final = {"true": True, "false": False, "1": True, "0": False}
 @blueprint.get("/api/dashboard")
 def dashboard() -> Response:
     """Return everything the page shows, from one instant; ETag tells whether anything changed."""
-    with desk().turn:
-        return _tagged(desk().snapshots.snapshot(_bot(), asked()))
+    with dashboard_context().turn:
+        return _tagged(dashboard_context().snapshots.snapshot(_bot(), asked()))
 
 
 @blueprint.get("/api/bot-status")
@@ -107,7 +107,7 @@ def news() -> Response:
 @blueprint.get("/api/health")
 def health() -> Response:
     """Return 200 where this server can do its work, else 503; the bots' own state stands beside it."""
-    here = desk()
+    here = dashboard_context()
     now_ms = here.clock.now_ms()
     try:
         rows = [_process(row, now_ms) for row in here.reports.bot_status(now_ms)]
@@ -134,7 +134,7 @@ def chart_data() -> Response:
 
     ``symbol``, ``timeframe``; ``until`` is an instant in ms at which the chart ends.
     """
-    with desk().turn, _look() as look:
+    with dashboard_context().turn, _look() as look:
         timeframe = request.args.get("timeframe", "")
         if timeframe and timeframe not in chart.TIMEFRAMES:
             abort(400, f"timeframe must be one of {', '.join(chart.TIMEFRAMES)}.")
@@ -144,7 +144,7 @@ def chart_data() -> Response:
 @contextmanager
 def _look() -> Iterator[BotView]:
     """Lend a look at one instant on behalf of the bot that was asked for; nonsense in the query is 400."""
-    here = desk()
+    here = dashboard_context()
     try:
         with here.reports.at_one_instant() as reports:
             yield here.snapshots.look(reports, _bot())
@@ -154,7 +154,7 @@ def _look() -> Iterator[BotView]:
 
 def _stated(look: BotView, name: str, **content: Any) -> Response:
     """Return content with its own age and the state of its card."""
-    card, state = desk().snapshots.card(name, look.bot_id)
+    card, state = dashboard_context().snapshots.card(name, look.bot_id)
     age_s = None if card.as_of_ms is None else round((look.wall_ms - card.as_of_ms) / 1000, 3)
     frame = {
         "bot_id": look.bot_id,
@@ -186,7 +186,7 @@ def _tagged(content: dict[str, Any]) -> Response:
     answer.set_etag(hashlib.sha256(body.encode()).hexdigest()[:24])
     answer.headers["Cache-Control"] = "no-cache"
     answer.make_conditional(request)
-    answer.headers["X-Server-Time-Ms"] = str(desk().clock.now_ms())
+    answer.headers["X-Server-Time-Ms"] = str(dashboard_context().clock.now_ms())
     return answer
 
 

@@ -1,4 +1,4 @@
-"""The doors with a lock: log-in, log-out, wishes to the bot, each with who and when."""
+"""Log-in, log-out and operator commands, each recorded with actor and time."""
 
 import re
 from typing import Any, Final
@@ -8,7 +8,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from src.dashboard import close_all
 from src.dashboard.auth import LASTS_S, Session
-from src.dashboard.context import DashboardContext, cookie_name, desk, session_words
+from src.dashboard.context import DashboardContext, cookie_name, dashboard_context, session_words
 from src.dashboard.control import CLOSE_ALL, Plan, own_symbols, plan, rule_sets
 from src.storage import command_queue
 from src.storage.command_queue import ACTIONS, OperatorCommand
@@ -23,20 +23,20 @@ _LONGEST_PIN: Final = 128
 @blueprint.post("/api/login")
 def log_in() -> Response:
     """Open a session for who sends the PIN; after five wrong ones each further try has to wait."""
-    here, given = desk(), body().get("pin")
-    if here.door.closed_because:
-        abort(503, here.door.closed_because)
+    here, given = dashboard_context(), body().get("pin")
+    if here.authenticator.closed_because:
+        abort(503, here.authenticator.closed_because)
     if not isinstance(given, str) or not 0 < len(given) <= _LONGEST_PIN:
         abort(400, "Send the PIN as text.")
-    entry = here.door.try_pin(request.remote_addr or "unknown", given)
+    entry = here.authenticator.try_pin(request.remote_addr or "unknown", given)
     if entry.wait_s > 0:
         raise TooManyRequests("Too many wrong PINs: wait and try again.", retry_after=int(entry.wait_s) + 1)
     if not entry.token:
         abort(401, f"The PIN is wrong. {entry.tries_left} tries are left before a wait.")
     former = request.cookies.get(cookie_name(), "")
     if former:
-        here.door.end(former)
-    opened = here.door.session(entry.token)
+        here.authenticator.end(former)
+    opened = here.authenticator.session(entry.token)
     answer = jsonify(logged_in=True, csrf="" if opened is None else opened.csrf)
     answer.set_cookie(
         cookie_name(), entry.token, max_age=int(LASTS_S), path="/", secure=request.is_secure, httponly=True,
@@ -49,7 +49,7 @@ def log_in() -> Response:
 def log_out() -> Response:
     """End the session on the server; the cookie is worthless from then on."""
     allowed()
-    desk().door.end(request.cookies.get(cookie_name(), ""))
+    dashboard_context().authenticator.end(request.cookies.get(cookie_name(), ""))
     answer = jsonify(logged_in=False)
     answer.delete_cookie(cookie_name(), path="/", samesite="Strict", httponly=True, secure=request.is_secure)
     return answer
@@ -58,13 +58,13 @@ def log_out() -> Response:
 @blueprint.get("/api/session")
 def session() -> Response:
     """Return whether this browser showed the PIN, and its token against forged requests."""
-    return jsonify(session_words(desk()))
+    return jsonify(session_words(dashboard_context()))
 
 
 @blueprint.get("/api/control/plan")
 def control_plan() -> Response:
-    """Return in words what a wish would do, before anybody wishes it: ``action``, ``target``, ``bot``."""
-    here = desk()
+    """Return in words what a command would do, before it is given: ``action``, ``target``, ``bot``."""
+    here = dashboard_context()
     here.require_session()
     found = _plan(here, request.args.get("bot"), request.args.get("action", ""), request.args.get("target", ""))
     return jsonify(action=found.action, target=found.target, says=found.says, type_to_confirm=found.type_to_confirm)
@@ -73,7 +73,7 @@ def control_plan() -> Response:
 @blueprint.get("/api/control/rules")
 def control_rules() -> Response:
     """Return the rule sets to which the running bot can switch."""
-    here = desk()
+    here = dashboard_context()
     here.require_session()
     like = "" if here.settings.mode == "paper" else here.settings.rules
     return jsonify(rules=rule_sets(here.settings.project_root / "config" / "rules", like))
@@ -81,8 +81,8 @@ def control_rules() -> Response:
 
 @blueprint.get("/api/control/<key>")
 def control_answer(key: str) -> Response:
-    """Return what became of a wish."""
-    here = desk()
+    """Return the outcome of a command."""
+    here = dashboard_context()
     here.require_session()
     row = command_queue.find(here.database, key) if _KEY.fullmatch(key) else None
     if row is None:
@@ -92,9 +92,9 @@ def control_answer(key: str) -> Response:
 
 @blueprint.post("/api/control")
 def control() -> Response:
-    """Write down a wish for the bot, or start or stop a service; the same ``key`` twice is one wish."""
+    """Queue a command for the bot, or start or stop a service; the same ``key`` twice is one command."""
     who = allowed()
-    here, given = desk(), body()
+    here, given = dashboard_context(), body()
     texts = {name: given.get(name, "") for name in ("action", "target", "key", "bot", "confirm")}
     if not all(isinstance(text, str) for text in texts.values()):
         abort(400, "action, target, key, bot and confirm are texts.")
@@ -106,29 +106,29 @@ def control() -> Response:
     found = _plan(here, texts["bot"], texts["action"], texts["target"])
     if found.type_to_confirm and texts["confirm"].strip().upper() != found.type_to_confirm.upper():
         abort(409, f"Live trading: type {found.type_to_confirm} to confirm.")
-    wish = OperatorCommand(texts["key"], found.action, found.target, who.actor, request.remote_addr or "unknown")
-    answer = jsonify(_told(_carry(here, texts["bot"], wish)))
+    command = OperatorCommand(texts["key"], found.action, found.target, who.actor, request.remote_addr or "unknown")
+    answer = jsonify(_told(_carry(here, texts["bot"], command)))
     answer.status_code = 202
     return answer
 
 
-def _carry(here: DashboardContext, bot: str, wish: OperatorCommand) -> dict[str, Any]:
-    """Hand a wish to the bot, or carry it out here where it concerns a service."""
+def _carry(here: DashboardContext, bot: str, command: OperatorCommand) -> dict[str, Any]:
+    """Queue a command for the bot, or execute it here if it concerns a service."""
     owner, now_ms = _owner(here, bot), here.clock.now_ms()
-    if wish.action in ACTIONS:
-        return command_queue.submit(here.database, owner, wish, now_ms)
-    if wish.action == CLOSE_ALL:
+    if command.action in ACTIONS:
+        return command_queue.submit(here.database, owner, command, now_ms)
+    if command.action == CLOSE_ALL:
         with here.reports.at_one_instant() as reports:
             symbols = own_symbols(here.snapshots.look(reports, bot or None))
-        return close_all.submit_all(here.database, owner, wish, symbols, now_ms)
-    verb, _, service = wish.action.partition(":")
-    started = command_queue.submit(here.database, owner, wish, now_ms)
-    if started["request_key"] != wish.key:
+        return close_all.submit_all(here.database, owner, command, symbols, now_ms)
+    verb, _, service = command.action.partition(":")
+    started = command_queue.submit(here.database, owner, command, now_ms)
+    if started["request_key"] != command.key:
         return started
     answer = here.services.run(verb, service)
     command_queue.answer(here.database, started["id"], answer, here.clock.now_ms())
     here.database.flush()
-    return command_queue.find(here.database, wish.key) or started
+    return command_queue.find(here.database, command.key) or started
 
 
 def _owner(here: DashboardContext, bot: str) -> Owner:
@@ -145,9 +145,9 @@ def _plan(here: DashboardContext, bot: str | None, action: str, target: str) -> 
 
 def allowed() -> Session:
     """Return the session of who may press buttons: the cookie and the token against forged requests fit."""
-    here = desk()
+    here = dashboard_context()
     found = here.require_session()
-    if not here.door.fits(found, request.headers.get("X-CSRF-Token", "")):
+    if not here.authenticator.fits(found, request.headers.get("X-CSRF-Token", "")):
         abort(403, "The token against forged requests is missing or wrong.")
     return found
 

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 
 from src.dashboard.auth import Session
 from src.dashboard.cards_system import backup_files, backup_folder
-from src.dashboard.context import DashboardContext, desk
+from src.dashboard.context import DashboardContext, dashboard_context
 from src.dashboard.endpoints_control import allowed, body
 from src.dashboard.lab_jobs import LabBusy
 from src.domain.errors import DataRefused, SettingsError, SuiteError
@@ -26,7 +26,7 @@ _KEEP: Final = 14
 @blueprint.post("/api/trades/<int:trade_id>/note")
 def trade_note(trade_id: int) -> Response:
     """Replace the note and the tags of a trade."""
-    who, here, given = allowed(), desk(), body()
+    who, here, given = allowed(), dashboard_context(), body()
     note, tags = _or_400(lambda: checked_note(given.get("note", ""), given.get("tags", [])))
     if not save_note(here.database, trade_id, note, tags, who.actor, here.clock.now_ms()):
         abort(404, "There is no trade of this number.")
@@ -37,13 +37,13 @@ def trade_note(trade_id: int) -> Response:
 def settings_check() -> Response:
     """Return what a change of settings would do and what forbids it; nothing is written."""
     allowed()
-    return _drafted(_draft(desk(), _wanted()))
+    return _drafted(_draft(dashboard_context(), _wanted()))
 
 
 @blueprint.post("/api/settings/apply")
 def settings_apply() -> Response:
     """Check a change once more and write it; the former file stays beside the new one."""
-    who, here, wanted = allowed(), desk(), _wanted()
+    who, here, wanted = allowed(), dashboard_context(), _wanted()
     checked = _draft(here, wanted)
     if checked.content is None:
         return _drafted(checked)
@@ -62,7 +62,7 @@ def settings_apply() -> Response:
 @blueprint.post("/api/backups")
 def backup_make() -> Response:
     """Make a backup of database and model while everything runs."""
-    who, here = allowed(), desk()
+    who, here = allowed(), dashboard_context()
     body()
     with here.turn:
         try:
@@ -78,7 +78,7 @@ def backup_make() -> Response:
 def backup_verify() -> Response:
     """Check that a backup is whole: every file has its checksum, the database in it is sound."""
     allowed()
-    here, name = desk(), body().get("name")
+    here, name = dashboard_context(), body().get("name")
     found = next((each for each in backup_files(here.settings) if each.name == name), None)
     if found is None:
         abort(404, "There is no backup of this name.")
@@ -92,7 +92,7 @@ def backup_verify() -> Response:
 @blueprint.post("/api/lab")
 def lab_start() -> Response:
     """Begin a run: ``kind`` and its arguments; 409 while another one is under way."""
-    who, here, given = allowed(), desk(), body()
+    who, here, given = allowed(), dashboard_context(), body()
     kind = given.get("kind")
     if not isinstance(kind, str):
         abort(400, "kind is text.")
@@ -111,7 +111,7 @@ def lab_start() -> Response:
 @blueprint.post("/api/lab/stop")
 def lab_stop() -> Response:
     """Stop the run that is under way."""
-    who, here, job_id = allowed(), desk(), body().get("id")
+    who, here, job_id = allowed(), dashboard_context(), body().get("id")
     if not isinstance(job_id, str) or not here.lab.stop(job_id):
         abort(404, "No run of this number is under way.")
     _note(here, who, ("lab", "stop"), CommandResult(DONE, f"Run {job_id} was stopped."))
@@ -148,10 +148,10 @@ def _difference(each: Any) -> dict[str, str]:
 def _note(here: DashboardContext, who: Session, what: tuple[str, str], answer: CommandResult) -> None:
     """Write into the audit who did what; values are never in it."""
     own, now_ms = here.settings, here.clock.now_ms()
-    wish = OperatorCommand(
+    command = OperatorCommand(
         f"{what[0]}-{now_ms}-{who.actor[-8:]}", what[0], what[1], who.actor, request.remote_addr or "unknown"
     )
-    row = command_queue.submit(here.database, Owner(own.bot_id, own.mode, own.world), wish, now_ms)
+    row = command_queue.submit(here.database, Owner(own.bot_id, own.mode, own.world), command, now_ms)
     command_queue.answer(here.database, row["id"], answer, here.clock.now_ms())
     here.database.flush()
 

@@ -1,4 +1,4 @@
-"""A nudge to the page that something changed; the page then asks as it always does.
+"""Tells the page that something changed (server-sent events); the page then fetches the snapshot.
 
 A stream holds a thread of the server, so there are few at a time, and each ends after five minutes: losing one loses
 nothing but a few seconds.
@@ -12,7 +12,7 @@ from flask import Blueprint, Response, current_app, request
 from sqlalchemy import func, select
 from werkzeug.exceptions import ServiceUnavailable
 
-from src.dashboard.context import DashboardContext, desk
+from src.dashboard.context import DashboardContext, dashboard_context
 from src.dashboard.states import DOWN_AFTER_S, ENDED
 from src.domain.clock import instant_of, monotonic_s
 from src.domain.errors import StoreCorrupt, StoreUnavailable
@@ -29,7 +29,7 @@ _AGAIN_MS: Final = 3_000
 
 
 class Streams:
-    """The streams of one application: how many may be open, and whether they shall end."""
+    """The streams of one application: how many may be open, and whether they must end."""
 
     def __init__(self) -> None:
         self._free = threading.BoundedSemaphore(MOST_STREAMS)
@@ -42,7 +42,7 @@ class Streams:
         return self._free.release
 
     def wait(self, seconds: float) -> bool:
-        """Wait; return whether the streams shall end."""
+        """Wait; return whether the streams must end."""
         return self._ended.wait(seconds)
 
     def end(self) -> None:
@@ -53,7 +53,7 @@ class Streams:
 @blueprint.get("/api/events")
 def events() -> Response:
     """Return a stream of ``changed`` events for ``bot``; 503 while as many as may be are open."""
-    here, bot = desk(), request.args.get("bot", "")[:64] or desk().settings.bot_id
+    here, bot = dashboard_context(), request.args.get("bot", "")[:64] or dashboard_context().settings.bot_id
     streams: Streams = current_app.extensions["streams"]
     give_back = streams.take()
     left = request.environ.get("waitress.client_disconnected", _never)

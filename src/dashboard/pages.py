@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
-from src.dashboard.context import DashboardContext, amounts_hidden, desk, session_words
+from src.dashboard.context import DashboardContext, amounts_hidden, dashboard_context, session_words
 from src.dashboard.lab_jobs import KINDS
 from src.dashboard.page_query import LEVELS, PERIODS, PageQuery, page_query
 from src.dashboard.site_pages import MENU, PAGES, STORY, SitePage
@@ -55,8 +55,8 @@ def _served(site: SitePage, trade: int = 0) -> Response:
         query = page_query(given | {"page": site.name, "trade": str(trade)}, PAGES)
     except ValueError as error:
         abort(400, str(error))
-    with desk().turn:
-        return Response(_page(desk(), site, query), content_type="text/html; charset=utf-8")
+    with dashboard_context().turn:
+        return Response(_page(dashboard_context(), site, query), content_type="text/html; charset=utf-8")
 
 
 def _page(here: DashboardContext, site: SitePage, query: PageQuery) -> str:
@@ -188,7 +188,7 @@ def _own_alarm(content: dict[str, Any], now_ms: int) -> str:
 
 
 def _without_amounts(held: str) -> str:
-    """Say who may be open (``LONG 0.1 BTCUSDT from 62052.8``) to somebody who shall not see how much."""
+    """Say who may be open (``LONG 0.1 BTCUSDT from 62052.8``) to a viewer from whom amounts are hidden."""
     side, _, symbol, *_ = held.split(" ")
     return f"{side} {symbol}"
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
 from src.dashboard.bot_view import BotView
-from src.dashboard.context import amounts_hidden, desk
+from src.dashboard.context import amounts_hidden, dashboard_context
 from src.dashboard.exit_reasons import exit_words
 from src.dashboard.forecast_table import scoreboard
 from src.dashboard.widgets import (
@@ -55,7 +55,7 @@ def report() -> Response | str:
     kind = request.args.get("format", "html")
     if kind not in ("html", "csv"):
         abort(400, "format must be html or csv.")
-    here, hidden = desk(), amounts_hidden()
+    here, hidden = dashboard_context(), amounts_hidden()
     with here.reports.at_one_instant() as reports:
         look = here.snapshots.look(reports, request.args.get("bot", "")[:64] or None)
         rows = list(_closed(look, first, last + DAY_MS))

@@ -41,7 +41,7 @@ UNKNOWN: Final = Cell(NOTHING, title="not known")
 
 
 def veiled(cell: Cell) -> Cell:
-    """Return the cell as somebody sees it who hides amounts (``draw.js`` does the same)."""
+    """Return the cell with hidden amounts (``draw.js`` does the same)."""
     return Cell(HIDDEN, cell.kind, cell.tone) if cell.kind == "amount" and cell.raw else cell
 
 
@@ -86,8 +86,8 @@ class Row:
 class Table:
     """Rows under headings; the first column names the row. ``numeric`` are the columns that hold figures.
 
-    ``minor`` columns give way where there is no room (each row's details hold them, too); a ``folded`` table is
-    shown when a person asks for it. ``look`` is how rows stand where there is no room for columns: ``stack`` (label
+    ``minor`` columns are hidden where space is short (each row's details hold them, too); a ``folded`` table is
+    shown when a person asks for it. ``look`` is how rows are shown on narrow screens: ``stack`` (label
     over value), ``small`` (columns still), ``turns``, ``trades``, ``news``, ``fleet`` (lines), ``risk`` (stacked
     everywhere).
     """
@@ -144,7 +144,7 @@ class Card:
     ``base`` is what was found: data, empty, unknown or error; with ``as_of_ms`` (the data's own instant by the
     machine's clock), ``max_age_s`` and the ``source`` that brings the data it gives one of the seven states.
     ``reason`` says in words what ``empty``, ``unknown`` or ``error`` mean here; ``curve`` is drawn as a line;
-    ``picture`` is the address of an image that is loaded when somebody asks for it.
+    ``picture`` is the address of an image that is loaded on request.
     """
 
     name: str

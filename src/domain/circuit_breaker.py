@@ -94,7 +94,7 @@ class TripCause(NamedTuple):
 
 
 class ResetAnswer(NamedTuple):
-    """What became of a wish to reset: the state, and why it was refused (empty when it was done)."""
+    """The outcome of a reset request: the state, and why it was refused (empty when it was done)."""
 
     state: BreakerState
     refused: str
@@ -149,7 +149,7 @@ def trip(state: BreakerState, cause: TripCause, actor: str, now_ms: int) -> Brea
 
 
 def request_reset(state: BreakerState, actor: str, now_ms: int) -> BreakerState:
-    """Return the state with the wish noted; an armed breaker, or one already asked for, stays as it is."""
+    """Return the state with the request recorded; an armed breaker, or one already asked for, stays as it is."""
     if not state.tripped or state.reset_requested_by:
         return state
     return replace(state, reset_requested_by=actor, reset_requested_ms=now_ms, version=state.version + 1)

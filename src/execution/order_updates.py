@@ -1,6 +1,6 @@
 """Buffers order updates of the user stream for the code that sent the order and waits for its fills.
 
-The stream is the faster witness, and goes on telling while questions hang: a stop need not wait for an answer.
+The stream is faster than REST and continues while requests hang: a stop need not wait for an answer.
 """
 
 import threading

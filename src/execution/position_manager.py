@@ -323,7 +323,7 @@ class PositionManager(PositionStatus):
     def reconcile(self, account: Account | None) -> None:
         """Make journal and exchange agree: settle orders, notice what changed, keep the protection standing.
 
-        ``account`` is the newest that flowed in, confirmed at the exchange by whoever feeds it: while it holds what is
+        ``account`` is the newest that flowed in, confirmed at the exchange by the feed: while it holds what is
         expected that is enough. In doubt the exchange is asked, again after growing pauses.
 
         Raises:

@@ -134,7 +134,7 @@ class RiskManager:
         return BreakerStatusView(state.tripped, state.reason)
 
     def trip_by_hand(self, actor: str, reason: str) -> BreakerState:
-        """Trip the circuit breaker at a person's wish and return its state; a tripped one stays as it is."""
+        """Trip the circuit breaker by hand and return its state; a tripped one stays as it is."""
         state = self._journal.breaker()
         return state if state.tripped else self._trip(state, TripCause("by_hand", reason), actor)
 

@@ -46,7 +46,7 @@ class StopMonitor:
     def on_mark_price(self, mark: MarkPrice) -> None:
         """Take over the newest mark price and wake the watch where it has something to do; returns at once."""
         self._mark = mark
-        if self._trader.wants_tending(mark):
+        if self._trader.needs_maintenance(mark):
             self._news.set()
 
     def concerns(self, order: Order) -> bool:
@@ -62,5 +62,5 @@ class StopMonitor:
         while not self._stop.is_set():
             self._news.wait(_LOOK_EVERY_S)
             self._news.clear()
-            if not self._stop.is_set() and self._trader.wants_tending(self._mark):
+            if not self._stop.is_set() and self._trader.needs_maintenance(self._mark):
                 self._trader.run_maintenance()

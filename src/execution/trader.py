@@ -131,7 +131,7 @@ class Trader:
             self._decided_on, self._before = None, None
 
     def close_by_hand(self) -> str:
-        """Close the open position at a person's wish; return "" or, in words, why it is not closed."""
+        """Close the open position by hand; return "" or, in words, why it is not closed."""
         with self._lock:
             trade, mark = self._position.trade, self._feed.mark_price(self.symbol)
             if trade is None:
@@ -221,7 +221,7 @@ class Trader:
         account = self._feed.account()
         return account is not None and self._risk.daily_loss_hit(account)
 
-    def wants_tending(self, mark: MarkPrice | None) -> bool:
+    def needs_maintenance(self, mark: MarkPrice | None) -> bool:
         """Return, without waiting, whether ``tend`` has something to do: an early stop, an exit, a doubt."""
         level = self._position.early_stop
         reached = level is not None and mark is not None and level.reached(mark.mark)

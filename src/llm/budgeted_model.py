@@ -1,7 +1,7 @@
 """A language model within a budget: checks the budget, asks, records tokens and cost.
 
 Put right once each: a parameter that the model refuses (from then on left out), an answer that does not fit the
-schema, a trouble that passes. A silence is not: the question may have been heard, and be on the bill.
+schema, a trouble that passes. A timeout is not: the request may have been received and billed.
 """
 
 import json
@@ -67,14 +67,14 @@ class BudgetedModel:
     """One model, its price, its budget.
 
     Args:
-        door: takes questions to the model.
+        client: sends requests to the model.
         ledger: keeps the books and the budget.
         model: its name.
         local_server: whether it runs at another server than OpenAI's, where a model without a known price is free.
     """
 
-    def __init__(self, door: ModelClient, ledger: UsageLedger, model: str, local_server: bool = False) -> None:
-        self._door = door
+    def __init__(self, authenticator: ModelClient, ledger: UsageLedger, model: str, local_server: bool = False) -> None:
+        self._authenticator = authenticator
         self._ledger = ledger
         self.model = model
         self._local = local_server
@@ -164,7 +164,7 @@ class BudgetedModel:
         number = self._ledger.reserve(self.model, operation, most, symbol)
         began_s = monotonic_s()
         try:
-            answer = self._door.ask(question)
+            answer = self._authenticator.ask(question)
         except ModelFailed as failure:
             cost = most if failure.usage is None else self._cost(failure.usage)  # unknown: the most it can be
             self._book(number, failure.usage or NOTHING, cost, began_s, bill, failure.outcome, failure.code)
@@ -221,6 +221,6 @@ def paid_model(settings: Settings, ledger: UsageLedger, name: str) -> BudgetedMo
     price = price_of(name)
     if price is not None and price.shutdown:
         log.warning("model ends soon: model=%s on=%s instead=%s", name, price.shutdown, price.replacement)
-    door = OpenAIClient(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
+    authenticator = OpenAIClient(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
     elsewhere = bool(settings.openai_base_url) and "api.openai.com" not in settings.openai_base_url
-    return BudgetedModel(door, ledger, name, elsewhere)
+    return BudgetedModel(authenticator, ledger, name, elsewhere)

@@ -97,7 +97,7 @@ class ModelAnswer(Generic[Schema]):
 
 
 class ModelClient(Protocol):
-    """Whoever takes a question to a model."""
+    """Sends a request to a model."""
 
     def ask(self, question: ModelRequest[Schema]) -> ModelAnswer[Schema]:
         """Return the answer; ``ModelFailed`` when there is none."""

@@ -53,9 +53,9 @@ _KINDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; return its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    wish = _parser().parse_args(arguments)
+    command = _parser().parse_args(arguments)
     try:
-        done: int = wish.deed(wish, MarketStore(wish.data))
+        done: int = command.action(command, MarketStore(command.data))
     except DataRefused as error:
         print(error, file=sys.stderr)
         return 65
@@ -75,73 +75,73 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m src.market_data", description="Past market data.")
     parser.add_argument("--version", action="version", version=VERSION_LINE)
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder of the store (default: data/)")
-    deeds = parser.add_subparsers(required=True, metavar="COMMAND")
-    fetch = deeds.add_parser("download", help="fetch candles, mark prices or funding from Binance's public archive")
+    actions = parser.add_subparsers(required=True, metavar="COMMAND")
+    fetch = actions.add_parser("download", help="fetch candles, mark prices or funding from Binance's public archive")
     fetch.add_argument("symbol", help="contract, for example BTCUSDT")
     fetch.add_argument("interval", nargs="?", default="1m", choices=list(INTERVAL_MS), help="length of a candle")
     fetch.add_argument("--from", dest="from_text", required=True, metavar="YYYY-MM[-DD]", help="first month or day")
     fetch.add_argument("--to", dest="to_text", default="", metavar="YYYY-MM[-DD]", help="last one (default: yesterday)")
     fetch.add_argument("--kind", choices=("klines", "mark", "funding", "all"), default="all", help="what to fetch")
     fetch.add_argument("--base-url", default=BASE_URL, help="another address that serves the same tree")
-    fetch.set_defaults(deed=_download)
-    take = deeds.add_parser("import", help="take in files of candles or funding rates (docs/data-formats.md)")
+    fetch.set_defaults(action=_download)
+    take = actions.add_parser("import", help="take in files of candles or funding rates (docs/data-formats.md)")
     take.add_argument("files", nargs="+", type=Path)
     take.add_argument("--symbol", default="", help="contract, where the file does not say it")
     take.add_argument("--kind", choices=tuple(_KINDS), default="", help="what the files hold, where they do not say it")
     take.add_argument("--interval", choices=list(INTERVAL_MS), default="", help="length of a candle, likewise")
     take.add_argument("--utc-offset", default="", metavar="+HH:MM", help="of instants that are written without a zone")
     take.add_argument("--replace", action="store_true", help="take candles that differ from the stored ones")
-    take.set_defaults(deed=_import)
-    look = deeds.add_parser("check", help="report gaps, frozen and doubtful candles of the store or of files")
+    take.set_defaults(action=_import)
+    look = actions.add_parser("check", help="report gaps, frozen and doubtful candles of the store or of files")
     look.add_argument("files", nargs="*", type=Path, help="files to look at (default: all of the store)")
-    look.set_defaults(deed=_check)
-    listed = deeds.add_parser("contracts", help="the exchange's list of contracts: filters, ticks, funding intervals")
+    look.set_defaults(action=_check)
+    listed = actions.add_parser("contracts", help="the exchange's list of contracts: filters, ticks, funding intervals")
     listed.add_argument("--update", action="store_true", help="fetch the present list and keep it in the store")
     listed.add_argument("--brackets", type=Path, metavar="FILE", help="a saved answer of /fapi/v1/leverageBracket")
     listed.add_argument("--base-url", default=CONTRACTS_URL, help="another address that serves the same")
-    listed.set_defaults(deed=_contracts)
+    listed.set_defaults(action=_contracts)
     return parser
 
 
-def _download(wish: argparse.Namespace, store: MarketStore) -> int:
+def _download(command: argparse.Namespace, store: MarketStore) -> int:
     today = datetime.fromtimestamp(SystemClock().now_ms() / 1_000, UTC).date()
-    first, last = span_of(wish.from_text, wish.to_text, today)
-    archive = Archive(store.folder / "archive", wish.base_url.rstrip("/"))
+    first, last = span_of(command.from_text, command.to_text, today)
+    archive = Archive(store.folder / "archive", command.base_url.rstrip("/"))
     missing: list[str] = []
-    kinds = ("klines", "mark", "funding") if wish.kind == "all" else (wish.kind,)
+    kinds = ("klines", "mark", "funding") if command.kind == "all" else (command.kind,)
     parts = list(months_of(first, last))
     with _progress(archive, len(parts) * len(kinds)) as advance:
         for kind in kinds:
             for part in parts:
-                missing += _fetch_part(archive, store, kind, wish, part)
+                missing += _fetch_part(archive, store, kind, command, part)
                 advance()
     for label in missing[:_NAMED]:
         print(f"the archive has no {label}")
     if len(missing) > _NAMED:
         print(f"... and {len(missing) - _NAMED} more")
     for kind in kinds:
-        _say_stored(store, kind, wish.symbol, wish.interval)
+        _say_stored(store, kind, command.symbol, command.interval)
     return 0
 
 
-def _fetch_part(archive: Archive, store: MarketStore, kind: str, wish: argparse.Namespace, part: Part) -> list[str]:
+def _fetch_part(archive: Archive, store: MarketStore, kind: str, command: argparse.Namespace, part: Part) -> list[str]:
     """Take in one month, as one file or day by day; return the names of what the archive has not."""
-    month = month_file(kind, wish.symbol, wish.interval, part.first)
+    month = month_file(kind, command.symbol, command.interval, part.first)
     if kind == "funding":  # comes in months only
-        return [] if _take_in(archive, store, kind, wish, month) else [month.name]
-    if part.whole and _take_in(archive, store, kind, wish, month):
+        return [] if _take_in(archive, store, kind, command, month) else [month.name]
+    if part.whole and _take_in(archive, store, kind, command, month):
         return []
-    days = day_files(kind, wish.symbol, wish.interval, part.first, part.last)
-    return [each.name for each in days if not _take_in(archive, store, kind, wish, each)]
+    days = day_files(kind, command.symbol, command.interval, part.first, part.last)
+    return [each.name for each in days if not _take_in(archive, store, kind, command, each)]
 
 
-def _take_in(archive: Archive, store: MarketStore, kind: str, wish: argparse.Namespace, file: ArchiveFile) -> bool:
+def _take_in(archive: Archive, store: MarketStore, kind: str, command: argparse.Namespace, file: ArchiveFile) -> bool:
     """Fetch a file and merge it into the store; return whether the archive has it."""
     checksum = archive.checksum(file)
     if checksum is None:
         return False
     if archive.known_sum(file) != checksum:
-        _merge(store, _read_fetched(archive.fetch(file, checksum), kind, wish.symbol, wish.interval))
+        _merge(store, _read_fetched(archive.fetch(file, checksum), kind, command.symbol, command.interval))
         archive.remember(file, checksum)
     return True
 
@@ -171,13 +171,13 @@ def _merge(store: MarketStore, part: _Part) -> Merged:
     return store.merge_candles(part.symbol, part.interval, part.rows, part.series)
 
 
-def _import(wish: argparse.Namespace, store: MarketStore) -> int:
+def _import(command: argparse.Namespace, store: MarketStore) -> int:
     """Take in all files or, where one of them is bad, none."""
-    parts = _parts(wish)
+    parts = _parts(command)
     for part in parts:
         if not part.symbol:
             raise DataRefused(f"{part.name}: neither name nor rows say the contract; say it with --symbol BTCUSDT.")
-        if not wish.replace and isinstance(part.rows, Candles):
+        if not command.replace and isinstance(part.rows, Candles):
             _refuse_doubtful(store, part)
     for part in parts:
         merged = _merge(store, part)
@@ -190,16 +190,16 @@ def _import(wish: argparse.Namespace, store: MarketStore) -> int:
     return 0
 
 
-def _parts(wish: argparse.Namespace) -> list[_Part]:
+def _parts(command: argparse.Namespace) -> list[_Part]:
     """Return what each file holds, in the order given."""
-    series = _KINDS[wish.kind] if wish.kind else None
-    told = Told(wish.symbol.upper(), series, INTERVAL_MS.get(wish.interval, 0), wish.utc_offset)
-    rates = [series is SeriesKind.FUNDING or (series is None and holds_funding(path)) for path in wish.files]
-    candle_paths = [path for path, is_rate in zip(wish.files, rates, strict=True) if not is_rate]
+    series = _KINDS[command.kind] if command.kind else None
+    told = Told(command.symbol.upper(), series, INTERVAL_MS.get(command.interval, 0), command.utc_offset)
+    rates = [series is SeriesKind.FUNDING or (series is None and holds_funding(path)) for path in command.files]
+    candle_paths = [path for path, is_rate in zip(command.files, rates, strict=True) if not is_rate]
     files = iter(whole_files([read_file(path, told) for path in candle_paths]))
     return [
         _rates(path, told) if is_rate else _candles(next(files))
-        for path, is_rate in zip(wish.files, rates, strict=True)
+        for path, is_rate in zip(command.files, rates, strict=True)
     ]
 
 
@@ -232,27 +232,27 @@ def _stored_name(store: MarketStore, part: _Part) -> str:
     return store.candle_path(part.symbol, part.interval, part.series).stem
 
 
-def _check(wish: argparse.Namespace, store: MarketStore) -> int:
-    files = wish.files or [path for path in store.series() if "-funding" not in path.name]
+def _check(command: argparse.Namespace, store: MarketStore) -> int:
+    files = command.files or [path for path in store.series() if "-funding" not in path.name]
     if not files:
         raise DataRefused(f"Nothing is stored in {store.folder}; download or import something first.")
     for path in files:
         read = whole_files([read_file(path)])[0]
-        if wish.files:
+        if command.files:
             print(f"{path.name}: {read.understood}")
         quality = examine(candles_of(read), read.series is not SeriesKind.MARK, read.interval_ms)
         _say_quality(path.name, quality)
     return 0
 
 
-def _contracts(wish: argparse.Namespace, store: MarketStore) -> int:
+def _contracts(command: argparse.Namespace, store: MarketStore) -> int:
     """Fetch or show the list of contracts."""
     path = store.folder / CONTRACTS_FILE
     present = path if path.is_file() else SHIPPED
-    if wish.update or wish.brackets:
-        document = fetch_contracts(wish.base_url) if wish.update else read_contracts(present)
-        if wish.brackets:
-            document["leverageBracket"] = brackets_in(wish.brackets)
+    if command.update or command.brackets:
+        document = fetch_contracts(command.base_url) if command.update else read_contracts(present)
+        if command.brackets:
+            document["leverageBracket"] = brackets_in(command.brackets)
         store_contracts(store.folder, document)
     document = read_contracts(path if path.is_file() else SHIPPED)
     count, told = len(document["exchangeInfo"]["symbols"]), len(document.get("leverageBracket", ()))

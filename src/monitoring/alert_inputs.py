@@ -180,8 +180,10 @@ def _breaker(database: TradingDatabase, beat: Mapping[str, Any], wall_ms: int) -
     state = from_events(database.breaker_events(beat["bot_id"], limit=1), market_ms(beat, wall_ms))
     if not state.tripped:
         return []
-    wish = f" {state.reset_requested_by} asks for a reset." if state.reset_requested_by else ""
-    return [(beat["bot_id"], f"{state.reason} Tripped by {state.actor}; only a person with the PIN resets it.{wish}")]
+    command = f" {state.reset_requested_by} asks for a reset." if state.reset_requested_by else ""
+    return [
+        (beat["bot_id"], f"{state.reason} Tripped by {state.actor}; only a person with the PIN resets it.{command}")
+    ]
 
 
 def _failed_logins(connection: Connection, wall_ms: int) -> int:

@@ -1,6 +1,6 @@
 """Which alerts become messages: one at the start, one at the end, quiet hours, a daily digest.
 
-The desk is a state and a step; whoever calls it keeps the state (``as_dict``) and sends the messages.
+The manager is a state and a step; the caller keeps the state (``as_dict``) and sends the messages.
 """
 
 import math

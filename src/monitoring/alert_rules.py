@@ -97,7 +97,7 @@ class AlertLimits:
 
     liquidation_share: Decimal = Decimal("0.05")
     free_disk_share: float = 0.10
-    failed_logins: int = 5  # from here on the door makes everybody wait, so that more are few
+    failed_logins: int = 5  # from here on log-in delays everybody, so that more are few
 
 
 def alerts_of(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:

@@ -44,7 +44,7 @@ class FallbackAlerter:
         self._clock = clock
         self._kept = kept
         self._voice = ExitStack()
-        self._desk = AlertManager(_NO_DIGEST) if kept is None else None
+        self._alert_manager = AlertManager(_NO_DIGEST) if kept is None else None
         self._began_ms = clock.now_ms()
 
     @classmethod
@@ -61,15 +61,15 @@ class FallbackAlerter:
             silent, failed = silent_processes(beats, now_ms), read_failed_logins(self._database, now_ms)
         except (StoreUnavailable, StoreCorrupt) as error:
             beats, silent, failed = [], [("database", f"No sign of life can be read: {error}")], 0
-        desk = self._desk or self._take_the_word()
-        if desk is not None:
+        alert_manager = self._alert_manager or self._take_the_word()
+        if alert_manager is not None:
             ends = [] if self._kept is None else unwished_ends(self._kept.parent)
             alerts = alerts_of(AlertFacts(silent=silent, ends=ends, failed_logins=failed), AlertLimits())
-            self._tell(desk, self._due(desk, alerts, beats, now_ms), now_ms)
+            self._tell(alert_manager, self._due(alert_manager, alerts, beats, now_ms), now_ms)
         return silent
 
     def _take_the_word(self) -> AlertManager | None:
-        """Return the desk with all that was told before, or None while another process tells."""
+        """Return the alert manager with its earlier state, or None while another process alerts."""
         assert self._kept is not None
         try:
             self._voice.enter_context(single_instance(self._kept.stem, self._kept.parent))
@@ -77,14 +77,14 @@ class FallbackAlerter:
             return None
         except OSError as error:  # a full disk is when people must be told: twice is better than not at all
             log.warning("who tells cannot be agreed upon, so this process does: reason=%s", error)
-        self._desk = AlertManager(_NO_DIGEST, read_kept(self._kept))
-        return self._desk
+        self._alert_manager = AlertManager(_NO_DIGEST, read_kept(self._kept))
+        return self._alert_manager
 
     def _due(
-        self, desk: AlertManager, alerts: list[Alert], beats: Iterable[Mapping[str, Any]], now_ms: int
+        self, alert_manager: AlertManager, alerts: list[Alert], beats: Iterable[Mapping[str, Any]], now_ms: int
     ) -> list[Alert]:
         """Leave out what the watcher tells, and who may be starting; what was told once is followed to its end."""
-        told = {alert.key for alert in desk.open_alerts}
+        told = {alert.key for alert in alert_manager.open_alerts}
         watched = any(beat["process"] == "watcher" and heartbeat_health(beat, now_ms).well for beat in beats)
         early = now_ms < self._began_ms + _RETURN_MS
         returning = {
@@ -94,10 +94,10 @@ class FallbackAlerter:
         }
         return [each for each in alerts if each.key in told or not (watched or each.subject in returning)]
 
-    def _tell(self, desk: AlertManager, alerts: list[Alert], now_ms: int) -> None:
-        messages = desk.step(alerts, LocalTime(now_ms, "", 0), "")
+    def _tell(self, alert_manager: AlertManager, alerts: list[Alert], now_ms: int) -> None:
+        messages = alert_manager.step(alerts, LocalTime(now_ms, "", 0), "")
         for message in messages:
             self.notifier.tell(message)
         self.notifier.flush()
         if messages and self._kept is not None:
-            keep(self._kept, desk.as_dict())
+            keep(self._kept, alert_manager.as_dict())

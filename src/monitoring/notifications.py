@@ -1,7 +1,7 @@
 """Sends notifications: to the log always, and to Apprise services where ALERT_URLS names some.
 
 Apprise is optional and known here alone (``requirements-alerts.txt``). A message that could not be
-delivered is kept and tried again; a push address, where there is one, hears that all is well, so that its silence
+delivered is kept and tried again; a push address, where there is one, is called while all is well, so a missing call
 tells of a machine that died as a whole.
 """
 

@@ -50,7 +50,7 @@ def sheet(mode: str, healths: Mapping[Running, ServiceHealth]) -> str:
 
 
 def keep(settings: Settings, folder: Path, file: Path) -> None:
-    """Write the sheet to ``file`` until whoever started this process ends; who was well once is not asked again."""
+    """Write the status to ``file`` until the parent process ends; one that was healthy is not checked again."""
     parent, clock = os.getppid(), SystemClock()
     deadline_ms = clock.now_ms() + _PATIENCE_MS
     well: dict[Running, ServiceHealth] = {}

@@ -46,13 +46,13 @@ class ServiceState:
     """What is remembered of one service; seconds are monotonic."""
 
     dead_looks: int = 0
-    ill_since_s: float | None = None
+    unhealthy_since_s: float | None = None
     well_since_s: float | None = None
     failures: int = 0
     rest_until_s: float = 0.0
     verb: str = ""
-    errand: ScriptRun | None = None
-    errand_since_s: float = 0.0
+    request: ScriptRun | None = None
+    running_since_s: float = 0.0
     restarts_s: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
     def rest_s(self) -> float:
@@ -82,23 +82,23 @@ class Supervisor:
 
     def look(self, now_s: float) -> None:
         """Look at every service once and start again what needs it."""
-        for name, patient in self._patients.items():
-            if patient.errand is not None and not self._ended(name, patient, patient.errand, now_s):
+        for name, service_state in self._patients.items():
+            if service_state.request is not None and not self._ended(name, service_state, service_state.request, now_s):
                 continue
             self._note_stop(name)
             found = recorded_process(self._folder / f"{name}.pid")
             if found is None and not self._wanted(name).exists():
-                self._patients[name] = ServiceState(restarts_s=patient.restarts_s)
+                self._patients[name] = ServiceState(restarts_s=service_state.restarts_s)
             elif found is not None and found[1]:
-                self._examine(name, patient, found[0], now_s)
+                self._examine(name, service_state, found[0], now_s)
             else:
-                self._revive(name, patient, now_s)
+                self._revive(name, service_state, now_s)
 
     def troubled(self, now_s: float) -> list[tuple[str, str]]:
         """Return services that were started again three times or more within the last 10 minutes, with a sentence."""
         told = []
-        for name, patient in self._patients.items():
-            count = sum(1 for instant in patient.restarts_s if now_s - instant <= GOOD_AFTER_S)
+        for name, service_state in self._patients.items():
+            count = sum(1 for instant in service_state.restarts_s if now_s - instant <= GOOD_AFTER_S)
             if count >= _MANY:
                 told.append((name, f"{name} was started again {count} times within ten minutes: see its error log."))
         return told
@@ -119,61 +119,65 @@ class Supervisor:
     def _wanted(self, name: str) -> Path:
         return self._folder / f"{name}.wanted"
 
-    def _examine(self, name: str, patient: ServiceState, pid: int, now_s: float) -> None:
+    def _examine(self, name: str, service_state: ServiceState, pid: int, now_s: float) -> None:
         """A service that runs: is it well, or does it hang?"""
-        patient.dead_looks = 0
+        service_state.dead_looks = 0
         health = self._ask(name, pid)
         if health.well:
-            patient.ill_since_s = None
-            patient.well_since_s = now_s if patient.well_since_s is None else patient.well_since_s
+            service_state.unhealthy_since_s = None
+            service_state.well_since_s = now_s if service_state.well_since_s is None else service_state.well_since_s
             self._wanted(name).unlink(missing_ok=True)
-            if now_s - patient.well_since_s >= GOOD_AFTER_S:
-                patient.failures = 0
+            if now_s - service_state.well_since_s >= GOOD_AFTER_S:
+                service_state.failures = 0
             return
-        patient.well_since_s = None
-        patient.ill_since_s = now_s if patient.ill_since_s is None else patient.ill_since_s
-        if now_s - patient.ill_since_s >= HANGS_AFTER_S and now_s >= patient.rest_until_s:
+        service_state.well_since_s = None
+        service_state.unhealthy_since_s = (
+            now_s if service_state.unhealthy_since_s is None else service_state.unhealthy_since_s
+        )
+        if now_s - service_state.unhealthy_since_s >= HANGS_AFTER_S and now_s >= service_state.rest_until_s:
             log.error("service hangs, restarting it: name=%s pid=%d reason=%s", name, pid, health.reason)
-            self._send(name, patient, "stop", now_s)
+            self._send(name, service_state, "stop", now_s)
 
-    def _revive(self, name: str, patient: ServiceState, now_s: float) -> None:
+    def _revive(self, name: str, service_state: ServiceState, now_s: float) -> None:
         """A service that is dead; seen twice, since a stop in order leaves the PID file for a moment."""
-        patient.dead_looks += 1
-        if patient.dead_looks < 2 or now_s < patient.rest_until_s:
+        service_state.dead_looks += 1
+        if service_state.dead_looks < 2 or now_s < service_state.rest_until_s:
             return
         needed = self._patients.get(self._needs.get(name, ""))
-        if needed is not None and needed.errand is not None:
+        if needed is not None and needed.request is not None:
             return
-        log.error("service died, starting it again: name=%s failures=%d", name, patient.failures)
-        self._start(name, patient, now_s)
+        log.error("service died, starting it again: name=%s failures=%d", name, service_state.failures)
+        self._start(name, service_state, now_s)
 
-    def _start(self, name: str, patient: ServiceState, now_s: float) -> None:
-        patient.failures += 1
-        patient.restarts_s.append(now_s)
-        patient.ill_since_s = patient.well_since_s = None
+    def _start(self, name: str, service_state: ServiceState, now_s: float) -> None:
+        service_state.failures += 1
+        service_state.restarts_s.append(now_s)
+        service_state.unhealthy_since_s = service_state.well_since_s = None
         self._wanted(name).touch(mode=0o600)
-        self._send(name, patient, "start", now_s)
+        self._send(name, service_state, "start", now_s)
 
-    def _send(self, name: str, patient: ServiceState, verb: str, now_s: float) -> None:
-        patient.verb, patient.errand_since_s = verb, now_s
-        patient.rest_until_s = now_s + patient.rest_s()
-        patient.errand = self._manage(name, verb)
+    def _send(self, name: str, service_state: ServiceState, verb: str, now_s: float) -> None:
+        service_state.verb, service_state.running_since_s = verb, now_s
+        service_state.rest_until_s = now_s + service_state.rest_s()
+        service_state.request = self._manage(name, verb)
 
-    def _ended(self, name: str, patient: ServiceState, errand: ScriptRun, now_s: float) -> bool:
+    def _ended(self, name: str, service_state: ServiceState, request: ScriptRun, now_s: float) -> bool:
         """Whether the script has ended and its service can be looked at again; a stop is followed by a start."""
-        code = errand.poll()
-        if code is None and now_s - patient.errand_since_s < _SCRIPT_TIMEOUT_S:
+        code = request.poll()
+        if code is None and now_s - service_state.running_since_s < _SCRIPT_TIMEOUT_S:
             return False
         if code is None:
-            errand.kill()
-            log.error("start script took too long and was ended: name=%s verb=%s", name, patient.verb)
-        patient.errand = None
-        patient.rest_until_s = now_s + patient.rest_s()
-        if patient.verb == "stop":
-            self._start(name, patient, now_s)
+            request.kill()
+            log.error("start script took too long and was ended: name=%s verb=%s", name, service_state.verb)
+        service_state.request = None
+        service_state.rest_until_s = now_s + service_state.rest_s()
+        if service_state.verb == "stop":
+            self._start(name, service_state, now_s)
             return False
         if code != 0:
-            log.error("service did not start: name=%s exit_code=%s next_try_in_s=%.0f", name, code, patient.rest_s())
+            log.error(
+                "service did not start: name=%s exit_code=%s next_try_in_s=%.0f", name, code, service_state.rest_s()
+            )
         return True
 
 

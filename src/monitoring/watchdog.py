@@ -36,7 +36,7 @@ _PUSH_EVERY_S = 60.0
 SERVICES = ("paper_exchange", "rl_bot", "chart_bot", "mcp_server", "web_dashboard")
 
 
-def desk_rules(settings: Settings) -> AlertPolicy:
+def alert_policy(settings: Settings) -> AlertPolicy:
     """Return when people are told, by the settings."""
     hours = settings.alert_quiet_hours
     quiet = (minute_of(hours[:5]), minute_of(hours[6:])) if hours else None
@@ -68,7 +68,7 @@ class Watcher:
         self._clock = clock
         self._state = settings.state_dir / f"alerts-{settings.bot_id}.json"
         kept = read_kept(self._state)
-        self._desk = AlertManager(desk_rules(settings), kept)
+        self._alert_manager = AlertManager(alert_policy(settings), kept)
         self._pruned_day = str(kept.get("pruned_day", ""))
         self._limits = AlertLimits(settings.alert_liquidation_distance, float(settings.alert_disk_free))
         self._facts_due_s = self._push_due_s = monotonic_s()
@@ -107,18 +107,20 @@ class Watcher:
         ends = unwished_ends(self._settings.state_dir)
         facts = gather(self._database, now_ms, PROJECT_ROOT, self._supervisor.troubled(now_s), ends)
         local = local_time(now_ms, self._settings.time_zone)
-        messages = self._desk.step(alerts_of(facts, self._limits), local, figures_of_day(self._database, now_ms))
+        messages = self._alert_manager.step(
+            alerts_of(facts, self._limits), local, figures_of_day(self._database, now_ms)
+        )
         for message in messages:
             self._notifier.tell(message)
         self._notifier.flush()
         if messages:
             self._keep()
-        if now_s >= self._push_due_s and not any(alert.critical for alert in self._desk.open_alerts):
+        if now_s >= self._push_due_s and not any(alert.critical for alert in self._alert_manager.open_alerts):
             self._push_due_s = now_s + _PUSH_EVERY_S
             self._notifier.say_alive()
 
     def _keep(self) -> None:
-        keep(self._state, self._desk.as_dict() | {"pruned_day": self._pruned_day})
+        keep(self._state, self._alert_manager.as_dict() | {"pruned_day": self._pruned_day})
 
     def _beat(self, phase: str = "waiting") -> None:
         """Note a sign of life; a database that is away is told as an alert, not here."""
@@ -137,7 +139,10 @@ class Watcher:
             cycle_no=self._looks,
             cycle_started=now,
             cycle_finished=now,
-            details={"alerts": [alert.key for alert in self._desk.open_alerts], "undelivered": self._notifier.waiting},
+            details={
+                "alerts": [alert.key for alert in self._alert_manager.open_alerts],
+                "undelivered": self._notifier.waiting,
+            },
         )
         try:
             self._database.heartbeat(beat)

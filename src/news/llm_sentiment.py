@@ -1,6 +1,6 @@
 """Sentiment of headlines by a language model: the prompt, and validation of its answer.
 
-Headlines are strangers' text: they go in as data behind a fixed instruction, no tool is offered, and the answer is
+Headlines are untrusted text: they go in as data behind a fixed instruction, no tool is offered, and the answer is
 checked item by item against a schema and against what was asked.
 """
 

@@ -71,7 +71,7 @@ def made_article(
     summary: str,
     coins: Mapping[str, Sequence[str]],
 ) -> Article | None:
-    """Return an article of a stranger's raw text, or None where it has no title or address, or was removed."""
+    """Return an article from untrusted text, or None where it has no title or address, or was removed."""
     clean_title = _without_source(plain_text(title, _LONGEST_TITLE), source)
     address = clean_url(url)
     removed = clean_title == "[Removed]" or urlsplit(address).hostname == "removed.com"

@@ -161,7 +161,7 @@ def _freshness(result: Mapping[str, Any], now_ms: int) -> float:
 
 
 def _configured_ask(settings: Settings) -> Ask | None:
-    from src.news.llm_factory import headline_ask  # the database and the model's door are not wanted in local mode
+    from src.news.llm_factory import headline_ask  # the database and the model's client are not needed in local mode
 
     return headline_ask(settings)
 

@@ -33,7 +33,7 @@ _NEWSAPI_LEAST_S: Final = 900.0  # 96 of 100 requests a day, 48 of 50 in twelve 
 
 
 class NewsSource(Protocol):
-    """Somebody who writes news."""
+    """A source of news."""
 
     @property
     def name(self) -> str:

@@ -114,7 +114,7 @@ async def serve(exchange: PaperExchange) -> int:
     server = Server(exchange)
     exchange.tick()
     if not exchange.save() and not config.state.exists():
-        raise OSError(errno.ENOSPC, f"no room for the state file {config.state}")
+        raise OSError(errno.ENOSPC, f"no space for the state file {config.state}")
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.5, handler_cancellation=False)
     await runner.setup()
     site = web.TCPSite(runner, config.host, config.port)
@@ -140,7 +140,7 @@ async def serve(exchange: PaperExchange) -> int:
 
 
 async def _until_asked(server: Server, asked: asyncio.Event) -> None:
-    """Return when asked to end; a failure of beat or keeper is raised: a half-dead exchange must not look alive."""
+    """Return when asked to end; a failed heartbeat or save is raised: a half-dead exchange must not look alive."""
     work = [asyncio.create_task(server.beat()), asyncio.create_task(server.keep())]
     wait = asyncio.create_task(asked.wait())
     await asyncio.wait((*work, wait), return_when=asyncio.FIRST_COMPLETED)

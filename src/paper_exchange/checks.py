@@ -32,17 +32,17 @@ def unwanted(name: str) -> VenueError:
     return VenueError(-1106, f"Parameter '{name}' sent when not required.")
 
 
-def check_order_form(desk: Accounts, request: OrderRequest) -> Contract:
+def check_order_form(accounts: Accounts, request: OrderRequest) -> Contract:
     """Check what can be said of an order without looking at the account (steps 3 to 8), and return its contract."""
     _check_parameters(request)
     _check_words(request, TIMES_IN_FORCE, {"LIMIT", "MARKET"} | CONDITIONAL_TYPES)
-    if request.time_in_force == "GTD" and request.good_till_ms <= desk.now_ms + LEAST_GTD_MS:
+    if request.time_in_force == "GTD" and request.good_till_ms <= accounts.now_ms + LEAST_GTD_MS:
         raise VenueError(
             -5040,
             "The goodTillDate timestamp must be greater than the current time plus 600 seconds "
             "and smaller than 253402300799000",
         )
-    contract = desk.contract(request.symbol)
+    contract = accounts.contract(request.symbol)
     if request.type in CONDITIONAL_TYPES:
         raise VenueError(
             -4120, "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
@@ -169,47 +169,49 @@ def check_percent_price(rules: Instrument, side: str, price: Decimal, mark: Deci
         raise VenueError(-4024, "Price is lower than mark price multiplier floor.")
 
 
-def check_room(desk: Accounts, ledger: AccountLedger, request: OrderRequest, price: Decimal, quantity: Decimal) -> None:
+def check_position_limit(
+    accounts: Accounts, ledger: AccountLedger, request: OrderRequest, price: Decimal, quantity: Decimal
+) -> None:
     """Refuse what the leverage bracket (-2027) or the free margin (-2019) does not allow.
 
     ``price`` is what the order may cost at worst: its limit or, for MARKET, a little beyond the best price.
     """
     symbol, notional = request.symbol, price * quantity
     bids, asks = (notional, ZERO) if request.side == "BUY" else (ZERO, notional)
-    before = margin.worst_notional(desk, ledger, symbol)
-    after = margin.worst_notional(desk, ledger, symbol, bids, asks)
+    before = margin.worst_notional(accounts, ledger, symbol)
+    after = margin.worst_notional(accounts, ledger, symbol, bids, asks)
     leverage = ledger.leverage_of(symbol)
-    if after > before and after > desk.contracts[symbol].max_notional(leverage):
+    if after > before and after > accounts.contracts[symbol].max_notional(leverage):
         raise VenueError(-2027, "Exceeded the maximum allowable position at current leverage.")
     opening = max(ZERO, quantity - reducible(ledger, symbol, request.side, request.position_side))
-    away = price - desk.mark(symbol)
+    away = price - accounts.mark(symbol)
     loss = opening * max(ZERO, away if request.side == "BUY" else -away)
-    if (after - before) / leverage + loss > margin.available(desk, ledger) and opening:
+    if (after - before) / leverage + loss > margin.available(accounts, ledger) and opening:
         raise VenueError(-2019, "Margin is insufficient.")
 
 
-def assumed_price(desk: Accounts, symbol: str, side: str) -> Decimal:
+def assumed_price(accounts: Accounts, symbol: str, side: str) -> Decimal:
     """Return the price at which the margin of a MARKET order is reckoned."""
-    best = desk.quotes.best_price(symbol, side, desk.now_ms)
-    return best * MARKET_BUY_MARGIN if side == "BUY" else max(best, desk.mark(symbol))
+    best = accounts.quotes.best_price(symbol, side, accounts.now_ms)
+    return best * MARKET_BUY_MARGIN if side == "BUY" else max(best, accounts.mark(symbol))
 
 
-def matched_price(desk: Accounts, rules: Instrument, side: str, word: str) -> Decimal:
+def matched_price(accounts: Accounts, rules: Instrument, side: str, word: str) -> Decimal:
     """Return the price of a ``priceMatch`` word: the n-th level of the opposite side or of the own one."""
     kind, _, number = word.partition("_")
     opposite = side if kind == "OPPONENT" else ("SELL" if side == "BUY" else "BUY")
-    levels = desk.quotes.levels(rules.symbol, opposite, desk.now_ms)
+    levels = accounts.quotes.levels(rules.symbol, opposite, accounts.now_ms)
     rows = [next(levels) for _ in range(int(number or 1))]
     return rows[-1][0]
 
 
-def check_algo_form(desk: Accounts, request: AlgoRequest) -> Contract:
+def check_algo_form(accounts: Accounts, request: AlgoRequest) -> Contract:
     """Check what can be said of a conditional order without looking at the account, and return its contract."""
     _check_algo_parameters(request)
     _check_words(request, ALGO_TIMES_IN_FORCE, CONDITIONAL_TYPES)
     if request.working_type not in ("MARK_PRICE", "CONTRACT_PRICE"):
         raise VenueError(-4078, "Invalid working type.")
-    contract = desk.contract(request.symbol)
+    contract = accounts.contract(request.symbol)
     prices = [request.price, request.trigger_price, request.activate_price]
     check_precision(contract.rules, prices, [request.quantity])
     for price in prices:

@@ -13,9 +13,9 @@ TRAILING = "TRAILING_STOP_MARKET"
 _WOULD_TRIGGER = (-2021, "Order would immediately trigger.")
 
 
-def place(desk: Accounts, ledger: AccountLedger, request: AlgoRequest) -> AlgoOrder:
+def place(accounts: Accounts, ledger: AccountLedger, request: AlgoRequest) -> AlgoOrder:
     """Check and place a conditional order; margin and position are looked at when it triggers, not before."""
-    contract = checks.check_algo_form(desk, request)
+    contract = checks.check_algo_form(accounts, request)
     checks.check_leg(ledger, request.position_side, request.reduce_only)
     if (request.side, request.position_side) in (("BUY", "LONG"), ("SELL", "SHORT")) and request.close_position:
         raise VenueError(-4061, "Order's position side does not match user's setting.")
@@ -23,19 +23,19 @@ def place(desk: Accounts, ledger: AccountLedger, request: AlgoRequest) -> AlgoOr
         ledger, request.side, request.position_side, request.reduce_only
     )
     if not closing:
-        reference = request.price or request.trigger_price or request.activate_price or desk.mark(request.symbol)
+        reference = request.price or request.trigger_price or request.activate_price or accounts.mark(request.symbol)
         checks.check_notional(contract.rules, reference * (request.quantity or ZERO))
     if request.client_id and any(order.client_id == request.client_id for order in ledger.open_algos.values()):
         raise VenueError(-4116, "clientOrderId is duplicated")
     if len(ledger.open_algos) >= checks.MAX_ALGO_ORDERS:
         raise VenueError(-4045, "Reach max stop order limit.")
-    order = _order(desk, request)
-    _check_not_due(desk, order)
-    return _tell(desk, ledger, order)
+    order = _order(accounts, request)
+    _check_not_due(accounts, order)
+    return _tell(accounts, ledger, order)
 
 
-def _order(desk: Accounts, request: AlgoRequest) -> AlgoOrder:
-    number = desk.next_algo_id()
+def _order(accounts: Accounts, request: AlgoRequest) -> AlgoOrder:
+    number = accounts.next_algo_id()
     at_once = request.type == TRAILING and request.activate_price is None
     order = AlgoOrder(
         algo_id=number,
@@ -47,8 +47,8 @@ def _order(desk: Accounts, request: AlgoRequest) -> AlgoOrder:
         time_in_force=request.time_in_force or "GTC",
         quantity=request.quantity or ZERO,
         status="NEW",
-        created_ms=desk.now_ms,
-        updated_ms=desk.now_ms,
+        created_ms=accounts.now_ms,
+        updated_ms=accounts.now_ms,
         trigger_price=request.trigger_price or ZERO,
         price=request.price or ZERO,
         working_type=request.working_type,
@@ -62,21 +62,21 @@ def _order(desk: Accounts, request: AlgoRequest) -> AlgoOrder:
         good_till_ms=request.good_till_ms,
         activated=at_once,
     )
-    return replace(order, peak=watched_price(desk, order)) if at_once else order
+    return replace(order, peak=watched_price(accounts, order)) if at_once else order
 
 
-def _check_not_due(desk: Accounts, order: AlgoOrder) -> None:
+def _check_not_due(accounts: Accounts, order: AlgoOrder) -> None:
     if order.type == TRAILING and order.activated:
         return
-    if is_due(order, watched_price(desk, order)):
+    if is_due(order, watched_price(accounts, order)):
         raise VenueError(*_WOULD_TRIGGER)
 
 
-def watched_price(desk: Accounts, order: AlgoOrder) -> float:
+def watched_price(accounts: Accounts, order: AlgoOrder) -> float:
     """Return the price that the order watches, now: last or mark."""
     if order.working_type == "MARK_PRICE":
-        return desk.quotes.mark(order.symbol, desk.now_ms)
-    return desk.quotes.last(order.symbol, desk.now_ms)
+        return accounts.quotes.mark(order.symbol, accounts.now_ms)
+    return accounts.quotes.last(order.symbol, accounts.now_ms)
 
 
 def rising(order: AlgoOrder) -> bool:
@@ -110,40 +110,40 @@ def is_due(order: AlgoOrder, price: float) -> bool:
     return price >= level(order) if rising(order) else price <= level(order)
 
 
-def react(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> None:
+def react(accounts: Accounts, ledger: AccountLedger, order: AlgoOrder) -> None:
     """Let happen what is due: a trailing stop is activated, any other order fires."""
     if order.type == TRAILING and not order.activated:
-        active = replace(order, activated=True, peak=watched_price(desk, order), updated_ms=desk.now_ms)
-        _tell(desk, ledger, active)
+        active = replace(order, activated=True, peak=watched_price(accounts, order), updated_ms=accounts.now_ms)
+        _tell(accounts, ledger, active)
     else:
-        _fire(desk, ledger, order)
+        _fire(accounts, ledger, order)
 
 
-def _fire(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> None:
+def _fire(accounts: Accounts, ledger: AccountLedger, order: AlgoOrder) -> None:
     """Trigger the order: TRIGGERING, then TRIGGERED with the order it made, or REJECTED or EXPIRED with the reason."""
-    order = replace(order, status="TRIGGERING", triggered_ms=desk.now_ms, updated_ms=desk.now_ms)
-    _tell(desk, ledger, order)
-    if desk.held_triggers > 0:
-        desk.held_triggers -= 1
+    order = replace(order, status="TRIGGERING", triggered_ms=accounts.now_ms, updated_ms=accounts.now_ms)
+    _tell(accounts, ledger, order)
+    if accounts.held_triggers > 0:
+        accounts.held_triggers -= 1
         return
-    refusal = _refusal(desk, ledger, order)
+    refusal = _refusal(accounts, ledger, order)
     if refusal is not None:
-        _tell(desk, ledger, replace(order, status=refusal[0], reject_reason=refusal[1]))
+        _tell(accounts, ledger, replace(order, status=refusal[0], reject_reason=refusal[1]))
         return
     try:
-        made = matching.checked(desk, ledger, _request(ledger, order), order)
+        made = matching.checked(accounts, ledger, _request(ledger, order), order)
     except VenueError as error:
-        _tell(desk, ledger, replace(order, status="REJECTED", reject_reason=error.msg))
+        _tell(accounts, ledger, replace(order, status="REJECTED", reject_reason=error.msg))
         return
-    _tell(desk, ledger, replace(order, status="TRIGGERED", actual_order_id=made.order_id, actual_type=made.type))
-    matching.enter(desk, ledger, made)
+    _tell(accounts, ledger, replace(order, status="TRIGGERED", actual_order_id=made.order_id, actual_type=made.type))
+    matching.enter(accounts, ledger, made)
 
 
-def _refusal(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> tuple[str, str] | None:
+def _refusal(accounts: Accounts, ledger: AccountLedger, order: AlgoOrder) -> tuple[str, str] | None:
     """Why the order cannot be executed: the status it ends in and the reason; None when it can."""
     if order.price_protect:
-        mark = desk.mark(order.symbol)
-        if abs(desk.last_price(order.symbol) - mark) > mark * desk.contracts[order.symbol].protect_share:
+        mark = accounts.mark(order.symbol)
+        if abs(accounts.last_price(order.symbol) - mark) > mark * accounts.contracts[order.symbol].protect_share:
             return "EXPIRED", "Price protect"
     closes = checks.closes_only(ledger, order.side, order.position_side, order.reduce_only)
     if (closes or order.close_position) and not _closable(ledger, order):
@@ -181,18 +181,18 @@ def remember_peak(ledger: AccountLedger, order: AlgoOrder, peak: float) -> None:
         keep(ledger, replace(order, peak=peak))
 
 
-def cancel(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
-    """Cancel a waiting order by its owner's wish and return it."""
-    return _tell(desk, ledger, replace(order, status="CANCELED"))
+def cancel(accounts: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
+    """Cancel a waiting order at its owner's request and return it."""
+    return _tell(accounts, ledger, replace(order, status="CANCELED"))
 
 
-def expire(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
+def expire(accounts: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
     """End a waiting order by the exchange's rules and return it."""
-    return _tell(desk, ledger, replace(order, status="EXPIRED"))
+    return _tell(accounts, ledger, replace(order, status="EXPIRED"))
 
 
-def _tell(desk: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
-    order = replace(order, updated_ms=desk.now_ms)
+def _tell(accounts: Accounts, ledger: AccountLedger, order: AlgoOrder) -> AlgoOrder:
+    order = replace(order, updated_ms=accounts.now_ms)
     keep(ledger, order)
-    desk.emit(AlgoUpdate(ledger.key, desk.now_ms, order))
+    accounts.emit(AlgoUpdate(ledger.key, accounts.now_ms, order))
     return order

@@ -28,7 +28,7 @@ class Control:
     def __init__(self, exchange: PaperExchange, hub: Hub) -> None:
         self._exchange = exchange
         self._hub = hub
-        self._deeds: dict[tuple[str, str], Callable[[OperatorCommand], Awaitable[Any]]] = {
+        self._handlers: dict[tuple[str, str], Callable[[OperatorCommand], Awaitable[Any]]] = {
             ("POST", "faults"): self._add_fault,
             ("GET", "faults"): self._faults,
             ("DELETE", "faults"): self._clear_faults,
@@ -55,112 +55,112 @@ class Control:
             return web.Response(status=404)
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), token.encode()):
             return web.Response(status=403)
-        deed = self._deeds.get((request.method, request.path.removeprefix("/control/")))
-        if deed is None:
+        action = self._handlers.get((request.method, request.path.removeprefix("/control/")))
+        if action is None:
             return web.Response(status=404)
         try:
             body = await request.read()
-            wish = orjson.loads(body) if body else dict(request.query)
+            command = orjson.loads(body) if body else dict(request.query)
             self._exchange.tick()
-            found = await deed(wish)
+            found = await action(command)
         except (KeyError, TypeError, ValueError, VenueError) as error:
             return _json({"error": f"{type(error).__name__}: {error}"}, 400)
         return _json(found)
 
-    async def _add_fault(self, wish: OperatorCommand) -> Any:
-        return _fault(self._exchange.faults.add(str(wish.pop("kind")), **wish))
+    async def _add_fault(self, command: OperatorCommand) -> Any:
+        return _fault(self._exchange.faults.add(str(command.pop("kind")), **command))
 
-    async def _faults(self, wish: OperatorCommand) -> Any:
+    async def _faults(self, command: OperatorCommand) -> Any:
         return [_fault(fault) for fault in self._exchange.faults.active()]
 
-    async def _clear_faults(self, wish: OperatorCommand) -> Any:
+    async def _clear_faults(self, command: OperatorCommand) -> Any:
         self._exchange.faults.clear()
         return {}
 
-    async def _clock(self, wish: OperatorCommand) -> Any:
+    async def _clock(self, command: OperatorCommand) -> Any:
         """``{"freeze": true}``, ``{"freeze": false}`` or ``{"advance_ms": 60000}``, ``{"advance_to": instant}``.
 
         The state is saved at once unless ``{"save": false}`` is said.
         """
-        pace = self._exchange.pace
-        if "freeze" in wish:
-            (pace.freeze if wish["freeze"] else pace.resume)()
-        if "advance_ms" in wish:
-            pace.advance_to(pace.now_ms() + int(wish["advance_ms"]))
-        if "advance_to" in wish:
-            pace.advance_to(int(wish["advance_to"]))
+        market_clock = self._exchange.market_clock
+        if "freeze" in command:
+            (market_clock.freeze if command["freeze"] else market_clock.resume)()
+        if "advance_ms" in command:
+            market_clock.advance_to(market_clock.now_ms() + int(command["advance_ms"]))
+        if "advance_to" in command:
+            market_clock.advance_to(int(command["advance_to"]))
         self._hub.pump(self._exchange.tick())
-        if wish.get("save", True):
+        if command.get("save", True):
             self._exchange.save()
-        return await self._clock_state(wish)
+        return await self._clock_state(command)
 
-    async def _clock_state(self, wish: OperatorCommand) -> Any:
-        """The time, and what tells whoever steps through it that a client is ready: its sockets, what it asked."""
-        pace, asked = self._exchange.pace, Counter[str]()
+    async def _clock_state(self, command: OperatorCommand) -> Any:
+        """The time, and what tells a stepping test that a client is ready: its sockets, what it asked."""
+        market_clock, asked = self._exchange.market_clock, Counter[str]()
         for (_, endpoint), count in self._exchange.limits.requests.items():
             asked[endpoint] += count
         return {
             "now_ms": self._exchange.venue.now_ms,
             "now": utc_text(self._exchange.venue.now_ms),
-            "speed": pace.speed,
-            "frozen": pace.frozen,
-            "finished": pace.finished,
+            "speed": market_clock.speed,
+            "frozen": market_clock.frozen,
+            "finished": market_clock.finished,
             "world": self._exchange.market.world,
             "routes": sorted({one["route"] for one in self._hub.open_sockets()}),
             "asked": asked,
         }
 
-    async def _ban(self, wish: OperatorCommand) -> Any:
+    async def _ban(self, command: OperatorCommand) -> Any:
         """``{"for_s": wall seconds, "address": "127.0.0.1"}``: 418 until then."""
-        span_ms = float(wish["for_s"]) * 1000.0 * self._exchange.pace.speed
+        span_ms = float(command["for_s"]) * 1000.0 * self._exchange.market_clock.speed
         until_ms = self._exchange.venue.now_ms + int(span_ms)
-        self._exchange.limits.ban(str(wish.get("address", "127.0.0.1")), until_ms)
+        self._exchange.limits.ban(str(command.get("address", "127.0.0.1")), until_ms)
         return {"until_ms": until_ms}
 
-    async def _skew(self, wish: OperatorCommand) -> Any:
-        self._exchange.faults.skew_ms = int(wish["skew_ms"])
+    async def _skew(self, command: OperatorCommand) -> Any:
+        self._exchange.faults.skew_ms = int(command["skew_ms"])
         return {"skew_ms": self._exchange.faults.skew_ms}
 
-    async def _shock(self, wish: OperatorCommand) -> Any:
+    async def _shock(self, command: OperatorCommand) -> Any:
         """``{"symbol": "BTCUSDT", "percent": -3}``: all prices of the symbol from the next whole second on."""
-        symbol = str(wish["symbol"])
-        self._exchange.venue.shock(symbol, 1.0 + float(wish["percent"]) / 100.0)
+        symbol = str(command["symbol"])
+        self._exchange.venue.shock(symbol, 1.0 + float(command["percent"]) / 100.0)
         self._exchange.forget_ticks()
         self._exchange.publish()
         self._exchange.save()
         return {}
 
-    async def _hold_triggers(self, wish: OperatorCommand) -> Any:
-        self._exchange.venue.hold_triggers(int(wish["count"]))
+    async def _hold_triggers(self, command: OperatorCommand) -> Any:
+        self._exchange.venue.hold_triggers(int(command["count"]))
         self._exchange.save()
         return {}
 
-    async def _expire_keys(self, wish: OperatorCommand) -> Any:
+    async def _expire_keys(self, command: OperatorCommand) -> Any:
         self._exchange.listen_keys.expire_all(self._exchange.venue.now_ms)
         self._exchange.tick()
         self._exchange.save()
         return {}
 
-    async def _end_sockets(self, wish: OperatorCommand) -> Any:
+    async def _end_sockets(self, command: OperatorCommand) -> Any:
         """``{"how": "drop" | "close", "route": "" | "market" | "public" | "private"}``: drop cuts, close says so."""
-        route = str(wish.get("route", ""))
-        if wish["how"] == "drop":
+        route = str(command.get("route", ""))
+        if command["how"] == "drop":
             return {"ended": self._hub.drop_all(route)}
-        if wish["how"] != "close":
+        if command["how"] != "close":
             raise ValueError("how must be drop or close")
         return {"ended": await self._hub.close_all(route)}
 
-    async def _sockets(self, wish: OperatorCommand) -> Any:
+    async def _sockets(self, command: OperatorCommand) -> Any:
         return self._hub.open_sockets()
 
-    async def _requests(self, wish: OperatorCommand) -> Any:
+    async def _requests(self, command: OperatorCommand) -> Any:
         """Requests per market hour and endpoint, the control paths left out."""
         hours: dict[str, dict[str, int]] = {}
         for (hour_ms, endpoint), count in sorted(self._exchange.limits.requests.items()):
             hours.setdefault(utc_text(hour_ms), {})[endpoint] = count
         return hours
 
-    async def _client_ids(self, wish: OperatorCommand) -> Any:
+    async def _client_ids(self, command: OperatorCommand) -> Any:
         """How many orders, regular and conditional, each client id has led to."""
         venue, counts = self._exchange.venue, Counter[str]()
         for account in venue.accounts():
@@ -178,10 +178,10 @@ class Control:
             for order in venue.all_orders(account, symbol, start_ms=0, limit=_EVERYTHING)
         ]
 
-    async def _state(self, wish: OperatorCommand) -> Any:
+    async def _state(self, command: OperatorCommand) -> Any:
         """What an independent observer sees: balances, open positions, open orders of both families, limits."""
         return {
-            "clock": await self._clock_state(wish),
+            "clock": await self._clock_state(command),
             "limits": asdict(self._exchange.limits.strain),
             "accounts": {account: self._account(account) for account in self._exchange.venue.accounts()},
         }
@@ -196,18 +196,18 @@ class Control:
             "algo_orders": [algo_row(order, rules[order.symbol]) for order in venue.open_algo_orders(account)],
         }
 
-    async def _transfer(self, wish: OperatorCommand) -> Any:
+    async def _transfer(self, command: OperatorCommand) -> Any:
         """``{"asset": "USDT", "amount": "100"}``: money comes in, or goes when negative."""
-        account = str(wish.get("account") or self._exchange.venue.accounts()[0])
-        number = self._exchange.venue.transfer(account, str(wish["asset"]), Decimal(str(wish["amount"])))
+        account = str(command.get("account") or self._exchange.venue.accounts()[0])
+        number = self._exchange.venue.transfer(account, str(command["asset"]), Decimal(str(command["amount"])))
         self._exchange.publish()
         self._exchange.save()
         return {"tranId": number}
 
-    async def _contract(self, wish: OperatorCommand) -> Any:
+    async def _contract(self, command: OperatorCommand) -> Any:
         """``{"symbol": "BTCUSDT", "tick_size": "0.5"}``: other rules; ``{..., "listed": false}``: settled and gone."""
-        symbol, listed = str(wish.pop("symbol")), bool(wish.pop("listed", True))
-        self._exchange.change_contract(symbol, wish, listed)
+        symbol, listed = str(command.pop("symbol")), bool(command.pop("listed", True))
+        self._exchange.change_contract(symbol, command, listed)
         self._exchange.publish()
         return {}
 

@@ -23,7 +23,7 @@ class DepthHistory:
         self._books: deque[tuple[int, str, tuple[Side, Side]]] = deque(maxlen=_KEPT)
 
     def note(self, symbol: str, bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]]) -> None:
-        """Remember what somebody was shown: price and size of each level, as text."""
+        """Remember what a client was shown: price and size of each level, as text."""
         self.count += 1
         sides = (tuple((row[0], row[1]) for row in bids), tuple((row[0], row[1]) for row in asks))
         self._books.append((self.count, symbol, sides))

@@ -67,7 +67,7 @@ class PaperExchange:
         saved = self._saved()
         begin_ms = start_of(market, config)
         anchor, start_ms = saved_anchor(saved, store) if saved else (Anchor(begin_ms, _wall_ms()), begin_ms)
-        self.pace = MarketClock(anchor, config.speed, market.end_ms)
+        self.market_clock = MarketClock(anchor, config.speed, market.end_ms)
         self.venue = Venue(market, start_ms, contracts=self.contracts, balance=config.balance)
         if saved:
             self._take_over(saved)
@@ -105,7 +105,7 @@ class PaperExchange:
 
     def tick(self) -> int:
         """Let everything happen up to now, tell the listeners, and return the market instant."""
-        now = self.pace.now_ms()
+        now = self.market_clock.now_ms()
         if now > self.venue.now_ms:
             self.venue.advance(now)
         self.publish()
@@ -125,13 +125,13 @@ class PaperExchange:
 
     def wire_ms(self) -> int:
         """Return the time as the exchange tells it to clients: the market's, and a fault's skew."""
-        return self.pace.now_ms() + self.faults.skew_ms
+        return self.market_clock.now_ms() + self.faults.skew_ms
 
     def remember(self, account: str, endpoint: str, parameters: dict[str, str]) -> None:
         """Write a command to the disk; call before it is carried out.
 
         Raises:
-            VenueError: HTTP 503, "Service Unavailable.": the disk has no room, so nothing may happen.
+            VenueError: HTTP 503, "Service Unavailable.": the disk is full, so nothing may happen.
         """
         try:
             self._store.append(self.venue.now_ms, account, endpoint, parameters)
@@ -195,9 +195,9 @@ class PaperExchange:
             self._note_disk(error)
 
     def save(self) -> bool:
-        """Save a picture of everything now; return whether there was room for it.
+        """Save a snapshot of everything now; return whether there was space for it.
 
-        Without room the last picture and the journal stand, which hold every answered command.
+        Without space the last snapshot and the journal stand, which hold every answered command.
         """
         try:
             self._store.save(self._state())
@@ -214,15 +214,15 @@ class PaperExchange:
         if error is not None:
             self._dirty = True
             if not self._disk_full:
-                log.error("disk full: going on in memory; orders that find no room are refused: reason=%s", error)
+                log.error("disk full: continuing in memory; orders that cannot be stored are refused: reason=%s", error)
         elif self._disk_full:
-            log.warning("the disk has room again: state saved")
+            log.warning("the disk has space again: state saved")
         self._disk_full = error is not None
 
     def _state(self) -> dict[str, Any]:
         return {
             "world": self._world_name(),
-            "anchor": asdict(self.pace.anchor()),
+            "anchor": asdict(self.market_clock.anchor()),
             "venue_ms": self.venue.now_ms,
             "venue": self.venue.snapshot(),
             "listen_keys": self.listen_keys.snapshot(),

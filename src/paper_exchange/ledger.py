@@ -13,7 +13,7 @@ BNB_FEE_SHARE = Decimal("0.9")
 
 
 def book(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     kind: str,
     amount: Decimal,
@@ -25,14 +25,14 @@ def book(
     if not amount:
         return 0
     ledger.wallet[asset] += amount
-    ledger.updated_ms = desk.now_ms
-    row = IncomeRow(symbol, kind, amount, asset, kind, desk.now_ms, desk.next_tran_id(), trade_id)
+    ledger.updated_ms = accounts.now_ms
+    row = IncomeRow(symbol, kind, amount, asset, kind, accounts.now_ms, accounts.next_tran_id(), trade_id)
     ledger.income.append(row)
     return row.tran_id
 
 
 def fill(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     order: VenueOrder,
     price: Decimal,
@@ -50,32 +50,32 @@ def fill(
     held = ledger.position(order.symbol, order.position_side)
     signed = quantity if order.side == "BUY" else -quantity
     closing = min(abs(held.amount), quantity) if held.amount * signed < 0 else ZERO
-    trade_id = desk.next_trade_id()
+    trade_id = accounts.next_trade_id()
     realized = _close(held, closing, price)
-    quote_fee = money8(price * quantity * (desk.maker_share if maker else desk.taker_share))
-    _open(desk, ledger, held, signed, closing, price, quote_fee)
-    book(desk, ledger, "REALIZED_PNL", realized, order.symbol, trade_id=trade_id)
-    fee, fee_asset = _charge(desk, ledger, quote_fee, order.symbol, trade_id)
-    trade = _trade(desk, order, trade_id, price, quantity, maker, realized, fee, fee_asset)
+    quote_fee = money8(price * quantity * (accounts.maker_share if maker else accounts.taker_share))
+    _open(accounts, ledger, held, signed, closing, price, quote_fee)
+    book(accounts, ledger, "REALIZED_PNL", realized, order.symbol, trade_id=trade_id)
+    fee, fee_asset = _charge(accounts, ledger, quote_fee, order.symbol, trade_id)
+    trade = _trade(accounts, order, trade_id, price, quantity, maker, realized, fee, fee_asset)
     ledger.trades.append(trade)
     ledger.margin_called = False
-    after = _executed(desk, order, trade)
+    after = _executed(accounts, order, trade)
     keep(ledger, after)
-    desk.emit(TradeLite(ledger.key, desk.now_ms, after, trade))
+    accounts.emit(TradeLite(ledger.key, accounts.now_ms, after, trade))
     if fresh:
-        tell_order(desk, ledger, order, "NEW")
-    tell_account(desk, ledger, "ORDER", [held], assets=("USDT", "BNB"))
-    tell_order(desk, ledger, after, execution, trade)
-    _make_whole(desk, ledger, held)
+        tell_order(accounts, ledger, order, "NEW")
+    tell_account(accounts, ledger, "ORDER", [held], assets=("USDT", "BNB"))
+    tell_order(accounts, ledger, after, execution, trade)
+    _make_whole(accounts, ledger, held)
     return after
 
 
-def _make_whole(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> None:
+def _make_whole(accounts: Accounts, ledger: AccountLedger, held: VenuePosition) -> None:
     """Let the insurance fund pay what a fill beyond the account's last money left owing."""
     missing = -ledger.cross_wallet
     if missing > 0 and not any(True for _ in cross_positions(ledger)):
-        book(desk, ledger, "INSURANCE_CLEAR", missing, held.symbol)
-        tell_account(desk, ledger, "INSURANCE_CLEAR", change=missing)
+        book(accounts, ledger, "INSURANCE_CLEAR", missing, held.symbol)
+        tell_account(accounts, ledger, "INSURANCE_CLEAR", change=missing)
 
 
 def _close(held: VenuePosition, closing: Decimal, price: Decimal) -> Decimal:
@@ -94,7 +94,7 @@ def _close(held: VenuePosition, closing: Decimal, price: Decimal) -> Decimal:
 
 
 def _open(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     held: VenuePosition,
     signed: Decimal,
@@ -103,7 +103,7 @@ def _open(
     fee: Decimal,
 ) -> None:
     """Add what the fill did not close: weighted entry, its share of the fee, isolated margin."""
-    held.updated_ms = desk.now_ms
+    held.updated_ms = accounts.now_ms
     opening = abs(signed) - closing
     if not opening:
         return
@@ -116,20 +116,20 @@ def _open(
 
 
 def _charge(
-    desk: Accounts, ledger: AccountLedger, quote_fee: Decimal, symbol: str, trade_id: int
+    accounts: Accounts, ledger: AccountLedger, quote_fee: Decimal, symbol: str, trade_id: int
 ) -> tuple[Decimal, str]:
     """Book the fee in BNB at a discount where the account wants and can, else in USDT; return amount and asset."""
-    if ledger.fee_burn and ledger.wallet["BNB"] > 0 and "BNBUSDT" in desk.contracts:
-        in_bnb = money8(quote_fee * BNB_FEE_SHARE / desk.last_price("BNBUSDT"))
+    if ledger.fee_burn and ledger.wallet["BNB"] > 0 and "BNBUSDT" in accounts.contracts:
+        in_bnb = money8(quote_fee * BNB_FEE_SHARE / accounts.last_price("BNBUSDT"))
         if in_bnb <= ledger.wallet["BNB"]:
-            book(desk, ledger, "COMMISSION", -in_bnb, symbol, "BNB", trade_id)
+            book(accounts, ledger, "COMMISSION", -in_bnb, symbol, "BNB", trade_id)
             return in_bnb, "BNB"
-    book(desk, ledger, "COMMISSION", -quote_fee, symbol, trade_id=trade_id)
+    book(accounts, ledger, "COMMISSION", -quote_fee, symbol, trade_id=trade_id)
     return quote_fee, "USDT"
 
 
 def _trade(
-    desk: Accounts,
+    accounts: Accounts,
     order: VenueOrder,
     trade_id: int,
     price: Decimal,
@@ -153,18 +153,18 @@ def _trade(
         fee,
         fee_asset,
         maker,
-        desk.now_ms,
+        accounts.now_ms,
     )
 
 
-def _executed(desk: Accounts, order: VenueOrder, trade: VenueTrade) -> VenueOrder:
+def _executed(accounts: Accounts, order: VenueOrder, trade: VenueTrade) -> VenueOrder:
     executed = order.executed + trade.quantity
     return replace(
         order,
         executed=executed,
         cum_quote=order.cum_quote + trade.quote_quantity,
         status="FILLED" if executed >= order.quantity else "PARTIALLY_FILLED",
-        updated_ms=desk.now_ms,
+        updated_ms=accounts.now_ms,
     )
 
 
@@ -185,16 +185,16 @@ def keep(ledger: AccountLedger, order: VenueOrder | AlgoOrder) -> None:
 
 
 def tell_order(
-    desk: Accounts, ledger: AccountLedger, order: VenueOrder, execution: str, trade: VenueTrade | None = None
+    accounts: Accounts, ledger: AccountLedger, order: VenueOrder, execution: str, trade: VenueTrade | None = None
 ) -> None:
     """Emit the ORDER_TRADE_UPDATE of one step of an order."""
     bids = order_notional(ledger, order.symbol, "BUY")
     asks = order_notional(ledger, order.symbol, "SELL")
-    desk.emit(OrderUpdate(ledger.key, desk.now_ms, execution, order, trade, bids, asks))
+    accounts.emit(OrderUpdate(ledger.key, accounts.now_ms, execution, order, trade, bids, asks))
 
 
 def tell_account(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     reason: str,
     positions: Iterable[VenuePosition] = (),
@@ -209,15 +209,15 @@ def tell_account(
         for asset in assets
         if asset == "USDT" or ledger.wallet[asset]
     )
-    rows = tuple(_position_change(desk, ledger, held) for held in positions)
-    desk.emit(AccountUpdate(ledger.key, desk.now_ms, reason, balances, rows, symbol))
+    rows = tuple(_position_change(accounts, ledger, held) for held in positions)
+    accounts.emit(AccountUpdate(ledger.key, accounts.now_ms, reason, balances, rows, symbol))
 
 
 def _cross(ledger: AccountLedger, asset: str) -> Decimal:
     return ledger.cross_wallet if asset == "USDT" else ledger.wallet[asset]
 
 
-def _position_change(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> PositionChange:
+def _position_change(accounts: Accounts, ledger: AccountLedger, held: VenuePosition) -> PositionChange:
     return PositionChange(
         held.symbol,
         held.leg,
@@ -225,22 +225,22 @@ def _position_change(desk: Accounts, ledger: AccountLedger, held: VenuePosition)
         money8(held.entry),
         break_even(held),
         held.realized,
-        unrealized(desk, held),
+        unrealized(accounts, held),
         "ISOLATED" if held.symbol in ledger.isolated else "CROSSED",
         held.isolated_wallet,
     )
 
 
-def settle_funding(desk: Accounts, ledger: AccountLedger, symbol: str) -> None:
+def settle_funding(accounts: Accounts, ledger: AccountLedger, symbol: str) -> None:
     """Pay or receive funding for the symbol's positions at this very instant."""
-    rate = desk.quotes.funding_rate(symbol, desk.now_ms)
-    mark = desk.mark(symbol)
+    rate = accounts.quotes.funding_rate(symbol, accounts.now_ms)
+    mark = accounts.mark(symbol)
     isolated = symbol in ledger.isolated
     for held in ledger.live(symbol):
         payment = -money8(held.amount * mark * rate)
         if not payment:
             continue
-        book(desk, ledger, "FUNDING_FEE", payment, symbol)
+        book(accounts, ledger, "FUNDING_FEE", payment, symbol)
         if isolated:
             held.isolated_wallet += payment
-        tell_account(desk, ledger, "FUNDING_FEE", [held] if isolated else [], change=payment, symbol=symbol)
+        tell_account(accounts, ledger, "FUNDING_FEE", [held] if isolated else [], change=payment, symbol=symbol)

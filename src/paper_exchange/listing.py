@@ -33,24 +33,24 @@ def changed(contract: Contract, changes: Mapping[str, Any]) -> Contract:
     return replace(contract, rules=rules, funding_hours=hours)
 
 
-def put(desk: Accounts, symbol: str, contract: Contract | None) -> None:
+def put(accounts: Accounts, symbol: str, contract: Contract | None) -> None:
     """Put the contract's rules in force; None settles its positions and takes it off the list."""
     if contract is None:
-        _settle(desk, symbol)
-        del desk.contracts[symbol]
+        _settle(accounts, symbol)
+        del accounts.contracts[symbol]
         return
-    desk.contracts[symbol] = contract
-    desk.quotes.settle_every(symbol, contract.funding_ms)
-    desk.changed = True
+    accounts.contracts[symbol] = contract
+    accounts.quotes.settle_every(symbol, contract.funding_ms)
+    accounts.changed = True
 
 
-def _settle(desk: Accounts, symbol: str) -> None:
+def _settle(accounts: Accounts, symbol: str) -> None:
     """End all orders of a contract and close its positions at the mark price."""
-    price = desk.contract(symbol).rules.price_near(desk.mark(symbol))
-    for ledger in desk.ledgers.values():
+    price = accounts.contract(symbol).rules.price_near(accounts.mark(symbol))
+    for ledger in accounts.ledgers.values():
         for order in ledger.orders_of(symbol):
-            matching.expire(desk, ledger, order)
+            matching.expire(accounts, ledger, order)
         for waiting in ledger.algos_of(symbol):
-            conditional.expire(desk, ledger, waiting)
+            conditional.expire(accounts, ledger, waiting)
         for held in list(ledger.live(symbol)):
-            liquidation.settle(desk, ledger, held, price)
+            liquidation.settle(accounts, ledger, held, price)

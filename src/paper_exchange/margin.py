@@ -33,20 +33,20 @@ class MarginHealth:
         return self.maint > 0 and self.maint >= self.balance * MARGIN_CALL_SHARE
 
 
-def unrealized(desk: Accounts, held: VenuePosition) -> Decimal:
+def unrealized(accounts: Accounts, held: VenuePosition) -> Decimal:
     """Return the position's profit at mark price."""
-    return money8(held.amount * (desk.mark(held.symbol) - held.entry))
+    return money8(held.amount * (accounts.mark(held.symbol) - held.entry))
 
 
-def maint_margin(desk: Accounts, held: VenuePosition) -> Decimal:
+def maint_margin(accounts: Accounts, held: VenuePosition) -> Decimal:
     """Return the position's maintenance margin at mark price."""
-    notional = abs(held.amount) * desk.mark(held.symbol)
-    return money8(desk.contracts[held.symbol].maint_margin(notional))
+    notional = abs(held.amount) * accounts.mark(held.symbol)
+    return money8(accounts.contracts[held.symbol].maint_margin(notional))
 
 
-def initial_margin(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> Decimal:
+def initial_margin(accounts: Accounts, ledger: AccountLedger, held: VenuePosition) -> Decimal:
     """Return the position's initial margin at mark price and the leverage set."""
-    return money8(abs(held.amount) * desk.mark(held.symbol) / ledger.leverage_of(held.symbol))
+    return money8(abs(held.amount) * accounts.mark(held.symbol) / ledger.leverage_of(held.symbol))
 
 
 def order_notional(ledger: AccountLedger, symbol: str, side: str, leg: str = "") -> Decimal:
@@ -60,10 +60,10 @@ def order_notional(ledger: AccountLedger, symbol: str, side: str, leg: str = "")
 
 
 def worst_notional(
-    desk: Accounts, ledger: AccountLedger, symbol: str, bids: Decimal = ZERO, asks: Decimal = ZERO
+    accounts: Accounts, ledger: AccountLedger, symbol: str, bids: Decimal = ZERO, asks: Decimal = ZERO
 ) -> Decimal:
     """Return the largest notional that position and open orders can become, with more bids and asks added."""
-    mark = desk.mark(symbol)
+    mark = accounts.mark(symbol)
     if ledger.dual_side:
         long = ledger.amount(symbol, "LONG") * mark + order_notional(ledger, symbol, "BUY", "LONG") + bids
         short = -ledger.amount(symbol, "SHORT") * mark + order_notional(ledger, symbol, "SELL", "SHORT") + asks
@@ -74,12 +74,12 @@ def worst_notional(
     return max(abs(now), abs(now + buys), abs(now - sells))
 
 
-def open_order_margin(desk: Accounts, ledger: AccountLedger, symbol: str) -> Decimal:
+def open_order_margin(accounts: Accounts, ledger: AccountLedger, symbol: str) -> Decimal:
     """Return the initial margin that the symbol's open orders bind beyond the position's own."""
     if not ledger.open_orders:
         return _NO_MONEY
-    own = sum((abs(held.amount) for held in ledger.live(symbol)), ZERO) * desk.mark(symbol)
-    return money8((worst_notional(desk, ledger, symbol) - own) / ledger.leverage_of(symbol))
+    own = sum((abs(held.amount) for held in ledger.live(symbol)), ZERO) * accounts.mark(symbol)
+    return money8((worst_notional(accounts, ledger, symbol) - own) / ledger.leverage_of(symbol))
 
 
 def symbols_in_use(ledger: AccountLedger) -> set[str]:
@@ -93,41 +93,43 @@ def cross_positions(ledger: AccountLedger) -> Iterable[VenuePosition]:
     return [held for held in ledger.live() if held.symbol not in ledger.isolated]
 
 
-def cross_health(desk: Accounts, ledger: AccountLedger) -> MarginHealth:
+def cross_health(accounts: Accounts, ledger: AccountLedger) -> MarginHealth:
     """Return margin balance and maintenance of all cross positions together."""
     held = cross_positions(ledger)
-    profit = sum((unrealized(desk, position) for position in held), ZERO)
-    return MarginHealth(ledger.cross_wallet + profit, sum((maint_margin(desk, position) for position in held), ZERO))
+    profit = sum((unrealized(accounts, position) for position in held), ZERO)
+    return MarginHealth(
+        ledger.cross_wallet + profit, sum((maint_margin(accounts, position) for position in held), ZERO)
+    )
 
 
-def isolated_health(desk: Accounts, held: VenuePosition) -> MarginHealth:
+def isolated_health(accounts: Accounts, held: VenuePosition) -> MarginHealth:
     """Return margin balance and maintenance of one isolated position."""
-    return MarginHealth(held.isolated_wallet + unrealized(desk, held), maint_margin(desk, held))
+    return MarginHealth(held.isolated_wallet + unrealized(accounts, held), maint_margin(accounts, held))
 
 
-def available(desk: Accounts, ledger: AccountLedger) -> Decimal:
+def available(accounts: Accounts, ledger: AccountLedger) -> Decimal:
     """Return what new orders may bind, never less than 0."""
-    return max(ZERO, free_margin(desk, ledger))
+    return max(ZERO, free_margin(accounts, ledger))
 
 
-def free_margin(desk: Accounts, ledger: AccountLedger) -> Decimal:
+def free_margin(accounts: Accounts, ledger: AccountLedger) -> Decimal:
     """Return cross wallet and profit less all margins bound in cross and by orders; below 0 in need."""
     free = ledger.cross_wallet
     if ledger.open_orders:
-        free -= sum((open_order_margin(desk, ledger, symbol) for symbol in symbols_in_use(ledger)), ZERO)
+        free -= sum((open_order_margin(accounts, ledger, symbol) for symbol in symbols_in_use(ledger)), ZERO)
     for held in cross_positions(ledger):
-        free += unrealized(desk, held) - initial_margin(desk, ledger, held)
+        free += unrealized(accounts, held) - initial_margin(accounts, ledger, held)
     return free
 
 
-def config(desk: Accounts, ledger: AccountLedger, symbol: str) -> SymbolConfig:
+def config(accounts: Accounts, ledger: AccountLedger, symbol: str) -> SymbolConfig:
     """Return leverage, margin type and the largest notional of one symbol."""
     leverage = ledger.leverage_of(symbol)
     kind = "ISOLATED" if symbol in ledger.isolated else "CROSSED"
-    return SymbolConfig(symbol, kind, leverage, desk.contracts[symbol].max_notional(leverage))
+    return SymbolConfig(symbol, kind, leverage, accounts.contracts[symbol].max_notional(leverage))
 
 
-def liquidation_price(desk: Accounts, ledger: AccountLedger, held: VenuePosition) -> Decimal:
+def liquidation_price(accounts: Accounts, ledger: AccountLedger, held: VenuePosition) -> Decimal:
     """Return the mark price at which the position would be liquidated, others unchanged; 0 when there is none.
 
     The wallet is the isolated one or, in cross, what the other symbols leave; both legs of a hedged cross symbol
@@ -141,8 +143,8 @@ def liquidation_price(desk: Accounts, ledger: AccountLedger, held: VenuePosition
         legs, wallet = list(ledger.live(held.symbol)), ledger.cross_wallet
         for other in cross_positions(ledger):
             if other.symbol != held.symbol:
-                wallet += unrealized(desk, other) - maint_margin(desk, other)
-    mark, contract = desk.mark(held.symbol), desk.contracts[held.symbol]
+                wallet += unrealized(accounts, other) - maint_margin(accounts, other)
+    mark, contract = accounts.mark(held.symbol), accounts.contracts[held.symbol]
     top, bottom = wallet, ZERO
     for leg in legs:
         bracket = contract.bracket_of(abs(leg.amount) * mark)
@@ -156,13 +158,13 @@ def break_even(held: VenuePosition) -> Decimal:
     return money8(held.entry + held.fees / held.amount) if held.amount else ZERO
 
 
-def position_view(desk: Accounts, ledger: AccountLedger, symbol: str, leg: str) -> PositionView:
+def position_view(accounts: Accounts, ledger: AccountLedger, symbol: str, leg: str) -> PositionView:
     """Return one row with every figure; a flat leg gives a row of zeros."""
     held = ledger.positions.get((symbol, leg), VenuePosition(symbol, leg))
-    settings = config(desk, ledger, symbol)
-    mark, profit = desk.mark(symbol), unrealized(desk, held)
+    settings = config(accounts, ledger, symbol)
+    mark, profit = accounts.mark(symbol), unrealized(accounts, held)
     isolated = settings.margin_type == "ISOLATED"
-    own, orders = initial_margin(desk, ledger, held), _leg_order_margin(desk, ledger, symbol, leg)
+    own, orders = initial_margin(accounts, ledger, held), _leg_order_margin(accounts, ledger, symbol, leg)
     return PositionView(
         symbol=symbol,
         position_side=leg,
@@ -171,7 +173,7 @@ def position_view(desk: Accounts, ledger: AccountLedger, symbol: str, leg: str) 
         break_even_price=break_even(held),
         mark_price=mark,
         unrealized=profit,
-        liquidation_price=liquidation_price(desk, ledger, held),
+        liquidation_price=liquidation_price(accounts, ledger, held),
         leverage=settings.leverage,
         max_notional=settings.max_notional,
         margin_type=settings.margin_type,
@@ -179,7 +181,7 @@ def position_view(desk: Accounts, ledger: AccountLedger, symbol: str, leg: str) 
         isolated_wallet=held.isolated_wallet,
         notional=money8(held.amount * mark),
         initial_margin=own + orders,
-        maint_margin=maint_margin(desk, held),
+        maint_margin=maint_margin(accounts, held),
         position_initial_margin=own,
         open_order_initial_margin=orders,
         bid_notional=money8(order_notional(ledger, symbol, "BUY", leg)),
@@ -189,9 +191,9 @@ def position_view(desk: Accounts, ledger: AccountLedger, symbol: str, leg: str) 
     )
 
 
-def _leg_order_margin(desk: Accounts, ledger: AccountLedger, symbol: str, leg: str) -> Decimal:
+def _leg_order_margin(accounts: Accounts, ledger: AccountLedger, symbol: str, leg: str) -> Decimal:
     if leg == "BOTH":
-        return ZERO if ledger.dual_side else open_order_margin(desk, ledger, symbol)
+        return ZERO if ledger.dual_side else open_order_margin(accounts, ledger, symbol)
     side = "BUY" if leg == "LONG" else "SELL"
     return money8(order_notional(ledger, symbol, side, leg) / ledger.leverage_of(symbol))
 
@@ -201,20 +203,20 @@ def _adl(held: VenuePosition, profit: Decimal) -> int:
     return 0 if not held.amount else 2 if profit > 0 else 1
 
 
-def usdt_view(desk: Accounts, ledger: AccountLedger) -> BalanceView:
+def usdt_view(accounts: Accounts, ledger: AccountLedger) -> BalanceView:
     """Return the USDT row, which is the account's total as well."""
     live = list(ledger.live())
-    profit = sum((unrealized(desk, held) for held in live), ZERO)
-    cross_profit = sum((unrealized(desk, held) for held in cross_positions(ledger)), ZERO)
-    own = sum((initial_margin(desk, ledger, held) for held in live), ZERO)
-    orders = sum((open_order_margin(desk, ledger, symbol) for symbol in symbols_in_use(ledger)), ZERO)
-    free = available(desk, ledger)
+    profit = sum((unrealized(accounts, held) for held in live), ZERO)
+    cross_profit = sum((unrealized(accounts, held) for held in cross_positions(ledger)), ZERO)
+    own = sum((initial_margin(accounts, ledger, held) for held in live), ZERO)
+    orders = sum((open_order_margin(accounts, ledger, symbol) for symbol in symbols_in_use(ledger)), ZERO)
+    free = available(accounts, ledger)
     return BalanceView(
         asset="USDT",
         wallet_balance=ledger.wallet["USDT"],
         unrealized=profit,
         margin_balance=ledger.wallet["USDT"] + profit,
-        maint_margin=sum((maint_margin(desk, held) for held in live), ZERO),
+        maint_margin=sum((maint_margin(accounts, held) for held in live), ZERO),
         initial_margin=own + orders,
         position_initial_margin=own,
         open_order_initial_margin=orders,

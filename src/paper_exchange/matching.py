@@ -14,9 +14,9 @@ from src.paper_exchange.model import ZERO, AlgoOrder, OrderAmendment, OrderReque
 Level = tuple[Decimal, Decimal]
 
 
-def place(desk: Accounts, ledger: AccountLedger, request: OrderRequest) -> VenueOrder:
+def place(accounts: Accounts, ledger: AccountLedger, request: OrderRequest) -> VenueOrder:
     """Check and place an order, match it, and return it as it stands after that."""
-    return enter(desk, ledger, checked(desk, ledger, request))
+    return enter(accounts, ledger, checked(accounts, ledger, request))
 
 
 def attempted(act: Callable[[], VenueOrder]) -> VenueOrder | Refusal:
@@ -28,7 +28,7 @@ def attempted(act: Callable[[], VenueOrder]) -> VenueOrder | Refusal:
 
 
 def checked(
-    desk: Accounts, ledger: AccountLedger, request: OrderRequest, source: AlgoOrder | None = None
+    accounts: Accounts, ledger: AccountLedger, request: OrderRequest, source: AlgoOrder | None = None
 ) -> VenueOrder:
     """Return the order that the request would become, after every check; nothing is changed but the order number.
 
@@ -36,29 +36,29 @@ def checked(
     duplicate of itself.
     """
     if source is None:
-        contract = checks.check_order_form(desk, request)
+        contract = checks.check_order_form(accounts, request)
         checks.check_leg(ledger, request.position_side, request.reduce_only)
     else:
-        contract = desk.contract(request.symbol)
-    price = _price(desk, contract, request)
+        contract = accounts.contract(request.symbol)
+    price = _price(accounts, contract, request)
     closing = checks.closes_only(ledger, request.side, request.position_side, request.reduce_only)
     quantity = _quantity(ledger, request, closing)
     if not closing and contract.rules.status != "TRADING":
         raise VenueError(-4140, "Invalid symbol status for opening position.")
     if source is None:
-        _check_market(desk, contract, request, price, quantity, closing)
+        _check_market(accounts, contract, request, price, quantity, closing)
         _check_book(ledger, contract, request)
     if not closing:
-        worst = price or checks.assumed_price(desk, request.symbol, request.side)
-        checks.check_room(desk, ledger, request, worst, quantity)
-    order = _order(desk, request, price, quantity, source)
-    _check_match(desk, order)
+        worst = price or checks.assumed_price(accounts, request.symbol, request.side)
+        checks.check_position_limit(accounts, ledger, request, worst, quantity)
+    order = _order(accounts, request, price, quantity, source)
+    _check_match(accounts, order)
     return order
 
 
-def _price(desk: Accounts, contract: Contract, request: OrderRequest) -> Decimal:
+def _price(accounts: Accounts, contract: Contract, request: OrderRequest) -> Decimal:
     if request.price_match != "NONE":
-        return checks.matched_price(desk, contract.rules, request.side, request.price_match)
+        return checks.matched_price(accounts, contract.rules, request.side, request.price_match)
     return request.price or ZERO
 
 
@@ -74,14 +74,14 @@ def _quantity(ledger: AccountLedger, request: OrderRequest, closing: bool) -> De
 
 
 def _check_market(
-    desk: Accounts, contract: Contract, request: OrderRequest, price: Decimal, quantity: Decimal, closing: bool
+    accounts: Accounts, contract: Contract, request: OrderRequest, price: Decimal, quantity: Decimal, closing: bool
 ) -> None:
-    mark = desk.mark(request.symbol)
+    mark = accounts.mark(request.symbol)
     if not closing:
         checks.check_notional(contract.rules, (price or mark) * quantity)
     if price:
         checks.check_percent_price(contract.rules, request.side, price, mark)
-    elif not any(True for _ in desk.depth(request.symbol, request.side, _bound(desk, contract, request.side))):
+    elif not any(True for _ in accounts.depth(request.symbol, request.side, _bound(accounts, contract, request.side))):
         raise VenueError(-4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit")
 
 
@@ -93,16 +93,16 @@ def _check_book(ledger: AccountLedger, contract: Contract, request: OrderRequest
         raise VenueError(-2025, "Reach max open order limit.")
 
 
-def _check_match(desk: Accounts, order: VenueOrder) -> None:
+def _check_match(accounts: Accounts, order: VenueOrder) -> None:
     """Refuse a post-only order that would take (-5022) and a fill-or-kill order that would not fill (-5021)."""
-    if order.time_in_force == "GTX" and _crosses(desk, order.symbol, order.side, order.price):
+    if order.time_in_force == "GTX" and _crosses(accounts, order.symbol, order.side, order.price):
         raise VenueError(
             -5022,
             "Due to the order could not be executed as maker, the Post Only order will be rejected. "
             "The order will not be recorded in the order history",
         )
     if order.time_in_force == "FOK":
-        there = sum((held for _, held in desk.depth(order.symbol, order.side, order.price)), ZERO)
+        there = sum((held for _, held in accounts.depth(order.symbol, order.side, order.price)), ZERO)
         if there < order.quantity:
             raise VenueError(
                 -5021,
@@ -111,15 +111,15 @@ def _check_match(desk: Accounts, order: VenueOrder) -> None:
             )
 
 
-def _crosses(desk: Accounts, symbol: str, side: str, price: Decimal) -> bool:
-    best = desk.quotes.best_price(symbol, side, desk.now_ms)
+def _crosses(accounts: Accounts, symbol: str, side: str, price: Decimal) -> bool:
+    best = accounts.quotes.best_price(symbol, side, accounts.now_ms)
     return price >= best if side == "BUY" else price <= best
 
 
 def _order(
-    desk: Accounts, request: OrderRequest, price: Decimal, quantity: Decimal, source: AlgoOrder | None
+    accounts: Accounts, request: OrderRequest, price: Decimal, quantity: Decimal, source: AlgoOrder | None
 ) -> VenueOrder:
-    number = desk.next_order_id()
+    number = accounts.next_order_id()
     return VenueOrder(
         order_id=number,
         client_id=request.client_id or f"auto-{number}",
@@ -132,8 +132,8 @@ def _order(
         price=price,
         quantity=quantity,
         status="NEW",
-        created_ms=desk.now_ms,
-        updated_ms=desk.now_ms,
+        created_ms=accounts.now_ms,
+        updated_ms=accounts.now_ms,
         stop_price=source.trigger_price if source else ZERO,
         reduce_only=bool(request.reduce_only),
         close_position=source.close_position if source else False,
@@ -148,32 +148,32 @@ def _order(
     )
 
 
-def _bound(desk: Accounts, contract: Contract, side: str) -> Decimal:
+def _bound(accounts: Accounts, contract: Contract, side: str) -> Decimal:
     """The price beyond which a MARKET order takes nothing."""
-    mark = desk.mark(contract.symbol)
+    mark = accounts.mark(contract.symbol)
     return mark * (1 + contract.bound_share) if side == "BUY" else mark * (1 - contract.bound_share)
 
 
-def enter(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
+def enter(accounts: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
     """Write a checked order down and take what the depth offers; the rest waits, or expires where it may not wait."""
     keep(ledger, order)
-    bound = order.price or _bound(desk, desk.contract(order.symbol), order.side)
-    levels = portions(desk, ledger, order, bound)
+    bound = order.price or _bound(accounts, accounts.contract(order.symbol), order.side)
+    levels = portions(accounts, ledger, order, bound)
     if not levels:
-        tell_order(desk, ledger, order, "NEW")
+        tell_order(accounts, ledger, order, "NEW")
     fresh = True
     for price, quantity in levels:
-        order = take(desk, ledger, order, price, quantity, maker=False, fresh=fresh)
+        order = take(accounts, ledger, order, price, quantity, maker=False, fresh=fresh)
         fresh = False
     if order.is_open and (order.type == "MARKET" or order.time_in_force in ("IOC", "FOK")):
-        order = expire(desk, ledger, order)
-    return _without_purpose(desk, ledger, order)
+        order = expire(accounts, ledger, order)
+    return _without_purpose(accounts, ledger, order)
 
 
-def portions(desk: Accounts, ledger: AccountLedger, order: VenueOrder, bound: Decimal) -> list[Level]:
+def portions(accounts: Accounts, ledger: AccountLedger, order: VenueOrder, bound: Decimal) -> list[Level]:
     """Return the prices and quantities at which the order would be taken now; never more than it may close."""
     left, portions = min(order.remaining, closable(ledger, order)), []
-    for price, held in desk.depth(order.symbol, order.side, bound) if left else ():
+    for price, held in accounts.depth(order.symbol, order.side, bound) if left else ():
         quantity = min(left, held)
         portions.append((price, quantity))
         left -= quantity
@@ -183,7 +183,7 @@ def portions(desk: Accounts, ledger: AccountLedger, order: VenueOrder, bound: De
 
 
 def take(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     order: VenueOrder,
     price: Decimal,
@@ -194,12 +194,12 @@ def take(
     execution: str = "TRADE",
 ) -> VenueOrder:
     """Execute a part of the order, use up the depth, and end the conditional order it came from when it is done."""
-    desk.take(order.symbol, order.side, quantity)
-    after = fill(desk, ledger, order, price, quantity, maker, fresh=fresh, execution=execution)
-    end_algo(desk, ledger, after)
+    accounts.take(order.symbol, order.side, quantity)
+    after = fill(accounts, ledger, order, price, quantity, maker, fresh=fresh, execution=execution)
+    end_algo(accounts, ledger, after)
     for other in ledger.orders_of(order.symbol):
         if other.order_id != order.order_id:
-            _without_purpose(desk, ledger, other)
+            _without_purpose(accounts, ledger, other)
     return after
 
 
@@ -210,48 +210,48 @@ def closable(ledger: AccountLedger, order: VenueOrder) -> Decimal:
     return checks.reducible(ledger, order.symbol, order.side, order.position_side)
 
 
-def fill_waiting(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> bool:
+def fill_waiting(accounts: Accounts, ledger: AccountLedger, order: VenueOrder) -> bool:
     """Fill a waiting LIMIT order, at its own price, with the depth that has come to it; return whether it had any."""
-    there = sum((held for _, held in desk.depth(order.symbol, order.side, order.price)), ZERO)
+    there = sum((held for _, held in accounts.depth(order.symbol, order.side, order.price)), ZERO)
     quantity = min(order.remaining, there, closable(ledger, order))
     if quantity:
-        order = take(desk, ledger, order, order.price, quantity, maker=True)
-        _without_purpose(desk, ledger, order)
+        order = take(accounts, ledger, order, order.price, quantity, maker=True)
+        _without_purpose(accounts, ledger, order)
     return bool(quantity)
 
 
-def _without_purpose(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
+def _without_purpose(accounts: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
     """Expire an order that may only close and has nothing left to close."""
-    return expire(desk, ledger, order) if order.is_open and not closable(ledger, order) else order
+    return expire(accounts, ledger, order) if order.is_open and not closable(ledger, order) else order
 
 
-def expire(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
+def expire(accounts: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
     """End an order by the exchange's rules and return it."""
-    return _end(desk, ledger, order, "EXPIRED")
+    return _end(accounts, ledger, order, "EXPIRED")
 
 
-def cancel(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
-    """End an order by its owner's wish and return it."""
-    return _end(desk, ledger, order, "CANCELED")
+def cancel(accounts: Accounts, ledger: AccountLedger, order: VenueOrder) -> VenueOrder:
+    """Cancel an order at its owner's request and return it."""
+    return _end(accounts, ledger, order, "CANCELED")
 
 
-def cancel_symbol(desk: Accounts, ledger: AccountLedger, symbol: str) -> int:
+def cancel_symbol(accounts: Accounts, ledger: AccountLedger, symbol: str) -> int:
     """Cancel the symbol's open orders and return how many there were."""
     waiting = ledger.orders_of(symbol)
     for order in waiting:
-        cancel(desk, ledger, order)
+        cancel(accounts, ledger, order)
     return len(waiting)
 
 
-def _end(desk: Accounts, ledger: AccountLedger, order: VenueOrder, status: str) -> VenueOrder:
-    ended = replace(order, status=status, updated_ms=desk.now_ms)
+def _end(accounts: Accounts, ledger: AccountLedger, order: VenueOrder, status: str) -> VenueOrder:
+    ended = replace(order, status=status, updated_ms=accounts.now_ms)
     keep(ledger, ended)
-    tell_order(desk, ledger, ended, status)
-    end_algo(desk, ledger, ended)
+    tell_order(accounts, ledger, ended, status)
+    end_algo(accounts, ledger, ended)
     return ended
 
 
-def end_algo(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> None:
+def end_algo(accounts: Accounts, ledger: AccountLedger, order: VenueOrder) -> None:
     """Tell the conditional order that made this one how it ended, once it has."""
     source = ledger.algos.get(order.algo_id)
     if order.is_open or source is None:
@@ -261,14 +261,14 @@ def end_algo(desk: Accounts, ledger: AccountLedger, order: VenueOrder) -> None:
         status="FINISHED",
         actual_price=order.average_price,
         actual_quantity=order.executed,
-        updated_ms=desk.now_ms,
+        updated_ms=accounts.now_ms,
     )
     ledger.algos[done.algo_id] = done
-    desk.emit(AlgoUpdate(ledger.key, desk.now_ms, done))
+    accounts.emit(AlgoUpdate(ledger.key, accounts.now_ms, done))
 
 
 def amend(
-    desk: Accounts, ledger: AccountLedger, order: VenueOrder, side: str, quantity: Decimal, price: Decimal
+    accounts: Accounts, ledger: AccountLedger, order: VenueOrder, side: str, quantity: Decimal, price: Decimal
 ) -> VenueOrder:
     """Change an open LIMIT order's quantity and price, match it again, and return it.
 
@@ -278,7 +278,7 @@ def amend(
         raise VenueError(-5025, "Only limit order is supported")
     if side != order.side:
         raise VenueError(-1117, "Invalid side.")
-    contract = desk.contract(order.symbol)
+    contract = accounts.contract(order.symbol)
     checks.check_precision(contract.rules, [price], [quantity])
     checks.check_price(contract.rules, price)
     checks.check_quantity(contract.rules, quantity, market=False)
@@ -287,20 +287,22 @@ def amend(
     closing = checks.closes_only(ledger, order.side, order.position_side, order.reduce_only)
     if not closing and price * quantity < contract.rules.min_notional:
         raise VenueError(-5029, "The notional of the modified order is too small")
-    checks.check_percent_price(contract.rules, side, price, desk.mark(order.symbol))
+    checks.check_percent_price(contract.rules, side, price, accounts.mark(order.symbol))
     if quantity <= order.executed:
-        return cancel(desk, ledger, order)
-    changed = replace(order, quantity=quantity, price=price, amendments=order.amendments + 1, updated_ms=desk.now_ms)
-    _check_amended(desk, ledger, order, changed, closing)
+        return cancel(accounts, ledger, order)
+    changed = replace(
+        order, quantity=quantity, price=price, amendments=order.amendments + 1, updated_ms=accounts.now_ms
+    )
+    _check_amended(accounts, ledger, order, changed, closing)
     keep(ledger, changed)
-    _note_amendment(desk, ledger, order, changed)
-    tell_order(desk, ledger, changed, "AMENDMENT")
-    for level, part in portions(desk, ledger, changed, price):
-        changed = take(desk, ledger, changed, level, part, maker=False)
-    return _without_purpose(desk, ledger, changed)
+    _note_amendment(accounts, ledger, order, changed)
+    tell_order(accounts, ledger, changed, "AMENDMENT")
+    for level, part in portions(accounts, ledger, changed, price):
+        changed = take(accounts, ledger, changed, level, part, maker=False)
+    return _without_purpose(accounts, ledger, changed)
 
 
-def _note_amendment(desk: Accounts, ledger: AccountLedger, before: VenueOrder, after: VenueOrder) -> None:
+def _note_amendment(accounts: Accounts, ledger: AccountLedger, before: VenueOrder, after: VenueOrder) -> None:
     number = ledger.amendments[-1].number + 1 if ledger.amendments else 1
     ledger.amendments.append(
         OrderAmendment(
@@ -308,7 +310,7 @@ def _note_amendment(desk: Accounts, ledger: AccountLedger, before: VenueOrder, a
             order_id=after.order_id,
             client_id=after.client_id,
             symbol=after.symbol,
-            time_ms=desk.now_ms,
+            time_ms=accounts.now_ms,
             price_before=before.price,
             price_after=after.price,
             quantity_before=before.quantity,
@@ -319,15 +321,15 @@ def _note_amendment(desk: Accounts, ledger: AccountLedger, before: VenueOrder, a
 
 
 def _check_amended(
-    desk: Accounts, ledger: AccountLedger, order: VenueOrder, changed: VenueOrder, closing: bool
+    accounts: Accounts, ledger: AccountLedger, order: VenueOrder, changed: VenueOrder, closing: bool
 ) -> None:
-    _check_match(desk, changed)
+    _check_match(accounts, changed)
     if closing:
         return
     request = OrderRequest(order.symbol, order.side, "LIMIT", position_side=order.position_side)
     del ledger.open_orders[order.order_id]  # its own margin is free for the changed order
     try:
-        checks.check_room(desk, ledger, request, changed.price, changed.remaining)
+        checks.check_position_limit(accounts, ledger, request, changed.price, changed.remaining)
     finally:
         ledger.open_orders[order.order_id] = order
         ledger.open_orders = dict(sorted(ledger.open_orders.items()))

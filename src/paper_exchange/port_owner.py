@@ -14,7 +14,7 @@ def port_owner(port: int) -> str:
             if any(str(handle.readlink()) in inodes for handle in (folder / "fd").iterdir()):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 return f"process {folder.name} ({command[:120]})"
-        except OSError:  # it ended meanwhile, or belongs to somebody else
+        except OSError:  # it ended meanwhile, or belongs to another user
             continue
     return UNKNOWN
 

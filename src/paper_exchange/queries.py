@@ -23,21 +23,26 @@ def is_kept(order: VenueOrder | AlgoOrder, now_ms: int) -> bool:
 
 
 def order(
-    desk: Accounts, ledger: AccountLedger, symbol: str, order_id: int, client_id: str, only_open: bool
+    accounts: Accounts, ledger: AccountLedger, symbol: str, order_id: int, client_id: str, only_open: bool
 ) -> VenueOrder:
     """Return the order of that id or, of those with that client id, the newest; -2013 when there is none."""
-    desk.contract(symbol)
+    accounts.contract(symbol)
     if not order_id and not client_id:
         raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
     found = ledger.orders.get(order_id or ledger.newest.get(client_id, 0))
-    if found is None or found.symbol != symbol or not is_kept(found, desk.now_ms) or (only_open and not found.is_open):
+    if (
+        found is None
+        or found.symbol != symbol
+        or not is_kept(found, accounts.now_ms)
+        or (only_open and not found.is_open)
+    ):
         raise VenueError(-2013, "Order does not exist.")
     return found
 
 
-def to_cancel(desk: Accounts, ledger: AccountLedger, symbol: str, order_id: int, client_id: str) -> VenueOrder:
+def to_cancel(accounts: Accounts, ledger: AccountLedger, symbol: str, order_id: int, client_id: str) -> VenueOrder:
     """Return the open order that is to be cancelled; -2011 when there is none."""
-    desk.contract(symbol)
+    accounts.contract(symbol)
     if not order_id and not client_id:
         raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
     found = ledger.open_orders.get(order_id or ledger.newest.get(client_id, 0))
@@ -46,10 +51,10 @@ def to_cancel(desk: Accounts, ledger: AccountLedger, symbol: str, order_id: int,
     return found
 
 
-def algo_order(desk: Accounts, ledger: AccountLedger, algo_id: int, client_id: str) -> AlgoOrder:
+def algo_order(accounts: Accounts, ledger: AccountLedger, algo_id: int, client_id: str) -> AlgoOrder:
     """Return the conditional order of that id or, of those with that client id, the newest; -2013 else."""
     found = ledger.algos.get(algo_id or ledger.newest_algo.get(client_id, 0))
-    if found is None or not is_kept(found, desk.now_ms):
+    if found is None or not is_kept(found, accounts.now_ms):
         raise VenueError(-2013, "Order does not exist.")
     return found
 
@@ -63,7 +68,7 @@ def algo_to_cancel(ledger: AccountLedger, algo_id: int, client_id: str) -> AlgoO
 
 
 def all_orders(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     symbol: str,
     order_id: int,
@@ -72,20 +77,20 @@ def all_orders(
     limit: int,
 ) -> list[VenueOrder]:
     """Return the newest ``limit`` orders of a window of their making, oldest first."""
-    inside = _window(desk, symbol, start_ms, end_ms)
+    inside = _window(accounts, symbol, start_ms, end_ms)
     rows = [
         each
         for each in ledger.orders.values()
         if symbol in ("", each.symbol)
         and each.order_id >= order_id
         and inside(each.created_ms)
-        and is_kept(each, desk.now_ms)
+        and is_kept(each, accounts.now_ms)
     ]
     return rows[-limit:]
 
 
 def all_algo_orders(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     symbol: str,
     algo_id: int,
@@ -94,31 +99,31 @@ def all_algo_orders(
     limit: int,
 ) -> list[AlgoOrder]:
     """Return the newest ``limit`` conditional orders of a window of their making, newest first."""
-    inside = _window(desk, symbol, start_ms, end_ms)
+    inside = _window(accounts, symbol, start_ms, end_ms)
     rows = [
         each
         for each in reversed(ledger.algos.values())
         if symbol in ("", each.symbol)
         and each.algo_id >= algo_id
         and inside(each.created_ms)
-        and is_kept(each, desk.now_ms)
+        and is_kept(each, accounts.now_ms)
     ]
     return rows[:limit]
 
 
-def _window(desk: Accounts, symbol: str, start_ms: int | None, end_ms: int | None) -> Callable[[int], bool]:
+def _window(accounts: Accounts, symbol: str, start_ms: int | None, end_ms: int | None) -> Callable[[int], bool]:
     """A test for instants between two limits; -1127 when they are more than seven days apart."""
     if symbol:
-        desk.contract(symbol)
+        accounts.contract(symbol)
     if start_ms is not None and end_ms is not None and end_ms - start_ms > WEEK_MS:
         raise VenueError(-1127, "More than 168 hours between startTime and endTime.")
     low = start_ms if start_ms is not None else 0
-    high = end_ms if end_ms is not None else desk.now_ms
+    high = end_ms if end_ms is not None else accounts.now_ms
     return lambda time_ms: low <= time_ms <= high
 
 
 def trades(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     symbol: str,
     order_id: int,
@@ -131,10 +136,12 @@ def trades(
 
     With a window, an order or an id to begin at: the oldest ``limit``. Without: the newest of the last seven days.
     """
-    _window(desk, symbol, start_ms, end_ms)
-    oldest = desk.now_ms - KEPT_DAYS * DAY_MS
+    _window(accounts, symbol, start_ms, end_ms)
+    oldest = accounts.now_ms - KEPT_DAYS * DAY_MS
     bounded = from_id is not None or order_id or start_ms is not None or end_ms is not None
-    low, high = _span(desk, start_ms, end_ms) if not (from_id is not None or order_id) else (oldest, desk.now_ms)
+    low, high = (
+        _span(accounts, start_ms, end_ms) if not (from_id is not None or order_id) else (oldest, accounts.now_ms)
+    )
     if order_id in ledger.orders:
         low = ledger.orders[order_id].created_ms
     rows = [
@@ -145,25 +152,31 @@ def trades(
     return rows[:limit] if bounded else rows[-limit:]
 
 
-def _span(desk: Accounts, start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
+def _span(accounts: Accounts, start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
     """Seven days from the start, or up to the end, or up to now."""
     if start_ms is not None:
         return start_ms, end_ms if end_ms is not None else start_ms + WEEK_MS
-    high = end_ms if end_ms is not None else desk.now_ms
+    high = end_ms if end_ms is not None else accounts.now_ms
     return high - WEEK_MS, high
 
 
 def income(
-    desk: Accounts, ledger: AccountLedger, symbol: str, kind: str, start_ms: int | None, end_ms: int | None, limit: int
+    accounts: Accounts,
+    ledger: AccountLedger,
+    symbol: str,
+    kind: str,
+    start_ms: int | None,
+    end_ms: int | None,
+    limit: int,
 ) -> list[IncomeRow]:
     """Return income rows, oldest first: the oldest ``limit`` of a window, else the newest of the last seven days."""
     if symbol:
-        desk.contract(symbol)
-    high = end_ms if end_ms is not None else desk.now_ms
+        accounts.contract(symbol)
+    high = end_ms if end_ms is not None else accounts.now_ms
     low = start_ms if start_ms is not None else high - WEEK_MS
     rows = [
         each
-        for each in _between(ledger.income, max(low, desk.now_ms - KEPT_DAYS * DAY_MS), high)
+        for each in _between(ledger.income, max(low, accounts.now_ms - KEPT_DAYS * DAY_MS), high)
         if symbol in ("", each.symbol) and kind in ("", each.kind)
     ]
     return rows[:limit] if start_ms is not None or end_ms is not None else rows[-limit:]

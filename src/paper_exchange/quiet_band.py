@@ -28,32 +28,32 @@ def meet(first: QuietBand, second: QuietBand) -> QuietBand:
     return QuietBand(max(first.low, second.low), min(first.high, second.high))
 
 
-def bands_of(desk: Accounts) -> dict[str, QuietBand]:
+def bands_of(accounts: Accounts) -> dict[str, QuietBand]:
     """Return the band of every symbol that anybody has something at, a tick narrower to allow for rounding."""
     bands: dict[str, QuietBand] = {}
-    for ledger in desk.ledgers.values():
+    for ledger in accounts.ledgers.values():
         for order in ledger.open_orders.values():
-            _narrow(bands, order.symbol, order_band(desk, order))
+            _narrow(bands, order.symbol, order_band(accounts, order))
         for waiting in ledger.open_algos.values():
             if waiting.status == "NEW":
                 _narrow(bands, waiting.symbol, algo_band(waiting))
-        for symbol, band in margin_bands(desk, ledger).items():
+        for symbol, band in margin_bands(accounts, ledger).items():
             _narrow(bands, symbol, band)
-    return {symbol: _inside(desk, symbol, band) for symbol, band in bands.items()}
+    return {symbol: _inside(accounts, symbol, band) for symbol, band in bands.items()}
 
 
 def _narrow(bands: dict[str, QuietBand], symbol: str, band: QuietBand) -> None:
     bands[symbol] = meet(bands.get(symbol, OPEN_BAND), band)
 
 
-def _inside(desk: Accounts, symbol: str, band: QuietBand) -> QuietBand:
-    tick = float(desk.contracts[symbol].rules.tick_size)
+def _inside(accounts: Accounts, symbol: str, band: QuietBand) -> QuietBand:
+    tick = float(accounts.contracts[symbol].rules.tick_size)
     return QuietBand(band.low + tick, band.high - tick)
 
 
-def order_band(desk: Accounts, order: VenueOrder) -> QuietBand:
+def order_band(accounts: Accounts, order: VenueOrder) -> QuietBand:
     """Return where a waiting LIMIT order cannot be filled: its side of the book has not come to it."""
-    tick = desk.contracts[order.symbol].rules.tick_size
+    tick = accounts.contracts[order.symbol].rules.tick_size
     if order.side == "BUY":
         return QuietBand(float(order.price - tick), math.inf)
     return QuietBand(-math.inf, float(order.price + tick))
@@ -69,20 +69,20 @@ def algo_band(order: AlgoOrder) -> QuietBand:
     return band
 
 
-def margin_bands(desk: Accounts, ledger: AccountLedger) -> dict[str, QuietBand]:
+def margin_bands(accounts: Accounts, ledger: AccountLedger) -> dict[str, QuietBand]:
     """Return per symbol where the account is neither warned nor liquidated."""
     bands: dict[str, QuietBand] = {}
     cross = list(margin.cross_positions(ledger))
     if cross:
-        _spread(desk, ledger, cross, margin.cross_health(desk, ledger), bands)
+        _spread(accounts, ledger, cross, margin.cross_health(accounts, ledger), bands)
     for held in ledger.live():
         if held.symbol in ledger.isolated:
-            _spread(desk, ledger, [held], margin.isolated_health(desk, held), bands)
+            _spread(accounts, ledger, [held], margin.isolated_health(accounts, held), bands)
     return bands
 
 
 def _spread(
-    desk: Accounts,
+    accounts: Accounts,
     ledger: AccountLedger,
     positions: Iterable[VenuePosition],
     health: margin.MarginHealth,
@@ -93,14 +93,14 @@ def _spread(
     weight = 1.0 if ledger.margin_called else float(margin.MARGIN_CALL_SHARE)
     slack = (float(health.balance) * weight - float(health.maint)) / len(held_ones)
     for held in held_ones:
-        _narrow(bands, held.symbol, _loss_band(desk, held, slack, weight) if slack > 0 else SHUT_BAND)
+        _narrow(bands, held.symbol, _loss_band(accounts, held, slack, weight) if slack > 0 else SHUT_BAND)
 
 
-def _loss_band(desk: Accounts, held: VenuePosition, slack: float, weight: float) -> QuietBand:
+def _loss_band(accounts: Accounts, held: VenuePosition, slack: float, weight: float) -> QuietBand:
     """Where one position loses less than ``slack``, and its maintenance rate does not rise."""
-    mark = float(desk.mark(held.symbol))
+    mark = float(accounts.mark(held.symbol))
     size = abs(float(held.amount))
-    bracket = desk.contracts[held.symbol].bracket_of(abs(held.amount) * desk.mark(held.symbol))
+    bracket = accounts.contracts[held.symbol].bracket_of(abs(held.amount) * accounts.mark(held.symbol))
     ceiling = float(bracket.cap) / size
     if held.amount > 0:
         return QuietBand(mark - slack / (weight * size), ceiling)

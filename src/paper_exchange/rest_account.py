@@ -212,7 +212,7 @@ def api_restrictions(exchange: PaperExchange, call: Call) -> Json:
     """GET /sapi/v1/account/apiRestrictions: a key that trades futures and can take nothing out."""
     return {
         "ipRestrict": False,
-        "createTime": exchange.pace.now_ms(),
+        "createTime": exchange.market_clock.now_ms(),
         "enableReading": True,
         "enableFutures": True,
         "enableWithdrawals": False,

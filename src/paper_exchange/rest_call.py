@@ -20,7 +20,7 @@ DAY_MS = 86_400_000
 
 
 class Security(StrEnum):
-    """Who may call: anybody, whoever shows a key, or whoever signs (TRADE also changes something)."""
+    """Who may call: anybody, holders of a key, or signed requests (TRADE also changes something)."""
 
     NONE = "NONE"
     KEY = "MARKET_DATA"

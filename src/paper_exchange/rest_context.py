@@ -57,8 +57,8 @@ def status(exchange: PaperExchange, call: Call) -> Json:
         "market": exchange.config.market.partition(":")[0],
         "now_ms": exchange.venue.now_ms,
         "now": utc_text(exchange.venue.now_ms),
-        "speed": exchange.pace.speed,
-        "finished": exchange.pace.finished,
+        "speed": exchange.market_clock.speed,
+        "finished": exchange.market_clock.finished,
     }
 
 

@@ -54,7 +54,7 @@ def _check_family(call: Call) -> None:
 
 
 def wants_result(call: Call) -> bool:
-    """Return whether the reply shall show what became of the order; -1136 for an unknown wish."""
+    """Return whether the reply contains the order's outcome; -1136 for an unknown value."""
     kind = call.text("newOrderRespType", "ACK")
     if kind not in ("ACK", "RESULT"):
         raise VenueError(-1136, "Invalid newOrderRespType")

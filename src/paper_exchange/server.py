@@ -38,7 +38,7 @@ class Server:
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
 
     def application(self) -> web.Application:
-        """Return what aiohttp serves; every path leads to one door."""
+        """Return what aiohttp serves; every path is handled by one entry point."""
         application = web.Application(client_max_size=1 << 20)
         application.router.add_route("*", "/{path:.*}", self._enter)
         return application
@@ -49,7 +49,7 @@ class Server:
         while True:
             await asyncio.sleep(BEAT_S)
             self._hub.pump(self._exchange.tick())
-            if self._exchange.pace.finished and not ended:
+            if self._exchange.market_clock.finished and not ended:
                 ended = True
                 log.info("recording ended: market time stands at %s", utc_text(self._exchange.venue.now_ms))
 
@@ -84,7 +84,7 @@ class Server:
         query = request.raw_path.partition("?")[2]
         try:
             body = await request.text() if request.can_read_body else ""
-        except ConnectionError:  # whoever asked is gone in the middle of the question
+        except ConnectionError:  # the client disconnected during the request
             return web.Response(status=499)
         parameters = merged_parameters(query, body)
         faults = [fault for fault in self._exchange.faults.take(REQUEST_KINDS, name) if not _exempt(fault, parameters)]
@@ -127,7 +127,7 @@ class Server:
     def _account(
         self, request: web.Request, endpoint: Endpoint, parameters: Mapping[str, str], query: str, body: str
     ) -> str:
-        """Return the account that asks, "" where anybody may; raises ``VenueError`` for a stranger."""
+        """Return the account that asks, "" where anybody may; raises ``VenueError`` for an unknown key."""
         if endpoint.security is Security.NONE:
             return ""
         key = request.headers.get("X-MBX-APIKEY")
@@ -135,7 +135,7 @@ class Server:
         if endpoint.security.signed:
             if not parameters.get("signature"):
                 raise mandatory("signature")
-            check_age(parameters, self._exchange.wire_ms(), self._exchange.pace.speed)
+            check_age(parameters, self._exchange.wire_ms(), self._exchange.market_clock.speed)
             check_signature(parameters, query, body, secret)
         return key or ""
 

@@ -28,19 +28,19 @@ _COLUMNS: dict[type, tuple[tuple[str, bool], ...]] = {
 }
 
 
-def snapshot(desk: Accounts) -> dict[str, Any]:
+def snapshot(accounts: Accounts) -> dict[str, Any]:
     """Return everything the future depends on and everything that can still be asked for; events are not part of it."""
     return {
         "version": VERSION,
-        **{name: getattr(desk, name) for name in _COUNTERS},
-        "shocks": desk.quotes.state(),
-        "consumed": [[*key, minute, str(quantity)] for key, (minute, quantity) in desk.consumed.items()],
-        "ledgers": [_ledger(desk, ledger) for ledger in desk.ledgers.values()],
+        **{name: getattr(accounts, name) for name in _COUNTERS},
+        "shocks": accounts.quotes.state(),
+        "consumed": [[*key, minute, str(quantity)] for key, (minute, quantity) in accounts.consumed.items()],
+        "ledgers": [_ledger(accounts, ledger) for ledger in accounts.ledgers.values()],
     }
 
 
-def _ledger(desk: Accounts, ledger: AccountLedger) -> dict[str, Any]:
-    oldest = desk.now_ms - KEPT_DAYS * DAY_MS
+def _ledger(accounts: Accounts, ledger: AccountLedger) -> dict[str, Any]:
+    oldest = accounts.now_ms - KEPT_DAYS * DAY_MS
     return {
         "key": ledger.key,
         "wallet": {asset: str(amount) for asset, amount in ledger.wallet.items()},
@@ -50,8 +50,8 @@ def _ledger(desk: Accounts, ledger: AccountLedger) -> dict[str, Any]:
         "countdowns": dict(ledger.countdowns),
         "isolated": sorted(ledger.isolated),
         "positions": [_row(held) for held in ledger.positions.values()],
-        "orders": [_row(order) for order in ledger.orders.values() if is_kept(order, desk.now_ms)],
-        "algos": [_row(order) for order in ledger.algos.values() if is_kept(order, desk.now_ms)],
+        "orders": [_row(order) for order in ledger.orders.values() if is_kept(order, accounts.now_ms)],
+        "algos": [_row(order) for order in ledger.algos.values() if is_kept(order, accounts.now_ms)],
         "trades": [_row(trade) for trade in ledger.trades if trade.time_ms >= oldest],
         "income": [_row(row) for row in ledger.income if row.time_ms >= oldest],
         "amendments": [_row(row) for row in ledger.amendments if row.time_ms >= oldest],
@@ -59,17 +59,17 @@ def _ledger(desk: Accounts, ledger: AccountLedger) -> dict[str, Any]:
     }
 
 
-def restore(desk: Accounts, state: Mapping[str, Any]) -> None:
+def restore(accounts: Accounts, state: Mapping[str, Any]) -> None:
     """Take over what ``snapshot`` returned; ``ValueError`` for a state of another version."""
     if state.get("version") != VERSION:
         raise ValueError(f"state has version {state.get('version')!r}, this exchange reads {VERSION}")
     for name in _COUNTERS:
-        setattr(desk, name, state[name])
-    desk.quotes.restore(state["shocks"])
-    desk.consumed = {(symbol, side): (minute, Decimal(gone)) for symbol, side, minute, gone in state["consumed"]}
-    desk.ledgers = {each["key"]: _as_ledger(each) for each in state["ledgers"]}
-    desk.events = []
-    desk.changed = True
+        setattr(accounts, name, state[name])
+    accounts.quotes.restore(state["shocks"])
+    accounts.consumed = {(symbol, side): (minute, Decimal(gone)) for symbol, side, minute, gone in state["consumed"]}
+    accounts.ledgers = {each["key"]: _as_ledger(each) for each in state["ledgers"]}
+    accounts.events = []
+    accounts.changed = True
 
 
 def _as_ledger(state: Mapping[str, Any]) -> AccountLedger:

@@ -5,7 +5,7 @@ the journal before its answer leaves, which costs the same however long the hist
 crash the commands of the journal are carried out once more, each at its own market instant: the venue is a function
 of market and commands, so the outcome is the same.
 
-A full disk ends nothing: the journal takes a piece of the disk beforehand, in which orders find room for a good
+A full disk ends nothing: the journal reserves disk space beforehand, which holds orders for a good
 while; what finds none is refused before it is carried out, and the picture waits.
 """
 
@@ -38,7 +38,7 @@ class StateTaken(SuiteError):
 
 
 class DiskFull(SuiteError):
-    """There is no room on the disk; nothing was written, and what stood there stands."""
+    """The disk is full; nothing was written, and the old content is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class StateStore:
         with _full_disk_told(self._journal_path):
             written = os.pwrite(self._journal, line, self._offset)
         if written < len(line):  # what is there has no end: it counts for nothing, the next line goes over it
-            raise DiskFull(f"no room for {self._journal_path}")
+            raise DiskFull(f"no space for {self._journal_path}")
         self._number += 1
         self._offset += written
         self._unsynced = True
@@ -154,7 +154,7 @@ class StateStore:
         self._reserve()
 
     def _reserve(self) -> None:
-        """Take room for what comes next; without it every single line must find some."""
+        """Reserve space for what comes next; without it every line must find its own."""
         with suppress(OSError):
             os.posix_fallocate(self._journal, self._offset, RESERVE_BYTES)
             self._reserved = self._offset + RESERVE_BYTES
@@ -180,7 +180,7 @@ class StateStore:
                     fresh.replace(self.path)
                     _sync_folder(self.path.parent)
             except DiskFull:
-                fresh.unlink(missing_ok=True)  # a torn piece would only take room
+                fresh.unlink(missing_ok=True)  # a torn file would only take space
                 raise
             self._written = picture.serial
 
@@ -259,7 +259,7 @@ def _full_disk_told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise DiskFull(f"no room for {path}: {error.strerror}") from error
+            raise DiskFull(f"no space for {path}: {error.strerror}") from error
         raise
 
 

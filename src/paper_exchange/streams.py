@@ -107,7 +107,7 @@ class Hub:
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1 << 20)
         try:
             await socket.prepare(request)
-        except ConnectionError:  # whoever asked is gone already
+        except ConnectionError:  # the client disconnected
             return web.Response(status=499)
         listener = Listener(socket, route, wrapped, now, request.transport)
         if route == "private":
@@ -262,24 +262,24 @@ class Hub:
 
     def _answer(self, listener: Listener, text: str) -> dict[str, Any]:
         try:
-            wish = orjson.loads(text)
+            command = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             return {"error": {"code": 3, "msg": f"Invalid JSON: {error}"}}
-        if not isinstance(wish, dict) or not isinstance(wish.get("method"), str):
+        if not isinstance(command, dict) or not isinstance(command.get("method"), str):
             return {"error": {"code": 2, "msg": "Invalid request: unknown variant"}}
-        names, number = wish.get("params", []), wish.get("id")
+        names, number = command.get("params", []), command.get("id")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             return {"error": {"code": 2, "msg": "Invalid request: params must be strings"}, "id": number}
-        if wish["method"] == "LIST_SUBSCRIPTIONS":
+        if command["method"] == "LIST_SUBSCRIPTIONS":
             return {"result": list(listener.streams), "id": number}
-        if wish["method"] == "SUBSCRIBE":
+        if command["method"] == "SUBSCRIBE":
             if len(listener.streams) + len(names) > MAX_STREAMS:
                 return {"error": {"code": 2, "msg": f"Too many streams: at most {MAX_STREAMS}"}, "id": number}
             self._subscribe(listener, names)
-        elif wish["method"] == "UNSUBSCRIBE":
+        elif command["method"] == "UNSUBSCRIBE":
             self._unsubscribe(listener, names)
         else:
-            return {"error": {"code": 2, "msg": f"Invalid request: unknown method {wish['method']}"}, "id": number}
+            return {"error": {"code": 2, "msg": f"Invalid request: unknown method {command['method']}"}, "id": number}
         return {"result": None, "id": number}
 
 

@@ -20,11 +20,11 @@ NEVER_MS = 1 << 62
 
 
 class Timeline:
-    """Moves a desk through time."""
+    """Moves the accounts through time."""
 
-    def __init__(self, desk: Accounts) -> None:
-        self._desk = desk
-        self._candle = desk.quotes.candle
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._candle = accounts.quotes.candle
         self._bands: list[tuple[str, float, float]] = []
         self._timed_ms = NEVER_MS
         self._checked_ms = -1
@@ -32,44 +32,44 @@ class Timeline:
 
     def run(self, to_ms: int) -> None:
         """Let everything up to and including ``to_ms`` happen."""
-        desk = self._desk
-        while desk.now_ms < to_ms:
-            if desk.changed:
+        accounts = self._accounts
+        while accounts.now_ms < to_ms:
+            if accounts.changed:
                 self._look_around()
             if self.idle:
-                desk.now_ms = to_ms
+                accounts.now_ms = to_ms
                 return
             found = self._next(to_ms)
             if found is None:
-                desk.now_ms = to_ms
+                accounts.now_ms = to_ms
             else:
-                desk.now_ms = found
+                accounts.now_ms = found
                 self._happen()
 
     def _look_around(self) -> None:
         """Work out anew between which prices, and until when, nothing can happen."""
-        desk = self._desk
-        self._bands = [(symbol, band.low, band.high) for symbol, band in bands_of(desk).items()]
+        accounts = self._accounts
+        self._bands = [(symbol, band.low, band.high) for symbol, band in bands_of(accounts).items()]
         self._timed_ms = min(self._dates(), default=NEVER_MS)
         self._checked_ms = -1
         self.idle = not self._bands and self._timed_ms == NEVER_MS
-        desk.changed = False
+        accounts.changed = False
 
     def _dates(self) -> Iterator[int]:
         """The instants known beforehand: funding, good-till dates, countdowns."""
-        for ledger in self._desk.ledgers.values():
+        for ledger in self._accounts.ledgers.values():
             for held in ledger.live():
-                yield self._desk.quotes.next_funding_ms(held.symbol, self._desk.now_ms)
+                yield self._accounts.quotes.next_funding_ms(held.symbol, self._accounts.now_ms)
             yield from (order.good_till_ms for order in ledger.open_orders.values() if order.good_till_ms)
             yield from (order.good_till_ms for order in ledger.open_algos.values() if order.good_till_ms)
             yield from ledger.countdowns.values()
 
     def _next(self, to_ms: int) -> int | None:
         """Return the next instant after now, at most ``to_ms``, at which something happens."""
-        desk = self._desk
+        accounts = self._accounts
         timed = self._timed_ms  # what is worked out anew on the way may already look beyond it
         end = min(to_ms, timed)
-        start = desk.now_ms + 1
+        start = accounts.now_ms + 1
         minute = start - start % MINUTE_MS
         while minute <= end:
             if not self._quiet(minute):
@@ -77,7 +77,7 @@ class Timeline:
                 hit = self._search(minute, max(start, minute), last)
                 if hit is not None:
                     return hit
-                desk.now_ms = last
+                accounts.now_ms = last
                 self._look_around()
                 minute += MINUTE_MS
             else:
@@ -93,15 +93,15 @@ class Timeline:
             candle = candle_of(symbol, minute)
             if candle is None or candle[3] <= low or candle[2] >= high:
                 return False
-        if self._desk.quotes.shocks or (self._checked_ms != minute - MINUTE_MS and not self._quiet_before(minute)):
+        if self._accounts.quotes.shocks or (self._checked_ms != minute - MINUTE_MS and not self._quiet_before(minute)):
             return False
         self._checked_ms = minute
         return True
 
     def _leap(self, minute: int, end: int) -> int:
         """Return the first minute from ``minute`` on that is not known to be quiet; the one before it is quiet."""
-        calm_until = self._desk.quotes.calm_until
-        if calm_until is None or self._desk.quotes.shocks:
+        calm_until = self._accounts.quotes.calm_until
+        if calm_until is None or self._accounts.quotes.shocks:
             return minute
         touched = (calm_until(symbol, minute, end, low, high) for symbol, low, high in self._bands)
         first = min(touched, default=minute)
@@ -118,7 +118,7 @@ class Timeline:
     def _search(self, minute: int, start: int, end: int) -> int | None:
         """Return the first instant in ``start..end``, all in one minute, at which something happens."""
         first = end + 1
-        for ledger in self._desk.ledgers.values():
+        for ledger in self._accounts.ledgers.values():
             for order in ledger.open_orders.values():
                 first = self._order_touch(order, minute, start, first - 1) or first
             for waiting in ledger.open_algos.values():
@@ -129,14 +129,14 @@ class Timeline:
         return first if first <= end else None
 
     def _order_touch(self, order: VenueOrder, minute: int, start: int, end: int) -> int | None:
-        whole = self._desk.quotes.minute(order.symbol, minute)
+        whole = self._accounts.quotes.minute(order.symbol, minute)
         edge = float(self._touch_level(order, whole))
         return _touch(whole, edge, order.side == "SELL", start, end)
 
     def _touch_level(self, order: VenueOrder, minute: Minute) -> Decimal:
         """The last price at which a waiting order meets depth that nobody has consumed in that minute."""
-        number, gone = self._desk.consumed.get((order.symbol, order.side), (-1, Decimal(0)))
-        away = self._desk.contracts[order.symbol].rules.tick_size
+        number, gone = self._accounts.consumed.get((order.symbol, order.side), (-1, Decimal(0)))
+        away = self._accounts.contracts[order.symbol].rules.tick_size
         if number == minute.open_ms // MINUTE_MS:
             away += depth_before(minute, gone)
         return order.price - away if order.side == "BUY" else order.price + away
@@ -146,10 +146,10 @@ class Timeline:
             return self._trail_touch(order, minute, start, end)
         edge, rising = conditional.level(order), conditional.rising(order)
         if order.working_type == "MARK_PRICE":
-            quotes = self._desk.quotes
+            quotes = self._accounts.quotes
             sign = 1 if rising else -1
             return next((at for at in _seconds(start, end) if sign * (quotes.mark(order.symbol, at) - edge) >= 0), None)
-        return _touch(self._desk.quotes.minute(order.symbol, minute), edge, rising, start, end)
+        return _touch(self._accounts.quotes.minute(order.symbol, minute), edge, rising, start, end)
 
     def _trail_touch(self, order: AlgoOrder, minute: int, start: int, end: int) -> int | None:
         """The first instant at which the price is back from its best by the callback rate."""
@@ -167,7 +167,7 @@ class Timeline:
         self, order: AlgoOrder, minute: int, start: int, end: int
     ) -> tuple[list[tuple[int, float]], Minute | None]:
         """The prices that decide about a trailing stop: every mark, or the corners of the path (and that path)."""
-        quotes = self._desk.quotes
+        quotes = self._accounts.quotes
         if order.working_type == "MARK_PRICE":
             return [(at, quotes.mark(order.symbol, at)) for at in _seconds(start, end)], None
         if start > end:
@@ -177,27 +177,27 @@ class Timeline:
 
     def _margin_touch(self, ledger: AccountLedger, minute: int, start: int, end: int) -> int | None:
         """The first whole second at which the account is to be warned or liquidated."""
-        desk = self._desk
-        bands = margin_bands(desk, ledger)
+        accounts = self._accounts
+        bands = margin_bands(accounts, ledger)
         if all(self._within(symbol, band, minute) for symbol, band in bands.items()):
             return None
-        now = desk.now_ms
+        now = accounts.now_ms
         try:
             for at in _seconds(start, end):
-                desk.now_ms = at
-                if liquidation.is_due(desk, ledger):
+                accounts.now_ms = at
+                if liquidation.is_due(accounts, ledger):
                     return at
         finally:
-            desk.now_ms = now
+            accounts.now_ms = now
         return None
 
     def _within(self, symbol: str, band: QuietBand, minute: int) -> bool:
-        both = [self._desk.quotes.minute(symbol, open_ms) for open_ms in (minute - MINUTE_MS, minute)]
+        both = [self._accounts.quotes.minute(symbol, open_ms) for open_ms in (minute - MINUTE_MS, minute)]
         return min(each.low for each in both) > band.low and max(each.high for each in both) < band.high
 
     def _follow_peaks(self, minute: int, start: int, end: int) -> None:
         """Let the active trailing stops remember the best price up to ``end``."""
-        for ledger in self._desk.ledgers.values():
+        for ledger in self._accounts.ledgers.values():
             for order in list(ledger.open_algos.values()):
                 if order.type == conditional.TRAILING and order.activated and order.status == "NEW":
                     peak = order.peak
@@ -207,9 +207,9 @@ class Timeline:
 
     def _happen(self) -> None:
         """Let happen what is due now: triggers, fills, dates, then funding and margin."""
-        desk = self._desk
-        desk.changed = True
-        for ledger in list(desk.ledgers.values()):
+        accounts = self._accounts
+        accounts.changed = True
+        for ledger in list(accounts.ledgers.values()):
             for waiting in list(ledger.open_algos.values()):
                 if waiting.status == "NEW":
                     self._trigger(ledger, waiting)
@@ -217,39 +217,39 @@ class Timeline:
                 if order.order_id in ledger.open_orders:
                     self._meet(ledger, ledger.open_orders[order.order_id])
             self._keep_dates(ledger)
-        if desk.now_ms % SECOND_MS == 0:
-            for ledger in desk.ledgers.values():
+        if accounts.now_ms % SECOND_MS == 0:
+            for ledger in accounts.ledgers.values():
                 self._settle(ledger)
-                liquidation.watch(desk, ledger)
+                liquidation.watch(accounts, ledger)
 
     def _trigger(self, ledger: AccountLedger, order: AlgoOrder) -> None:
-        if conditional.is_due(order, conditional.watched_price(self._desk, order)):
-            conditional.react(self._desk, ledger, order)
+        if conditional.is_due(order, conditional.watched_price(self._accounts, order)):
+            conditional.react(self._accounts, ledger, order)
 
     def _meet(self, ledger: AccountLedger, order: VenueOrder) -> None:
-        minute = self._desk.quotes.minute_at(order.symbol, self._desk.now_ms)
+        minute = self._accounts.quotes.minute_at(order.symbol, self._accounts.now_ms)
         edge = float(self._touch_level(order, minute))
-        price = minute.price(self._desk.now_ms)
+        price = minute.price(self._accounts.now_ms)
         if price <= edge if order.side == "BUY" else price >= edge:
-            matching.fill_waiting(self._desk, ledger, order)
+            matching.fill_waiting(self._accounts, ledger, order)
 
     def _keep_dates(self, ledger: AccountLedger) -> None:
-        now = self._desk.now_ms
+        now = self._accounts.now_ms
         for order in ledger.orders_of():
             if 0 < order.good_till_ms <= now:
-                matching.expire(self._desk, ledger, order)
+                matching.expire(self._accounts, ledger, order)
         for waiting in ledger.algos_of():
             if 0 < waiting.good_till_ms <= now:
-                conditional.expire(self._desk, ledger, waiting)
+                conditional.expire(self._accounts, ledger, waiting)
         for symbol, due_ms in list(ledger.countdowns.items()):
             if due_ms <= now:
                 del ledger.countdowns[symbol]
-                matching.cancel_symbol(self._desk, ledger, symbol)
+                matching.cancel_symbol(self._accounts, ledger, symbol)
 
     def _settle(self, ledger: AccountLedger) -> None:
         for symbol in sorted({held.symbol for held in ledger.live()}):
-            if self._desk.quotes.is_settlement(symbol, self._desk.now_ms):
-                settle_funding(self._desk, ledger, symbol)
+            if self._accounts.quotes.is_settlement(symbol, self._accounts.now_ms):
+                settle_funding(self._accounts, ledger, symbol)
 
 
 def _touch(minute: Minute, level: float, rising: bool, start: int, end: int) -> int | None:

@@ -94,13 +94,13 @@ class WebSocketApi:
         socket = web.WebSocketResponse(heartbeat=PING_EVERY_S, compress=False, max_msg_size=1 << 20)
         try:
             await socket.prepare(request)
-        except ConnectionError:  # whoever asked is gone already
+        except ConnectionError:  # the client disconnected
             return web.Response(status=499)
         wants_limits = request.query.get("returnRateLimits", "true").lower() != "false"
         session = ApiSession(socket, request.remote or "", now, wants_limits)
         self._sessions[session] = None
         try:
-            async with asyncio.timeout(DAY_S / exchange.pace.speed):
+            async with asyncio.timeout(DAY_S / exchange.market_clock.speed):
                 await self._serve(session)
         except TimeoutError:
             await socket.close(code=WSCloseCode.GOING_AWAY)
@@ -180,7 +180,7 @@ class WebSocketApi:
         key = fields.get("apiKey") or session.key
         secret = self._exchange.config.keys.secret_of(key or None)
         if security.signed:
-            check_age(fields, self._exchange.wire_ms(), self._exchange.pace.speed)
+            check_age(fields, self._exchange.wire_ms(), self._exchange.market_clock.speed)
             if not session.key or "signature" in fields or key != session.key:
                 _check(fields, secret)
         return key
@@ -193,7 +193,7 @@ class WebSocketApi:
         secret = self._exchange.config.keys.secret_of(key)
         if not is_ed25519(secret):
             raise VenueError(-4056, "Invalid api key type.")
-        check_age(request.fields, self._exchange.wire_ms(), self._exchange.pace.speed)
+        check_age(request.fields, self._exchange.wire_ms(), self._exchange.market_clock.speed)
         _check(request.fields, secret)
         session.key, session.authorized_ms = key or "", self._exchange.wire_ms()
         return self._session_state(session)

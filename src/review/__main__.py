@@ -26,15 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("span", choices=list(_SPANS), help="a day or seven days")
     parser.add_argument("--to", default="", metavar="INSTANT", help="its end (default: the bot's present time)")
     parser.add_argument("--bot", default="", help="the bot (default: BOT_ID)")
-    wish = parser.parse_args(arguments)
+    command = parser.parse_args(arguments)
     try:
         settings = Settings.load()
-        print(_review(settings, wish.span, wish.to, wish.bot or settings.bot_id), end="")
+        print(_review(settings, command.span, command.to, command.bot or settings.bot_id), end="")
     except SettingsError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return 78
     except ValueError:
-        print(f"--to: {wish.to!r} is no instant; write 2026-11-22 or 2026-11-22T10:30:00Z.", file=sys.stderr)
+        print(f"--to: {command.to!r} is no instant; write 2026-11-22 or 2026-11-22T10:30:00Z.", file=sys.stderr)
         return 2
     except (StoreCorrupt, StoreUnavailable) as error:
         print(error, file=sys.stderr)

@@ -222,7 +222,7 @@ class CacheManager:
             yield
         finally:
             if descriptor is not None:
-                _remove(path)  # while still held: whoever waits sees that the name is gone and locks anew
+                _remove(path)  # while still held: a waiting process sees that the name is gone and locks again
                 os.close(descriptor)
 
     def _make_room(self, size: int) -> None:

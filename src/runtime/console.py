@@ -13,7 +13,7 @@ _WIDTH = 60
 
 
 class Console:
-    """Says things to whoever watches.
+    """Prints for the person at the terminal.
 
     On a terminal a line carries its icon, and a colour unless ``NO_COLOR`` is set; elsewhere it is a plain log line
     of ``logger`` and the ornaments fall away.

@@ -164,14 +164,14 @@ class Sink:
         self._backups = backups
 
     def write(self, line: str) -> None:
-        """Write one line at once, first making room for it."""
+        """Write one line at once, rotating the file first if needed."""
         if self._file is not None and os.fstat(self._stream.fileno()).st_size + len(line) > self._max_bytes:
             self._rotate(self._file)
         self._stream.write(line + "\n")
         self._stream.flush()
 
     def _rotate(self, file: Path) -> None:
-        """Copy and truncate: whoever else holds the file open, the shell or a child, writes on where it is."""
+        """Copy and truncate: other processes that hold the file open continue to write to it."""
         for number in range(self._backups - 1, 0, -1):
             older = file.with_name(f"{file.name}.{number}")
             if older.exists():

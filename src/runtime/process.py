@@ -96,7 +96,7 @@ def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoR
         with single_instance(place, folder):
             _forget_end_later(folder, place)
             code = main(stop) or OK
-    except Exception as error:  # noqa: BLE001 - the edge: whoever started the process gets a sentence and a code
+    except Exception as error:  # noqa: BLE001 - the edge: the caller gets a sentence and an exit code
         code, reason = _explain(error)
         taken = isinstance(error, AlreadyRunning)
     code = PROGRAMMING_ERROR if crashes and code == OK else code
@@ -118,7 +118,7 @@ def _forget_end_later(folder: Path, place: str) -> None:
 
 
 def reject_arguments() -> None:
-    """Say what the program is to ``--help``, and refuse any other word: it would be passed over in silence."""
+    """Answer ``--help``, and refuse any other argument, which would otherwise be ignored."""
     program = sys.modules["__main__"]
     told = (program.__doc__ or "").partition(": ")[2]
     parser = argparse.ArgumentParser(description=told, epilog="Settings: .env, explained in .env.example.")

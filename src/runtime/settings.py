@@ -200,7 +200,7 @@ class Settings(SettingFields):
     @model_validator(mode="after")
     def _together(self) -> Self:
         problems = [*_mode_problems(self), *_asset_problems(self), *_model_address_problems(self)]
-        problems += [*_risk_problems(self), *_door_problems(self)]
+        problems += [*_risk_problems(self), *_access_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -318,7 +318,7 @@ def _risk_problems(settings: Settings) -> list[str]:
     return problems
 
 
-def _door_problems(settings: Settings) -> list[str]:
+def _access_problems(settings: Settings) -> list[str]:
     """Say which doors stand too far open, and which two are the same."""
     problems = []
     doors = {"DASHBOARD_PORT": settings.dashboard_port, "MCP_PORT": settings.mcp_port}

@@ -180,7 +180,7 @@ class SettingFields(BaseSettings):
     state_dir: Path = Field(Path("state"), description="a folder")
     time_zone: str = Field("UTC", description="a zone such as Europe/Berlin, for screens only")
 
-    # Alerts and upkeep
+    # Alerts and retention
     alert_urls: SecretStr = _secret("addresses of Apprise's services with commas between, or empty")
     alert_push_url: SecretStr = _secret("an http(s) address that is called while all is well, or empty")
     alert_quiet_hours: str = Field(

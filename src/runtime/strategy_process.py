@@ -24,7 +24,7 @@ from src.runtime.strategy_loader import (
     noted_facts,
     read_strategy_file,
 )
-from src.runtime.worker_process import WorkerProcess, WorkerRequestFailed, errands
+from src.runtime.worker_process import WorkerProcess, WorkerRequestFailed, requests
 from src.strategy.target_rules import PortfolioLimits, TargetRules
 from src.strategy.targets import FundingRate, PortfolioObservation, Target
 from src.strategy.user_strategy import fault_of, plain
@@ -81,7 +81,7 @@ class IsolatedStrategy:
     def targets(self, observation: PortfolioObservation) -> tuple[Target, ...]:
         """Return one target for each pair of the observation, in its order."""
         try:
-            answer = self._worker.ask({"errand": "targets", **_as_json(observation)}, self._limit_s, self._stop)
+            answer = self._worker.ask({"request": "targets", **_as_json(observation)}, self._limit_s, self._stop)
         except WorkerRequestFailed as error:
             raise StrategyFailed(_sentence(self._file, str(error))) from error
         finally:
@@ -146,7 +146,7 @@ def _answer(strategy: LoadedStrategy, asked: Mapping[str, Any]) -> dict[str, Any
 def main(arguments: list[str]) -> int:
     """Serve decisions until the parent hangs up."""
     folder, name, digest = arguments
-    with errands() as (asked, answer):
+    with requests() as (asked, answer):
         strategy: LoadedStrategy | None = None
         for each in asked:
             try:

@@ -1,7 +1,7 @@
 """Worker subprocess: JSON-lines requests over a socketpair; killed on timeout, stopped when idle.
 
 What is large (drawing, a model's library, feeds) lives there and dies with it, so the parent stays small and flat, and
-no errand can hold it up. The child's log goes where the parent's goes. It ends by itself when the parent does.
+no request can hold it up. The child's log goes where the parent's goes. It ends by itself when the parent does.
 """
 
 import json
@@ -26,14 +26,14 @@ _GRACE_S: Final = 2.0
 
 
 class WorkerRequestFailed(SuiteError):
-    """The child did not do its errand: it said why, died, or took too long."""
+    """The worker did not complete the request: it reported an error, died, or took too long."""
 
 
 class WorkerProcess:
     """The parent's side; use it from one thread.
 
     Args:
-        module: run as ``python -m module``; serves with ``errands``.
+        module: run as ``python -m module``; serves with ``requests``.
         folder: where it runs, the project's root.
         arguments: handed to it; no secrets, anybody can read them.
     """
@@ -52,15 +52,15 @@ class WorkerProcess:
 
     def ask(
         self,
-        errand: dict[str, Any],
+        request: dict[str, Any],
         deadline_s: float,
         stop: threading.Event,
         while_waiting: Callable[[], object] = lambda: None,
     ) -> dict[str, Any]:
-        """Have one errand done and return the answer; starts the child when there is none.
+        """Send one request and return the answer; starts the worker when there is none.
 
         Args:
-            errand: any JSON object.
+            request: any JSON object.
             deadline_s: after so many wall seconds the child is killed.
             stop: when set, the child gets two seconds to finish.
             while_waiting: called five times a second meanwhile.
@@ -69,17 +69,17 @@ class WorkerProcess:
             WorkerRequestFailed: it said that it failed, died, was too late, or ``stop`` was set.
         """
         try:
-            self._send(errand)
+            self._send(request)
             answer = json.loads(self._wait(deadline_s, stop, while_waiting))
         except OSError as error:
             self.end(0.0)
-            raise WorkerRequestFailed(f"the child process for {errand.get('errand')} is gone ({error})") from error
+            raise WorkerRequestFailed(f"the child process for {request.get('request')} is gone ({error})") from error
         if not answer.get("ok"):
             raise WorkerRequestFailed(str(answer.get("error") or "no reason given"))
         return dict(answer)
 
     def end(self, grace_s: float = _GRACE_S) -> None:
-        """Let the child go: it ends when its errand is done, or is killed after ``grace_s``."""
+        """Stop the worker: it ends when its request is done, or is killed after ``grace_s``."""
         process, self._process = self._process, None
         if self._line is not None:
             self._line.close()
@@ -93,13 +93,13 @@ class WorkerProcess:
             process.kill()
             process.wait()
 
-    def _send(self, errand: dict[str, Any]) -> None:
+    def _send(self, request: dict[str, Any]) -> None:
         if self._process is None or self._process.poll() is not None:
             self.end(0.0)
             self._start()
         if self._line is None:
             raise OSError("no line to it")
-        self._line.sendall(json.dumps(errand).encode() + b"\n")
+        self._line.sendall(json.dumps(request).encode() + b"\n")
 
     def _start(self) -> None:
         own, other = socket.socketpair()
@@ -143,8 +143,8 @@ class WorkerProcess:
 
 
 @contextmanager
-def errands() -> Iterator[tuple[Iterator[dict[str, Any]], Callable[[dict[str, Any]], None]]]:
-    """The child's side: lend the errands as they come, until the parent hangs up, and the way to answer."""
+def requests() -> Iterator[tuple[Iterator[dict[str, Any]], Callable[[dict[str, Any]], None]]]:
+    """The worker's side: yield the requests as they come, until the parent disconnects, and the way to answer."""
     with socket.socket(fileno=0) as line, line.makefile("rb") as incoming:
 
         def asked() -> Iterator[dict[str, Any]]:
@@ -152,7 +152,7 @@ def errands() -> Iterator[tuple[Iterator[dict[str, Any]], Callable[[dict[str, An
                 yield dict(json.loads(text))
 
         def answer(said: dict[str, Any]) -> None:
-            with suppress(ConnectionError):  # the parent died meanwhile: there are no further errands, either
+            with suppress(ConnectionError):  # the parent died meanwhile: there are no further requests, either
                 line.sendall(json.dumps(said).encode() + b"\n")
 
         yield asked(), answer

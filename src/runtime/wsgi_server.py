@@ -90,7 +90,7 @@ class WsgiServer:
             channel_timeout=_SLOW_CLIENT_S,
             channel_request_lookahead=int(watched),
             max_request_body_size=_LARGEST_BUFFERED,
-            clear_untrusted_proxy_headers=False,  # the door must see that there was a proxy
+            clear_untrusted_proxy_headers=False,  # the authenticator must see that there was a proxy
         )
         self._listeners = [each for each in self._sockets.values() if isinstance(each, TcpWSGIServer)]
         for listener in self._listeners:

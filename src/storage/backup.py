@@ -245,20 +245,20 @@ def main(arguments: list[str]) -> int:
     """Make or restore; return the exit code: 65 damaged, 73 cannot write, 75 something runs, 78 wrong settings."""
     parser = argparse.ArgumentParser(prog="python3 -m src.storage.backup", description="Back up database and model.")
     parser.add_argument("--version", action="version", version=VERSION_LINE)
-    deeds = parser.add_subparsers(dest="deed", required=True)
-    make = deeds.add_parser("make", help="write an archive, while everything may run")
+    actions = parser.add_subparsers(dest="action", required=True)
+    make = actions.add_parser("make", help="write an archive, while everything may run")
     make.add_argument("folder", nargs="?", type=Path, default=PROJECT_ROOT / "backups")
     make.add_argument(
         "--keep", type=whole_number(1, 10_000), default=14, metavar="N", help="archives to keep (default 14)"
     )
-    deeds.add_parser("restore", help="put an archive back; nothing may run").add_argument("archive", type=Path)
-    wish = parser.parse_args(arguments)
+    actions.add_parser("restore", help="put an archive back; nothing may run").add_argument("archive", type=Path)
+    command = parser.parse_args(arguments)
     try:
         settings = Settings.load()
-        if wish.deed == "make":
-            print(make_backup(settings, wish.folder, wish.keep))
+        if command.action == "make":
+            print(make_backup(settings, command.folder, command.keep))
         else:
-            print("\n".join(restore_backup(settings, wish.archive)))
+            print("\n".join(restore_backup(settings, command.archive)))
     except SettingsError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 78

@@ -1,7 +1,7 @@
 """The queue of operator commands: rows that the dashboard writes and the bot answers.
 
-The page holds no key of the exchange: all it can do is write a wish here. A wish has a key of its own, so that the
-same click twice is one wish; it is forgotten when no bot took it in time, lest a bot that is started hours later
+The page holds no key of the exchange: it can only queue a command here. A command has a key of its own, so that the
+same click twice is one command; it expires when no bot took it in time, lest a bot that is started hours later
 close a position of another day.
 """
 
@@ -25,9 +25,9 @@ _PATIENCE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OperatorCommand:
-    """What is wished: ``target`` is a contract (close), the name of a rule set (rules), or empty.
+    """What is requested: ``target`` is a contract (close), the name of a rule set (rules), or empty.
 
-    ``actor`` is who wishes it, ``origin`` from where; ``key`` is the same for the same click.
+    ``actor`` is who requests it, ``origin`` from where; ``key`` is the same for the same click.
     """
 
     key: str
@@ -39,7 +39,7 @@ class OperatorCommand:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What became of a wish: a status, one sentence, and how it was before and after."""
+    """The outcome of a command: a status, one sentence, and the values before and after."""
 
     status: str
     words: str
@@ -47,17 +47,17 @@ class CommandResult:
     after: str = ""
 
 
-def submit(store: Database, owner: Owner, wish: OperatorCommand, now_ms: int) -> dict[str, Any]:
-    """Write a wish and return its row; the same key, or the same wish still pending, returns the row there is."""
-    row = owner.columns(wish.target if wish.action == "close" else EVERY) | {
+def submit(store: Database, owner: Owner, command: OperatorCommand, now_ms: int) -> dict[str, Any]:
+    """Queue a command and return its row; the same key, or the same command still pending, returns the existing row."""
+    row = owner.columns(command.target if command.action == "close" else EVERY) | {
         "timestamp": utc_text(now_ms),
         "expires_at": utc_text(now_ms + round(VALID_FOR_S * 1000)),
-        "request_key": wish.key,
-        "action": wish.action,
-        "target": wish.target,
-        "actor": wish.actor,
-        "origin": wish.origin,
-        "status": WAITING if wish.action in ACTIONS else TAKEN,  # what no bot does, its writer does
+        "request_key": command.key,
+        "action": command.action,
+        "target": command.target,
+        "actor": command.actor,
+        "origin": command.origin,
+        "status": WAITING if command.action in ACTIONS else TAKEN,  # what no bot does, its writer does
     }
     return store.write(lambda connection: _submit(connection, row, utc_text(now_ms)))
 
@@ -74,7 +74,7 @@ def _submit(connection: Connection, row: Mapping[str, Any], now: str) -> dict[st
 
 
 def find(store: Database, key: str) -> dict[str, Any] | None:
-    """Return the wish of that key, or None."""
+    """Return the command of that key, or None."""
     query = select(control_requests).where(control_requests.c.request_key == key)
     with store.read() as connection:
         row = connection.execute(query).mappings().first()
@@ -82,7 +82,7 @@ def find(store: Database, key: str) -> dict[str, Any] | None:
 
 
 def pending(store: Database, bot_id: str) -> list[dict[str, Any]]:
-    """Return the bot's wishes without an answer, oldest first."""
+    """Return the bot's commands without an answer, oldest first."""
     column = control_requests.c
     query = select(control_requests).where(column.bot_id == bot_id, column.status.in_(_PENDING))
     query = query.where(column.action.in_(ACTIONS))
@@ -90,22 +90,22 @@ def pending(store: Database, bot_id: str) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(query.order_by(column.id)).mappings()]
 
 
-def take(store: Database, wish_id: int, now_ms: int) -> bool:
-    """Mark a waiting wish as taken, on disk before anything is done; False where somebody else took it."""
+def take(store: Database, command_id: int, now_ms: int) -> bool:
+    """Mark a pending command as taken, on disk before anything is done; False if another process took it."""
     column = control_requests.c
     change = (
         update(control_requests)
-        .where(column.id == wish_id, column.status == WAITING)
+        .where(column.id == command_id, column.status == WAITING)
         .values(status=TAKEN, taken_at=utc_text(now_ms))
     )
     return store.write(lambda connection: connection.execute(change).rowcount == 1, _PATIENCE_S)
 
 
-def answer(store: Database, wish_id: int, given: CommandResult, now_ms: int) -> None:
-    """Write what became of a wish, behind."""
+def answer(store: Database, command_id: int, given: CommandResult, now_ms: int) -> None:
+    """Write the outcome of a command, behind the turn."""
     change = (
         update(control_requests)
-        .where(control_requests.c.id == wish_id)
+        .where(control_requests.c.id == command_id)
         .values(
             status=given.status,
             answer=given.words,
@@ -118,7 +118,7 @@ def answer(store: Database, wish_id: int, given: CommandResult, now_ms: int) -> 
 
 
 def last_done(store: Database, bot_id: str, actions: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the last of these wishes that was carried out: what a person meant to hold over a restart."""
+    """Return the last of these commands that was executed: what a person meant to hold over a restart."""
     column = control_requests.c
     query = (
         select(control_requests)
@@ -132,5 +132,5 @@ def last_done(store: Database, bot_id: str, actions: tuple[str, ...]) -> dict[st
 
 
 def is_overdue(row: Mapping[str, Any], now_ms: int) -> bool:
-    """Return whether a wish waited longer than it may."""
+    """Return whether a command waited longer than it may."""
     return instant_of(row["expires_at"]) < now_ms

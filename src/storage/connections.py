@@ -113,7 +113,7 @@ def failure_of(error: DBAPIError, name: str) -> StoreUnavailable | StoreCorrupt 
     if word.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return StoreCorrupt(f"The database {name} is damaged ({cause}): restore a backup.")
     if word.startswith("SQLITE_FULL"):
-        return StoreUnwritable(f"The disk of the database {name} is full: make room.")
+        return StoreUnwritable(f"The disk of the database {name} is full: free some space.")
     if word.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return StoreUnwritable(
             f"The database {name} cannot be opened or written ({cause}): check file, folder and disk."

@@ -129,7 +129,7 @@ class TradingDatabase(Database):
     def append_breaker_event(self, row: dict[str, Any], now_ms: int, bot_id: str | None = None) -> bool:
         """Append a state (``circuit_breaker_state.as_row``); return False where its version is not the next.
 
-        False means that somebody else wrote in between: read the state again and judge anew.
+        False means that another process wrote in between: read the state again and evaluate again.
         """
         event = self.owner.columns(EVERY) | row | {"timestamp": utc_text(now_ms)}
         event["bot_id"] = bot_id or self.owner.bot_id

@@ -1,6 +1,6 @@
 """One database under several processes: engines, transactions, retries, write-behind.
 
-SQLAlchemy is known here and in the rooms that compose queries; its exceptions end here. Writers begin with
+SQLAlchemy is used here and in the modules that compose queries; its exceptions end here. Writers begin with
 BEGIN IMMEDIATE, since a transaction that first reads and then writes is refused as soon as another process wrote
 in between; readers open the file read-only and keep their transactions short, so that the log can be folded back.
 """

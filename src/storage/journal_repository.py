@@ -2,7 +2,7 @@
 
 The bot is the only writer of its own rows, so what it must know again in a turn (orders without an end, open
 trades, the last results) is read once at the start and then kept in memory: a turn waits for no read, and a locked
-database hides nothing. An order that may open exposure is on disk before this room answers; all else is written
+database hides nothing. An order that may open exposure is on disk before the call returns; all else is written
 behind, in order.
 """
 

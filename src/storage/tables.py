@@ -514,12 +514,12 @@ api_usage = Table(
     *_newest_first("api_usage", "service"),
 )
 
-# What the page and the bot say to each other: the page writes a wish, the bot carries it out and answers in the row.
+# The command queue: the page writes a command, the bot executes it and answers in the row.
 control_requests = Table(
     "control_requests",
     metadata,
     _id(),
-    _instant(),  # of the wish, by the machine's clock, as all instants of this table
+    _instant(),  # of the command, by the machine's clock, as all instants of this table
     *_owner(),
     Column("request_key", String(64), nullable=False, unique=True),
     Column("action", String(24), nullable=False),

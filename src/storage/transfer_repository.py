@@ -56,7 +56,7 @@ class TransferRepository:
 
 
 def _known(connection: Connection, owner: Owner) -> KnownTransfers:
-    """Return which payments are noted, what those that count come to, and when somebody last looked for them."""
+    """Return which payments are noted, what those that count come to, and when they were last looked for."""
     own = owner.rows_of(transfers)
     ids = select(transfers.c.kind, transfers.c.transaction_id).where(own)
     total = select(func.sum(transfers.c.amount)).where(own, transfers.c.counted.is_(True))

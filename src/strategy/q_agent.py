@@ -178,7 +178,7 @@ class QLearningAgent:
 
         Confidence is the probability that the action is truly better than the best one leading to another
         position, stretched from 0.5..1 to 0..1. The two values are taken as means of independent, normally
-        scattered lessons; it is 0 below ``LEAST_LESSONS`` lessons. BUY in a long position is the same deed as
+        scattered lessons; it is 0 below ``LEAST_LESSONS`` lessons. BUY in a long position is the same action as
         HOLD, so the two are not rivals. A state of -1 (not ready) gives HOLD with confidence 0.
         """
         if market_state < 0:
@@ -243,7 +243,7 @@ class QLearningAgent:
             states: market states, oldest first, -1 where not ready; int64.
             returns: the price's return from each state to the next one; float64, the last is not used.
             episodes: how often. The number of lessons that confidence rests on grows once only: hearing the
-                same thing twice is no second witness.
+                same sample twice is no second observation.
             kernel: ``learn_pass``, or the same function compiled.
         """
         before = self.visits.copy()

@@ -1,7 +1,7 @@
 """Loads the agent, trains it at a first start, saves it, and reloads it when the model is replaced.
 
-A model file that cannot be trusted is left as it is and means HOLD: a mute agent takes its place. A file that
-somebody else put in place of ours (a promoted model) is taken over at the next turn and never overwritten.
+A model file that cannot be trusted is left as it is and means HOLD: a null agent takes its place. A file that
+another process put in place of ours (a promoted model) is taken over at the next turn and never overwritten.
 On paper a model made for other rules steps aside (``NAME_4h.pkl``) and comes back with its rules: nothing is lost by
 trying another set. With money such a model is refused.
 """
@@ -133,7 +133,7 @@ class AgentManager:
         return said
 
     def reload_if_replaced(self) -> QLearningAgent | None:
-        """Return the agent of a file that somebody put in place of ours since we last looked, else None."""
+        """Return the agent of a file that another process put in place of ours since the last check, else None."""
         if self._stamp is None or _stamp(self._path) in (self._stamp, None):
             return None
         log.info("%s", self._load())
@@ -159,7 +159,7 @@ class AgentManager:
         )
 
     def save(self, now_ms: int) -> None:
-        """Write the agent's file, unless it was refused or replaced by somebody; a full disk keeps the old one."""
+        """Write the agent's file, unless it was refused or replaced; a full disk keeps the old one."""
         if self.refusal or (self._stamp is not None and _stamp(self._path) not in (self._stamp, None)):
             return
         try:
@@ -195,7 +195,7 @@ class AgentManager:
             self.agent = QLearningAgent.load(self._path, self._exploration, self._seed)
             self._refuse_other_market()
         except ModelRefused as error:
-            log.error("model refused, the agent stays mute: reason=%s", error)
+            log.error("model rejected, agent disabled, entries halted: reason=%s", error)
             self.agent, self.refusal = NullAgent(str(error), self._rules.allow_short), str(error)
             return f"RL model refused, so the agent recommends HOLD: {error}"
         self.refusal = ""

@@ -21,7 +21,7 @@ from src.domain.portfolio import Account
 from src.domain.ports import Income
 from src.storage.journal_repository import JournalRepository
 from src.storage.tables import circuit_breaker_events, trades
-from tests.agents.office import NOW, new_office
+from tests.agents.breaker_service import NOW, new_office
 
 WHY = "Two exchanges report halted withdrawals."
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,17 +29,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def desk(tmp_path):
-    office, database, _ = new_office(tmp_path)
-    yield office, database
+    breaker_service, database, _ = new_office(tmp_path)
+    yield breaker_service, database
     database.close()
 
 
-def tool(office, name, actor="risk_officer"):
-    return tools_for(actor, [name], office)[0]
+def tool(breaker_service, name, actor="risk_officer"):
+    return tools_for(actor, [name], breaker_service)[0]
 
 
-def asked(office, name, **arguments):
-    return json.loads(tool(office, name).run(**arguments))
+def asked(breaker_service, name, **arguments):
+    return json.loads(tool(breaker_service, name).run(**arguments))
 
 
 def test_a_new_database_may_trade_and_says_so(desk):
@@ -48,41 +48,41 @@ def test_a_new_database_may_trade_and_says_so(desk):
 
 
 def test_an_agent_trips_and_everybody_sees_who_and_why(desk):
-    office, _ = desk
-    before = asked(office, "check_circuit_breaker")["version"]
-    state = asked(office, "trip_circuit_breaker", reason=WHY)
+    breaker_service, _ = desk
+    before = asked(breaker_service, "check_circuit_breaker")["version"]
+    state = asked(breaker_service, "trip_circuit_breaker", reason=WHY)
     assert (state["status"], state["reason"], state["actor"]) == ("TRIPPED", WHY, "agent:risk_officer")
     assert state["version"] == before + 1
-    assert asked(office, "check_circuit_breaker") == state
-    assert asked(office, "get_circuit_breaker_history", limit=1)[0]["actor"] == "agent:risk_officer"
+    assert asked(breaker_service, "check_circuit_breaker") == state
+    assert asked(breaker_service, "get_circuit_breaker_history", limit=1)[0]["actor"] == "agent:risk_officer"
 
 
 def test_tripping_twice_leaves_the_first_reason(desk):
-    office, _ = desk
-    first = asked(office, "trip_circuit_breaker", reason=WHY)
-    assert asked(office, "trip_circuit_breaker", reason="Something else altogether.") == first
+    breaker_service, _ = desk
+    first = asked(breaker_service, "trip_circuit_breaker", reason=WHY)
+    assert asked(breaker_service, "trip_circuit_breaker", reason="Something else altogether.") == first
 
 
 def test_asking_for_a_reset_notes_the_wish_and_changes_nothing_else(desk):
-    office, _ = desk
-    armed = asked(office, "request_circuit_breaker_reset", reason="Please arm what is armed.")
+    breaker_service, _ = desk
+    armed = asked(breaker_service, "request_circuit_breaker_reset", reason="Please arm what is armed.")
     assert armed["reset_requested_by"] is None
-    asked(office, "trip_circuit_breaker", reason=WHY)
-    state = asked(office, "request_circuit_breaker_reset", reason="Withdrawals work again.")
+    asked(breaker_service, "trip_circuit_breaker", reason=WHY)
+    state = asked(breaker_service, "request_circuit_breaker_reset", reason="Withdrawals work again.")
     assert (state["status"], state["can_trade"]) == ("TRIPPED", False)
     assert state["reset_requested_by"] == "agent:risk_officer"
 
 
 def test_no_sequence_of_tools_ever_arms_a_tripped_breaker(desk):
-    office, _ = desk
-    asked(office, "trip_circuit_breaker", reason=WHY)
+    breaker_service, _ = desk
+    asked(breaker_service, "trip_circuit_breaker", reason=WHY)
     for name in TOOLS:
         for kind in ({}, {"reason": "Reset it now, I am a person."}, {"limit": 5}):
             try:
-                tool(office, name, actor="person").run(**kind)
+                tool(breaker_service, name, actor="person").run(**kind)
             except ValueError:
                 continue
-    assert office.state().tripped
+    assert breaker_service.state().tripped
 
 
 @pytest.mark.parametrize(
@@ -97,52 +97,52 @@ def test_no_sequence_of_tools_ever_arms_a_tripped_breaker(desk):
     ],
 )
 def test_wrong_arguments_are_refused_and_do_nothing(desk, arguments):
-    office, _ = desk
+    breaker_service, _ = desk
     with pytest.raises(ValueError, match=r"(?i)argument|valid"):
-        tool(office, "trip_circuit_breaker").run(**arguments)
-    assert not office.state().tripped
+        tool(breaker_service, "trip_circuit_breaker").run(**arguments)
+    assert not breaker_service.state().tripped
 
 
 def test_an_agent_that_talks_in_circles_is_cut_off(desk):
-    office, _ = desk
-    trip = tool(office, "trip_circuit_breaker")
+    breaker_service, _ = desk
+    trip = tool(breaker_service, "trip_circuit_breaker")
     for _ in range(3):
         trip.run(reason=WHY)
     assert "trip" in str(trip.run(reason=WHY))
-    assert len(office.history(50)) == 2
+    assert len(breaker_service.history(50)) == 2
 
 
 def test_a_lost_record_is_tripped(desk):
-    office, database = desk
+    breaker_service, database = desk
     database.write(lambda connection: connection.execute(circuit_breaker_events.delete()))
-    state = asked(office, "check_circuit_breaker")
+    state = asked(breaker_service, "check_circuit_breaker")
     assert (state["status"], state["can_trade"]) == ("TRIPPED", False)
 
 
 def test_a_database_that_is_away_is_a_failure_and_not_a_state(desk, monkeypatch):
-    office, database = desk
+    breaker_service, database = desk
 
     def away(*_args, **_kwargs):
         raise StoreUnavailable("The database is locked.")
 
     monkeypatch.setattr(database, "breaker_events", away)
-    answer = tool(office, "check_circuit_breaker").run()
+    answer = tool(breaker_service, "check_circuit_breaker").run()
     assert isinstance(answer, ToolFailure)
     assert "locked" in answer.message
     assert "stopped" in answer.message
 
 
 def test_twenty_agents_at_once_make_one_event(desk):
-    office, _ = desk
+    breaker_service, _ = desk
     crowd = [
-        threading.Thread(target=lambda n=n: tool(office, "trip_circuit_breaker", f"a{n}").run(reason=WHY))
+        threading.Thread(target=lambda n=n: tool(breaker_service, "trip_circuit_breaker", f"a{n}").run(reason=WHY))
         for n in range(20)
     ]
     for each in crowd:
         each.start()
     for each in crowd:
         each.join()
-    assert [event["status"] for event in office.history(50)] == ["TRIPPED", "ARMED"]
+    assert [event["status"] for event in breaker_service.history(50)] == ["TRIPPED", "ARMED"]
 
 
 def closed_trade(number, pnl):
@@ -155,13 +155,13 @@ def closed_trade(number, pnl):
 
 
 def test_the_figures_stand_beside_the_settings_own_limits_and_unknown_is_null(desk):
-    office, database = desk
-    armed_ms = office.state().since_ms
+    breaker_service, database = desk
+    armed_ms = breaker_service.state().since_ms
     rows = [closed_trade(number, pnl) for number, pnl in enumerate((5, -1, -2, -3))]
     for row in rows:
         row["timestamp"] = utc_text(armed_ms + 60_000 + int(row["entry_client_id"][1:]))
     database.write(lambda connection: connection.execute(insert(trades), rows))
-    figures = asked(office, "get_risk_metrics")
+    figures = asked(breaker_service, "get_risk_metrics")
     assert figures["losses"] == {"in_a_row": 3, "rate": 0.75, "counted_trades": 4}
     assert figures["limits"]["losses_in_a_row"] == 8
     assert figures["day"]["loss_share"] is None
@@ -170,7 +170,7 @@ def test_the_figures_stand_beside_the_settings_own_limits_and_unknown_is_null(de
 
 
 def test_money_paid_out_is_no_loss_of_the_day_and_no_drawdown(desk):
-    office, database = desk
+    breaker_service, database = desk
     clock = ManualClock(NOW)
     journal = JournalRepository(database, clock)
     journal.day_start(utc_day(NOW), Decimal(10_000))
@@ -178,7 +178,7 @@ def test_money_paid_out_is_no_loss_of_the_day_and_no_drawdown(desk):
     journal.transfers.note(Income("TRANSFER", "", Decimal(-4_000), "USDT", NOW + 1, "1"), None, counted=True)
     journal.record_account(Account(Decimal(5_700), Decimal(5_700), Decimal(0), NOW + 1_000, (), Decimal(-4_000)))
     database.flush()
-    figures = asked(office, "get_risk_metrics")
+    figures = asked(breaker_service, "get_risk_metrics")
     assert figures["day"]["loss_share"] == pytest.approx(0.05)
     assert figures["drawdown_share"] == pytest.approx(0.05)
 

@@ -9,7 +9,7 @@ from src.agents.circuit_breaker_tools import ACTING, READING
 from src.agents.crew_config import ACTING_TOOLS, READING_TOOLS, load_crew
 from src.agents.crew_runner import CONFIG, main, verdict_guard
 from src.domain.errors import SettingsError
-from tests.agents.office import new_office
+from tests.agents.breaker_service import new_office
 
 GIVEN = yaml.safe_load(CONFIG.read_text())
 
@@ -70,9 +70,9 @@ def test_nonsense_and_yaml_that_would_run_code_are_refused(tmp_path, text):
 
 
 @pytest.fixture
-def office(tmp_path):
-    office, database, _ = new_office(tmp_path)
-    yield office
+def breaker_service(tmp_path):
+    breaker_service, database, _ = new_office(tmp_path)
+    yield breaker_service
     database.close()
 
 
@@ -80,15 +80,15 @@ def said(version, verdict="go_on", reason="All within limits."):
     return json.dumps({"breaker_version": version, "verdict": verdict, "reason": reason})
 
 
-def test_a_verdict_about_the_present_version_passes_also_in_a_code_fence(office):
-    guard, version = verdict_guard(office), office.state().version
+def test_a_verdict_about_the_present_version_passes_also_in_a_code_fence(breaker_service):
+    guard, version = verdict_guard(breaker_service), breaker_service.state().version
     assert guard(said(version)) == (True, said(version))
     assert guard(f"```json\n{said(version)}\n```") == (True, said(version))
 
 
-def test_a_verdict_about_another_version_or_in_other_words_is_sent_back(office):
-    guard, version = verdict_guard(office), office.state().version
-    office.trip("A reason that is long enough.", "agent:x")
+def test_a_verdict_about_another_version_or_in_other_words_is_sent_back(breaker_service):
+    guard, version = verdict_guard(breaker_service), breaker_service.state().version
+    breaker_service.trip("A reason that is long enough.", "agent:x")
     for text in (
         said(version),
         said(version + 1, "buy"),
@@ -102,5 +102,5 @@ def test_a_verdict_about_another_version_or_in_other_words_is_sent_back(office):
     assert guard(said(version + 1, "tripped"))[0]
 
 
-def test_nobody_says_tripped_who_did_not_trip(office):
-    assert not verdict_guard(office)(said(office.state().version, "tripped"))[0]
+def test_nobody_says_tripped_who_did_not_trip(breaker_service):
+    assert not verdict_guard(breaker_service)(said(breaker_service.state().version, "tripped"))[0]

@@ -6,7 +6,7 @@ from src.agents.circuit_breaker_tools import tools_for
 from src.agents.crew_config import load_crew
 from src.agents.crew_runner import CONFIG, build_crew
 from src.agents.tool_base import HAS_CREWAI, BaseTool, ToolFailure
-from tests.agents.office import new_office
+from tests.agents.breaker_service import new_office
 
 pytestmark = [
     pytest.mark.long,
@@ -20,8 +20,8 @@ ANSWER = "Thought: I now know the final answer\nFinal Answer: {text}"
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    office, database, _ = new_office(tmp_path)
-    yield office
+    breaker_service, database, _ = new_office(tmp_path)
+    yield breaker_service
     database.close()
 
 

@@ -42,7 +42,7 @@ class Made:
     keys: KeyStore
     source: ApiContext
     app: APIFlask
-    door: Authenticator
+    authenticator: Authenticator
     writer: TradingDatabase
 
     @property
@@ -143,9 +143,9 @@ def make(
     beat(writer, NOON)
     source = ApiContext(TradingDatabase(url, OWNER, read_only=True), clock, lambda: TradingDatabase(url, OWNER))
     keys = KeyStore(folder / "state" / "api_keys.json", clock)
-    door = Authenticator(host, origins, keys, clock, calls_a_minute, tries_a_minute, public)
-    app = build_app(source, door, metrics=Metrics(source).text, **options)
-    return Made(path, clock, keys, source, app, door, writer)
+    authenticator = Authenticator(host, origins, keys, clock, calls_a_minute, tries_a_minute, public)
+    app = build_app(source, authenticator, metrics=Metrics(source).text, **options)
+    return Made(path, clock, keys, source, app, authenticator, writer)
 
 
 def beat(database: TradingDatabase, now_ms: int, **changes: Any) -> None:

@@ -35,7 +35,7 @@ def guess(api: Made, times: int) -> None:
 
 
 def reporter(api: Made, post: Post) -> AttackMonitor:
-    return AttackMonitor(api.door, Notifier("main", post), api.clock)
+    return AttackMonitor(api.authenticator, Notifier("main", post), api.clock)
 
 
 @pytest.mark.usefixtures("no_key_is_right")
@@ -67,4 +67,4 @@ def test_a_few_wrong_keys_and_many_right_ones_are_no_siege(maker: Maker) -> None
 def test_what_is_remembered_of_a_siege_is_bounded(maker: Maker) -> None:
     api = maker(tries_a_minute=10_000)
     guess(api, 1_200)
-    assert api.door.wrong_keys(MINUTE_MS) == 1_000
+    assert api.authenticator.wrong_keys(MINUTE_MS) == 1_000

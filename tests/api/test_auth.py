@@ -141,11 +141,11 @@ def test_an_open_bind_without_a_key_does_not_start(maker: Maker) -> None:
     api = maker(host=OPEN)
     from src.api.auth import Authenticator
 
-    door = Authenticator("0.0.0.0", (), api.keys, api.clock)
+    authenticator = Authenticator("0.0.0.0", (), api.keys, api.clock)
     with pytest.raises(SettingsError, match=r"api_key\.sh create"):
-        door.refuse_open_bind()
+        authenticator.refuse_open_bind()
     api.keys.create("one", ("read",))
-    door.refuse_open_bind()
+    authenticator.refuse_open_bind()
 
 
 @pytest.mark.parametrize("value", ["Bearer schlüssel", "Bearer", "Bearer ", "Basic YTpi", "\xff\xfe", "Bearer a b c"])

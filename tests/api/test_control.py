@@ -28,8 +28,8 @@ def breaker(api: Made) -> dict[str, Any]:
 
 
 def test_nothing_that_can_be_done_here_is_an_order_or_a_reset() -> None:
-    deeds = {each.path for each in OPERATIONS if each.method != "GET"}
-    assert deeds == {"/circuit-breaker/trip", "/circuit-breaker/reset-request"}
+    actions = {each.path for each in OPERATIONS if each.method != "GET"}
+    assert actions == {"/circuit-breaker/trip", "/circuit-breaker/reset-request"}
 
 
 def test_tripping_stops_entries_and_is_written_down(
@@ -44,7 +44,7 @@ def test_tripping_stops_entries_and_is_written_down(
     assert actor.startswith("api:my agent (")
     assert breaker(api) == data["after"]
     told = next(each.getMessage() for each in caplog.records if each.getMessage().startswith("control:"))
-    for fact in ("deed=trip", "by=my agent (", "bot=main", "before=ARMED", "after=TRIPPED", "Losses look odd."):
+    for fact in ("action=trip", "by=my agent (", "bot=main", "before=ARMED", "after=TRIPPED", "Losses look odd."):
         assert fact in told
 
 

@@ -32,7 +32,7 @@ def bridge(api: Made) -> Iterator[McpBridge]:
 
 
 def client(api: Made, bridge: Any) -> FlaskClient:
-    return build_app(api.source, api.door, bridge).test_client()
+    return build_app(api.source, api.authenticator, bridge).test_client()
 
 
 def call(asked: FlaskClient, name: str, **arguments: Any) -> Any:

@@ -203,20 +203,20 @@ def test_a_store_that_refuses_costs_the_analysis_and_nothing_else(database):
 
 
 class ScriptedChild:
-    """Answers errands as told and notes them."""
+    """Answers requests as told and notes them."""
 
     def __init__(self, clock_ms=1_700_000_000_000):
         self.clock_ms = clock_ms
-        self.errands = []
+        self.requests = []
         self.ended = 0
         self.fail = {}
-        self.on_errand = lambda errand: None
+        self.on_request = lambda request: None
 
-    def ask(self, errand, deadline_s, stop, while_waiting=lambda: None):
-        name = errand["errand"]
-        self.errands.append(name)
+    def ask(self, request, deadline_s, stop, while_waiting=lambda: None):
+        name = request["request"]
+        self.requests.append(name)
         while_waiting()
-        self.on_errand(name)
+        self.on_request(name)
         if name in self.fail:
             raise WorkerRequestFailed(self.fail[name])
         return {"ok": True, "now_ms": self.clock_ms, "analysed": ["BTCUSDT"], "last_market_ms": self.clock_ms}
@@ -246,7 +246,7 @@ def test_it_learns_the_time_then_does_both_halves_then_lets_the_child_go(bot, da
     bot.stop.set()
     thread.join(5)
     assert not thread.is_alive()
-    assert bot.child.errands == ["clock", "charts", "news"]
+    assert bot.child.requests == ["clock", "charts", "news"]
     (row,) = rows(TradingDatabase(f"sqlite:///{database.name}", OWNER), bot_status)
     assert (row["process"], row["phase"], row["cycle_no"]) == ("chart_analysis_bot", "stopped", 1)
     assert row["started_at"].startswith("2023-11-14") and row["cycle_finished"] >= row["cycle_started"]
@@ -258,7 +258,7 @@ def test_a_half_that_fails_does_not_stop_the_other_and_is_told(bot, database, br
     bot.child.fail = {broken: "the exchange is away"}
     for half in bot._halves:
         bot.take_round(half)
-    assert bot.child.errands == ["charts", "news"]
+    assert bot.child.requests == ["charts", "news"]
     (row,) = rows(database, bot_status)
     assert f"{broken}: the exchange is away" in row["last_error"] and row["last_error_at"]
     halves = {half.name: half for half in bot._halves}
@@ -289,7 +289,7 @@ def test_a_round_in_which_every_pair_failed_is_a_missed_cycle(bot, database):
 
 def test_health_sees_a_beat_while_a_round_takes_long(bot, database):
     beats = []
-    bot.child.on_errand = lambda name: (setattr(bot, "_last_beat_s", -100.0), bot._beat_when_due(), beats.append(name))
+    bot.child.on_request = lambda name: (setattr(bot, "_last_beat_s", -100.0), bot._beat_when_due(), beats.append(name))
     bot.take_round(bot._charts)
     (row,) = rows(database, bot_status)
     assert beats == ["charts"] and row["phase"] == "waiting"
@@ -297,10 +297,10 @@ def test_health_sees_a_beat_while_a_round_takes_long(bot, database):
 
 CHILD = """
     import sys, time
-    from src.runtime.worker_process import errands
-    with errands() as (asked, answer):
-        for errand in asked:
-            kind = errand["errand"]
+    from src.runtime.worker_process import requests
+    with requests() as (asked, answer):
+        for request in asked:
+            kind = request["request"]
             if kind == "die":
                 sys.exit(3)
             if kind == "sleep":
@@ -308,52 +308,52 @@ CHILD = """
             if kind == "fail":
                 answer({"ok": False, "error": "no luck"})
             else:
-                answer({"ok": True, "echo": errand, "pid": __import__("os").getpid()})
+                answer({"ok": True, "echo": request, "pid": __import__("os").getpid()})
 """
 
 
 @pytest.fixture
 def child(tmp_path, monkeypatch):
-    (tmp_path / "errand_runner.py").write_text(textwrap.dedent(CHILD))
+    (tmp_path / "request_runner.py").write_text(textwrap.dedent(CHILD))
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
-    made = WorkerProcess("errand_runner", tmp_path)
+    made = WorkerProcess("request_runner", tmp_path)
     yield made
     made.end(0.0)
 
 
-def test_errands_are_done_by_one_child_until_it_is_let_go(child):
+def test_requests_are_done_by_one_child_until_it_is_let_go(child):
     stop = threading.Event()
-    first = child.ask({"errand": "x", "text": "ü" * 10}, 10, stop)
+    first = child.ask({"request": "x", "text": "ü" * 10}, 10, stop)
     assert first["echo"]["text"] == "ü" * 10
-    assert child.ask({"errand": "y"}, 10, stop)["pid"] == first["pid"] == child.pid
+    assert child.ask({"request": "y"}, 10, stop)["pid"] == first["pid"] == child.pid
     child.end()
     assert child.pid is None
-    assert child.ask({"errand": "z"}, 10, stop)["pid"] != first["pid"]
+    assert child.ask({"request": "z"}, 10, stop)["pid"] != first["pid"]
 
 
-def test_an_errand_that_fails_dies_or_hangs_is_one_failure_and_the_next_one_works(child):
+def test_an_request_that_fails_dies_or_hangs_is_one_failure_and_the_next_one_works(child):
     stop = threading.Event()
     with pytest.raises(WorkerRequestFailed, match="no luck"):
-        child.ask({"errand": "fail"}, 10, stop)
+        child.ask({"request": "fail"}, 10, stop)
     with pytest.raises(WorkerRequestFailed, match="gone"):
-        child.ask({"errand": "die"}, 10, stop)
-    assert child.ask({"errand": "x"}, 10, stop)["ok"]
+        child.ask({"request": "die"}, 10, stop)
+    assert child.ask({"request": "x"}, 10, stop)["ok"]
     pid = child.pid
     with pytest.raises(WorkerRequestFailed, match="not done within"):
-        child.ask({"errand": "sleep"}, 0.3, stop)
+        child.ask({"request": "sleep"}, 0.3, stop)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert child.ask({"errand": "x"}, 10, stop)["ok"]
+    assert child.ask({"request": "x"}, 10, stop)["ok"]
 
 
 @pytest.mark.long
 def test_a_stop_waits_two_seconds_for_the_child_and_no_longer(child):
     stop = threading.Event()
-    child.ask({"errand": "x"}, 10, stop)
+    child.ask({"request": "x"}, 10, stop)
     stop.set()
     began_s = monotonic_s()
     with pytest.raises(WorkerRequestFailed, match="stopped"):
-        child.ask({"errand": "sleep"}, 60, stop)
+        child.ask({"request": "sleep"}, 60, stop)
     assert monotonic_s() - began_s < 4
 
 
@@ -362,8 +362,8 @@ def test_a_child_ends_when_its_parent_is_gone(tmp_path, monkeypatch, child):
         import threading, os, sys
         from pathlib import Path
         from src.runtime.worker_process import WorkerProcess
-        child = WorkerProcess("errand_runner", Path(sys.argv[1]))
-        child.ask({"errand": "x"}, 10, threading.Event())
+        child = WorkerProcess("request_runner", Path(sys.argv[1]))
+        child.ask({"request": "x"}, 10, threading.Event())
         print(child.pid, flush=True)
         os.kill(os.getpid(), 9)
     """

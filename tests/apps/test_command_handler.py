@@ -64,7 +64,7 @@ def desk_of(database, hand, configured="safety_first", read=read):
     return CommandHandler(database, clock, risk, [hand], RuleSets(read, configured, configured)), risk
 
 
-def wish(database, action, target="", key="", ago_s=0.0, actor="person in session 1"):
+def command(database, action, target="", key="", ago_s=0.0, actor="person in session 1"):
     row = OperatorCommand(key or f"{action}-{target}-key-0000000000", action, target, actor, "127.0.0.1")
     return submit(database, OWNER, row, SystemClock().now_ms() - round(ago_s * 1000))["request_key"]
 
@@ -77,44 +77,44 @@ def answer(database, key):
 
 def test_twenty_closes_are_one(database):
     hand = TraderControl()
-    desk, _ = desk_of(database, hand)
-    keys = {wish(database, "close", "BTCUSDT", f"key-{number:016d}") for number in range(20)}
-    assert len(keys) == 1 and desk.process_pending() == 1 and desk.process_pending() == 0 and hand.closed == 1
+    handler, _ = desk_of(database, hand)
+    keys = {command(database, "close", "BTCUSDT", f"key-{number:016d}") for number in range(20)}
+    assert len(keys) == 1 and handler.process_pending() == 1 and handler.process_pending() == 0 and hand.closed == 1
     assert answer(database, keys.pop()) == ("done", "The position in BTCUSDT is closed.")
-    later = wish(database, "close", "BTCUSDT", "key-of-another-time-1")
-    desk.process_pending()
+    later = command(database, "close", "BTCUSDT", "key-of-another-time-1")
+    handler.process_pending()
     assert hand.closed == 1 and answer(database, later)[0] == "refused"
 
 
 def test_a_wish_that_waited_too_long_is_forgotten(database):
     hand = TraderControl()
-    desk, _ = desk_of(database, hand)
-    key = wish(database, "close", "BTCUSDT", ago_s=61)
-    assert desk.process_pending() == 1 and hand.closed == 0
+    handler, _ = desk_of(database, hand)
+    key = command(database, "close", "BTCUSDT", ago_s=61)
+    assert handler.process_pending() == 1 and hand.closed == 0
     assert answer(database, key)[0] == "expired"
 
 
 def test_a_wish_cut_off_by_a_crash_is_not_done_again(database):
     hand = TraderControl()
-    key = wish(database, "close", "BTCUSDT")
+    key = command(database, "close", "BTCUSDT")
     assert take(database, find(database, key)["id"], 0)
-    desk, _ = desk_of(database, hand)
-    desk.restore()
-    assert desk.process_pending() == 0 and hand.closed == 0
+    handler, _ = desk_of(database, hand)
+    handler.restore()
+    assert handler.process_pending() == 0 and hand.closed == 0
     status, words = answer(database, key)
     assert status == "failed" and "look at positions" in words
 
 
 def test_a_pause_outlives_the_process_until_it_is_taken_back(database):
-    desk, risk = desk_of(database, TraderControl())
-    wish(database, "pause", key="pause-0000000000-1")
-    desk.process_pending()
+    handler, risk = desk_of(database, TraderControl())
+    command(database, "pause", key="pause-0000000000-1")
+    handler.process_pending()
     assert "person in session 1" in risk.halt_reason
     database.flush()
     again, risk = desk_of(database, TraderControl())
     again.restore()
     assert "paused" in risk.halt_reason
-    wish(database, "resume", key="resume-000000000-1")
+    command(database, "resume", key="resume-000000000-1")
     again.process_pending()
     assert risk.halt_reason == ""
     database.flush()
@@ -124,43 +124,43 @@ def test_a_pause_outlives_the_process_until_it_is_taken_back(database):
 
 
 def test_anybody_trips_and_only_a_person_resets(database):
-    desk, risk = desk_of(database, TraderControl())
-    wish(database, "trip", key="trip-00000000000-1")
-    desk.process_pending()
+    handler, risk = desk_of(database, TraderControl())
+    command(database, "trip", key="trip-00000000000-1")
+    handler.process_pending()
     assert risk.judge_reset("person").state.status is BreakerStatus.ARMED
-    agent = wish(database, "reset", key="reset-0000000000-1", actor="agent 7")
-    desk.process_pending()
+    agent = command(database, "reset", key="reset-0000000000-1", actor="agent 7")
+    handler.process_pending()
     assert answer(database, agent)[0] == "refused"
-    person = wish(database, "reset", key="reset-0000000000-2")
-    desk.process_pending()
+    person = command(database, "reset", key="reset-0000000000-2")
+    handler.process_pending()
     assert answer(database, person) == ("done", "The circuit breaker is ARMED.")
     assert database.breaker_events(limit=1)[0]["status"] == "ARMED"
     assert database.breaker_events(limit=1)[0]["actor"] == "person in session 1"
-    twice = wish(database, "reset", key="reset-0000000000-3")
-    desk.process_pending()
+    twice = command(database, "reset", key="reset-0000000000-3")
+    handler.process_pending()
     assert answer(database, twice)[0] == "done" and len(database.breaker_events()) == 3
 
 
 def test_a_reset_waits_while_the_exchange_still_fails(database):
-    desk, risk = desk_of(database, TraderControl())
-    wish(database, "trip", key="trip-00000000000-1")
-    desk.process_pending()
+    handler, risk = desk_of(database, TraderControl())
+    command(database, "trip", key="trip-00000000000-1")
+    handler.process_pending()
     for _ in range(10):
         risk.note_exchange_error()
-    key = wish(database, "reset", key="reset-0000000000-2")
-    desk.process_pending()
+    key = command(database, "reset", key="reset-0000000000-2")
+    handler.process_pending()
     status, words = answer(database, key)
     assert status == "refused" and "Not yet" in words
 
 
 def test_other_rules_hold_over_a_restart_until_the_settings_change(database):
     hand = TraderControl()
-    desk, _ = desk_of(database, hand)
-    wish(database, "rules", "trend_pays", "rules-0000000000-1")
-    desk.process_pending()
-    assert hand.rules == ["trend_pays"] and desk.rules == "trend_pays"
-    wrong = wish(database, "rules", "../../.env", "rules-0000000000-2")
-    desk.process_pending()
+    handler, _ = desk_of(database, hand)
+    command(database, "rules", "trend_pays", "rules-0000000000-1")
+    handler.process_pending()
+    assert hand.rules == ["trend_pays"] and handler.rules == "trend_pays"
+    wrong = command(database, "rules", "../../.env", "rules-0000000000-2")
+    handler.process_pending()
     assert answer(database, wrong)[0] == "failed" and hand.rules == ["trend_pays"]
     same, other = TraderControl(), TraderControl()
     first, _ = desk_of(database, same)
@@ -173,9 +173,9 @@ def test_other_rules_hold_over_a_restart_until_the_settings_change(database):
 
 def test_rules_that_can_be_followed_no_more_leave_the_bot_with_those_of_its_settings(database, caplog):
     """A set that was rewritten meanwhile must not keep the bot from starting and watching its position."""
-    desk, _ = desk_of(database, TraderControl())
-    done = wish(database, "rules", "trend_pays", "rules-0000000000-1")
-    desk.process_pending()
+    handler, _ = desk_of(database, TraderControl())
+    done = command(database, "rules", "trend_pays", "rules-0000000000-1")
+    handler.process_pending()
     assert answer(database, done)[0] == "done"
 
     def refuse(_name):
@@ -189,7 +189,7 @@ def test_rules_that_can_be_followed_no_more_leave_the_bot_with_those_of_its_sett
 
 
 def test_what_the_bot_does_not_know_is_refused(database):
-    desk, _ = desk_of(database, TraderControl())
-    key = wish(database, "close", "DOGEUSDT")
-    desk.process_pending()
+    handler, _ = desk_of(database, TraderControl())
+    key = command(database, "close", "DOGEUSDT")
+    handler.process_pending()
     assert answer(database, key) == ("refused", "This bot does not trade DOGEUSDT.")

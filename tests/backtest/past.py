@@ -48,7 +48,7 @@ def facts(outcome: BacktestResult) -> dict[str, object]:
     return {
         "trades": outcome.trades,
         "open": outcome.open_trade,
-        "deeds": outcome.deeds,
+        "deeds": outcome.records,
         "breaker": outcome.breaker_events,
         "instants": outcome.instants.tolist(),
         "tables": [each.tobytes() for each in (outcome.agent.value, outcome.agent.mean_square, outcome.agent.visits)],

@@ -22,9 +22,9 @@ def place(tmp_path_factory):
     return folder
 
 
-def command(place, deed, *words):
-    data = [] if deed == "compare" else ["--data", str(place / "data"), *MARKET]
-    return main(["--reports", str(place / "reports"), deed, *data, *words])
+def command(place, record, *words):
+    data = [] if record == "compare" else ["--data", str(place / "data"), *MARKET]
+    return main(["--reports", str(place / "reports"), record, *data, *words])
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_sweep_and_a_walk_by_command(place, capsys):
 
 
 @pytest.mark.parametrize(
-    ("deed", "words", "code"),
+    ("record", "words", "code"),
     [
         ("run", ["--pair", "ETHUSDT"], 65),
         ("run", ["--rules", "no_such_rules"], 78),
@@ -104,8 +104,8 @@ def test_a_sweep_and_a_walk_by_command(place, capsys):
         ("compare", ["no-report"], 65),
     ],
 )
-def test_what_goes_wrong_is_said_in_one_sentence(place, capsys, deed, words, code):
-    assert command(place, deed, *words) == code
+def test_what_goes_wrong_is_said_in_one_sentence(place, capsys, record, words, code):
+    assert command(place, record, *words) == code
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "Traceback" not in said
@@ -129,15 +129,15 @@ def quarters(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("deed", "words", "named"),
+    ("record", "words", "named"),
     [
         ("run", ["--rules", "safety_first"], "1m"),
         ("walk-forward", ["--rules", "safety_first"], "1m"),
         ("sweep", ["--rules", "patient_votes", "--grid", "candle_interval=1h,5m"], "5m"),
     ],
 )
-def test_rules_that_could_foretell_their_candles_are_refused(place, capsys, quarters, deed, words, named):
-    assert command(place, deed, "--candles", quarters, *words) == 65
+def test_rules_that_could_foretell_their_candles_are_refused(place, capsys, quarters, record, words, named):
+    assert command(place, record, "--candles", quarters, *words) == 65
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"decides on {named} candles and there are 15m ones" in said

@@ -60,11 +60,11 @@ def test_a_gap_of_eighty_minutes_and_frozen_candles():
 
 def test_a_day_that_loses_too_much_ends_the_day():
     outcome = both(real(5_000), busy(max_daily_loss_share=Decimal("0.01")), short=True)
-    closed_by_loss = [deed for deed in outcome.deeds if deed.exit_reason == "daily_loss"]
+    closed_by_loss = [record for record in outcome.records if record.exit_reason == "daily_loss"]
     assert closed_by_loss
-    for deed in closed_by_loss:
-        day = deed.now_ms // 86_400_000
-        later = [each for each in outcome.deeds if each.now_ms > deed.now_ms and each.now_ms // 86_400_000 == day]
+    for record in closed_by_loss:
+        day = record.now_ms // 86_400_000
+        later = [each for each in outcome.records if each.now_ms > record.now_ms and each.now_ms // 86_400_000 == day]
         assert all(each.verdict is Verdict.CLOSE for each in later)
 
 

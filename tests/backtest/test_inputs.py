@@ -34,7 +34,7 @@ MINUTES = [
 CALM = busy(stop_loss_share=Decimal("0.05"), take_profit_share=Decimal("0.08"), max_daily_loss_share=Decimal("0.5"))
 
 
-def wish(tmp_path, *words, command="run"):
+def command(tmp_path, *words, command="run"):
     return _parser().parse_args([command, "--data", str(tmp_path / "data"), "--train-days", "0", *words])
 
 
@@ -58,14 +58,14 @@ def test_candles_of_any_stored_length_are_found_and_the_shortest_that_reach_back
     store = MarketStore(tmp_path / "data")
     store.merge_candles("BTCUSDT", "15m", Candles.of(longer(MINUTES, 15)))
     slow = [DecisionRules(candle_interval="1h")]
-    found = past_of(wish(tmp_path), slow)
+    found = past_of(command(tmp_path), slow)
     assert len(found.candles) > 4_000 and "BTCUSDT-15m.parquet" in found.understood[0]
     store.merge_candles("BTCUSDT", "1m", Candles.of(MINUTES[2_900:]))
-    assert "BTCUSDT-1m.parquet" in past_of(wish(tmp_path), slow).understood[0]
+    assert "BTCUSDT-1m.parquet" in past_of(command(tmp_path), slow).understood[0]
     early = utc_text(MIDNIGHT + DAY_MS)[:10]
-    assert "BTCUSDT-15m.parquet" in past_of(wish(tmp_path, "--from", early), slow).understood[0]
+    assert "BTCUSDT-15m.parquet" in past_of(command(tmp_path, "--from", early), slow).understood[0]
     with pytest.raises(DataRefused, match="and there are 15m ones"):
-        past_of(wish(tmp_path, "--from", early), [DecisionRules(candle_interval="5m")])
+        past_of(command(tmp_path, "--from", early), [DecisionRules(candle_interval="5m")])
 
 
 def test_spot_alone_is_not_traded_in_silence(tmp_path):
@@ -73,9 +73,9 @@ def test_spot_alone_is_not_traded_in_silence(tmp_path):
 
     MarketStore(tmp_path / "data").merge_candles("BTCUSDT", "1m", Candles.of(MINUTES), SeriesKind.SPOT)
     with pytest.raises(DataRefused, match="Only spot candles of BTCUSDT are stored") as refusal:
-        past_of(wish(tmp_path), [])
+        past_of(command(tmp_path), [])
     path = str(refusal.value).rpartition("--candles ")[2].rstrip(".")
-    said = past_of(wish(tmp_path, "--candles", path), []).understood
+    said = past_of(command(tmp_path, "--candles", path), []).understood
     assert "spot prices" in said[0]
 
 
@@ -94,12 +94,12 @@ def test_files_of_another_contract_are_noticed(tmp_path, monkeypatch, words, nam
         csv(tmp_path / name, MINUTES)
     (tmp_path / "ETHUSDT-fundingRate-2023-11.csv").write_text(f"calc_time,last_funding_rate\n{MIDNIGHT},0.0001\n")
     with pytest.raises(DataRefused, match=named):
-        past_of(wish(tmp_path, *words), [])
+        past_of(command(tmp_path, *words), [])
 
 
 def test_the_contract_is_that_of_the_file_where_no_other_is_given(tmp_path):
     path = csv(tmp_path / "ETHUSDT-1m-2023-11.csv", MINUTES)
-    assert setup_of(wish(tmp_path, "--candles", path), Settings.load(tmp_path / "none")).symbol == "ETHUSDT"
+    assert setup_of(command(tmp_path, "--candles", path), Settings.load(tmp_path / "none")).symbol == "ETHUSDT"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_so_are_those_of_the_other_commands(capsys, command, words):
 def test_a_fee_may_be_written_in_percent(tmp_path):
     settings = Settings.load(tmp_path / "none")
     for text in ("0.05%", "0.0005"):
-        assert setup_of(wish(tmp_path, "--taker-fee", text), settings).taker_share == Decimal("0.0005")
+        assert setup_of(command(tmp_path, "--taker-fee", text), settings).taker_share == Decimal("0.0005")
 
 
 def test_days_begin_with_the_span_and_not_with_a_day_of_nothing():
@@ -213,4 +213,4 @@ def test_a_quarter_of_a_contract_that_is_not_among_the_six(tmp_path, capsys, sym
 
 def test_a_contract_that_nobody_lists_says_what_to_do(tmp_path):
     with pytest.raises(DataRefused, match=r"NOSUCHUSDT is not among the 6 contracts known .* contracts --update"):
-        setup_of(wish(tmp_path, "--pair", "NOSUCHUSDT"), Settings.load(tmp_path / "none"))
+        setup_of(command(tmp_path, "--pair", "NOSUCHUSDT"), Settings.load(tmp_path / "none"))

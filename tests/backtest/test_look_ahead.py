@@ -38,8 +38,8 @@ def decided_until(candles: Candles, row: int, every_turn: bool):
     agent = QLearningAgent.for_rules(SEEING.rules, 0.0006, 0.5)
     outcome = run_backtest(candles, SEEING, agent, every_turn=every_turn)
     last_ms = int(candles.open_ms[row]) + MINUTE_MS
-    deeds = [each for each in outcome.deeds if each.now_ms <= last_ms]
-    return deeds, outcome.equity[outcome.instants < last_ms].tolist()
+    records = [each for each in outcome.records if each.now_ms <= last_ms]
+    return records, outcome.equity[outcome.instants < last_ms].tolist()
 
 
 @pytest.mark.long

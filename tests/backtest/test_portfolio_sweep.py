@@ -96,9 +96,9 @@ def place(tmp_path_factory):
     return folder
 
 
-def command(place, deed, *words):
+def command(place, record, *words):
     own = ["--strategy", "own", "--strategies", str(place / "own"), "--data", str(place / "data")]
-    return main(["--reports", str(place / "reports"), deed, *own, *words])
+    return main(["--reports", str(place / "reports"), record, *own, *words])
 
 
 def test_the_commands_run_sweep_and_walk_forward_work_with_a_file(place, capsys, monkeypatch):
@@ -120,7 +120,7 @@ def test_the_commands_run_sweep_and_walk_forward_work_with_a_file(place, capsys,
 
 
 @pytest.mark.parametrize(
-    ("deed", "words", "code", "said"),
+    ("record", "words", "code", "said"),
     [
         ("sweep", [], 78, "own has share, days, leverage"),
         ("sweep", ["--grid", "size=1"], 78, "'size' can not be varied; known are share, days"),
@@ -128,8 +128,8 @@ def test_the_commands_run_sweep_and_walk_forward_work_with_a_file(place, capsys,
         ("walk-forward", ["--from", "2023-01-02"], 65, "these candles allow 2023-02-0"),
     ],
 )
-def test_what_goes_wrong_is_said_in_one_sentence(place, capsys, deed, words, code, said):
-    assert command(place, deed, *words) == code
+def test_what_goes_wrong_is_said_in_one_sentence(place, capsys, record, words, code, said):
+    assert command(place, record, *words) == code
     assert said in capsys.readouterr().err
 
 

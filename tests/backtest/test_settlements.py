@@ -95,6 +95,6 @@ def test_a_gap_of_three_days_costs_no_time_and_changes_nothing():
     holed = Candles(*(getattr(CANDLES, name)[kept] for name in Candles.__dataclass_fields__))
     fast = run_backtest(holed, SETUP, explorer(allow_short=True))
     slow = run_backtest(holed, SETUP, explorer(allow_short=True), every_turn=True)
-    assert fast.trades == slow.trades and fast.deeds == slow.deeds and fast.breaker_events == slow.breaker_events
+    assert fast.trades == slow.trades and fast.records == slow.records and fast.breaker_events == slow.breaker_events
     assert fast.agent.value.tobytes() == slow.agent.value.tobytes()
     assert fast.turns_taken < slow.turns_taken - 4_000

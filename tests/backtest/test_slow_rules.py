@@ -86,7 +86,7 @@ def test_shifting_all_that_comes_later_changes_no_decision_before():
     shifted = Candles(**{name: later.get(name, getattr(candles, name)) for name in Candles.__dataclass_fields__})
     one, other = (run_backtest(each, setup_of(SEEING), trier(SEEING)) for each in (candles, shifted))
     until = int(candles.open_ms[cut])
-    before = [[deed for deed in run.deeds if deed.now_ms <= until] for run in (one, other)]
+    before = [[record for record in run.records if record.now_ms <= until] for run in (one, other)]
     assert before[0] == before[1] and before[0]
 
 

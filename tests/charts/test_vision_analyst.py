@@ -46,9 +46,9 @@ def database(tmp_path):
 
 
 def build(server, database, model="gpt-6-luna", budget="3.00", *, local=False, key=KEY, timeout_s=5.0, deadline_s=10.0):
-    door = OpenAIClient(key, server.url, timeout_s=timeout_s, deadline_s=deadline_s)
+    authenticator = OpenAIClient(key, server.url, timeout_s=timeout_s, deadline_s=deadline_s)
     ledger = UsageLedger(database, Decimal(budget), "chart_analysis_bot")
-    return OpenAIAnalyzer(BudgetedModel(door, ledger, model, local), resize)
+    return OpenAIAnalyzer(BudgetedModel(authenticator, ledger, model, local), resize)
 
 
 def booked(database):

@@ -946,13 +946,13 @@ def _compared(book: Book, symbol: str, where: str) -> Expected:
     return f"{row['side']} {money(row['quantity']):f}"
 
 
-@rule(r"control row wish-(\d+) cell When")
+@rule(r"control row command-(\d+) cell When")
 def _wished(book: Book, number: str) -> Expected:
     return At(book.row("control_requests", number)["timestamp"])
 
 
-@rule(r"control row wish-(\d+) cell (From|Who|Answer)")
-def _wish(book: Book, number: str, label: str) -> Expected:
+@rule(r"control row command-(\d+) cell (From|Who|Answer)")
+def _command_row(book: Book, number: str, label: str) -> Expected:
     column = {"From": "origin", "Who": "actor", "Answer": "answer"}[label]
     return str(book.row("control_requests", number)[column])
 

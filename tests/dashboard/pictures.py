@@ -104,7 +104,7 @@ def _round_trip(made: Scene, chance: random.Random, number: int) -> tuple[int, D
 
 
 def _reasons(made: Scene) -> None:
-    rows = made.desk.reports.rows(signals.select().order_by(signals.c.id.desc()).limit(60))
+    rows = made.dashboard_context.reports.rows(signals.select().order_by(signals.c.id.desc()).limit(60))
     for number, row in enumerate(rows):
         signal, strength, agent, confidence, veto, reason = REASONS[number % len(REASONS)]
         values = {"signal_type": signal, "strength": strength, "rl_action": agent, "confidence": confidence,

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import delete, insert, update
 
 from src.dashboard.app import create_app
-from src.dashboard.context import DashboardContext, make_desk
+from src.dashboard.context import DashboardContext, make_context
 from src.dashboard.server import DashboardServer
 from src.domain.clock import SystemClock, utc_text
 from src.domain.market import Candle
@@ -88,7 +88,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
 class Scene:
     """One database and one dashboard; ``now_ms`` is the instant at which the bot last spoke."""
 
-    desk: DashboardContext
+    dashboard_context: DashboardContext
     clock: MovedClock
     now_ms: int
     owner: Owner = OWNER
@@ -113,7 +113,7 @@ class Scene:
     @property
     def database(self) -> TradingDatabase:
         """The database, for writing rows."""
-        return self.desk.database
+        return self.dashboard_context.database
 
     def at(self, ago_s: float) -> str:
         """Return the instant so many seconds before the bot last spoke."""
@@ -443,8 +443,8 @@ def scene(folder: Path, **changes: Any) -> Iterator[Scene]:
     settings, clock = settings_for(folder, **changes), MovedClock()
     database = TradingDatabase(settings.database_url, OWNER)
     database.migrate()
-    desk = replace(make_desk(settings, clock, database), env_file=env_file)
-    made = Scene(desk, clock, SystemClock().now_ms())
+    dashboard_context = replace(make_context(settings, clock, database), env_file=env_file)
+    made = Scene(dashboard_context, clock, SystemClock().now_ms())
     try:
         yield made
     finally:
@@ -456,7 +456,7 @@ def scene(folder: Path, **changes: Any) -> Iterator[Scene]:
 def served(folder: Path, **changes: Any) -> Iterator[Scene]:
     """Lend a dashboard on a free port of loopback."""
     with scene(folder, **changes) as made:
-        app, stop = create_app(made.desk), threading.Event()
+        app, stop = create_app(made.dashboard_context), threading.Event()
         server = DashboardServer(app, "127.0.0.1", 0)
         made.address = f"http://127.0.0.1:{server.port}"
         thread = threading.Thread(target=server.serve, args=(stop,), daemon=True)

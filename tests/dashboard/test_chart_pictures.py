@@ -26,9 +26,9 @@ def test_the_card_names_the_picture_of_the_last_good_look(made):
     made.beat(process="chart_analysis_bot")
     made.analysis(ago_s=120, chart_file=NAME)
     made.analysis(ago_s=60, status="error", error="no answer")
-    card, _ = made.desk.snapshots.card("analysis", "main")
+    card, _ = made.dashboard_context.snapshots.card("analysis", "main")
     assert card.picture == f"api/chart-picture/{NAME}"
-    answer = create_app(made.desk).test_client().get(card.picture)
+    answer = create_app(made.dashboard_context).test_client().get(card.picture)
     assert (answer.status_code, answer.data, answer.content_type) == (200, PNG, "image/png")
     assert "immutable" in answer.headers["Cache-Control"]
 
@@ -36,7 +36,7 @@ def test_the_card_names_the_picture_of_the_last_good_look(made):
 def test_a_pruned_picture_is_not_offered(made):
     made.beat(process="chart_analysis_bot")
     made.analysis(chart_file="BTCUSDT_15m_20261122T110000000Z.png")
-    assert made.desk.snapshots.card("analysis", "main")[0].picture == ""
+    assert made.dashboard_context.snapshots.card("analysis", "main")[0].picture == ""
     assert picture_address(None, NAME) == ""
 
 
@@ -46,13 +46,13 @@ def test_a_pruned_picture_is_not_offered(made):
      NAME.replace(".png", ".svg"), "BTCUSDT_15m_20261122T130000000Z.png", "/etc/passwd"],
 )  # fmt: skip
 def test_no_other_file_can_be_had(made, name):
-    answer = create_app(made.desk).test_client().get(f"/api/chart-picture/{name}")
+    answer = create_app(made.dashboard_context).test_client().get(f"/api/chart-picture/{name}")
     assert answer.status_code in (308, 404) and PNG not in answer.data
 
 
 def test_a_link_a_large_file_and_what_is_no_picture_are_refused(made, tmp_path):
     folder = tmp_path / "charts"
-    client = create_app(made.desk).test_client()
+    client = create_app(made.dashboard_context).test_client()
     link, large, text = (NAME.replace("12000", f"1200{number}") for number in (1, 2, 3))
     os.symlink(tmp_path / "secret.png", folder / link)
     (folder / large).write_bytes(PNG)
@@ -64,5 +64,5 @@ def test_a_link_a_large_file_and_what_is_no_picture_are_refused(made, tmp_path):
 
 def test_where_looking_needs_the_pin_pictures_need_it_too(made, tmp_path):
     with scene(tmp_path / "charts", chart_dir=tmp_path / "charts", dashboard_host="0.0.0.0") as locked:
-        answer = create_app(locked.desk).test_client().get(f"/api/chart-picture/{NAME}")
+        answer = create_app(locked.dashboard_context).test_client().get(f"/api/chart-picture/{NAME}")
         assert answer.status_code == 401

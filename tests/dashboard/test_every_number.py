@@ -83,9 +83,9 @@ def lived(made: Scene) -> None:
 
 def controlled(made: Scene) -> None:
     """Let a person have shown the PIN and wished for something that was done."""
-    client = create_app(made.desk).test_client()
-    wish = {"action": "pause", "target": "", "bot": "main", "key": "w" * 20}
-    assert client.post("/api/control", json=wish, headers=logged_in(client)).status_code == 202
+    client = create_app(made.dashboard_context).test_client()
+    command = {"action": "pause", "target": "", "bot": "main", "key": "w" * 20}
+    assert client.post("/api/control", json=command, headers=logged_in(client)).status_code == 202
     for row in pending(made.database, "main"):
         assert take(made.database, row["id"], made.clock.now_ms())
         answer(
@@ -200,8 +200,8 @@ def rest(walked, tmp_path) -> FlaskClient:
     made = walked.made
     url = made.database.name if "://" in made.database.name else f"sqlite:///{made.database.name}"
     source = ApiContext(TradingDatabase(url, OWNER, read_only=True), made.clock, lambda: TradingDatabase(url, OWNER))
-    door = Authenticator("127.0.0.1", (), KeyStore(tmp_path / "keys.json", made.clock), made.clock, 1_200, 10)
-    return build_app(source, door).test_client()
+    authenticator = Authenticator("127.0.0.1", (), KeyStore(tmp_path / "keys.json", made.clock), made.clock, 1_200, 10)
+    return build_app(source, authenticator).test_client()
 
 
 def same(row: dict[str, Any], api: dict[str, Any]) -> int:
@@ -240,7 +240,7 @@ def test_the_api_says_the_same_numbers_as_the_database_that_the_page_was_held_ag
 
 
 def test_the_dashboards_own_endpoints_say_the_same(walked):
-    client = create_app(walked.made.desk).test_client()
+    client = create_app(walked.made.dashboard_context).test_client()
     book = walked.book
     held = client.get("/api/positions").get_json()["positions"]
     assert len(held) == 2

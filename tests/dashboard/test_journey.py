@@ -62,7 +62,7 @@ class Journey:
         self.page.keyboard.press("Enter")
         self.page.wait_for_selector("#controls button:has-text('Log out')")
 
-    def wish(self, label: str, says: str, within_s: float = 75.0) -> str:
+    def command(self, label: str, says: str, within_s: float = 75.0) -> str:
         """Press a button, read what will happen, do it, and return what came of it."""
         self.page.locator("#controls").get_by_role("button", name=label, exact=True).click()
         until(self.page, "document.querySelector('#ask').open")
@@ -116,25 +116,27 @@ def recorded(project: ProjectCopy, service: str) -> Path:
 def test_a_person_starts_pauses_sees_why_resumes_closes_trips_resets_and_stops(journey):
     page, project = journey.page, journey.project
     journey.log_in()
-    assert "DONE" in journey.wish("Start paper exchange", "scripts/start_paper_exchange.sh")
+    assert "DONE" in journey.command("Start paper exchange", "scripts/start_paper_exchange.sh")
     assert recorded(project, "paper_exchange").exists()
-    assert "already running" in journey.wish("Start paper exchange", "waits until it is well")
-    assert "DONE" in journey.wish("Start trading bot", "scripts/start_rl_bot.sh")
-    assert "DONE" in journey.wish("Pause entries", "no new position until entries are resumed")
+    assert "already running" in journey.command("Start paper exchange", "waits until it is well")
+    assert "DONE" in journey.command("Start trading bot", "scripts/start_rl_bot.sh")
+    assert "DONE" in journey.command("Pause entries", "no new position until entries are resumed")
     journey.refresh_until(
         "[...document.querySelectorAll('#controls button')].some(e => e.textContent.includes('eager'))"
     )
-    assert "DONE" in journey.wish("Switch to rules eager", "Enters on a single vote")
+    assert "DONE" in journey.command("Switch to rules eager", "Enters on a single vote")
     refuses_and_says_why(journey)
-    assert "DONE" in journey.wish("Resume entries", "may open positions again")
+    assert "DONE" in journey.command("Resume entries", "may open positions again")
     closes_by_hand(journey)
-    assert journey.wish("Trip the breaker", "blocks every new entry").startswith("DONE: The circuit breaker is TRIPPED")
+    assert journey.command("Trip the breaker", "blocks every new entry").startswith(
+        "DONE: The circuit breaker is TRIPPED"
+    )
     journey.refresh_until("document.querySelector('#card-breaker').innerText.includes('TRIPPED')")
-    assert journey.wish("Reset the breaker", "accepted and counted anew") == "DONE: The circuit breaker is ARMED."
-    assert "DONE" in journey.wish("Stop trading bot", "open positions stay open")
+    assert journey.command("Reset the breaker", "accepted and counted anew") == "DONE: The circuit breaker is ARMED."
+    assert "DONE" in journey.command("Stop trading bot", "open positions stay open")
     assert not recorded(project, "rl_bot").exists()
     journey.refresh_until("document.querySelector('#alarm').innerText.includes('was stopped')")
-    assert "DONE" in journey.wish("Stop paper exchange", "The bot cannot trade and will say so")
+    assert "DONE" in journey.command("Stop paper exchange", "The bot cannot trade and will say so")
     assert not recorded(project, "paper_exchange").exists()
     is_all_written_down(journey)
     kept = page.evaluate("document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")
@@ -160,7 +162,7 @@ def closes_by_hand(journey: Journey) -> None:
     """A position that the bot opened is closed by the page's button, by one order."""
     wait_until(lambda: journey.rows("SELECT id FROM trades WHERE status = 'open'"), 240, 0.3)
     journey.refresh_until(f"document.querySelector('#controls [data-target={SYMBOL}]:not(:disabled)') !== null")
-    assert "DONE" in journey.wish(f"Close {SYMBOL}", "Sends a market")
+    assert "DONE" in journey.command(f"Close {SYMBOL}", "Sends a market")
     closed = "SELECT exit_client_id FROM trades WHERE exit_reason = 'by_hand'"
     ((order,),) = wait_until(lambda: journey.rows(closed), 10)
     assert journey.rows(f"SELECT COUNT(*) FROM orders WHERE client_id = '{order}' AND purpose = 'exit'") == [(1,)]
@@ -184,7 +186,7 @@ def is_all_written_down(journey: Journey) -> None:
 
 def test_live_trading_wants_the_symbol_typed_before_the_bot_hears_of_it(tmp_path):
     with served(tmp_path) as made, sync_playwright() as play:
-        made.owner = made.desk.database.owner = Owner("main", "live", "live")
+        made.owner = made.dashboard_context.database.owner = Owner("main", "live", "live")
         made.full()
         browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page()
@@ -199,11 +201,11 @@ def test_live_trading_wants_the_symbol_typed_before_the_bot_hears_of_it(tmp_path
             page.click("#ask-do")
             until(page, f"document.querySelector('#ask-answer').textContent.includes('type {SYMBOL} to confirm')")
             until(page, "!document.querySelector('#ask-do').disabled")
-            assert made.desk.reports.rows(control_requests.select()) == []
+            assert made.dashboard_context.reports.rows(control_requests.select()) == []
         page.fill("#typed", SYMBOL.lower())
         page.click("#ask-do")
         until(page, "document.querySelector('#ask-answer').textContent.includes('Waiting')")
-        assert [row["target"] for row in made.desk.reports.rows(control_requests.select())] == [SYMBOL]
+        assert [row["target"] for row in made.dashboard_context.reports.rows(control_requests.select())] == [SYMBOL]
         browser.close()
 
 

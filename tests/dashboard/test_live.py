@@ -205,9 +205,9 @@ def test_twenty_hands_on_close_send_one_order_and_a_pause_holds(tmp_path):
         )
         assert reason == "by_hand" and exits == [(exit_id,)]
         assert exchange.control("GET", "client_ids")[exit_id] == 1
-        wishes = bot.rows("SELECT action, status, actor, origin FROM control_requests WHERE action = 'close'")
-        assert [row[:2] for row in wishes if row[1] == "done"] == [("close", "done")]
-        assert all(row[2].startswith("person in session") and row[3] == "127.0.0.1" for row in wishes)
+        commands = bot.rows("SELECT action, status, actor, origin FROM control_requests WHERE action = 'close'")
+        assert [row[:2] for row in commands if row[1] == "done"] == [("close", "done")]
+        assert all(row[2].startswith("person in session") and row[3] == "127.0.0.1" for row in commands)
         _same_figures(person, bot)
         _small(web)
 

@@ -43,19 +43,22 @@ def made(tmp_path):
 
 @pytest.fixture
 def client(made):
-    return create_app(made.desk).test_client()
+    return create_app(made.dashboard_context).test_client()
 
 
 @pytest.mark.parametrize("path", POSTS)
 def test_nothing_is_changed_without_the_pin_or_without_the_token(made, client, path):
-    before = made.desk.env_file.read_bytes()
+    before = made.dashboard_context.env_file.read_bytes()
     assert client.post(path, json=POSTS[path]).status_code == 401
     logged_in(client)
     assert client.post(path, json=POSTS[path]).status_code == 403
     assert client.post(path, json=POSTS[path], headers={"X-CSRF-Token": "0" * 64}).status_code == 403
     assert client.get(path).status_code in (404, 405)
-    assert made.desk.env_file.read_bytes() == before and made.desk.reports.rows(trade_notes.select()) == []
-    assert made.desk.lab.jobs() == []
+    assert (
+        made.dashboard_context.env_file.read_bytes() == before
+        and made.dashboard_context.reports.rows(trade_notes.select()) == []
+    )
+    assert made.dashboard_context.lab.jobs() == []
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -105,8 +108,8 @@ def test_a_secret_can_be_set_and_is_never_answered(made, client):
         assert answer.status_code == 200
         assert b"canary" not in answer.get_data()
     assert checked.json["changes"] == [{"name": "NEWSAPI_KEY", "old": HIDDEN, "new": HIDDEN}]
-    assert "another-canary" in made.desk.env_file.read_text()
-    audit = made.desk.reports.rows(control_requests.select())
+    assert "another-canary" in made.dashboard_context.env_file.read_text()
+    audit = made.dashboard_context.reports.rows(control_requests.select())
     assert [(row["action"], row["target"]) for row in audit] == [("settings", "NEWSAPI_KEY")]
     assert "canary" not in json.dumps(audit, default=str)
 
@@ -123,12 +126,12 @@ def test_a_secret_can_be_set_and_is_never_answered(made, client):
     ],
 )
 def test_a_change_that_would_not_start_is_refused_whole(made, client, changes, problem):
-    before = made.desk.env_file.read_bytes()
+    before = made.dashboard_context.env_file.read_bytes()
     for path in ("/api/settings/check", "/api/settings/apply"):
         answer = client.post(path, json={"changes": changes}, headers=logged_in(client))
         assert answer.status_code == 422 and problem in " ".join(answer.json["problems"]), answer.json
-        assert str(made.desk.env_file.parent) not in answer.get_data(as_text=True)
-    assert made.desk.env_file.read_bytes() == before
+        assert str(made.dashboard_context.env_file.parent) not in answer.get_data(as_text=True)
+    assert made.dashboard_context.env_file.read_bytes() == before
 
 
 def test_what_the_environment_sets_is_changed_there(made, client, monkeypatch):
@@ -166,7 +169,7 @@ def test_a_page_refuses_nonsense_with_a_sentence(client, query):
 
 
 def test_a_page_that_others_can_reach_shows_the_pin_field_alone(made):
-    client = create_app(made.desk).test_client()
+    client = create_app(made.dashboard_context).test_client()
     for path in ("/", "/trade", "/journal", "/performance", "/strategies", "/lab", "/system", "/settings", "/trades/1"):
         answer = client.get(path, headers={"X-Forwarded-For": "203.0.113.9"})
         text = answer.get_data(as_text=True)

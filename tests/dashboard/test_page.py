@@ -103,7 +103,7 @@ def test_every_card_grows_old_while_the_bots_still_beat(several, look, ahead_s, 
         for name, seconds in own_rhythm.items():
             full.clock.ahead_s = seconds
             keep_beating(full)
-            card, state = full.desk.snapshots.card(name, "main")
+            card, state = full.dashboard_context.snapshots.card(name, "main")
             assert state == "late", (name, card.max_age_s)
         full.clock.ahead_s = ahead_s
         keep_beating(full)
@@ -135,7 +135,7 @@ def test_a_market_of_past_days_fits_every_width(full, look):
 
 
 def test_costs_grow_late_and_stale_with_the_beat_of_their_bot(full):
-    card, _ = full.desk.snapshots.card("costs", "main")
+    card, _ = full.dashboard_context.snapshots.card("costs", "main")
     for factor, expected in ((0.5, "fresh"), (2, "late"), (4, "stale")):
         assert state_of(card, None, round((card.as_of_ms or 0) + factor * card.max_age_s * 1000)) == expected
 
@@ -199,10 +199,10 @@ def test_rows_that_cannot_be_read_spoil_their_card_and_no_other(several, name, m
     def broken(*_arguments):
         raise ValueError("a row is damaged")
 
-    before = full.desk.snapshots.snapshot("main", query)["cards"]
+    before = full.dashboard_context.snapshots.snapshot("main", query)["cards"]
     failed = {each for each, card in before.items() if card["base"] == "error"}
     monkeypatch.setitem(snapshot.BUILDERS, name, broken)
-    cards = full.desk.snapshots.snapshot("main", query)["cards"]
+    cards = full.dashboard_context.snapshots.snapshot("main", query)["cards"]
     assert {each for each, card in cards.items() if card["base"] == "error"} == failed | {name}
     assert cards[name]["facts"] == before[name]["facts"] and cards[name]["tables"] == before[name]["tables"]
 
@@ -548,7 +548,7 @@ def test_the_pin_opens_and_a_wish_is_explained_before_it_is_made(full, look):
     assert violations(page) == []
     page.click("#ask-do")
     until(page, "document.querySelector('#ask-answer').textContent.includes('Waiting')")
-    rows = full.desk.reports.rows(control_requests.select())
+    rows = full.dashboard_context.reports.rows(control_requests.select())
     assert [(row["action"], row["target"], row["status"]) for row in rows] == [("close", SYMBOL, "waiting")]
     answer(full.database, rows[0]["id"], CommandResult("done", "The position in BTCUSDT is closed."), full.now_ms)
     full.database.flush()
@@ -582,7 +582,7 @@ def test_the_charts_last_rsi_is_the_bots(full, look):
     seen = look()
     page = seen.open(full)
     seen.chart()
-    newest = full.desk.reports.rows(signals.select().order_by(signals.c.timestamp.desc()).limit(1))[0]
+    newest = full.dashboard_context.reports.rows(signals.select().order_by(signals.c.timestamp.desc()).limit(1))[0]
     data = page.evaluate("async () => (await fetch('/api/chart')).json()")
     assert data["indicators"]["rsi"][-1] == newest["rsi"]
     assert f"RSI {newest['rsi']:.2f}" in page.locator("#chart").get_attribute("aria-label")

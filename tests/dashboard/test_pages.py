@@ -163,7 +163,7 @@ def test_close_all_takes_two_clicks_and_the_pin_from_any_page(full, look):
     until(page, "document.querySelector('#ask-says').textContent.includes('closes 1 position at the market')")
     page.click("#ask-do")
     until(page, "document.querySelector('#ask-answer').textContent.includes('is doing it')")
-    rows = full.desk.reports.rows(control_requests.select().order_by(control_requests.c.id))
+    rows = full.dashboard_context.reports.rows(control_requests.select().order_by(control_requests.c.id))
     assert [(row["action"], row["target"]) for row in rows] == [("close_all", ""), ("pause", ""), ("close", SYMBOL)]
     for row in rows[1:]:
         answer(full.database, row["id"], CommandResult("done", "Done."), full.now_ms)
@@ -403,7 +403,7 @@ def log_in(page) -> None:
 def test_a_trade_has_an_address_of_its_own_with_its_story_and_a_note(full, look):
     full.order("FILLED", "entry")
     full.change(orders, finished=True, status="FILLED", average_price=Decimal("62917.1"))
-    number = full.desk.reports.rows(trades.select().where(trades.c.status == "open"))[0]["id"]
+    number = full.dashboard_context.reports.rows(trades.select().where(trades.c.status == "open"))[0]["id"]
     page = look().open(full, "/")
     page.locator("#card-trades a.kind-link").first.click()
     page.wait_for_url("**/trades/*")
@@ -418,7 +418,7 @@ def test_a_trade_has_an_address_of_its_own_with_its_story_and_a_note(full, look)
     until(page, "document.querySelector('#note-says').textContent === 'Saved.'")
     until(page, "document.querySelector('#card-story').textContent.includes('#news')")
     assert EVIL in page.locator("#card-story .notes").inner_text() and page.title() != "1"
-    rows = full.desk.reports.rows(trade_notes.select())
+    rows = full.dashboard_context.reports.rows(trade_notes.select())
     assert [(row["trade_id"], row["tags"]) for row in rows] == [(number, ["late-entry", "news"])]
     assert page.evaluate("document.querySelectorAll('#cards img').length") == 0
 
@@ -497,7 +497,7 @@ def test_a_run_of_the_lab_is_started_refused_twice_watched_and_stopped(tmp_path,
         page.click("#lab-stop")
         until(page, "/stopped|No run/.test(document.querySelector('#lab-says').textContent)", 20.0)
         until(page, "/STOPPED|FAILED/.test(document.querySelector('#card-lab').innerText)", 20.0)
-        assert made.desk.lab.jobs()[0].job.arguments[:3] == ("run", "--pair", "NOSUCHPAIR")
+        assert made.dashboard_context.lab.jobs()[0].job.arguments[:3] == ("run", "--pair", "NOSUCHPAIR")
 
 
 def test_only_rule_sets_that_the_bot_can_switch_to_are_offered(full, look):
@@ -509,8 +509,8 @@ def test_only_rule_sets_that_the_bot_can_switch_to_are_offered(full, look):
     log_in(page)
     page.wait_for_selector("#controls button:has-text('Log out')")
     offered = page.evaluate("async () => Object.keys((await (await fetch('/api/control/rules')).json()).rules)")
-    view_rules = rule_files(full.desk.settings)
-    why = switchable(full.desk.settings, view_rules)
+    view_rules = rule_files(full.dashboard_context.settings)
+    why = switchable(full.dashboard_context.settings, view_rules)
     assert offered == [name for name in view_rules if not why[name]]
 
 

@@ -90,9 +90,9 @@ class Staged:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory):
+def harness(tmp_path_factory):
     """A page of a full scene, and the staged answers that it gets from now on."""
-    with sync_playwright() as play, served(tmp_path_factory.mktemp("stage")) as made:
+    with sync_playwright() as play, served(tmp_path_factory.mktemp("harness")) as made:
         browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
         made.full()
         made.others()
@@ -136,8 +136,8 @@ def must_show(name: str, card: dict, state: str) -> None:
 
 
 @pytest.mark.parametrize("state", [str(each) for each in State])
-def test_every_card_shows_its_state_in_words_at_every_width_dark_and_light(stage, state):
-    seen, staged = stage
+def test_every_card_shows_its_state_in_words_at_every_width_dark_and_light(harness, state):
+    seen, staged = harness
     page = seen.page
     shown = put(page, staged, state)
     assert set(shown) == set(EVERYTHING.cards)  # test_pages.py has the cards of the other pages

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from src.dashboard.app import create_app
 from src.dashboard.auth import FREE_TRIES
-from src.dashboard.context import make_desk
+from src.dashboard.context import make_context
 from src.dashboard.states import DataSource, state_of
 from src.dashboard.widgets import Card
 from src.domain.clock import instant_of
@@ -50,7 +50,7 @@ def full(tmp_path, lived):
 
 @pytest.fixture
 def client(full):
-    return create_app(full.desk).test_client()
+    return create_app(full.dashboard_context).test_client()
 
 
 def test_all_ten_endpoints_of_the_spec_answer(client):
@@ -83,7 +83,7 @@ def test_every_answer_carries_the_same_guard(client):
 
 
 def test_a_failure_shows_no_inside_and_can_be_found_in_the_log(full, monkeypatch, caplog):
-    app = create_app(full.desk)
+    app = create_app(full.dashboard_context)
     monkeypatch.setattr("src.dashboard.endpoints.last_turns", lambda look: 1 / 0)
     with caplog.at_level(logging.ERROR):
         answer = app.test_client().get("/api/market-data")
@@ -155,7 +155,7 @@ def test_no_get_changes_anything(full, client):
 
 
 def test_the_cookie_is_for_our_page_alone(full):
-    app = create_app(full.desk)
+    app = create_app(full.dashboard_context)
     plain = app.test_client().post("/api/login", json={"pin": PIN}).headers["Set-Cookie"]
     assert plain.startswith("dashboard_session=")
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(plain.split("; ")) and "Secure" not in plain
@@ -166,7 +166,7 @@ def test_the_cookie_is_for_our_page_alone(full):
 
 
 def test_a_session_is_new_at_each_log_in_and_dead_after_log_out(full):
-    app = create_app(full.desk)
+    app = create_app(full.dashboard_context)
     client = app.test_client()
     first = logged_in(client)
     old = client.get_cookie("dashboard_session").value
@@ -182,7 +182,7 @@ def test_a_session_is_new_at_each_log_in_and_dead_after_log_out(full):
 
 
 def test_a_session_ends_after_an_hour_of_rest_and_after_twelve_in_any_case(full):
-    client = create_app(full.desk).test_client()
+    client = create_app(full.dashboard_context).test_client()
     logged_in(client)
     full.clock.ahead_s = 3_590
     assert client.get("/api/session").json["logged_in"] is True
@@ -211,7 +211,7 @@ class Post:
 
 
 def test_three_hundred_wrong_pins_reach_the_check_five_times_and_the_right_one_works_after_the_wait(full, caplog):
-    client = create_app(full.desk).test_client()
+    client = create_app(full.dashboard_context).test_client()
     with caplog.at_level(logging.WARNING):
         answers = [client.post("/api/login", json={"pin": f"wrong-{number}"}) for number in range(300)]
     codes = [answer.status_code for answer in answers]
@@ -224,7 +224,7 @@ def test_three_hundred_wrong_pins_reach_the_check_five_times_and_the_right_one_w
 
 
 def test_a_siege_is_one_alert_for_as_long_as_it_lasts_and_over_when_it_is(full, tmp_path):
-    client, post = create_app(full.desk).test_client(), Post()
+    client, post = create_app(full.dashboard_context).test_client(), Post()
 
     def look():
         reporter = FallbackAlerter(full.database, Notifier("main", post), full.clock, tmp_path / "told.json")
@@ -245,13 +245,13 @@ def test_a_siege_is_one_alert_for_as_long_as_it_lasts_and_over_when_it_is(full, 
         full.clock.ahead_s = minute * 60.0
         look()
     assert post.titles == ["log in attack: machine", "over: log in attack: machine"]
-    rows = full.desk.reports.rows(select(login_attempts))
+    rows = full.dashboard_context.reports.rows(select(login_attempts))
     tried = [row for row in rows if row["outcome"] != "refused"]
     assert len(tried) <= 10 and len(rows) <= 40
 
 
 def test_two_mistakes_are_no_siege(full):
-    client, post = create_app(full.desk).test_client(), Post()
+    client, post = create_app(full.dashboard_context).test_client(), Post()
     for pin in ("wrong-1", "wrong-2", PIN):
         client.post("/api/login", json={"pin": pin})
     FallbackAlerter(full.database, Notifier("main", post), full.clock).look()
@@ -259,15 +259,15 @@ def test_two_mistakes_are_no_siege(full):
 
 
 def test_a_restart_gives_nobody_new_tries(full):
-    client = create_app(full.desk).test_client()
+    client = create_app(full.dashboard_context).test_client()
     for number in range(5):
         client.post("/api/login", json={"pin": f"wrong-{number}"})
-    again = create_app(make_desk(full.desk.settings, full.clock, full.database)).test_client()
+    again = create_app(make_context(full.dashboard_context.settings, full.clock, full.database)).test_client()
     assert again.post("/api/login", json={"pin": PIN}).status_code == 429
 
 
 def test_each_further_wrong_pin_doubles_the_wait(full):
-    client = create_app(full.desk).test_client()
+    client = create_app(full.dashboard_context).test_client()
     for number in range(5):
         client.post("/api/login", json={"pin": f"wrong-{number}"})
     full.clock.ahead_s = 31
@@ -282,7 +282,7 @@ def test_a_pin_of_any_letters_is_wrong_and_not_a_fault(client, pin):
 
 
 def test_neither_pin_nor_token_is_in_the_database_or_the_log(full, caplog):
-    client = create_app(full.desk).test_client()
+    client = create_app(full.dashboard_context).test_client()
     with caplog.at_level(logging.DEBUG):
         token = logged_in(client)
         cookie = client.get_cookie("dashboard_session").value
@@ -296,7 +296,7 @@ def test_neither_pin_nor_token_is_in_the_database_or_the_log(full, caplog):
 @pytest.mark.parametrize("pin", ["", "12345", "123456", "changeme"])
 def test_no_empty_short_or_example_pin_ever_opens(tmp_path, pin):
     with scene(tmp_path, bot_control_pin=pin) as made:
-        client = create_app(made.desk).test_client()
+        client = create_app(made.dashboard_context).test_client()
         assert client.post("/api/login", json={"pin": pin}).status_code == 503
         assert "BOT_CONTROL_PIN" in client.get("/api/session").json["closed_because"]
 
@@ -308,7 +308,7 @@ def test_an_open_address_needs_strong_secrets_and_then_the_pin_even_to_look(tmp_
         settings_for(tmp_path, dashboard_host="0.0.0.0", flask_secret_key="short")
     with scene(tmp_path, dashboard_host="0.0.0.0") as made:
         made.full()
-        client = create_app(made.desk).test_client()
+        client = create_app(made.dashboard_context).test_client()
         closed = client.get("/", headers={"Host": "192.168.1.7:5000"})
         assert closed.status_code == 200 and SYMBOL not in closed.get_data(as_text=True)
         assert client.get("/api/positions").status_code == client.get("/api/dashboard").status_code == 401
@@ -342,7 +342,7 @@ def test_a_bare_proxy_that_adds_nothing_is_not_this_machine(client):
 def test_a_public_name_offers_the_whole_page_under_its_path_to_who_knows_the_pin(tmp_path, host, root):
     with scene(tmp_path, public_hosts="bot.example.org,example.org/bot") as made:
         made.full()
-        client = create_app(made.desk).test_client()
+        client = create_app(made.dashboard_context).test_client()
         asked = {"Host": host, "X-Forwarded-Proto": "https"}
 
         def get(path):
@@ -441,7 +441,7 @@ def test_names_of_bots_that_do_not_exist_leave_nothing_in_memory(full, client):
     for number in range(20):
         assert client.get(f"/api/dashboard?bot=made-up-{number}").status_code == 200
     client.get("/api/dashboard")
-    kept = full.desk.snapshots
+    kept = full.dashboard_context.snapshots
     assert set(kept._frame) == {"main"} == {bot for bot, _ in kept._good}
 
 
@@ -472,33 +472,33 @@ def test_a_wish_to_a_silent_bot_says_so_and_one_to_nobody_is_refused(full, clien
     for made_up in ("nobody", "'; DROP TABLE trades", "<b>"):
         answer = client.post("/api/control", json=WISH | {"bot": made_up}, headers=token)
         assert answer.status_code == 404 and "nobody to ask" in answer.json["error"]
-    assert full.desk.reports.rows(select(control_requests)) == []
+    assert full.dashboard_context.reports.rows(select(control_requests)) == []
 
 
 def test_the_same_key_and_the_same_wish_are_one(full, client):
     token = logged_in(client)
     answers = []
     for number in range(20):
-        wish = WISH | {"action": "close", "target": SYMBOL, "key": f"{number:020d}"}
-        answers.append(client.post("/api/control", json=wish, headers=token))
+        command = WISH | {"action": "close", "target": SYMBOL, "key": f"{number:020d}"}
+        answers.append(client.post("/api/control", json=command, headers=token))
     assert {answer.json["key"] for answer in answers} == {"0" * 20}
-    assert client.post("/api/control", json=wish | {"key": "0" * 20}, headers=token).status_code == 200
-    rows = full.desk.reports.rows(select(control_requests))
+    assert client.post("/api/control", json=command | {"key": "0" * 20}, headers=token).status_code == 200
+    rows = full.dashboard_context.reports.rows(select(control_requests))
     assert len(rows) == 1 and rows[0]["actor"].startswith("person in session ") and rows[0]["origin"] == "127.0.0.1"
 
 
 def test_live_trading_asks_for_the_symbol_to_be_typed(tmp_path):
     with scene(tmp_path) as made:
         made.owner = Owner("main", "live", "live")
-        made.desk.database.owner = made.owner
+        made.dashboard_context.database.owner = made.owner
         made.full()
-        client = create_app(made.desk).test_client()
+        client = create_app(made.dashboard_context).test_client()
         token = logged_in(client)
-        wish = WISH | {"action": "close", "target": SYMBOL}
+        command = WISH | {"action": "close", "target": SYMBOL}
         assert client.get(f"/api/control/plan?action=close&target={SYMBOL}").json["type_to_confirm"] == SYMBOL
-        assert client.post("/api/control", json=wish, headers=token).status_code == 409
-        assert client.post("/api/control", json=wish | {"confirm": "ETHUSDT"}, headers=token).status_code == 409
-        assert client.post("/api/control", json=wish | {"confirm": SYMBOL}, headers=token).status_code == 202
+        assert client.post("/api/control", json=command, headers=token).status_code == 409
+        assert client.post("/api/control", json=command | {"confirm": "ETHUSDT"}, headers=token).status_code == 409
+        assert client.post("/api/control", json=command | {"confirm": SYMBOL}, headers=token).status_code == 202
         page = client.get("/").get_data(as_text=True)
         assert 'data-mode="live"' in page and "LIVE" in page and "made-up" not in page
 
@@ -520,7 +520,7 @@ def test_the_report_has_every_trade_of_the_period_and_its_sums(full, client):
 
 def test_what_was_paid_in_today_is_no_result_of_today(full):
     def today():
-        card, _ = full.desk.snapshots.card("balance", "main")
+        card, _ = full.dashboard_context.snapshots.card("balance", "main")
         return next(fact.cell.text for fact in card.facts if fact.label == "Today (UTC)")
 
     assert today().startswith("▲ +120.55")
@@ -532,8 +532,8 @@ def test_the_states_of_all_bots_are_each_their_own(full):
     full.others()
 
     def told():
-        card, state = full.desk.snapshots.card("bots", "main")
-        snapshot = full.desk.snapshots.snapshot("main")
+        card, state = full.dashboard_context.snapshots.card("bots", "main")
+        snapshot = full.dashboard_context.snapshots.snapshot("main")
         now_ms = full.clock.now_ms()
         sources = {name: DataSource(**source) for name, source in snapshot["sources"].items()}
         lives = [row.life for row in card.tables[0].rows]
@@ -553,7 +553,7 @@ def test_the_states_of_all_bots_are_each_their_own(full):
 
 def test_what_the_exchange_holds_and_the_journal_does_not_know_is_a_difference(full):
     def verdict():
-        card, _ = full.desk.snapshots.card("reconciliation", "main")
+        card, _ = full.dashboard_context.snapshots.card("reconciliation", "main")
         return card.facts[0].cell.text
 
     assert verdict() == "AGREE"
@@ -569,16 +569,16 @@ def test_what_the_exchange_holds_and_the_journal_does_not_know_is_a_difference(f
 
 
 def test_an_open_profit_ages_with_the_turn_and_a_flat_account_with_the_look_at_the_exchange(full):
-    held = full.desk.snapshots.snapshot("main")["cards"]
+    held = full.dashboard_context.snapshots.snapshot("main")["cards"]
     assert held["balance"]["max_age_s"] == held["positions"]["max_age_s"]
     full.balance(ago_s=1.0, equity="10100.25")
-    flat = full.desk.snapshots.snapshot("main")["cards"]["balance"]
+    flat = full.dashboard_context.snapshots.snapshot("main")["cards"]["balance"]
     assert flat["max_age_s"] > held["balance"]["max_age_s"]
 
 
 def test_the_page_says_what_decides_nothing_and_what_a_silent_agent_means(full):
     def card(name):
-        return full.desk.snapshots.card(name, "main")[0]
+        return full.dashboard_context.snapshots.card(name, "main")[0]
 
     for name in ("analysis", "news"):
         effects = [fact.cell.text for fact in card(name).facts if fact.label == "Effect on orders"]

@@ -55,7 +55,7 @@ def test_new_limits_move_the_early_stop_of_the_next_position(stop_share, closed)
     assert trader.execute_buy(Decimal(30_000), QUANTITY, "test") == ""
     for second in range(240, 480):
         world.at(301, second)
-        if trader.wants_tending(world.feed.mark_price("BTCUSDT")):
+        if trader.needs_maintenance(world.feed.mark_price("BTCUSDT")):
             trader.run_maintenance()
     assert [trade.exit_reason for trade in world.journal.closed] == (["early_stop"] if closed else [])
 
@@ -85,9 +85,9 @@ def test_each_funding_payment_is_booked_in_the_trade_that_was_open_then_and_in_n
     """The income cannot be read when the first trade ends; it is read after the second one has paid funding."""
     world = World(path(*[30_000.0] * 700))
     world.at(100)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "first") == ""
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "first") == ""
     away = [True]
 
     def fail(name: str) -> None:
@@ -96,18 +96,18 @@ def test_each_funding_payment_is_booked_in_the_trade_that_was_open_then_and_in_n
 
     world.exchange.before = fail
     world.at(110)
-    keeper.close("agent_sell")
+    position_manager.close("agent_sell")
     world.at(120)
-    assert keeper.open(Direction.LONG, 2 * QUANTITY, world.clock.now_ms(), "second") == ""
+    assert position_manager.open(Direction.LONG, 2 * QUANTITY, world.clock.now_ms(), "second") == ""
     world.at(600)
     away[0] = False
     for minute in (601, 602, 603):
         world.at(minute)
-        keeper.reconcile(world.inner.account())
-    keeper.close("agent_sell")
+        position_manager.reconcile(world.inner.account())
+    position_manager.close("agent_sell")
     for minute in (604, 605):
         world.at(minute)
-        keeper.reconcile(world.inner.account())
+        position_manager.reconcile(world.inner.account())
     paid = [each.amount for each in world.inner.income(0) if each.kind == "FUNDING_FEE"]
     booked = {trade.quantity: trade.funding for trade in world.journal.closed}
     assert len(paid) == 2
@@ -156,11 +156,11 @@ def test_a_position_at_its_entry_price_is_not_cut_and_a_young_one_waits_to_the_m
 def test_a_closed_trade_bears_the_mean_prices_and_the_result_of_its_own_fills(direction):
     world = World(path(*[30_000.0] * 12, *[30_150.0] * 20, volume=40.0))
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(direction, Decimal("3"), world.clock.now_ms(), "test") == ""
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(direction, Decimal("3"), world.clock.now_ms(), "test") == ""
     world.at(16)
-    assert keeper.close("by_hand")
+    assert position_manager.close("by_hand")
     [trade] = world.journal.closed
     fills = world.inner.fills("BTCUSDT", START_MS)
     for side, price in ((direction.entry_side, trade.entry_price), (direction.entry_side.opposite, trade.exit_price)):

@@ -26,7 +26,7 @@ def world() -> World:
 def test_an_entry_is_on_disk_before_it_is_sent(world):
     seen = []
     world.exchange.before = lambda name: seen.append((name, list(world.journal.statuses.values())))
-    world.desk().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    world.order_manager().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     first_send = next(statuses for name, statuses in seen if name == "send")
     assert first_send == [OrderStatus.PLANNED]
 
@@ -37,13 +37,13 @@ def test_an_entry_that_cannot_be_noted_is_not_sent(world):
 
     world.journal.plan_order = refuse
     with pytest.raises(StoreUnavailable):
-        world.desk().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+        world.order_manager().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert world.exchange.sent == []
 
 
 def test_a_lost_answer_leads_to_one_order_and_its_fill(world):
     world.exchange.lose_answers = 1
-    execution = world.desk().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    execution = world.order_manager().enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert execution.quantity == QUANTITY
     assert len(world.exchange.sent) == 1
     assert len(world.venue.all_orders("bot", SYMBOL)) == 1
@@ -51,21 +51,21 @@ def test_a_lost_answer_leads_to_one_order_and_its_fill(world):
 
 def test_an_order_that_never_arrived_stays_undecided_then_counts_as_refused(world):
     world.exchange.drop_sends = 1
-    desk = world.desk()
+    order_manager = world.order_manager()
     with pytest.raises(OutcomeUnknown):
-        desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
-    filled, undecided = desk.settle()
+        order_manager.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    filled, undecided = order_manager.settle()
     assert filled == []
     assert len(undecided) == 1
     world.at(12)
-    assert desk.settle() == ([], [])
+    assert order_manager.settle() == ([], [])
     assert list(world.journal.statuses.values()) == [OrderStatus.REJECTED]
     assert world.venue.all_orders("bot", SYMBOL) == []
 
 
 @pytest.mark.parametrize(("lost_answers", "dies_at"), [(1, "find_order"), (0, "order_fills")])
 def test_an_order_that_was_filled_while_the_exchange_went_away_is_no_refusal(world, lost_answers, dies_at):
-    desk = world.desk()
+    order_manager = world.order_manager()
     world.exchange.lose_answers = lost_answers
 
     def away(name):
@@ -74,22 +74,22 @@ def test_an_order_that_was_filled_while_the_exchange_went_away_is_no_refusal(wor
 
     world.exchange.before = away
     with pytest.raises(OutcomeUnknown):
-        desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+        order_manager.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.exchange.before = lambda name: None
-    [(intent, execution)], undecided = desk.settle()
+    [(intent, execution)], undecided = order_manager.settle()
     assert (intent.purpose, execution.quantity, undecided) == (Purpose.ENTRY, QUANTITY, [])
     assert len(world.venue.all_orders("bot", SYMBOL)) == 1
 
 
 def test_a_certain_refusal_is_noted_and_passed_on(world):
     with pytest.raises(OrderRefused) as refusal:
-        world.desk().enter(Direction.LONG, Decimal("100"), world.clock.now_ms(), "test")
+        world.order_manager().enter(Direction.LONG, Decimal("100"), world.clock.now_ms(), "test")
     assert refusal.value.code in (-2019, -2027)
     assert list(world.journal.statuses.values()) == [OrderStatus.REJECTED]
 
 
 def test_the_execution_sums_fees_and_means_of_all_fills(world):
-    execution = world.desk().enter(Direction.LONG, Decimal("1.000"), world.clock.now_ms(), "test")
+    execution = world.order_manager().enter(Direction.LONG, Decimal("1.000"), world.clock.now_ms(), "test")
     fills = world.inner.fills(SYMBOL, START_MS)
     value = sum(fill.price * fill.quantity for fill in fills)
     assert execution.average_price == value / Decimal("1.000")
@@ -98,9 +98,9 @@ def test_the_execution_sums_fees_and_means_of_all_fills(world):
 
 def entered(world: World, news: OrderUpdateBuffer | None = None, direction: Direction = Direction.LONG):
     """Enter, and return what places the protective orders with the trade that wants them."""
-    desk = world.desk(news)
-    execution = desk.enter(direction, QUANTITY, world.clock.now_ms(), "test")
-    return world.protection(desk), TradeStart(opened_trade(SYMBOL, direction, execution, leverage=10), "", "")
+    order_manager = world.order_manager(news)
+    execution = order_manager.enter(direction, QUANTITY, world.clock.now_ms(), "test")
+    return world.protection(order_manager), TradeStart(opened_trade(SYMBOL, direction, execution, leverage=10), "", "")
 
 
 def placed(world: World, protection, start: TradeStart) -> tuple[TradeStart, bool]:
@@ -190,10 +190,12 @@ def deaf_to_questions(name: str) -> None:
 def test_what_the_stream_tells_of_a_fill_is_the_execution_that_the_exchange_would_tell(world):
     asked = []
     world.exchange.before = asked.append
-    execution = world.desk(world.streamed()).enter(Direction.LONG, Decimal("1.000"), world.clock.now_ms(), "test")
+    execution = world.order_manager(world.streamed()).enter(
+        Direction.LONG, Decimal("1.000"), world.clock.now_ms(), "test"
+    )
     assert asked == ["send"]
     order = world.inner.find_order(world.exchange.sent[0])
-    assert execution == world.desk().summed(execution.client_id, world.inner.order_fills(order))
+    assert execution == world.order_manager().summed(execution.client_id, world.inner.order_fills(order))
     assert list(world.journal.statuses.values()) == [OrderStatus.FILLED]
 
 
@@ -208,7 +210,7 @@ def test_an_entry_and_its_protection_need_no_question_while_the_stream_tells(wor
 def test_a_lost_answer_needs_no_question_where_the_stream_told_of_the_order(world):
     world.exchange.before = deaf_to_questions
     world.exchange.lose_answers = 1
-    execution = world.desk(world.streamed()).enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    execution = world.order_manager(world.streamed()).enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert execution.quantity == QUANTITY
     assert len(world.venue.all_orders("bot", SYMBOL)) == 1
 
@@ -218,18 +220,18 @@ def test_a_stream_that_tells_nothing_or_too_little_is_no_witness(world):
     asked = []
     world.exchange.before = asked.append
     news = world.streamed(patience_s=0.0, quantity=QUANTITY / 2)
-    desk = world.desk(news)
-    execution = desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    order_manager = world.order_manager(news)
+    execution = order_manager.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert (execution.quantity, asked) == (QUANTITY, ["send", "order_fills"])
 
 
 def test_fees_in_another_coin_are_priced_after_the_entry_and_never_before_its_stop(world):
-    desk = world.desk(world.streamed(fee=Decimal("0.01"), fee_asset="BTC"))
+    order_manager = world.order_manager(world.streamed(fee=Decimal("0.01"), fee_asset="BTC"))
     asked = []
     world.exchange.before = asked.append
-    execution = desk.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    execution = order_manager.enter(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert (asked, execution.fees, execution.owed) == (["send"], 0, (("BTC", Decimal("0.01")),))
-    priced = desk.settle_fees(execution)
+    priced = order_manager.settle_fees(execution)
     assert (priced.fees, priced.owed) == (Decimal("0.01") * world.feed.mark_price(SYMBOL).mark, ())
-    left = desk.close(Direction.LONG, QUANTITY, world.clock.now_ms() + 1, 0, "test")
+    left = order_manager.close(Direction.LONG, QUANTITY, world.clock.now_ms() + 1, 0, "test")
     assert (left.fees, left.owed) == (0, execution.owed), "no price is asked for before the fact of an exit"

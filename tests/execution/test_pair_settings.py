@@ -153,15 +153,15 @@ def contract_of(world: World, **changes):
 def test_a_tick_changed_between_entry_and_stop_costs_no_round_trip(world):
     """The entry is filled, the stop is refused by the new tick (-4014): it is placed anew on it, at once."""
     world.at(300)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
     world.venue.change_contract(SYMBOL, contract_of(world, tick_size="5"))
     before_ms = world.clock.now_ms()
-    assert keeper.open(Direction.LONG, Decimal("0.010"), before_ms, "test") == ""
+    assert position_manager.open(Direction.LONG, Decimal("0.010"), before_ms, "test") == ""
     assert world.clock.now_ms() - before_ms <= 1_000
     (stop,) = world.stops()
     assert stop.trigger_price % 5 == 0
-    assert keeper.trade.stop_price is not None
+    assert position_manager.trade.stop_price is not None
     assert held(world).quantity == Decimal("0.010")
     fills = world.inner.fills(SYMBOL, before_ms)
     assert [fill.side for fill in fills] == ["BUY"] * len(fills)
@@ -169,16 +169,16 @@ def test_a_tick_changed_between_entry_and_stop_costs_no_round_trip(world):
 
 def test_a_stop_that_is_placed_again_stands_on_the_present_tick(world):
     world.at(300)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    keeper.open(Direction.LONG, Decimal("0.010"), world.clock.now_ms(), "test")
-    old = keeper.trade.stop_price
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    position_manager.open(Direction.LONG, Decimal("0.010"), world.clock.now_ms(), "test")
+    old = position_manager.trade.stop_price
     world.venue.change_contract(SYMBOL, contract_of(world, tick_size="7"))
     for order in world.stops():
         world.inner.cancel(order)
-    keeper.request_reconcile()
+    position_manager.request_reconcile()
     world.at(301)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     (stop,) = world.stops()
     assert stop.trigger_price % 7 == 0
     assert 0 <= stop.trigger_price - old < 7

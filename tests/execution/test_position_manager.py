@@ -17,10 +17,10 @@ FLAT = [30_000.0] * 12
 def opened(closes: list[float]) -> tuple[World, PositionManager]:
     world = World(path(*closes))
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
-    return world, keeper
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    return world, position_manager
 
 
 def round_trip_pnl(world: World) -> Decimal:
@@ -29,12 +29,12 @@ def round_trip_pnl(world: World) -> Decimal:
 
 
 def test_a_position_has_a_stop_and_a_target_at_the_exchange_when_open_returns():
-    world, keeper = opened([30_000.0] * 30)
+    world, position_manager = opened([30_000.0] * 30)
     kinds = {each.kind for each in world.inner.open_orders(SYMBOL)}
     assert kinds == {OrderKind.STOP_MARKET, OrderKind.TAKE_PROFIT_MARKET}
-    entry = keeper.trade.entry_price
-    assert keeper.trade.stop_price == pytest.approx(entry * Decimal("0.98"), abs=Decimal("0.1"))
-    assert keeper.trade.target_price == pytest.approx(entry * Decimal("1.05"), abs=Decimal("0.1"))
+    entry = position_manager.trade.entry_price
+    assert position_manager.trade.stop_price == pytest.approx(entry * Decimal("0.98"), abs=Decimal("0.1"))
+    assert position_manager.trade.target_price == pytest.approx(entry * Decimal("1.05"), abs=Decimal("0.1"))
 
 
 @pytest.mark.parametrize(
@@ -42,20 +42,20 @@ def test_a_position_has_a_stop_and_a_target_at_the_exchange_when_open_returns():
     [(FLAT + [29_000.0] * 8, "stop_loss"), (FLAT + [32_000.0] * 8, "take_profit")],
 )
 def test_an_end_at_the_exchange_becomes_a_trade_with_its_reason(closes, reason):
-    world, keeper = opened(closes)
+    world, position_manager = opened(closes)
     world.at(18)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     [trade] = world.journal.closed
     assert trade.exit_reason == reason
     assert trade.pnl == round_trip_pnl(world)
-    assert keeper.trade is None
+    assert position_manager.trade is None
     assert world.inner.open_orders(SYMBOL) == []
 
 
 def test_closing_cancels_the_guards_and_the_books_agree_to_the_last_digit():
-    world, keeper = opened([30_000.0] * 11 + [30_100.0] * 10)
+    world, position_manager = opened([30_000.0] * 11 + [30_100.0] * 10)
     world.at(14)
-    assert keeper.close("signal_sell")
+    assert position_manager.close("signal_sell")
     [trade] = world.journal.closed
     assert trade.exit_reason == "signal_sell"
     assert trade.pnl == round_trip_pnl(world)
@@ -65,45 +65,45 @@ def test_closing_cancels_the_guards_and_the_books_agree_to_the_last_digit():
 def test_nothing_is_bought_when_no_stop_can_be_placed():
     world = World(path(*[30_000.0] * 30))
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
     world.exchange.refuse_stops = 1
-    assert "was refused" in keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert "was refused" in position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert world.venue.all_orders("bot", SYMBOL) == []
     assert world.inner.open_orders(SYMBOL) == []
     world.at(11)
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
 
 
 def test_a_position_whose_stop_is_refused_is_closed_at_once():
     """Where the exchange wants the position before its stop, there is none yet when the entry fills."""
     world = World(path(*[30_000.0] * 30))
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
     world.exchange.refusals = {Purpose.STOP: [-4509, -2021]}
-    keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     assert world.inner.account().positions == ()
     assert world.journal.closed[0].exit_reason == "unprotected"
 
 
 def test_an_exit_whose_answer_is_lost_is_one_order():
-    world, keeper = opened([30_000.0] * 30)
+    world, position_manager = opened([30_000.0] * 30)
     world.exchange.lose_answers = 1
-    assert keeper.close("agent_sell")
+    assert position_manager.close("agent_sell")
     sells = [each for each in world.venue.all_orders("bot", SYMBOL) if each.side == "SELL"]
     assert len(sells) == 1
 
 
 def test_an_exit_that_cannot_be_sent_is_pressed_until_it_is():
-    world, keeper = opened([30_000.0] * 30)
+    world, position_manager = opened([30_000.0] * 30)
     world.exchange.away = True
-    assert not keeper.close("daily_loss")
-    assert "daily_loss" in keeper.halt_reason
+    assert not position_manager.close("daily_loss")
+    assert "daily_loss" in position_manager.halt_reason
     world.exchange.away = False
     world.at(11)
-    keeper.retry_exit()
+    position_manager.retry_exit()
     assert world.inner.account().positions == ()
     assert world.journal.closed[0].exit_reason == "daily_loss"
 
@@ -113,27 +113,27 @@ def test_a_position_that_nobody_opened_halts_entries_and_is_left_alone():
     world.at(10)
     foreign = OrderIntent("by-hand", SYMBOL, Side.BUY, OrderKind.MARKET, Purpose.ENTRY, QUANTITY, 0)
     world.inner.send(foreign)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    assert "did not open" in keeper.halt_reason
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    assert "did not open" in position_manager.halt_reason
     assert world.inner.account().position(SYMBOL).quantity == QUANTITY
 
 
 def test_a_size_that_differs_from_the_journal_halts_entries():
-    world, keeper = opened([30_000.0] * 30)
+    world, position_manager = opened([30_000.0] * 30)
     foreign = OrderIntent("by-hand", SYMBOL, Side.BUY, OrderKind.MARKET, Purpose.ENTRY, QUANTITY, 0)
     world.inner.send(foreign)
     world.at(11)
-    keeper.reconcile(world.inner.account())
-    assert "0.020" in keeper.halt_reason
-    assert "0.010" in keeper.halt_reason
+    position_manager.reconcile(world.inner.account())
+    assert "0.020" in position_manager.halt_reason
+    assert "0.010" in position_manager.halt_reason
 
 
 def test_a_stop_that_somebody_cancelled_is_placed_again():
-    world, keeper = opened([30_000.0] * 30)
+    world, position_manager = opened([30_000.0] * 30)
     world.inner.cancel(world.stops()[0])
-    keeper.request_reconcile()
-    keeper.reconcile(world.inner.account())
+    position_manager.request_reconcile()
+    position_manager.reconcile(world.inner.account())
     assert len(world.stops()) == 1
     assert world.inner.account().position(SYMBOL) is not None
 
@@ -141,24 +141,24 @@ def test_a_stop_that_somebody_cancelled_is_placed_again():
 def test_an_entry_of_unknown_outcome_is_guarded_as_soon_as_it_is_found():
     world = World(path(*[30_000.0] * 30))
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
     world.exchange.faults_of, world.exchange.lose_answers = Purpose.ENTRY, 1
     world.exchange.blind_finds = 99
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") != ""
-    assert keeper.needs_reconcile
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") != ""
+    assert position_manager.needs_reconcile
     world.exchange.blind_finds = 0
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     assert len(world.stops()) == 1
-    assert keeper.trade.quantity == QUANTITY
-    assert keeper.halt_reason == ""
+    assert position_manager.trade.quantity == QUANTITY
+    assert position_manager.halt_reason == ""
 
 
 def test_funding_that_fell_due_becomes_part_of_the_trade():
     closes = [30_000.0] * 520
-    world, keeper = opened(closes)
+    world, position_manager = opened(closes)
     world.at(500)
-    keeper.close("agent_sell")
+    position_manager.close("agent_sell")
     [trade] = world.journal.closed
     assert trade.funding < 0
     assert trade.pnl == round_trip_pnl(world)
@@ -168,8 +168,8 @@ def test_funding_that_fell_due_while_an_entrys_fill_was_looked_for_is_not_forgot
     """The exchange took 20 minutes to tell the fill, and midnight was among them."""
     world = World(path(*[30_000.0] * 130))
     world.at(100)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
 
     def slow(name):
         if name == "order_fills":
@@ -177,9 +177,9 @@ def test_funding_that_fell_due_while_an_entrys_fill_was_looked_for_is_not_forgot
             world.at(120)
 
     world.exchange.before = slow
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     world.at(122)
-    keeper.close("agent_sell")
+    position_manager.close("agent_sell")
     [trade] = world.journal.closed
     assert trade.funding < 0
     assert trade.pnl == round_trip_pnl(world)
@@ -187,12 +187,12 @@ def test_funding_that_fell_due_while_an_entrys_fill_was_looked_for_is_not_forgot
 
 def scenario(world: World) -> None:
     """Open, let ten quiet minutes pass, close; a process that dies is started again by the caller."""
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(20)
-    keeper.reconcile(world.inner.account())
-    keeper.close("signal_sell")
+    position_manager.reconcile(world.inner.account())
+    position_manager.close("signal_sell")
 
 
 def crashed_at(number: int, moment: str) -> tuple[World, bool]:
@@ -240,20 +240,20 @@ def crashed_with_writes_behind(number: int, moment: str) -> tuple[World, bool]:
 
 def assert_recovers(world: World) -> None:
     """Start again after the crash: journal and exchange agree, and the position there is has its stop."""
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
     position = world.inner.account().position(SYMBOL)
     entries = [each for each in world.venue.all_orders("bot", SYMBOL) if each.side == "BUY"]
     assert len(entries) <= 1
-    assert (position is None) == (keeper.trade is None)
+    assert (position is None) == (position_manager.trade is None)
     assert len(world.stops()) == (0 if position is None else 1)
-    assert keeper.halt_reason == "" or "not known yet" in keeper.halt_reason
+    assert position_manager.halt_reason == "" or "not known yet" in position_manager.halt_reason
     if position is not None:
         world.at(25)
-        assert keeper.close("agent_sell")
+        assert position_manager.close("agent_sell")
     world.at(30)
-    keeper.reconcile(world.inner.account())
-    assert keeper.halt_reason == ""
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.halt_reason == ""
     assert len(world.journal.closed) == len(entries)
     assert sum((trade.pnl for trade in world.journal.closed), Decimal(0)) == round_trip_pnl(world)
     assert world.inner.open_orders(SYMBOL) == []
@@ -271,12 +271,12 @@ def test_a_crash_at_any_call_loses_nothing_and_doubles_nothing(moment, crash):
 
 
 def test_an_exit_of_unknown_outcome_is_never_sent_again_before_the_exchange_was_asked():
-    world, keeper = opened([30_000.0] * 30)
+    world, position_manager = opened([30_000.0] * 30)
     world.exchange.drop_sends = 1
     world.exchange.blind_finds = 3
     order = []
     world.exchange.before = order.append
-    assert keeper.close("cut_loss")
+    assert position_manager.close("cut_loss")
     sends = [index for index, name in enumerate(order) if name == "send"]
     assert len(sends) == 2
     assert "find_order" in order[sends[0] : sends[1]]
@@ -285,11 +285,11 @@ def test_an_exit_of_unknown_outcome_is_never_sent_again_before_the_exchange_was_
 def test_open_says_why_when_the_exchange_is_away():
     world = World(path(*[30_000.0] * 30))
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
     world.exchange.away = True
-    assert "no route" in keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
-    assert OutcomeUnknown.__name__ not in keeper.halt_reason
+    assert "no route" in position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert OutcomeUnknown.__name__ not in position_manager.halt_reason
 
 
 def no_prices(name):
@@ -300,33 +300,37 @@ def no_prices(name):
 def test_fees_in_another_coin_reach_the_trade_when_they_can_be_priced():
     world = World(path(*FLAT, *[30_000.0] * 8))
     world.at(10)
-    keeper = world.keeper(world.desk(world.streamed(fee=Decimal("0.001"), fee_asset="BTC")))
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager(
+        world.order_manager(world.streamed(fee=Decimal("0.001"), fee_asset="BTC"))
+    )
+    position_manager.reconcile(world.inner.account())
     world.exchange.before = no_prices
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
-    assert (len(world.stops()), keeper.trade.fees) == (1, 0)
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    assert (len(world.stops()), position_manager.trade.fees) == (1, 0)
     world.exchange.before = lambda name: None
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     worth = Decimal("0.001") * world.feed.mark_price(SYMBOL).mark
-    assert keeper.trade.fees == worth
+    assert position_manager.trade.fees == worth
     [start] = world.journal.open_trades(SYMBOL)
-    assert start.trade == keeper.trade
+    assert start.trade == position_manager.trade
 
 
 def test_fees_of_an_entry_that_could_not_be_priced_before_its_end_follow_later():
     world = World(path(*FLAT, *[29_000.0] * 8))
     world.at(10)
-    keeper = world.keeper(world.desk(world.streamed(fee=Decimal("0.001"), fee_asset="BTC")))
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager(
+        world.order_manager(world.streamed(fee=Decimal("0.001"), fee_asset="BTC"))
+    )
+    position_manager.reconcile(world.inner.account())
     world.exchange.before = no_prices
-    keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(14)
-    keeper.reconcile(world.inner.account())
-    assert keeper.trade is None
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.trade is None
     [hurried] = world.journal.closed
     world.exchange.before = lambda name: None
     world.at(15)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     [trade] = world.journal.closed
     assert (hurried.exit_reason, hurried.fees, trade.exit_reason) == ("stop_loss", 0, "stop_loss")
     assert trade.fees == Decimal("0.002") * world.feed.mark_price(SYMBOL).mark

@@ -37,10 +37,10 @@ def owner(world: World, side: Side, quantity: str, reduce_only: bool = False) ->
 def opened(closes: list[float], balance: str = "10000", direction: Direction = Direction.LONG):
     world = World(path(*closes), balance)
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(direction, QUANTITY, world.clock.now_ms(), "test") == ""
-    return world, keeper
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(direction, QUANTITY, world.clock.now_ms(), "test") == ""
+    return world, position_manager
 
 
 def wallet_change(world: World, balance: str = "10000") -> Decimal:
@@ -64,91 +64,93 @@ def foreign_trade(world: World):
 @pytest.mark.parametrize("noticed", [True, False])
 @pytest.mark.parametrize(("closes", "reason"), [(29_000.0, "stop_loss"), (32_000.0, "take_profit")])
 def test_half_closed_by_hand_then_the_stop_is_booked_whole(noticed, closes, reason):
-    world, keeper = opened(FLAT + [closes] * 8)
+    world, position_manager = opened(FLAT + [closes] * 8)
     owner(world, Side.SELL, "0.004", reduce_only=True)
     if noticed:
         world.at(11)
-        keeper.reconcile(world.inner.account())
-        assert keeper.open_quantity == Decimal("0.006")
-        assert keeper.state is PositionState.OPEN
+        position_manager.reconcile(world.inner.account())
+        assert position_manager.open_quantity == Decimal("0.006")
+        assert position_manager.state is PositionState.OPEN
     world.at(16)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     trade = own_trade(world)
     assert (trade.exit_reason, trade.quantity) == (reason, QUANTITY)
     assert booked(world) == trade.pnl == wallet_change(world)
 
 
 def test_half_closed_by_hand_then_the_bots_exit_sells_only_the_rest():
-    world, keeper = opened(FLAT + [30_100.0] * 8)
+    world, position_manager = opened(FLAT + [30_100.0] * 8)
     owner(world, Side.SELL, "0.004", reduce_only=True)
     world.at(14)
-    keeper.reconcile(world.inner.account())
-    assert keeper.close("signal_sell")
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.close("signal_sell")
     assert world.inner.account().positions == ()
     assert own_trade(world).pnl == wallet_change(world)
 
 
 def test_an_exit_that_finds_half_of_the_position_gone_is_booked_whole():
-    world, keeper = opened(FLAT + [30_100.0] * 8)
+    world, position_manager = opened(FLAT + [30_100.0] * 8)
     world.at(14)
     owner(world, Side.SELL, "0.004", reduce_only=True)
-    keeper.close("signal_sell")  # nobody has looked since
+    position_manager.close("signal_sell")  # nobody has looked since
     for minute in (15, 16):
         world.at(minute)
-        keeper.reconcile(world.inner.account())
-    assert keeper.trade is None and keeper.halt_reason == ""
+        position_manager.reconcile(world.inner.account())
+    assert position_manager.trade is None and position_manager.halt_reason == ""
     assert own_trade(world).pnl == wallet_change(world)
 
 
 def test_doubled_by_hand_then_the_stop_leaves_a_remainder_of_its_own_name():
-    world, keeper = opened([30_000.0] * 11 + [30_200.0, 30_200.0] + [29_000.0] * 8)
-    entry = keeper.trade.entry_price
+    world, position_manager = opened([30_000.0] * 11 + [30_200.0, 30_200.0] + [29_000.0] * 8)
+    entry = position_manager.trade.entry_price
     world.at(12)
     owner(world, Side.BUY, "0.010")
-    keeper.reconcile(world.inner.account())
-    assert "of which this bot opened 0.010" in keeper.halt_reason
+    position_manager.reconcile(world.inner.account())
+    assert "of which this bot opened 0.010" in position_manager.halt_reason
     world.at(17)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     trade, rest = own_trade(world), foreign_trade(world)
     assert trade.quantity == rest.quantity == QUANTITY
     assert trade.gross_pnl == (trade.exit_price - entry) * QUANTITY
     assert trade.pnl + rest.pnl == wallet_change(world)
-    assert "did not send" in keeper.notice and keeper.halt_reason == ""
+    assert "did not send" in position_manager.notice and position_manager.halt_reason == ""
 
 
 def test_doubled_by_hand_then_the_bots_exit_sells_its_own_part_and_leaves_the_owner_protected():
-    world, keeper = opened([30_000.0] * 11 + [30_200.0] * 8)
+    world, position_manager = opened([30_000.0] * 11 + [30_200.0] * 8)
     world.at(12)
     owner(world, Side.BUY, "0.010")
-    keeper.reconcile(world.inner.account())
-    assert keeper.close("signal_sell")
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.close("signal_sell")
     assert world.inner.account().position(SYMBOL).quantity == QUANTITY
     assert booked(world) == wallet_change(world)
     assert len(world.stops()) == 1, "no protective order is cancelled while a position of its side stands"
     world.at(13)
-    keeper.reconcile(world.inner.account())
-    assert "did not open" in keeper.halt_reason and len(world.stops()) == 1
+    position_manager.reconcile(world.inner.account())
+    assert "did not open" in position_manager.halt_reason and len(world.stops()) == 1
     owner(world, Side.SELL, "0.010", reduce_only=True)
     world.at(14)
-    keeper.reconcile(world.inner.account())
-    assert (keeper.halt_reason, world.inner.open_orders(SYMBOL)) == ("", [])
+    position_manager.reconcile(world.inner.account())
+    assert (position_manager.halt_reason, world.inner.open_orders(SYMBOL)) == ("", [])
 
 
 @pytest.mark.parametrize("looked", [True, False])
 @pytest.mark.parametrize("quantity", ["0.010", "0.004"])
 def test_a_round_trip_of_the_owner_between_two_looks_is_found(quantity, looked):
     """Sold and bought back: size and side are as ever, but the mean entry price and the wallet are not."""
-    world, keeper = opened([30_000.0] * 11 + [30_300.0, 30_100.0, 30_100.0] + [29_000.0] * 6)
+    world, position_manager = opened([30_000.0] * 11 + [30_300.0, 30_100.0, 30_100.0] + [29_000.0] * 6)
     world.at(12)
     owner(world, Side.SELL, quantity)
     world.at(13)
     owner(world, Side.BUY, quantity)
     if looked:
-        keeper.reconcile(world.inner.account())
-        assert keeper.open_quantity == QUANTITY - Decimal(quantity)
-        assert "did not open" in keeper.halt_reason or "of which this bot opened" in keeper.halt_reason
+        position_manager.reconcile(world.inner.account())
+        assert position_manager.open_quantity == QUANTITY - Decimal(quantity)
+        assert (
+            "did not open" in position_manager.halt_reason or "of which this bot opened" in position_manager.halt_reason
+        )
     world.at(18)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     whole = quantity == "0.010"
     assert own_trade(world).exit_reason == ("closed_at_exchange" if whole else "stop_loss")
     assert world.inner.account().positions == (), "our stop closed also what the owner had bought"
@@ -157,16 +159,16 @@ def test_a_round_trip_of_the_owner_between_two_looks_is_found(quantity, looked):
 
 @pytest.mark.parametrize("direction", list(Direction))
 def test_a_flip_ends_the_own_trade_and_the_new_position_is_a_strangers(direction):
-    world, keeper = opened([30_000.0] * 11 + [30_100.0] * 20, direction=direction)
+    world, position_manager = opened([30_000.0] * 11 + [30_100.0] * 20, direction=direction)
     world.at(13)
     owner(world, direction.entry_side.opposite, "0.025")
     sent = len(world.venue.all_orders("bot", SYMBOL))
     for minute in range(14, 22):
         world.at(minute)
-        keeper.reconcile(world.inner.account())
-        assert keeper.trade is None and keeper.early_stop is None
-        assert not keeper.owns(keeper.position(world.inner.account()))
-        assert "did not open" in keeper.halt_reason
+        position_manager.reconcile(world.inner.account())
+        assert position_manager.trade is None and position_manager.early_stop is None
+        assert not position_manager.owns(position_manager.position(world.inner.account()))
+        assert "did not open" in position_manager.halt_reason
     assert len(world.venue.all_orders("bot", SYMBOL)) == sent, "nothing is sent for a stranger's position"
     assert world.inner.open_orders(SYMBOL) == []
     assert own_trade(world).exit_reason == "closed_at_exchange"
@@ -174,33 +176,33 @@ def test_a_flip_ends_the_own_trade_and_the_new_position_is_a_strangers(direction
 
 
 def test_an_exit_that_was_begun_before_a_flip_is_not_sent_without_end():
-    world, keeper = opened([30_000.0] * 11 + [30_100.0] * 50)
+    world, position_manager = opened([30_000.0] * 11 + [30_100.0] * 50)
     world.at(13)
     world.exchange.away = True
-    assert not keeper.close("daily_loss")
+    assert not position_manager.close("daily_loss")
     world.exchange.away = False
     owner(world, Side.SELL, "0.025")
     for second in range(600):
         world.at(14, second)
-        keeper.reconcile(world.inner.account())
+        position_manager.reconcile(world.inner.account())
     assert [each for each in world.exchange.sent if each.purpose is Purpose.EXIT] == []
     assert own_trade(world).quantity == QUANTITY
     assert booked(world) == wallet_change(world)
 
 
 def test_an_exit_that_is_always_refused_is_tried_with_growing_pauses_and_said():
-    world, keeper = opened([30_000.0] * 11 + [30_100.0] * 50)
+    world, position_manager = opened([30_000.0] * 11 + [30_100.0] * 50)
     world.exchange.refusals = {Purpose.EXIT: [-2019] * 1_000}
-    keeper.close("daily_loss")
+    position_manager.close("daily_loss")
     for second in range(1_200):
         world.at(13, second)
-        keeper.reconcile(world.inner.account())
+        position_manager.reconcile(world.inner.account())
     tried = 1_000 - len(world.exchange.refusals[Purpose.EXIT])
     assert 8 <= tried <= 30
-    assert "daily_loss" in keeper.halt_reason
+    assert "daily_loss" in position_manager.halt_reason
     world.exchange.refusals = {}
     world.at(35)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     assert world.inner.account().positions == ()
 
 
@@ -209,14 +211,14 @@ def test_a_liquidation_is_booked_with_what_the_insurance_fund_cleared():
     world.venue.set_margin_type("bot", SYMBOL, "ISOLATED")
     world.settings = type(world.settings)(world.exchange, world.clock, SYMBOL, 10, "ISOLATED")
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     for order in world.inner.open_orders(SYMBOL):
         world.inner.cancel(order)
     for minute in (13, 14, 16, 19):
         world.at(minute)
-        keeper.reconcile(world.inner.account())
+        position_manager.reconcile(world.inner.account())
     assert own_trade(world).exit_reason == "liquidation"
     assert [row.kind for row in world.inner.income(START_MS) if row.kind == "INSURANCE_CLEAR"]
     assert own_trade(world).pnl == wallet_change(world)
@@ -242,20 +244,20 @@ def test_funding_that_is_posted_after_the_exit_is_booked(moves):
     LateFunding(world, 8_000, moves)
     hour = next(minute for minute in range(40, 130) if (START_MS + minute * 60_000) % (8 * HOUR_MS) == 0)
     world.at(hour - 30)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     world.at(hour, 3)
-    assert keeper.close("agent_sell")
+    assert position_manager.close("agent_sell")
     [hurried] = world.journal.closed
     assert hurried.funding == 0
     for minute in (1, 2, 3, 11):
         world.at(hour + minute)
-        keeper.reconcile(world.inner.account())
+        position_manager.reconcile(world.inner.account())
     trade = own_trade(world)
     assert trade.funding < 0
     assert trade.pnl == wallet_change(world)
-    assert keeper._reconciler.settlement.needs_reconcile == 0
+    assert position_manager._reconciler.settlement.needs_reconcile == 0
 
 
 def test_funding_that_is_posted_after_the_process_ended_is_booked_by_the_next_one():
@@ -263,14 +265,14 @@ def test_funding_that_is_posted_after_the_process_ended_is_booked_by_the_next_on
     LateFunding(world, 8_000, False)
     hour = next(minute for minute in range(40, 130) if (START_MS + minute * 60_000) % (8 * HOUR_MS) == 0)
     world.at(hour - 30)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(hour, 3)
-    keeper.close("agent_sell")
+    position_manager.close("agent_sell")
     world.at(hour + 1)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
     assert own_trade(world).pnl == wallet_change(world)
 
 
@@ -280,19 +282,19 @@ def test_funding_belongs_to_the_trade_that_was_open_when_it_fell_due():
     LateFunding(world, 40_000, True)
     hour = next(minute for minute in range(40, 130) if (START_MS + minute * 60_000) % (8 * HOUR_MS) == 0)
     world.at(hour - 30)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     world.at(hour, 3)
-    keeper.close("agent_sell")
+    position_manager.close("agent_sell")
     world.at(hour, 10)
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
     world.at(hour + 20)
-    keeper.reconcile(world.inner.account())
-    keeper.close("agent_sell")
+    position_manager.reconcile(world.inner.account())
+    position_manager.close("agent_sell")
     world.at(hour + 40)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
     first, second = world.journal.closed
     assert (first.funding < 0, second.funding) == (True, 0)
     assert booked(world) == wallet_change(world)
@@ -313,7 +315,7 @@ def test_a_trade_increased_and_reduced_several_times_is_one_trade_with_its_mean_
     orders = world.inner.order_history(SYMBOL, START_MS)
     sent = {each.order_id: SentOrder(each.client_id, True, "rebalance") for each in orders}
     fills = world.inner.fills(SYMBOL, START_MS)
-    first = world.desk().summed(names[0], [each for each in fills if each.order_id == orders[0].order_id])
+    first = world.order_manager().summed(names[0], [each for each in fills if each.order_id == orders[0].order_id])
     opened_now = opened_trade(SYMBOL, Direction.LONG, first, leverage=10)
     for count in range(1, len(orders)):
         seen = [each for each in fills if each.order_id in {order.order_id for order in orders[:count]}]

@@ -48,73 +48,73 @@ def test_no_entry_starts_but_from_flat_and_no_event_leads_out_of_exiting_without
 def ready(minutes: int = 60) -> tuple[World, PositionManager]:
     world = World(path(*[30_000.0] * 11, *[30_100.0] * minutes))
     world.at(10)
-    keeper = world.keeper()
-    keeper.reconcile(world.inner.account())
-    return world, keeper
+    position_manager = world.position_manager()
+    position_manager.reconcile(world.inner.account())
+    return world, position_manager
 
 
 def opened() -> tuple[World, PositionManager]:
-    world, keeper = ready()
-    assert keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
-    return world, keeper
+    world, position_manager = ready()
+    assert position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test") == ""
+    return world, position_manager
 
 
-def look(world: World, keeper, minute: int, second: float = 0.0) -> None:
+def look(world: World, position_manager, minute: int, second: float = 0.0) -> None:
     world.at(minute, second)
-    keeper.reconcile(world.inner.account())
+    position_manager.reconcile(world.inner.account())
 
 
 def enter_exit_and_increase() -> None:
-    world, keeper = opened()
-    keeper.request_reconcile()
-    look(world, keeper, 12)
-    keeper.increase(Direction.LONG, QUANTITY, world.at(13), "test")
+    world, position_manager = opened()
+    position_manager.request_reconcile()
+    look(world, position_manager, 12)
+    position_manager.increase(Direction.LONG, QUANTITY, world.at(13), "test")
     world.exchange.refusals = {Purpose.ENTRY: [-2019]}
-    keeper.increase(Direction.LONG, QUANTITY, world.at(14), "test")
-    keeper.close("test")
-    keeper.request_reconcile()
-    look(world, keeper, 16)
+    position_manager.increase(Direction.LONG, QUANTITY, world.at(14), "test")
+    position_manager.close("test")
+    position_manager.request_reconcile()
+    look(world, position_manager, 16)
 
 
 def entry_refused() -> None:
-    world, keeper = ready()
+    world, position_manager = ready()
     world.exchange.refusals = {Purpose.ENTRY: [-2019]}
-    assert "refused" in keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
-    assert keeper.state is PositionState.FLAT
+    assert "refused" in position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert position_manager.state is PositionState.FLAT
 
 
 def entry_unknown(dropped: bool) -> None:
-    world, keeper = ready()
+    world, position_manager = ready()
     world.exchange.faults_of, world.exchange.blind_finds = Purpose.ENTRY, 99
     world.exchange.drop_sends, world.exchange.lose_answers = int(dropped), int(not dropped)
-    keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
-    assert keeper.state is PositionState.UNKNOWN
+    position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    assert position_manager.state is PositionState.UNKNOWN
     if dropped:
-        look(world, keeper, 10, 5)
-        assert keeper.state is PositionState.UNKNOWN
+        look(world, position_manager, 10, 5)
+        assert position_manager.state is PositionState.UNKNOWN
     world.exchange.blind_finds = 0
-    look(world, keeper, 13)
-    assert keeper.state is (PositionState.FLAT if dropped else PositionState.OPEN)
+    look(world, position_manager, 13)
+    assert position_manager.state is (PositionState.FLAT if dropped else PositionState.OPEN)
 
 
 def exit_refused_then_done() -> None:
-    world, keeper = opened()
+    world, position_manager = opened()
     world.exchange.refusals = {Purpose.EXIT: [-2019, -2022]}
-    assert not keeper.close("test") and keeper.state is PositionState.EXITING
-    keeper.request_reconcile()
-    look(world, keeper, 10, 0.5)  # the pause is not over: asked, and found still open
-    assert keeper.state is PositionState.EXITING
-    look(world, keeper, 11)  # -2022 although the position stands
-    keeper.request_reconcile()
-    look(world, keeper, 11, 0.5)
-    look(world, keeper, 12)
-    look(world, keeper, 14)
-    assert keeper.state is PositionState.FLAT
+    assert not position_manager.close("test") and position_manager.state is PositionState.EXITING
+    position_manager.request_reconcile()
+    look(world, position_manager, 10, 0.5)  # the pause is not over: asked, and found still open
+    assert position_manager.state is PositionState.EXITING
+    look(world, position_manager, 11)  # -2022 although the position stands
+    position_manager.request_reconcile()
+    look(world, position_manager, 11, 0.5)
+    look(world, position_manager, 12)
+    look(world, position_manager, 14)
+    assert position_manager.state is PositionState.FLAT
 
 
 def exit_found_after_a_crash() -> None:
     for reconciled in (False, True):
-        world, keeper = opened()
+        world, position_manager = opened()
         world.at(12)
 
         def dead(_name: str) -> None:
@@ -125,62 +125,62 @@ def exit_found_after_a_crash() -> None:
                 world.exchange.before = dead
 
         world.exchange.after = dies_after_send
-        keeper.close("test")
+        position_manager.close("test")
         world.exchange.before = world.exchange.after = lambda _name: None
-        keeper = keeper if reconciled else world.keeper()
-        look(world, keeper, 14)
-        look(world, keeper, 16)
-        assert keeper.state is PositionState.FLAT and len(world.journal.closed) == 1
+        position_manager = position_manager if reconciled else world.position_manager()
+        look(world, position_manager, 14)
+        look(world, position_manager, 16)
+        assert position_manager.state is PositionState.FLAT and len(world.journal.closed) == 1
 
 
 def closed_by_others() -> None:
     for fresh in (False, True):
-        world, keeper = opened()
+        world, position_manager = opened()
         owner(world, Side.SELL, "0.010", reduce_only=True)
-        keeper = world.keeper() if fresh else keeper
-        look(world, keeper, 12)
-        assert keeper.state is PositionState.FLAT
+        position_manager = world.position_manager() if fresh else position_manager
+        look(world, position_manager, 12)
+        assert position_manager.state is PositionState.FLAT
 
 
 def fills_told_late() -> None:
     """The account shows the owner's sale before the fills do: nothing is believed until both agree."""
     for begun in (False, True):
-        world, keeper = opened()
-        look(world, keeper, 11)
+        world, position_manager = opened()
+        look(world, position_manager, 11)
         fills = world.inner.fills
         known = fills("BTCUSDT", 0)
         owner(world, Side.SELL, "0.004", reduce_only=True)
         world.inner.fills = lambda symbol, since_ms, known=known: known
         if begun:
             world.exchange.refusals = {Purpose.EXIT: [-2022]}
-            keeper.close("test")
-            assert keeper.state is PositionState.UNKNOWN
+            position_manager.close("test")
+            assert position_manager.state is PositionState.UNKNOWN
         for second in (0, 2, 5, 9):
-            look(world, keeper, 12, second)
-            assert keeper.state in (PositionState.UNKNOWN, PositionState.FLAT)
+            look(world, position_manager, 12, second)
+            assert position_manager.state in (PositionState.UNKNOWN, PositionState.FLAT)
         world.inner.fills = fills
-        look(world, keeper, 14)
-        assert keeper.state is (PositionState.FLAT if begun else PositionState.OPEN)
+        look(world, position_manager, 14)
+        assert position_manager.state is (PositionState.FLAT if begun else PositionState.OPEN)
 
 
 def entry_that_arrives_after_it_was_given_up() -> None:
-    world, keeper = ready()
+    world, position_manager = ready()
     world.exchange.faults_of, world.exchange.drop_sends = Purpose.ENTRY, 1
-    keeper.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
+    position_manager.open(Direction.LONG, QUANTITY, world.clock.now_ms(), "test")
     [planned] = [each for each in world.journal.intents.values() if each.purpose is Purpose.ENTRY]
-    look(world, keeper, 13)
-    look(world, keeper, 14)
-    assert keeper.state is PositionState.FLAT
+    look(world, position_manager, 13)
+    look(world, position_manager, 14)
+    assert position_manager.state is PositionState.FLAT
     world.inner.send(planned)
-    look(world, keeper, 15)
-    assert keeper.state is PositionState.OPEN and world.stops()
+    look(world, position_manager, 15)
+    assert position_manager.state is PositionState.OPEN and world.stops()
 
 
 def strangers_position() -> None:
-    world, keeper = ready()
+    world, position_manager = ready()
     owner(world, Side.BUY, "0.010")
-    look(world, keeper, 12)
-    assert keeper.state is PositionState.FLAT and "did not open" in keeper.halt_reason
+    look(world, position_manager, 12)
+    assert position_manager.state is PositionState.FLAT and "did not open" in position_manager.halt_reason
 
 
 SCENES = [

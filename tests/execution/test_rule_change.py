@@ -95,7 +95,7 @@ def test_a_flipped_position_is_named_a_strangers_in_the_turn(direction):
     for minute in range(325, 335):
         for second in (0, 20, 40):
             world.at(minute, second)
-            if trader.wants_tending(world.feed.mark_price(SYMBOL)):
+            if trader.needs_maintenance(world.feed.mark_price(SYMBOL)):
                 trader.run_maintenance()
         turn = trader.run_trading_cycle()
         assert "did not open" in turn.decision.reason and not turn.observation.own

@@ -35,7 +35,7 @@ def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tu
         "bot",
         world.settings,
         world.feed,
-        world.keeper(),
+        world.position_manager(),
         world.journal,
         world.clock,
         agent,
@@ -142,13 +142,13 @@ def test_the_early_stop_closes_between_two_turns_at_80_percent_of_the_stop():
     world = World(path(*closes))
     trader, _ = trader_of(world)
     world.at(345)
-    keeper = trader._position
-    keeper.reconcile(world.inner.account())
-    assert keeper.open(Direction.LONG, Decimal("0.010"), world.clock.now_ms(), "test") == ""
-    entry = keeper.trade.entry_price
+    position_manager = trader._position
+    position_manager.reconcile(world.inner.account())
+    assert position_manager.open(Direction.LONG, Decimal("0.010"), world.clock.now_ms(), "test") == ""
+    entry = position_manager.trade.entry_price
     for second in range(32 * 60):
         world.at(345, second)
-        if trader.wants_tending(world.feed.mark_price(SYMBOL)):
+        if trader.needs_maintenance(world.feed.mark_price(SYMBOL)):
             trader.run_maintenance()
             break
     [trade] = world.journal.closed

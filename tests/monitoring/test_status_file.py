@@ -102,12 +102,12 @@ def test_it_ends_with_whoever_asked_for_it(tmp_path):
         timeout=60,
         check=True,
     )
-    keeper = int(shell.stdout)
+    position_manager = int(shell.stdout)
     for _ in range(400):
-        if begun(keeper) is None:
+        if begun(position_manager) is None:
             break
         threading.Event().wait(0.05)
-    assert begun(keeper) is None
+    assert begun(position_manager) is None
     assert sheet.read_text().startswith("mode paper")
 
 

@@ -165,9 +165,9 @@ def test_the_real_scripts_are_begun_with_their_verb(tmp_path):
     script = tmp_path / "start_rl_bot.sh"
     script.write_text(f'#!/bin/sh\necho "$1" >"{tmp_path}/said"\nexit 3\n')
     script.chmod(0o700)
-    errand = script_manager(tmp_path)("rl_bot", "start")
-    assert isinstance(errand, subprocess.Popen)
-    assert errand.wait(10) == 3
+    request = script_manager(tmp_path)("rl_bot", "start")
+    assert isinstance(request, subprocess.Popen)
+    assert request.wait(10) == 3
     assert (tmp_path / "said").read_text() == "start\n"
     assert script_manager(tmp_path)("chart_bot", "start") is None
 

@@ -10,7 +10,7 @@ from src.monitoring.alert_inputs import read_beats
 from src.monitoring.alert_manager import AlertPolicy
 from src.monitoring.notifications import Notifier
 from src.monitoring.supervisor import Supervisor
-from src.monitoring.watchdog import Watcher, desk_rules, local_time, minute_of
+from src.monitoring.watchdog import Watcher, alert_policy, local_time, minute_of
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 from src.storage.rows import Heartbeat, Owner
@@ -105,9 +105,9 @@ def test_a_damaged_database_is_told_and_survived(home, tmp_path):
 def test_the_settings_say_when_people_are_told(tmp_path):
     env = tmp_path / ".env"
     env.write_text("ALERT_QUIET_HOURS=22:30-07:00\nALERT_DIGEST_TIME=09:15\n")
-    assert desk_rules(Settings.load(env)) == AlertPolicy((22 * 60 + 30, 420), 555)
+    assert alert_policy(Settings.load(env)) == AlertPolicy((22 * 60 + 30, 420), 555)
     env.write_text("ALERT_DIGEST_TIME=off\n")
-    assert desk_rules(Settings.load(env)) == AlertPolicy(None, None)
+    assert alert_policy(Settings.load(env)) == AlertPolicy(None, None)
     assert minute_of("23:59") == 1_439
 
 

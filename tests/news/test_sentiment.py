@@ -173,7 +173,7 @@ def test_with_a_key_and_no_more_the_settings_model_is_asked_and_its_cost_is_kept
     from src.llm.client import ModelAnswer, OpenAIClient, TokenUsage
     from src.storage.database import TradingDatabase
 
-    def answer(door, question):
+    def answer(authenticator, question):
         items = [HeadlineJudgement(number=1, sentiment="bearish", confidence=70, reason="as the model says")]
         return ModelAnswer(question.schema(items=items), TokenUsage(input=1000, output=100))
 
@@ -286,12 +286,12 @@ def test_a_round_fetches_judges_and_keeps_each_story_once(settings, clock, tmp_p
     try:
         (tmp_path / "list.toml").write_text(f'[[rss]]\nname="A"\nurl="{feed.url}/rss"\n[coins]\nBTC=["bitcoin"]\n')
         loaded, store = settings(), Store()
-        desk = NewsIngestJob(
+        job = NewsIngestJob(
             NewsFetcher(loaded, clock, tmp_path / "list.toml"), NewsSentimentAnalyzer(loaded, clock=clock), store
         )
-        first = desk.run_round()
+        first = job.run_round()
         assert (first.seen, first.new, dict(first.reasons)) == (2, 2, {})
-        assert desk.run_round().new == 0
+        assert job.run_round().new == 0
         assert store.writes == 1
         rows = {row.title: row for row in store.rows.values()}
         row = rows["Bitcoin surges to a record high"]
@@ -299,7 +299,7 @@ def test_a_round_fetches_judges_and_keeps_each_story_once(settings, clock, tmp_p
         assert rows["Exchange hacked, funds stolen"].score < 0
         feed.scenario = "server error"
         clock.advance_to(NOW_MS + 25 * 3_600_000)
-        away = desk.run_round()
+        away = job.run_round()
         assert (away.seen, list(away.reasons)) == (0, ["A"])
     finally:
         feed.close()

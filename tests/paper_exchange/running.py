@@ -42,9 +42,9 @@ class PaperExchange:
         """``ws://127.0.0.1:PORT``."""
         return f"ws://{self.host}:{self.port}"
 
-    def control(self, method: str, path: str, **wish: Any) -> Any:
+    def control(self, method: str, path: str, **command: Any) -> Any:
         """Ask the control port: ``control("POST", "faults", kind="delay", delay_ms=500)``."""
-        return control(self.address, method, path, **wish)
+        return control(self.address, method, path, **command)
 
     def fault(self, kind: str, *paths: str, **details: Any) -> Any:
         """Switch a fault on for these paths, once unless ``times`` or ``for_s`` says otherwise."""
@@ -70,9 +70,9 @@ class PaperExchange:
         self.process.wait(ENDS_WITHIN_S)
 
 
-def control(address: str, method: str, path: str, **wish: Any) -> Any:
+def control(address: str, method: str, path: str, **command: Any) -> Any:
     """Ask the control port of the exchange at ``address``."""
-    body = json.dumps(wish).encode() if method == "POST" else None
+    body = json.dumps(command).encode() if method == "POST" else None
     request = urllib.request.Request(
         f"{address}/control/{path}", body, {"X-Control-Token": CONTROL_TOKEN}, method=method
     )

@@ -194,7 +194,7 @@ def test_a_hole_in_the_stream_is_filled_and_one_in_the_source_stays(source, mirr
 
 
 def test_a_silent_stream_is_taken_for_dead_and_built_anew(source):
-    market = follow(source, silence_s=0.6)
+    market = follow(source, stale_after_s=0.6)
     try:
         assert market.wait_until_ready(10)
         first = source.streams[0]

@@ -75,11 +75,11 @@ def test_without_a_token_there_is_no_control_port(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wish", [{"kind": "boredom"}, {"kind": "delay", "colour": "red"}, {"kind": "late", "paths": ["x"]}]
+    "command", [{"kind": "boredom"}, {"kind": "delay", "colour": "red"}, {"kind": "late", "paths": ["x"]}]
 )
-def test_an_impossible_fault_is_refused(exchange, wish):
+def test_an_impossible_fault_is_refused(exchange, command):
     with pytest.raises(urllib.error.HTTPError) as caught:
-        exchange.control("POST", "faults", **wish)
+        exchange.control("POST", "faults", **command)
     assert caught.value.code == 400
 
 

@@ -30,8 +30,8 @@ def opened(settings):
     """An exchange whose clock stands: the test moves it."""
     store = StateStore(settings.state)
     exchange = PaperExchange(settings, open_market(settings.market), store)
-    exchange.pace.freeze()
-    exchange.venue.advance(exchange.pace.now_ms())
+    exchange.market_clock.freeze()
+    exchange.venue.advance(exchange.market_clock.now_ms())
     return exchange, store
 
 

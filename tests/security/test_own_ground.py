@@ -160,14 +160,14 @@ def test_live_refuses_a_key_that_may_move_money_away_and_says_what_to_do():
 def test_a_key_that_works_from_anywhere_is_a_caution_for_as_long_as_the_bot_runs():
     (caution,) = refusal(address_bound=False)
     assert "works from any address" in caution
-    witness = BotSnapshotWriter(None, None, (), "1m", 60_000, (caution,))
-    assert witness.details()["cautions"] == [caution]
+    snapshot_writer = BotSnapshotWriter(None, None, (), "1m", 60_000, (caution,))
+    assert snapshot_writer.details()["cautions"] == [caution]
 
 
 def test_the_page_shows_what_the_bot_cautions_against(tmp_path):
     with scene(tmp_path) as made:
         made.beat(details={"cautions": ["<b>a key</b> that works from any address"]})
-        page = create_app(made.desk).test_client().get("/").get_data(as_text=True)
+        page = create_app(made.dashboard_context).test_client().get("/").get_data(as_text=True)
     assert "&lt;b&gt;a key&lt;/b&gt; that works from any address" in page
 
 

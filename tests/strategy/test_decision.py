@@ -264,12 +264,12 @@ def test_the_daily_loss_closes_at_its_limit_at_the_present_mark_price():
 
 
 def test_a_young_position_waits_for_judgement_but_not_for_risk():
-    patient = DecisionRules(min_holding_ms=300_000)
+    service_state = DecisionRules(min_holding_ms=300_000)
     young = NOW - 299_999
-    assert decide(holding("29999", position_opened_ms=young), patient, LIMITS).verdict is Verdict.HOLD
-    assert decide(holding("29999", position_opened_ms=NOW - 300_000), patient, LIMITS).exit_reason == "cut_loss"
-    assert decide(holding("29999", position_opened_ms=None), patient, LIMITS).exit_reason == "cut_loss"
-    assert decide(holding("29500", position_opened_ms=young), patient, LIMITS).exit_reason == "early_stop"
+    assert decide(holding("29999", position_opened_ms=young), service_state, LIMITS).verdict is Verdict.HOLD
+    assert decide(holding("29999", position_opened_ms=NOW - 300_000), service_state, LIMITS).exit_reason == "cut_loss"
+    assert decide(holding("29999", position_opened_ms=None), service_state, LIMITS).exit_reason == "cut_loss"
+    assert decide(holding("29500", position_opened_ms=young), service_state, LIMITS).exit_reason == "early_stop"
 
 
 def test_cutting_losses_can_be_switched_off():

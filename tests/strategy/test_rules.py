@@ -124,9 +124,9 @@ def test_a_refused_model_stops_entries_that_need_no_agreement():
 
 def test_it_takes_fewer_votes_to_leave_than_to_enter_where_the_rules_say_so():
     held = replace(READY_TO_BUY, position=position(), position_opened_ms=0, signal=signal("SELL", 2))
-    patient = DecisionRules(exit_signal_strength=2, cut_losses_on_hold=False)
-    assert decide(held, patient, LIMITS).exit_reason == "signal_sell"
-    assert decide(held, replace(patient, exit_signal_strength=0), LIMITS).verdict is Verdict.HOLD
+    service_state = DecisionRules(exit_signal_strength=2, cut_losses_on_hold=False)
+    assert decide(held, service_state, LIMITS).exit_reason == "signal_sell"
+    assert decide(held, replace(service_state, exit_signal_strength=0), LIMITS).verdict is Verdict.HOLD
 
 
 def test_only_the_votes_that_count_make_the_signal_and_the_others_say_what_they_were():

@@ -164,7 +164,7 @@ def past(course: TrainingSeries, folder: Path, candles: Candles, settings: Setti
     span = {"from_ms": start_ms, "to_ms": start_ms + course.minutes * MINUTE_MS + 1, "contexts": contexts_of(seen)}
     whole = run_backtest(known, setup, agent_at_start(folder, settings), every_turn=True, on_turn=turns.append, **span)
     quick = run_backtest(known, setup, agent_at_start(folder, settings), **span)
-    assert quick.trades == whole.trades and quick.deeds == whole.deeds, "passing over quiet minutes changed a trade"
+    assert quick.trades == whole.trades and quick.records == whole.records, "passing over quiet minutes changed a trade"
     return Past(turns, whole)
 
 

@@ -47,18 +47,20 @@ def main() -> int:
     parser.add_argument("--settings", choices=sorted(KINDS), default="busy")
     parser.add_argument("--record", type=Path, default=shared_folder() / RECORD, help="one-minute candles")
     parser.add_argument("--from", dest="first_day", default=FROM, help="the first day, YYYY-MM-DD")
-    wish = parser.parse_args()
-    minutes = round(wish.days * DAY)
-    first = int(np.searchsorted(read_candles(wish.record).open_ms, instant_of(wish.first_day)))
-    course = TrainingSeries(wish.record, first, minutes, KINDS[wish.settings], minutes // 2 if wish.restart else 0)
+    command = parser.parse_args()
+    minutes = round(command.days * DAY)
+    first = int(np.searchsorted(read_candles(command.record).open_ms, instant_of(command.first_day)))
+    course = TrainingSeries(
+        command.record, first, minutes, KINDS[command.settings], minutes // 2 if command.restart else 0
+    )
     with tempfile.TemporaryDirectory() as folder:
         candles, settings = begin(course, Path(folder))
         began, load = utc_text(int(candles.open_ms[first])), os.getloadavg()[0]
-        print(f"{wish.record.name} from {began}, {minutes} minutes, {wish.settings}, load {load:.1f}", flush=True)
+        print(f"{command.record.name} from {began}, {minutes} minutes, {command.settings}, load {load:.1f}", flush=True)
         seen = live(course, Path(folder), candles, settings)
         found = compared(seen, past(course, Path(folder), candles, settings, seen))
     _print(found, seen, minutes)
-    return 0 if found.equal or (wish.restart and found.near_edges and not found.other_trades) else 1
+    return 0 if found.equal or (command.restart and found.near_edges and not found.other_trades) else 1
 
 
 def _print(found: Comparison, seen: Live, minutes: int) -> None:

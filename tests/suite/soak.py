@@ -100,7 +100,7 @@ class Soak:
         self.faults = Faults(self, self.dice)
         self.owner = OwnerFaults(self, self.dice)
         self.forgotten: set[str] = set()
-        self.witness = WitnessProcess(exchange.port, LOSS_LIMIT)
+        self.snapshot_writer = WitnessProcess(exchange.port, LOSS_LIMIT)
         self.meter = Meter(self._running)
         self.foreign_money = Decimal(0)
         self.began_s = time.monotonic()
@@ -122,7 +122,7 @@ class Soak:
             if share >= CALM_FROM and not self.calm_from_s:
                 self.calm_from_s, bag = time.monotonic() - self.began_s, []
             if not bag:  # every fault once, in a new order each time
-                bag = self.dice.sample(names := sorted(self._deeds()), len(names))
+                bag = self.dice.sample(names := sorted(self._handlers()), len(names))
             self.owner.keep_backup()
             self._happen(bag.pop())
             if self.dice.random() < 0.25:
@@ -143,17 +143,17 @@ class Soak:
         """Return how many market days have passed."""
         return (self.exchange.now_ms() - self.began_ms) / 86_400_000
 
-    def _deeds(self) -> dict[str, Callable[[], None]]:
+    def _handlers(self) -> dict[str, Callable[[], None]]:
         every = self.faults.lasting() | self.owner.lasting()
         every |= {} if self.calm_from_s else self.faults.ending() | self.owner.ending()
-        chosen = {name: deed for name, deed in every.items() if self.only in name}
+        chosen = {name: action for name, action in every.items() if self.only in name}
         return chosen or every
 
     def _happen(self, name: str) -> None:
         time.sleep(self.dice.uniform(0.2, 1.5))
         self.counts.faults[name] += 1
-        self.witness.obstruct(name)
-        self._deeds()[name]()
+        self.snapshot_writer.obstruct(name)
+        self._handlers()[name]()
         self._recovered(name, self.cycles())
         for died in self.others.died():
             self.expect(False, f"after '{name}' ended by itself: {died}")
@@ -172,7 +172,7 @@ class Soak:
         self.expect(self.cycles() >= cycles + 2, f"after '{name}' no two turns in {RECOVERS_WITHIN_S:.0f} s")
         self.counts.recoveries_s.setdefault(name, []).append(time.monotonic() - began)
         self.breaker("reset")
-        self.witness.obstruct("")
+        self.snapshot_writer.obstruct("")
 
     # --- what is judged ----------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Soak:
 
     def summary(self) -> dict[str, Any]:
         """Return all that was counted; what can only be judged over the whole is judged here."""
-        seen = self.witness.tell()
+        seen = self.snapshot_writer.tell()
         self.expect(seen.longest_fair_s <= LONGEST_NAKED_S, "S1: a position had no stop for too long")
         self.expect(seen.entries_over_limit == 0, "S5: an entry after the day's loss limit")
         self.expect(seen.limits_exceeded == 0, "S10: a rate limit of the exchange was exceeded")
@@ -322,7 +322,7 @@ class Soak:
         stops = [row for row in account["algo_orders"] if row["orderType"] == "STOP_MARKET"]
         return open_position(self.exchange) != 0 and not stops
 
-    def breaker(self, deed: str) -> None:
+    def breaker(self, action: str) -> None:
         """Trip the breaker as a person at the dashboard would, or reset it where it is tripped."""
         rows = self.bot.rows("SELECT bot_id, mode, world FROM bot_status LIMIT 1")
         if not rows:
@@ -332,7 +332,7 @@ class Soak:
         now_ms = self.exchange.now_ms()
 
         def change(state: BreakerState) -> BreakerState:
-            if deed == "trip":
+            if action == "trip":
                 return trip(state, TripCause("hand", "the soak wants it"), "soak", now_ms)
             if not state.tripped:
                 return state
@@ -364,7 +364,7 @@ class Soak:
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait(5)
-        self.witness.end()
+        self.snapshot_writer.end()
         self.cable.end()
 
     def _running(self) -> dict[str, int]:
@@ -398,15 +398,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="faults whose name has this in it")
     parser.add_argument("--json", type=Path, help="file that keeps the counts as they stand")
-    wish = parser.parse_args(arguments)
+    command = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # so that all that was started is ended
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as name:
         place = Path(name) / "disk"
         place.mkdir()
         mounted = _small_disk(place)
         try:
-            told = _soaked(place, wish)
-            _keep(wish.json, told)
+            told = _soaked(place, command)
+            _keep(command.json, told)
             print(json.dumps(told, indent=2), flush=True)
         finally:
             if mounted:  # lazily: a child that a killed service left may still draw its last picture
@@ -414,19 +414,24 @@ def main(arguments: list[str]) -> int:
     return 1 if told["violations"] else 0
 
 
-def _soaked(place: Path, wish: argparse.Namespace) -> dict[str, Any]:
+def _soaked(place: Path, command: argparse.Namespace) -> dict[str, Any]:
     """Run it and return the summary, also of a run that broke off."""
     own = {"PAPER_API_KEY": API_KEY, "PAPER_API_SECRET": API_SECRET}
-    exchange = paper.start(place / "exchange.json", speed=wish.speed, settings=own)
+    exchange = paper.start(place / "exchange.json", speed=command.speed, settings=own)
     port = free_port()
-    where = {"PAPER_PORT": str(port), "PAPER_SPEED": str(wish.speed), "PAPER_MARKET": "synthetic:7"}
+    where = {"PAPER_PORT": str(port), "PAPER_SPEED": str(command.speed), "PAPER_MARKET": "synthetic:7"}
     folder = place / "bot"
     folder.mkdir()
     soak = Soak(
-        exchange, Bot(folder, {**SETTINGS, **where}), CableProcess(port, exchange.port), place, wish.seed, wish.only
+        exchange,
+        Bot(folder, {**SETTINGS, **where}),
+        CableProcess(port, exchange.port),
+        place,
+        command.seed,
+        command.only,
     )
     try:
-        soak.run(wish.market_days, wish.minutes, lambda: _keep(wish.json, soak.summary()))
+        soak.run(command.market_days, command.minutes, lambda: _keep(command.json, soak.summary()))
         return soak.summary()
     except (AssertionError, OSError, LookupError, SystemExit, subprocess.SubprocessError) as error:
         soak.expect(False, f"the run broke off: {error!r}")

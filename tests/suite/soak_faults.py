@@ -95,8 +95,8 @@ class Faults:
 
     # --- the exchange and the way to it --------------------------------------------------------------------------
 
-    def _control(self, path: str, **wish: Any) -> None:
-        self._soak.exchange.control("POST", path, **wish)
+    def _control(self, path: str, **command: Any) -> None:
+        self._soak.exchange.control("POST", path, **command)
 
     def _route(self) -> str:
         return self._dice.choice(("", "market", "private"))

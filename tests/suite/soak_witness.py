@@ -165,16 +165,16 @@ class WitnessProcess:
 
 def main(port: int, loss_limit: float) -> None:
     """Look until standard input ends."""
-    witness = Witness(loss_limit)
+    snapshot_writer = Witness(loss_limit)
     turn = threading.Lock()
 
     def listen() -> None:
         for line in sys.stdin:
             words = json.loads(line)
             with turn:
-                witness.obstruction = words.get("obstruction", witness.obstruction)
+                snapshot_writer.obstruction = words.get("obstruction", snapshot_writer.obstruction)
                 if "tell" in words:
-                    print(json.dumps(asdict(witness.seen)), flush=True)
+                    print(json.dumps(asdict(snapshot_writer.seen)), flush=True)
         ended.set()
 
     ended = threading.Event()
@@ -185,7 +185,7 @@ def main(port: int, loss_limit: float) -> None:
         except OSError:
             state = None
         with turn:
-            witness.look(state, time.monotonic())
+            snapshot_writer.look(state, time.monotonic())
 
 
 if __name__ == "__main__":

@@ -221,8 +221,8 @@ class Steps:
     def _advance(self, to_ms: int) -> None:
         self._control("POST", "clock", advance_to=to_ms, save=False)
 
-    def _control(self, method: str, path: str, **wish: Any) -> Any:
-        return self._ask(method, f"/control/{path}", json.dumps(wish) if method == "POST" else None)
+    def _control(self, method: str, path: str, **command: Any) -> Any:
+        return self._ask(method, f"/control/{path}", json.dumps(command) if method == "POST" else None)
 
     def _ask(self, method: str, path: str, body: str | None = None) -> Any:
         self._wire.request(method, path, body, {"X-Control-Token": CONTROL_TOKEN})

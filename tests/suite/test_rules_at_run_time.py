@@ -28,8 +28,8 @@ def choose(bot: Bot, name: str, number: int) -> tuple[str, str]:
     database = TradingDatabase(f"sqlite:///{bot.database}", owner)
     try:
         key = f"rules-{number}-key-0000000000"
-        wish = OperatorCommand(key, "rules", name, "person in session 1", "127.0.0.1")
-        submit(database, owner, wish, SystemClock().now_ms())
+        command = OperatorCommand(key, "rules", name, "person in session 1", "127.0.0.1")
+        submit(database, owner, command, SystemClock().now_ms())
         done = ("done", "failed", "refused", "expired")
         wait_until(lambda: find(database, key)["status"] in done or not bot.alive, 90.0, 0.1)
         found = find(database, key)

@@ -32,77 +32,77 @@ def state(
 
 
 def fair_witness(loss_limit: float = 0.0) -> Witness:
-    witness = Witness(loss_limit)
-    witness.obstruction = ""
-    witness.look(state(), 0.0)
-    return witness
+    snapshot_writer = Witness(loss_limit)
+    snapshot_writer.obstruction = ""
+    snapshot_writer.look(state(), 0.0)
+    return snapshot_writer
 
 
 def test_a_position_without_a_stop_is_timed_from_the_first_look_to_the_last():
-    witness = fair_witness()
+    snapshot_writer = fair_witness()
     for now_s in (10.0, 10.4, 11.5):
-        witness.look(state(held="0.01", stop=False), now_s)
-    witness.look(state(held="0.01"), 12.0)
-    witness.look(state(held="0.01", stop=False), 20.0)
-    assert witness.seen.longest_fair_s == pytest.approx(1.5)
-    assert (witness.seen.positions, witness.seen.looks) == (1, 6)
+        snapshot_writer.look(state(held="0.01", stop=False), now_s)
+    snapshot_writer.look(state(held="0.01"), 12.0)
+    snapshot_writer.look(state(held="0.01", stop=False), 20.0)
+    assert snapshot_writer.seen.longest_fair_s == pytest.approx(1.5)
+    assert (snapshot_writer.seen.positions, snapshot_writer.seen.looks) == (1, 6)
 
 
 def test_what_nobody_could_help_is_told_apart_and_fair_weather_counts_after_a_grace():
-    witness = fair_witness()
-    witness.obstruction = "bot: kill -9"
-    witness.look(state(held="0.01", stop=False), 10.0)
-    witness.look(state(held="0.01", stop=False), 14.0)
-    witness.obstruction = ""
-    witness.look(state(held="0.01", stop=False), 15.0)
-    witness.look(state(held="0.01", stop=False), 15.0 + GRACE_S + 0.2)
-    assert witness.seen.longest_obstructed_s == {"bot: kill -9": 4.0}
-    assert witness.seen.longest_fair_s == pytest.approx(0.2)
+    snapshot_writer = fair_witness()
+    snapshot_writer.obstruction = "bot: kill -9"
+    snapshot_writer.look(state(held="0.01", stop=False), 10.0)
+    snapshot_writer.look(state(held="0.01", stop=False), 14.0)
+    snapshot_writer.obstruction = ""
+    snapshot_writer.look(state(held="0.01", stop=False), 15.0)
+    snapshot_writer.look(state(held="0.01", stop=False), 15.0 + GRACE_S + 0.2)
+    assert snapshot_writer.seen.longest_obstructed_s == {"bot: kill -9": 4.0}
+    assert snapshot_writer.seen.longest_fair_s == pytest.approx(0.2)
 
 
 def test_an_exchange_that_does_not_answer_is_an_obstruction():
-    witness = fair_witness()
-    witness.look(None, 10.0)
-    assert witness.seen.looks == 1
-    witness.look(state(held="0.01", stop=False), 10.1)
-    assert witness.seen.longest_fair_s == 0.0
+    snapshot_writer = fair_witness()
+    snapshot_writer.look(None, 10.0)
+    assert snapshot_writer.seen.looks == 1
+    snapshot_writer.look(state(held="0.01", stop=False), 10.1)
+    assert snapshot_writer.seen.longest_fair_s == 0.0
 
 
 def test_money_paid_in_or_out_is_neither_gain_nor_loss_of_the_day():
-    witness = fair_witness(0.05)
-    witness.look(state(wallet="9000", paid="-1000", now_ms=1_000), 1.0)
-    assert witness.seen.days_over_limit == 0
-    witness.look(state(wallet="10400", paid="1000", now_ms=2_000), 2.0)  # 600 lost of 11,000
-    assert witness.seen.days_over_limit == 1
+    snapshot_writer = fair_witness(0.05)
+    snapshot_writer.look(state(wallet="9000", paid="-1000", now_ms=1_000), 1.0)
+    assert snapshot_writer.seen.days_over_limit == 0
+    snapshot_writer.look(state(wallet="10400", paid="1000", now_ms=2_000), 2.0)  # 600 lost of 11,000
+    assert snapshot_writer.seen.days_over_limit == 1
 
 
 def test_an_entry_after_the_days_loss_limit_is_seen_and_the_next_day_is_free():
-    witness = fair_witness(0.05)
-    witness.look(state(wallet="9400", now_ms=1_000), 1.0)
-    witness.look(state(wallet="9400", now_ms=SETTLED_MS, held="0.01"), 2.0)
-    assert (witness.seen.days_over_limit, witness.seen.entries_over_limit) == (1, 0)
-    witness.look(state(wallet="9400", now_ms=SETTLED_MS + 2_000), 3.0)
-    witness.look(state(wallet="9400", now_ms=SETTLED_MS + 3_000, held="0.01"), 4.0)
-    assert witness.seen.entries_over_limit == 1
-    witness.look(state(wallet="9400", now_ms=DAY_MS), 5.0)
-    witness.look(state(wallet="9400", now_ms=DAY_MS + SETTLED_MS * 2, held="0.01"), 6.0)
-    assert (witness.seen.days, witness.seen.entries_over_limit) == (2, 1)
+    snapshot_writer = fair_witness(0.05)
+    snapshot_writer.look(state(wallet="9400", now_ms=1_000), 1.0)
+    snapshot_writer.look(state(wallet="9400", now_ms=SETTLED_MS, held="0.01"), 2.0)
+    assert (snapshot_writer.seen.days_over_limit, snapshot_writer.seen.entries_over_limit) == (1, 0)
+    snapshot_writer.look(state(wallet="9400", now_ms=SETTLED_MS + 2_000), 3.0)
+    snapshot_writer.look(state(wallet="9400", now_ms=SETTLED_MS + 3_000, held="0.01"), 4.0)
+    assert snapshot_writer.seen.entries_over_limit == 1
+    snapshot_writer.look(state(wallet="9400", now_ms=DAY_MS), 5.0)
+    snapshot_writer.look(state(wallet="9400", now_ms=DAY_MS + SETTLED_MS * 2, held="0.01"), 6.0)
+    assert (snapshot_writer.seen.days, snapshot_writer.seen.entries_over_limit) == (2, 1)
 
 
 def test_a_strangers_entry_is_not_laid_at_the_bots_door():
-    witness = fair_witness(0.05)
-    witness.look(state(wallet="9400", now_ms=1_000), 1.0)
-    witness.obstruction = STRANGER
-    witness.look(state(wallet="9400", now_ms=SETTLED_MS + 2_000, held="0.01"), 2.0)
-    assert (witness.seen.days_over_limit, witness.seen.entries_over_limit) == (1, 0)
+    snapshot_writer = fair_witness(0.05)
+    snapshot_writer.look(state(wallet="9400", now_ms=1_000), 1.0)
+    snapshot_writer.obstruction = STRANGER
+    snapshot_writer.look(state(wallet="9400", now_ms=SETTLED_MS + 2_000, held="0.01"), 2.0)
+    assert (snapshot_writer.seen.days_over_limit, snapshot_writer.seen.entries_over_limit) == (1, 0)
 
 
 def test_refusals_are_summed_over_an_exchange_that_began_anew():
-    witness = fair_witness()
+    snapshot_writer = fair_witness()
     for exceeded, banned in ((1, 0), (1, 2), (0, 1), (2, 1)):
-        witness.look(state(exceeded=exceeded, banned=banned, weight_1m=10 * banned), 1.0)
-    assert (witness.seen.limits_exceeded, witness.seen.asked_while_banned) == (3, 3)
-    assert witness.seen.most_weight_1m == 20
+        snapshot_writer.look(state(exceeded=exceeded, banned=banned, weight_1m=10 * banned), 1.0)
+    assert (snapshot_writer.seen.limits_exceeded, snapshot_writer.seen.asked_while_banned) == (3, 3)
+    assert snapshot_writer.seen.most_weight_1m == 20
 
 
 def test_the_meter_tells_a_leak_from_the_longest_life():

@@ -87,7 +87,7 @@ class MarketStream:
         self._streamed_ms = dict.fromkeys(self._symbols, 0)
         self._silent: set[str] = set()
         speed = max(self._clock.speed, 1.0)
-        self._silence_ms = max(10_000, int(3_000 * speed))  # exchange time; at least 3 s of wall time
+        self._stale_after_ms = max(10_000, int(3_000 * speed))  # exchange time; at least 3 s of wall time
         self._grace_ms = max(5_000, int(1_500 * speed))
         self._news = threading.Condition()
         self._ready = threading.Event()
@@ -100,7 +100,7 @@ class MarketStream:
             self._on_market_frame,
             lambda before: None,
             self._clock,
-            self._silence_ms / 1000.0 / speed,
+            self._stale_after_ms / 1000.0 / speed,
         )
         self._hands = BlockingCallPool(_HANDS)
         self._user = UserStream(
@@ -114,9 +114,9 @@ class MarketStream:
             transfers,
         )
         self._malformed = 0
-        self._errands = self._user.errands()
+        self._tasks = self._user.requests()
         for symbol in self._symbols:
-            self._errands += self._symbol_errands(symbol)
+            self._tasks += self._symbol_tasks(symbol)
 
     def start(self) -> None:
         """Start the thread; ``wait_until_ready`` tells when history and account are there."""
@@ -184,7 +184,7 @@ class MarketStream:
 
     def health(self) -> StreamHealth:
         """Return how thread, sockets and REST calls fare."""
-        errors = tuple(f"{each.name}: {each.last_error}" for each in self._errands if each.last_error)
+        errors = tuple(f"{each.name}: {each.last_error}" for each in self._tasks if each.last_error)
         return StreamHealth(
             self._alive(),
             self._ready.is_set(),
@@ -218,9 +218,9 @@ class MarketStream:
                 group.create_task(self._market.run())
                 group.create_task(self._user.socket.run())
                 while True:
-                    for errand in self._errands:
-                        if errand.ready():
-                            group.create_task(errand.run(self._hands))
+                    for request in self._tasks:
+                        if request.ready():
+                            group.create_task(request.run(self._hands))
                     self._look_after_market()
                     self._user.look_after()
                     await asyncio.sleep(_TICK_S)
@@ -291,7 +291,7 @@ class MarketStream:
 
         A contract that stays silent through a new connection (it may be delisted) costs the others no further one.
         """
-        allowed_ms, now_ms = 2 * self._silence_ms, self._clock.now_ms()
+        allowed_ms, now_ms = 2 * self._stale_after_ms, self._clock.now_ms()
         if self._market.uptime_s() * 1000 * self._clock.speed <= allowed_ms:
             return
         late = {each for each, streamed_ms in self._streamed_ms.items() if now_ms - streamed_ms > allowed_ms}
@@ -299,21 +299,21 @@ class MarketStream:
             self._silent = late
             self._market.restart(f"a mark price stays away: {', '.join(sorted(late))}")
 
-    def _symbol_errands(self, symbol: str) -> list[PollingTask]:
+    def _symbol_tasks(self, symbol: str) -> list[PollingTask]:
         return [
             PollingTask(
                 f"candles {symbol}",
                 lambda: self._candles_due(symbol),
                 lambda: self._ask_candles(symbol),
                 lambda found: self._use_candles(symbol, found),
-                pace_s=1.0,
+                interval_s=1.0,
             ),
             PollingTask(
                 f"mark price {symbol}",
                 lambda: self._mark_due(symbol),
                 lambda: self._exchange.mark_price(symbol),
                 self._take_mark,
-                pace_s=max(2.0, 5.0 / self._clock.speed),
+                interval_s=max(2.0, 5.0 / self._clock.speed),
             ),
         ]
 
@@ -341,4 +341,4 @@ class MarketStream:
 
     def _mark_due(self, symbol: str) -> bool:
         known = self._marks.get(symbol)
-        return known is None or self._clock.now_ms() - known.time_ms > 1.5 * self._silence_ms
+        return known is None or self._clock.now_ms() - known.time_ms > 1.5 * self._stale_after_ms

@@ -65,14 +65,14 @@ class BlockingCallPool:
 class PollingTask:
     """A call that is made whenever ``is_due`` says so: ``ask`` in a thread, ``use`` with its answer in the loop.
 
-    ``pace_s`` is the least number of wall seconds between two calls; a failure makes it longer and is logged once.
+    ``interval_s`` is the least number of wall seconds between two calls; a failure makes it longer and is logged once.
     """
 
     name: str
     is_due: Callable[[], bool]
     ask: Callable[[], Any]
     use: Callable[[Any], None]
-    pace_s: float = 0.0
+    interval_s: float = 0.0
     running: bool = False
     failures: int = 0
     not_before_s: float = 0.0
@@ -91,9 +91,9 @@ class PollingTask:
             self._note_failure(error)
         else:
             if self.failures:
-                log.info("rest errand works again: name=%s failures=%d", self.name, self.failures)
+                log.info("rest call works again: name=%s failures=%d", self.name, self.failures)
             self.failures, self.last_error = 0, ""
-            self.not_before_s = monotonic_s() + self.pace_s
+            self.not_before_s = monotonic_s() + self.interval_s
             self.use(answer)
         finally:
             self.running = False
@@ -101,7 +101,7 @@ class PollingTask:
     def _note_failure(self, error: ExchangeError) -> None:
         self.last_error = str(error)
         if not self.failures:
-            log.warning("rest errand failed: name=%s reason=%s", self.name, error)
+            log.warning("rest call failed: name=%s reason=%s", self.name, error)
         told_s = error.retry_after_s if isinstance(error, ExchangeUnavailable) else 0.0
         longest_s = _LONGEST_REFUSED_WAIT_S if isinstance(error, OrderRefused) else _LONGEST_WAIT_S
         wait_s = min(longest_s, _FIRST_WAIT_S * 2.0 ** min(self.failures, 10))

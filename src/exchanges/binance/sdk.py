@@ -2,7 +2,7 @@
 
 ``import binance`` also brings an asynchronous client with aiohttp, RSA keys and a parser of dates in words: 17 MB and
 a third of a second for a bot that asks over REST and signs with HMAC. All of it stays the library's own, and loads when
-somebody touches it.
+they are used.
 """
 
 import sys

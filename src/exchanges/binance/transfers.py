@@ -34,7 +34,7 @@ _REMEMBERED = 100
 
 
 class TransferTracker:
-    """The payments of one account in its quote asset. Whoever holds it sees to it that one thread calls at a time.
+    """The payments of one account in its quote asset. The owner ensures that one thread calls at a time.
 
     Args:
         quote_asset: payments in another asset do not touch the balance that counts.

@@ -1,6 +1,6 @@
 """Sends REST calls: a python-binance client per thread, server time, rate limit, retries, errors.
 
-Everything above says *what* to ask; here stands how often, how long, and what a silence means.
+Everything above says *what* to ask; here stands how often, how long, and what a missing answer means.
 """
 
 import logging
@@ -125,7 +125,7 @@ class BinanceTransport:
         self._leaving.set()  # nobody rests between two attempts any more
 
     def read(self, ask: Callable[[Client], Answer], weight: int, urgency: Urgency = Urgency.ROUTINE) -> Answer:
-        """Ask what may be asked again: patient with an exchange in trouble, a bounded number of times.
+        """Send a request that may be repeated: retried a bounded number of times while the exchange is in trouble.
 
         Raises:
             ExchangeUnavailable: no answer after the last attempt (RateLimited: at once).

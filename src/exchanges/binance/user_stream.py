@@ -100,7 +100,7 @@ class UserStream:
         self._suspect_s: float | None = None
         self._event_s = 0.0
 
-    def errands(self) -> list[PollingTask]:
+    def requests(self) -> list[PollingTask]:
         """Return the REST calls that this stream needs made."""
         return [
             PollingTask("account", self._account_due, self._ask_account, self._use_account),

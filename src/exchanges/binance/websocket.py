@@ -51,7 +51,7 @@ class ReconnectingWebSocket:
         on_frame: takes each frame's bytes in the loop's thread; must be quick.
         on_connected: called after each handshake with the health as it was before.
         clock: for ``last_frame_ms``.
-        silence_s: wall seconds without a frame after which the connection counts as dead; None where silence is
+        silence_s: wall seconds without a frame after which the connection counts as dead; None where no traffic is
             normal.
     """
 
@@ -62,10 +62,10 @@ class ReconnectingWebSocket:
         on_frame: Callable[[bytes], None],
         on_connected: Callable[[SocketHealth], None],
         clock: Clock,
-        silence_s: float | None,
+        stale_after_s: float | None,
     ) -> None:
         self._address, self._on_frame, self._on_connected = address, on_frame, on_connected
-        self._clock, self._silence_s = clock, silence_s
+        self._clock, self._stale_after_s = clock, stale_after_s
         self._health = SocketHealth(name)
         self._connection: ClientConnection | None = None
         self._failures = 0
@@ -120,16 +120,16 @@ class ReconnectingWebSocket:
     async def _listen(self, connection: ClientConnection) -> None:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._silence_s) as limit:
+            async with asyncio.timeout(self._stale_after_s) as limit:
                 while True:
                     frame = await connection.recv(decode=False)
-                    if self._silence_s is not None:
-                        limit.reschedule(loop.time() + self._silence_s)
+                    if self._stale_after_s is not None:
+                        limit.reschedule(loop.time() + self._stale_after_s)
                     self._health = replace(self._health, last_frame_ms=self._clock.now_ms())
                     self._on_frame(frame)
         except TimeoutError as error:
             connection.transport.abort()
-            raise TimeoutError(f"silent for {self._silence_s:g} s") from error
+            raise TimeoutError(f"no data for {self._stale_after_s:g} s") from error
         finally:
             self._connection = None
 

@@ -47,7 +47,7 @@ class MirrorMarket:
         rest_url: str = REST_URL,
         stream_url: str = STREAM_URL,
         history_minutes: int = 11_520,
-        silence_s: float = 20.0,
+        stale_after_s: float = 20.0,
     ) -> None:
         """Begin to follow.
 
@@ -56,14 +56,14 @@ class MirrorMarket:
             rest_url: where ``/fapi/v1/...`` is; no key is needed.
             stream_url: where ``/market/stream`` is.
             history_minutes: how far back to fetch at the start.
-            silence_s: a stream that says nothing for so long is taken for dead.
+            silence_s: a stream without data for so long counts as dead.
         """
         self.symbols = tuple(symbols)
         self.world = "live"
         self.end_ms: int | None = None
         self.lag_ms = _LAG_MS
         self._rest_url, self._stream_url = rest_url.rstrip("/"), stream_url.rstrip("/")
-        self._silence_s = silence_s
+        self._stale_after_s = stale_after_s
         self._kept = history_minutes + _KEPT_BEYOND_HISTORY
         self._began_ms = (SystemClock().now_ms() // MINUTE_MS - history_minutes) * MINUTE_MS
         self._lock = threading.Lock()
@@ -163,8 +163,8 @@ class MirrorMarket:
             try:
                 told = stream.recv(timeout=_RECEIVE_S)
             except TimeoutError as error:
-                if monotonic_s() - heard_s > self._silence_s:
-                    raise ExchangeUnavailable(f"the stream was silent for {self._silence_s:.0f} s") from error
+                if monotonic_s() - heard_s > self._stale_after_s:
+                    raise ExchangeUnavailable(f"the stream sent no data for {self._stale_after_s:.0f} s") from error
                 continue
             heard_s = monotonic_s()
             self._hear(json.loads(told)["data"])

@@ -239,11 +239,11 @@ def test_after_an_outage_orders_that_never_arrived_are_not_waited_for_one_after_
     with pytest.raises(OutcomeUnknown):
         client.send(intent())
     assert client.find_order(intent()) is None
-    patient = len(pauses)
+    service_state = len(pauses)
     later_s = time.monotonic() + 5.0
     monkeypatch.setattr("src.exchanges.binance.exchange.monotonic_s", lambda: later_s)
     assert client.find_order(intent()) is None
-    assert (patient, len(pauses)) == (4, 4)
+    assert (service_state, len(pauses)) == (4, 4)
 
 
 @pytest.mark.parametrize("code", [-2011, -2013])
