@@ -78,6 +78,7 @@ READS_ENVIRONMENT = {
     "runtime.settings",
     "paper_exchange.__main__",  # a foreign party, as Binance's own servers are: it does not know our settings
 }
+CODES = range(1000, 10_000)  # the error codes of Binance, without their sign
 READS_CLOCK = {"domain.clock"}
 MAY_UNPICKLE = {"strategy.q_agent", "strategy.q_checkpoint"}  # `--migrate` alone, with an allow-list
 CATCHES_ALL = {  # the edges that answer a stranger
@@ -280,7 +281,7 @@ def test_one_room_reads_the_environment(name):
 
 
 @law
-def test_one_room_reads_the_clock(name):
+def test_one_module_reads_the_clock(name):
     if name in READS_CLOCK:
         return
     read = {ast.unparse(node) for node in nodes(name, ast.Attribute) if ast.unparse(node).startswith("time.")}
@@ -295,7 +296,20 @@ def test_one_room_reads_the_clock(name):
 
 
 @law
-def test_nobody_bends_the_way_modules_are_found(name):
+def test_only_adapters_know_an_exchange_s_codes_and_words(name):
+    if package_of(name) not in {"domain", "strategy", "execution", "storage", "reporting", "apps", "monitoring"}:
+        return
+    codes = [
+        node.lineno
+        for node in nodes(name, ast.UnaryOp)
+        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant) and node.operand.value in CODES
+    ]
+    words = [node.lineno for node in nodes(name, ast.Constant) if node.value in ("FUNDING_FEE", "INSURANCE_CLEAR")]
+    assert not codes + words, f"{name}:{codes + words} knows Binance: use Rejection or IncomeKind of src.domain."
+
+
+@law
+def test_no_module_changes_the_import_path(name):
     if name == "runtime.venv_reexec":  # lets a snippet typed with another Python import what lies in .venv
         return
     touched = [node.lineno for node in nodes(name, ast.Attribute) if ast.unparse(node) == "sys.path"]

@@ -9,10 +9,11 @@ from decimal import Decimal
 from src.backtest.venue_exchange import VenueExchange, VenueFeed
 from src.domain.circuit_breaker import born
 from src.domain.clock import MINUTE_MS, ManualClock
-from src.domain.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown
+from src.domain.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown, Rejection
 from src.domain.market import Candle
 from src.domain.orders import Order, OrderIntent, Purpose
 from src.domain.risk import ActiveLimits, RiskLimits
+from src.exchanges.binance.errors import REJECTIONS
 from src.execution.journal import InMemoryJournal
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
@@ -120,10 +121,11 @@ class FaultyExchange:
             raise OutcomeUnknown("the line went dead", intent.client_id)
         if intent.kind.conditional and self.refuse_stops > 0:
             self.refuse_stops -= 1
-            raise OrderRefused(-2021, "Order would immediately trigger.")
+            raise OrderRefused(-2021, "Order would immediately trigger.", REJECTIONS[-2021])
         refusals = self.refusals.get(intent.purpose, [])
         if refusals:
-            raise OrderRefused(refusals.pop(0), "refused by the test")
+            code = refusals.pop(0)
+            raise OrderRefused(code, "refused by the test", REJECTIONS.get(code, Rejection.OTHER))
         self.sent.append(intent)
         order = self.inner.send(intent)
         self.after("send")

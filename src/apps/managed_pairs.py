@@ -7,19 +7,16 @@ a position of this bot is managed until it ends, whatever the settings say.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from sqlalchemy import select
 
-from src.domain.errors import OrderRefused, SettingsError
+from src.domain.errors import OrderRefused, Rejection, SettingsError
 from src.domain.market import quote_asset_of
 from src.domain.ports import Exchange
 from src.storage.database import TradingDatabase
 from src.storage.tables import EVERY, daily_performance
 
 log = logging.getLogger(__name__)
-
-_NOT_LISTED: Final = -1121
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def managed_pairs(
         try:
             asset = exchange.instrument(symbol).quote_asset
         except OrderRefused as error:
-            if error.code != _NOT_LISTED:
+            if error.rejection is not Rejection.NOT_LISTED:
                 raise
             kept = "; the journal holds an open trade of it: look into the account's history" if symbol in held else ""
             found.unlisted[symbol] = f"{symbol} is not listed at the exchange: take it out of TRADING_PAIRS{kept}"

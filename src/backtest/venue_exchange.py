@@ -5,11 +5,11 @@ from itertools import groupby
 
 from src.domain.clock import MINUTE_MS, ManualClock
 from src.domain.costs import CostRates
-from src.domain.errors import OrderRefused
+from src.domain.errors import OrderRefused, Rejection
 from src.domain.market import INTERVAL_MS, Candle, Instrument, MarkPrice
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side, finished_status
 from src.domain.portfolio import Account, Direction, Position
-from src.domain.ports import AccountTerms, Income
+from src.domain.ports import AccountTerms, Income, IncomeKind
 from src.paper_exchange.model import AlgoOrder, AlgoRequest, OrderRequest, VenueError, VenueOrder, VenueTrade
 from src.paper_exchange.venue import Venue
 from src.strategy.timeframes import joined
@@ -42,7 +42,7 @@ class VenueExchange:
         """Return the contract's rules."""
         contract = self._venue.contracts.get(symbol)
         if contract is None:
-            raise OrderRefused(-1121, "Invalid symbol.")
+            raise OrderRefused(-1121, "Invalid symbol.", Rejection.NOT_LISTED)
         return contract.rules
 
     def cost_rates(self, symbol: str) -> CostRates:
@@ -191,7 +191,12 @@ class VenueExchange:
         """Return funding, transfers and the like."""
         self._catch_up()
         rows = self._venue.income(self._account_name, start_ms=since_ms, limit=1_000)
-        return [Income(r.kind, r.symbol, r.amount, r.asset, r.time_ms, str(r.tran_id)) for r in rows]
+        return [
+            Income(
+                r.kind, r.symbol, r.amount, r.asset, r.time_ms, str(r.tran_id), _PURPOSES.get(r.kind, IncomeKind.OTHER)
+            )
+            for r in rows
+        ]
 
     def _catch_up(self) -> None:
         self._venue.advance(self._clock.now_ms())
@@ -226,8 +231,25 @@ def _longer(minutes: Sequence[Candle], step_ms: int) -> list[Candle]:
     return [joined(at, list(rows)) for at, rows in groups if begins_ms <= at and at + step_ms <= ends_ms]
 
 
+_REJECTIONS = {
+    -2021: Rejection.WOULD_TRIGGER,
+    -4116: Rejection.DUPLICATE_ID,
+    -4130: Rejection.ANOTHER_STANDS,
+    -2022: Rejection.NOTHING_TO_REDUCE,
+    -4509: Rejection.NOTHING_TO_REDUCE,
+    -2011: Rejection.NO_SUCH_ORDER,
+    -2013: Rejection.NO_SUCH_ORDER,
+    -1121: Rejection.NOT_LISTED,
+    **dict.fromkeys(
+        (-1111, -4001, -4002, -4003, -4004, -4005, -4013, -4014, -4023, -4140, -4141, -4164), Rejection.CONTRACT_RULES
+    ),
+    **dict.fromkeys((-2027, -2028, -4028, -4047, -4048, -4061, -4067, -4068, -4161, -4168), Rejection.ACCOUNT_TERMS),
+}
+_PURPOSES = {"FUNDING_FEE": IncomeKind.FUNDING, "INSURANCE_CLEAR": IncomeKind.INSURANCE}
+
+
 def _refusal(error: VenueError) -> OrderRefused:
-    return OrderRefused(error.code, error.msg)
+    return OrderRefused(error.code, error.msg, _REJECTIONS.get(error.code, Rejection.OTHER))
 
 
 def _request(intent: OrderIntent) -> OrderRequest:

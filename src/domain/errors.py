@@ -1,5 +1,7 @@
 """The suite's exceptions; each adapter turns its library's errors into one of these."""
 
+from enum import StrEnum
+
 
 class SuiteError(Exception):
     """Root of all failures the suite expects; its text is one sentence: what, where, what to do."""
@@ -37,13 +39,31 @@ class OutcomeUnknown(ExchangeError):
         self.client_id = client_id
 
 
-class OrderRefused(ExchangeError):
-    """The exchange certainly refused; ``code`` is Binance's (negative), 0 where the refusal is our own."""
+class Rejection(StrEnum):
+    """Why an exchange refused an order or a setting, in terms that every exchange has; adapters translate."""
 
-    def __init__(self, code: int, reason: str) -> None:
+    WOULD_TRIGGER = "its trigger price is passed already"
+    DUPLICATE_ID = "its client id was used before"
+    ANOTHER_STANDS = "another order of its kind closes the position already"
+    NOTHING_TO_REDUCE = "there is no position to reduce"
+    NO_SUCH_ORDER = "the order is not known"
+    NOT_LISTED = "the contract is not listed"
+    CONTRACT_RULES = "price, quantity or contract do not follow the contract's rules"
+    ACCOUNT_TERMS = "leverage, margin type or position mode stand against it"
+    OTHER = "another reason"
+
+
+class OrderRefused(ExchangeError):
+    """The exchange certainly refused.
+
+    ``code`` is the exchange's own, for people and logs (0 where the refusal is ours); code decides by ``rejection``.
+    """
+
+    def __init__(self, code: int, reason: str, rejection: Rejection = Rejection.OTHER) -> None:
         super().__init__(f"{reason} ({code})" if code else reason)
         self.code = code
         self.reason = reason
+        self.rejection = rejection
 
 
 class CredentialsRefused(ExchangeError):

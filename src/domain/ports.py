@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from src.domain.costs import CostRates
@@ -11,9 +12,20 @@ from src.domain.orders import Fill, Order, OrderIntent
 from src.domain.portfolio import Account
 
 
+class IncomeKind(StrEnum):
+    """What a change of the wallet was for, as far as trades are concerned; adapters translate."""
+
+    FUNDING = "funding"
+    INSURANCE = "insurance fund"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Income:
-    """A change of the wallet that is no trade: ``kind`` is Binance's incomeType (FUNDING_FEE, TRANSFER...)."""
+    """A change of the wallet that is no trade.
+
+    ``kind`` is the exchange's own word and, with ``transaction_id``, its identity; code decides by ``purpose``.
+    """
 
     kind: str
     symbol: str
@@ -21,6 +33,7 @@ class Income:
     asset: str
     time_ms: int
     transaction_id: str
+    purpose: IncomeKind = IncomeKind.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,7 @@ class Exchange(Protocol):
     """
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return the contract's rules, as last read; ``OrderRefused`` (-1121) for a symbol that is not listed."""
+        """Return the contract's rules, as last read; ``OrderRefused`` (``NOT_LISTED``) for an unlisted symbol."""
 
     def reread_rules(self) -> None:
         """Let the next ``instrument`` ask the exchange anew."""

@@ -10,17 +10,14 @@ import logging
 from typing import Final
 
 from src.domain.clock import Clock
-from src.domain.errors import ExchangeError, OrderRefused
+from src.domain.errors import ExchangeError, OrderRefused, Rejection
 from src.domain.market import Instrument
 from src.domain.ports import AccountTerms, Exchange
 
 log = logging.getLogger(__name__)
 
 _RULES_AGE_MS: Final = 3_600_000
-_RULE_CODES: Final = frozenset(
-    {-1111, -1121, -4001, -4002, -4003, -4004, -4005, -4013, -4014, -4023, -4140, -4141, -4164}
-)
-_TERM_CODES: Final = frozenset({-2027, -2028, -4028, -4047, -4048, -4061, -4067, -4068, -4161, -4168})
+_RULES: Final = frozenset({Rejection.CONTRACT_RULES, Rejection.NOT_LISTED})
 _FIRST_PAUSE_MS: Final = 60_000
 _LONGEST_PROBLEM_PAUSE_MS: Final = 600_000
 _LONGEST_REFUSAL_PAUSE_MS: Final = 3_600_000
@@ -32,7 +29,7 @@ class PairSettings:
     Args:
         exchange: where they hold.
         clock: the exchange's.
-        symbol: the contract; ``OrderRefused`` (-1121) where the exchange does not list it.
+        symbol: the contract; ``OrderRefused`` (``NOT_LISTED``) where the exchange does not list it.
         leverage: what the bot was told to trade with.
         margin_type: CROSSED or ISOLATED, likewise.
         not_wanted: why this pair must open nothing although it is managed, empty where it may.
@@ -100,11 +97,11 @@ class PairSettings:
 
         Refusals that new rules do not explain are followed by a growing pause without entries.
         """
-        if error.code not in _RULE_CODES | _TERM_CODES:
+        if error.rejection not in _RULES | {Rejection.ACCOUNT_TERMS}:
             return False
         before = self._instrument
         self._doubt = True
-        if error.code in _RULE_CODES:
+        if error.rejection in _RULES:
             self._rules_doubt = True
             self._read_rules()
         changed = self._instrument != before

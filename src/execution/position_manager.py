@@ -10,7 +10,14 @@ from dataclasses import replace
 from decimal import Decimal
 
 from src.domain.clock import Clock
-from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
+from src.domain.errors import (
+    ExchangeError,
+    ExchangeUnavailable,
+    OrderRefused,
+    OutcomeUnknown,
+    Rejection,
+    StoreUnavailable,
+)
 from src.domain.market import MarkPrice
 from src.domain.orders import Order
 from src.domain.portfolio import Account, Direction, Trade
@@ -30,7 +37,6 @@ log = logging.getLogger(__name__)
 
 PROTECTION_CHECK_MS = 90_000
 _EXIT_ATTEMPTS = 3
-_NOTHING_TO_REDUCE = -2022
 _RETRY_MS, _LONGEST_RETRY_MS = 1_000, 60_000
 _ALARM_AFTER = 3
 _FLAT_CHECKS_MS = (5_000, 60_000)
@@ -296,7 +302,7 @@ class PositionManager(PositionStatus):
             return False
         if self._ended_by_fills():
             return True
-        if error.code == _NOTHING_TO_REDUCE:
+        if error.rejection is Rejection.NOTHING_TO_REDUCE:
             self._record.move(_EVENT.MISMATCH)
             self._record.needs_reconcile = True
         return False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.domain.clock import Clock
-from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown
+from src.domain.errors import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, Rejection
 from src.domain.orders import Order, OrderIntent, OrderKind, OrderStatus, Purpose, client_id
 from src.domain.portfolio import Direction
 from src.domain.ports import Exchange
@@ -25,10 +25,6 @@ log = logging.getLogger(__name__)
 
 _LOOKS = 8
 _LOOK_PAUSE_MS = 150.0
-_WOULD_TRIGGER = -2021
-_DUPLICATE = -4116
-_ANOTHER_STANDS = -4130
-_NEEDS_POSITION = frozenset({-4509, -2022})
 _KINDS = {Purpose.STOP: OrderKind.STOP_MARKET, Purpose.TARGET: OrderKind.TAKE_PROFIT_MARKET}
 
 
@@ -132,7 +128,7 @@ class ProtectionManager:
         except RulesChanged:
             raise
         except OrderRefused as error:
-            if error.code in _NEEDS_POSITION:
+            if error.rejection is Rejection.NOTHING_TO_REDUCE:
                 return None
             raise Unprotected(f"its stop at {stop} was refused: {error}") from error
         except ExchangeError as error:
@@ -245,7 +241,7 @@ class ProtectionManager:
             raise
         except ExchangeError as error:
             others = present
-            if isinstance(error, OrderRefused) and error.code == _ANOTHER_STANDS:
+            if isinstance(error, OrderRefused) and error.rejection is Rejection.ANOTHER_STANDS:
                 others = self._stops(self.listed(), trade.direction)
             if not others:
                 raise Unprotected(f"the stop of {trade.symbol} could not be placed: {error}") from error
@@ -259,7 +255,7 @@ class ProtectionManager:
         try:
             order = self._place(intent)
         except OrderRefused as error:
-            if error.code == _WOULD_TRIGGER:
+            if error.rejection is Rejection.WOULD_TRIGGER:
                 raise Unprotected(f"the target of {trade.symbol} is already passed: {error}") from error
             return self._without_target(start, ids, error)
         except RulesChanged:
@@ -343,7 +339,7 @@ class ProtectionManager:
                 if last_try:
                     raise
             except OrderRefused as error:
-                known = self._exchange.find_order(intent) if error.code == _DUPLICATE else None
+                known = self._exchange.find_order(intent) if error.rejection is Rejection.DUPLICATE_ID else None
                 if known is None:
                     raise
                 return known

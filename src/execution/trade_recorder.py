@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from src.domain.orders import Fill, Purpose, purpose_of
 from src.domain.portfolio import Direction, Trade
-from src.domain.ports import Income
+from src.domain.ports import Income, IncomeKind
 from src.execution.executions import Execution
 
 FOREIGN_REASON = "foreign"
@@ -280,7 +280,7 @@ def _funding(replay: _Replay, incomes: list[Income], previous_exit_ms: int) -> t
     """Return the funding of the trade and of what others held beside it, by their quantities at its instant."""
     own_sum = foreign_sum = _ZERO
     for income in incomes:
-        if income.kind != "FUNDING_FEE" or income.symbol != replay.opened.symbol:
+        if income.purpose is not IncomeKind.FUNDING or income.symbol != replay.opened.symbol:
             continue
         instant_ms = _funding_instant(replay, income.time_ms, previous_exit_ms)
         if instant_ms is None:
@@ -325,7 +325,7 @@ def _cleared(replay: _Replay, incomes: list[Income]) -> Decimal:
     rows = (
         income.amount
         for income in incomes
-        if income.kind == "INSURANCE_CLEAR"
+        if income.purpose is IncomeKind.INSURANCE
         and income.symbol == replay.opened.symbol
         and begun_ms <= income.time_ms <= until_ms
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.domain.clock import MINUTE_MS, Clock, is_over, monotonic_s
-from src.domain.errors import ExchangeError, OrderRefused, StoreUnavailable
+from src.domain.errors import ExchangeError, OrderRefused, Rejection, StoreUnavailable
 from src.domain.market import Candle, MarketContext, MarkPrice
 from src.domain.portfolio import Direction, Position
 from src.domain.ports import MarketFeed
@@ -27,8 +27,6 @@ from src.strategy.timeframes import DecisionCandles
 from src.strategy.votes import vote_values
 
 log = logging.getLogger(__name__)
-
-_NOT_LISTED = -1121
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +273,7 @@ class Trader:
 
     def _note_failure(self, error: ExchangeError) -> None:
         """Count a failure of the exchange; that this pair is not listed any more is none, and is asked again seldom."""
-        if isinstance(error, OrderRefused) and error.code == _NOT_LISTED:
+        if isinstance(error, OrderRefused) and error.rejection is Rejection.NOT_LISTED:
             self._unlisted_ms = self._clock.now_ms()
             self.settings.note_refusal(error)
         else:

@@ -5,7 +5,7 @@
   const plan = Dash.plan;
   const FINAL = ["done", "refused", "failed", "expired"];
   const SERVICES = { rl_bot: "trading bot", chart_bot: "chart bot", mcp_server: "API server", paper_exchange: "paper exchange" };
-  const session = { loggedIn: false, csrf: "", closed: "", rules: [], known: false, wish: null, next: null };
+  const session = { loggedIn: false, csrf: "", closed: "", rules: [], known: false, command: null, next: null };
 
   const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -80,7 +80,7 @@
 
   // ``next`` is what the person wanted to do: it goes on once the PIN was right.
   function openLogin(next) {
-    session.wish = { login: true };
+    session.command = { login: true };
     session.next = typeof next === "function" ? next : null;
     open("Enter the PIN", session.closed || "Commands need the PIN that stands in .env as BOT_CONTROL_PIN. Viewing does not.", { pin: true });
   }
@@ -94,7 +94,7 @@
     const answer = await fetch(`${Dash.root}/api/control/plan?${new URLSearchParams({ action, target, bot })}`, { cache: "no-store" });
     const said = await answer.json();
     if (answer.status === 401) { session.loggedIn = false; Dash.drawControls(); openLogin(() => openWish(action, target, label)); return; }
-    session.wish = { action, target, bot, key: newKey() };
+    session.command = { action, target, bot, key: newKey() };
     open(label, answer.ok ? said.says : said.error, { typed: answer.ok ? said.type_to_confirm : "" });
     if (!answer.ok) end(said.error);
   }
@@ -123,8 +123,8 @@
     at("pin").focus();
   }
 
-  async function wish() {
-    const { action, target, bot, key } = session.wish;
+  async function sendCommand() {
+    const { action, target, bot, key } = session.command;
     const { status, said } = await send(`${Dash.root}/api/control`, { action, target, bot, key, confirm: at("typed").value });
     if (status === 409) { at("ask-answer").textContent = said.error; at("ask-do").disabled = false; return; }
     if (status !== 200 && status !== 202) { end(said.error); return; }
@@ -169,7 +169,7 @@
       if (digit) at("pin").value = digit === "back" ? at("pin").value.slice(0, -1) : at("pin").value + digit;
       at("pin").focus();
     });
-    const begin = () => { if (at("ask-do").disabled || at("ask-do").hidden) return; at("ask-do").disabled = true; (session.wish.login ? logIn() : wish()).catch(() => end("The dashboard's server did not answer. Check the audit list before you try again.")); };
+    const begin = () => { if (at("ask-do").disabled || at("ask-do").hidden) return; at("ask-do").disabled = true; (session.command.login ? logIn() : sendCommand()).catch(() => end("The dashboard's server did not answer. Check the audit list before you try again.")); };
     at("ask-do").addEventListener("click", begin);
     for (const id of ["pin", "typed"]) at(id).addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); begin(); } });
     at("unlock").addEventListener("click", openLogin);

@@ -94,6 +94,18 @@ def states(page: Page) -> dict[str, str]:
     return dict(page.evaluate(f"{shown}.map(e => [e.id.replace('card-', ''), e.dataset.state])"))
 
 
+def _show_all(page: Page, width: int) -> None:
+    """Make the window as high as its page, which may go on changing for a moment after the width did."""
+    for _ in range(10):
+        page.wait_for_timeout(30)
+        height = page.evaluate(
+            "document.documentElement.scrollHeight > innerHeight && document.documentElement.scrollHeight"
+        )
+        if not height:
+            return
+        page.set_viewport_size({"width": width, "height": height})
+
+
 def violations(page: Page, contrast: bool = True) -> list[str]:
     """Return what axe finds; without ``contrast`` all but that.
 
@@ -101,8 +113,7 @@ def violations(page: Page, contrast: bool = True) -> list[str]:
     """
     size = page.viewport_size
     if size:
-        height = page.evaluate("document.documentElement.scrollHeight")
-        page.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
+        _show_all(page, size["width"])
     if not page.evaluate("() => 'axe' in window"):
         page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": AXE.read_text()})
     found = page.evaluate(

@@ -17,6 +17,7 @@ from src.domain.errors import (
     OrderRefused,
     OutcomeUnknown,
     RateLimited,
+    Rejection,
 )
 from src.exchanges.binance.mapping import MALFORMED
 from src.exchanges.binance.sdk import BinanceAPIException, BinanceRequestException
@@ -29,6 +30,20 @@ NOT_LISTED_CODE = -1121
 INVALID_INTERVAL_CODE = -1120
 DUPLICATE_CODE = -4116
 
+_RULE_CODES = (-1111, -4001, -4002, -4003, -4004, -4005, -4013, -4014, -4023, -4140, -4141, -4164)
+_TERM_CODES = (-2027, -2028, -4028, -4047, -4048, -4061, -4067, -4068, -4161, -4168)
+REJECTIONS = {
+    -2021: Rejection.WOULD_TRIGGER,
+    DUPLICATE_CODE: Rejection.DUPLICATE_ID,
+    -4130: Rejection.ANOTHER_STANDS,
+    -2022: Rejection.NOTHING_TO_REDUCE,
+    -4509: Rejection.NOTHING_TO_REDUCE,
+    -2011: Rejection.NO_SUCH_ORDER,
+    ABSENT_CODE: Rejection.NO_SUCH_ORDER,
+    -1121: Rejection.NOT_LISTED,
+    **dict.fromkeys(_RULE_CODES, Rejection.CONTRACT_RULES),
+    **dict.fromkeys(_TERM_CODES, Rejection.ACCOUNT_TERMS),
+}
 _CREDENTIAL_CODES = frozenset({-1002, -1022, -2014, -2015})
 _LIMIT_CODES = frozenset({-1003, -1015})
 _UNKNOWN_CODES = frozenset({-1006, -1007})
@@ -95,7 +110,7 @@ def _of_answer(error: BinanceAPIException, client_id: str | None) -> ExchangeErr
     if code == CLOCK_CODE:
         return ExchangeUnavailable(f"the exchange does not accept our clock: {text}")
     if status < 500 and status != 408 and code not in _SERVER_CODES:
-        return OrderRefused(code, text)
+        return OrderRefused(code, text, REJECTIONS.get(code, Rejection.OTHER))
     if client_id is not None and not _certainly_failed(error, code, status):
         return OutcomeUnknown(f"order {client_id} may or may not stand: {text} (HTTP {status})", client_id)
     return ExchangeUnavailable(f"the exchange is in trouble: {text} (HTTP {status}, {code})", retry_after_s(error))

@@ -12,7 +12,7 @@ from src.domain.costs import CostRates
 from src.domain.market import Candle, Instrument, MarkPrice
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Side, finished_status
 from src.domain.portfolio import Direction, Position
-from src.domain.ports import AccountTerms, Income
+from src.domain.ports import AccountTerms, Income, IncomeKind
 
 Json = Mapping[str, Any]
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, ArithmeticError, AttributeError)
@@ -285,6 +285,9 @@ def terms_of_answers(symbol: Json, account: Json) -> AccountTerms:
     )
 
 
+_INCOME_PURPOSE = {"FUNDING_FEE": IncomeKind.FUNDING, "INSURANCE_CLEAR": IncomeKind.INSURANCE}
+
+
 def income_of_row(row: Json) -> Income:
     """Return one row of GET income."""
     return Income(
@@ -294,6 +297,7 @@ def income_of_row(row: Json) -> Income:
         asset=str(row["asset"]),
         time_ms=int(row["time"]),
         transaction_id=str(row["tranId"]),
+        purpose=_INCOME_PURPOSE.get(str(row["incomeType"]), IncomeKind.OTHER),
     )
 
 

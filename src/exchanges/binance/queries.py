@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from src.domain.clock import DAY_MS, ExchangeClock
 from src.domain.costs import CostRates
-from src.domain.errors import ExchangeUnavailable, OrderRefused
+from src.domain.errors import ExchangeUnavailable, OrderRefused, Rejection
 from src.domain.market import INTERVAL_MS, Candle, Instrument, MarkPrice
 from src.domain.orders import Fill
 from src.domain.portfolio import Account, Position
@@ -84,7 +84,7 @@ class BinanceQueries:
         self._wire.sync_clock()
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return the contract's rules, read once a day; ``OrderRefused`` (-1121) for one that is not listed.
+        """Return the contract's rules, read once a day; ``OrderRefused`` (``NOT_LISTED``) for one that is not listed.
 
         A listed contract that does not trade (yet, or any more) says so by its ``status``.
         """
@@ -94,7 +94,7 @@ class BinanceQueries:
             self._instruments_ms = self.clock.now_ms()
         found = self._instruments.get(symbol)
         if found is None:
-            raise OrderRefused(-1121, f"{symbol} is not a contract that the exchange lists")
+            raise OrderRefused(-1121, f"{symbol} is not a contract that the exchange lists", Rejection.NOT_LISTED)
         return found
 
     def cost_rates(self, symbol: str) -> CostRates:

@@ -8,7 +8,7 @@ import pytest
 from src.apps.managed_pairs import managed_pairs
 from src.domain.circuit_breaker import BreakerLimits
 from src.domain.clock import SystemClock
-from src.domain.errors import OrderRefused, SettingsError
+from src.domain.errors import OrderRefused, Rejection, SettingsError
 from src.domain.market import Instrument, quote_asset_of
 from src.domain.portfolio import Account
 from src.domain.risk import ActiveLimits, RiskLimits
@@ -119,7 +119,7 @@ class Listing:
     def instrument(self, symbol: str) -> Instrument:
         """Return the contract's rules."""
         if symbol not in self._symbols:
-            raise OrderRefused(-1121, "Invalid symbol.")
+            raise OrderRefused(-1121, "Invalid symbol.", Rejection.NOT_LISTED)
         return rules(symbol)
 
 
