@@ -41,6 +41,7 @@ from src.backtest.reports import (
     write_report,
     write_sweep,
 )
+from src.backtest.search_command import add_search, guided_search
 from src.backtest.strategy_command import add_strategies, run_check_command
 from src.backtest.sweep import Sweep, SweepResult
 from src.backtest.variants import Variant, parse_grid, variants, varied
@@ -102,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_strategy(sweep)
     sweep.add_argument("--workers", type=whole_number(0, 1_024), default=0, help="threads (default: one for each core)")
     sweep.add_argument("--ray", default="", metavar="ADDRESS", help="run on a Ray cluster")
+    add_search(sweep)
     sweep.set_defaults(record=_sweep)
     walk = records.add_parser("walk-forward", help="rolling training, reported out of sample only")
     _add_market(walk)
@@ -200,6 +202,9 @@ def _compare(command: argparse.Namespace) -> None:
 
 
 def _sweep(command: argparse.Namespace) -> None:
+    if command.trials:
+        guided_search(command, _show, _bar, _of_luck)
+        return
     if command.strategy:
         _show_sweep(*sweep_strategy(command, _bar))
         return

@@ -19,9 +19,11 @@ Variant = tuple[tuple[str, str], ...]
 _WORDS = ("name", "description", "tried", "shown")
 _RULES = {each.name: type(each.default) for each in fields(DecisionRules) if each.name not in _WORDS}
 _LIMITS = {each.name: type(each.default) for each in fields(RiskLimits)}
+KINDS: Mapping[str, type] = _RULES | _LIMITS
+"""The figures of votes that can be varied, with the kind of each: rules and limits."""
 
 
-def parse_grid(words: Sequence[str], kinds: Mapping[str, type] = _RULES | _LIMITS) -> dict[str, tuple[str, ...]]:
+def parse_grid(words: Sequence[str], kinds: Mapping[str, type] = KINDS) -> dict[str, tuple[str, ...]]:
     """Return the values of each figure from words such as ``stop_loss_share=0.01,0.02`` or ``votes=ema+trend,macd``.
 
     ``kinds`` names the figures there are, with the kind of each: those of rules of votes and their limits by default.
