@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     import optuna
 
 OBJECTIVES: Final = {"sharpe": "maximize", "drawdown": "minimize", "return": "maximize"}
-_INSTALL: Final = "a guided search needs Optuna: .venv/bin/python scripts/install_packages.py requirements-search.txt"
+_INSTALL: Final = (
+    "a guided search needs Optuna: .venv/bin/python scripts/install_packages.py requirements-strategies.txt"
+)
 _STARTUP_TRIALS: Final = 10
 
 
@@ -214,7 +216,8 @@ class GuidedSearch:
         states = (self._state("COMPLETE"), self._state("PRUNED"))
         rows = tuple(self._row(each) for each in self.study.get_trials(deepcopy=False, states=states))
         fronts = {each.number for each in self.study.best_trials} if any(not row.pruned for row in rows) else set()
-        best = sorted((row for row in rows if row.number in fronts), key=lambda row: -row.figures["sharpe"])
+        each = {row.variant: row for row in reversed(rows) if row.number in fronts}  # the first trial of a variant
+        best = sorted(each.values(), key=lambda row: (-row.figures["sharpe"], row.number))
         returns = np.array(best[0].daily_returns) if best else np.empty(0)
         judged = deflated_sharpe(returns, distinct_ratios(row.daily_returns for row in rows), self._recorded)
         return SearchResult(rows, tuple(best), judged)

@@ -153,8 +153,8 @@ def sweep_portfolio(
     for each in left:
         varied_rules(past.rules, each)  # what cannot be is refused before anything runs
     progress(len(kept.rows))
-    rows = on_cluster(ray, past.row, [(each, span) for each in left]) if ray else _here(past, left, span, workers)
-    for row in rows:
+    on_ray = [(each, span) for each in left]
+    for row in on_cluster(ray, PortfolioPast.row, past, on_ray) if ray else _here(past, left, span, workers):
         kept.add([row])
         progress(len(kept.rows))
     return judged([kept.rows[label(each)] for each in variants], past.rules.tried)

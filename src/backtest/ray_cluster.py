@@ -15,16 +15,18 @@ _SOURCE: Final = Path(__file__).resolve().parents[1]
 _PROBE: Final = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
 
 
-def on_cluster(address: str, call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-    """Yield what ``call`` returns for each set of arguments, in the order in which they finish.
+def on_cluster(
+    address: str, call: Callable[..., Any], shared: object, arguments: Sequence[tuple[Any, ...]]
+) -> Iterator[Any]:
+    """Yield what ``call(shared, *each)`` returns for each set of arguments, in the order in which they finish.
 
     Raises:
         SettingsError: the library is missing, or no cluster answers at the address.
     """
     with_ray = connected(address)
     try:
-        task = with_ray.remote(call)
-        running = [task.remote(*each) for each in arguments]
+        task, handed = with_ray.remote(call), with_ray.put(shared)
+        running = [task.remote(handed, *each) for each in arguments]
         while running:
             done, running = with_ray.wait(running)
             yield from with_ray.get(done)

@@ -80,6 +80,7 @@ def test_several_objectives_give_the_trials_that_nothing_beats():
     result = GuidedSearch(SPACE, FOLDS, ("sharpe", "drawdown")).run(30, Landscape())
     assert not any(row.pruned for row in result.trials)
     front = {row.number for row in result.best}
+    assert len({row.variant for row in result.trials}) == len(result.trials)
     for row in result.trials:
         beaten = any(
             other.figures["sharpe"] >= row.figures["sharpe"] and other.figures["drawdown"] <= row.figures["drawdown"]
