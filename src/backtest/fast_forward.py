@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from src.backtest.mark_prices import LAST, TURN, WINDOW
 from src.strategy.q_table import best_action, confidence_of, learn_one, rival_action, tried_action
 from src.strategy.rules import Thresholds, entry_code, exit_code, wanted_sign
 
@@ -152,8 +153,8 @@ def mark_after(block: Block, row: int) -> float:
     low, high, close = block.low[row], block.high[row], block.close[row]
     rises = close >= block.open[row]
     extreme, second = (low, high) if rises else (high, low)
-    area: float = 7_500.0 * (extreme + second) + 7_499.5 * (second + close) + close
-    return area / 30_000.0
+    area: float = 0.5 * TURN * (extreme + second) + 0.5 * LAST * (second + close) + close
+    return area / WINDOW
 
 
 def touched(block: Block, row: int, held: PriceBand) -> bool:

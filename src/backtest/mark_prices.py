@@ -5,6 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.paper_exchange.intrabar_path import CLOSE_MS, FIRST_EXTREME_MS, HOLD_MS, MINUTE_MS, SECOND_EXTREME_MS
+from src.paper_exchange.prices import MARK_WINDOW_MS
+
+MINUTE, WINDOW = float(MINUTE_MS), float(MARK_WINDOW_MS)
+HOLD, FIRST, SECOND, CLOSE = float(HOLD_MS), float(FIRST_EXTREME_MS), float(SECOND_EXTREME_MS), float(CLOSE_MS)
+RISE, TURN, LAST = FIRST - HOLD, SECOND - FIRST, CLOSE - SECOND
+"""How long the price takes from the open to the first extreme, to the second, and to the close, in milliseconds."""
+
 Prices = tuple[float, float, float, float]
 """Open, high, low, close of one minute."""
 
@@ -22,24 +30,24 @@ def marks_within(before: Prices, minute: Prices) -> NDArray[Any]:
 
 def mark_at(before: Prices, minute: Prices, offset_ms: float) -> float:
     """Return the mark price at an instant of a minute, given the minute before it. Compiles under numba."""
-    area = area_until(minute, offset_ms) - area_until(minute, max(0.0, offset_ms - 30_000.0))
-    if offset_ms < 30_000.0:
-        area += area_until(before, 60_000.0) - area_until(before, 30_000.0 + offset_ms)
-    return area / 30_000.0
+    area = area_until(minute, offset_ms) - area_until(minute, max(0.0, offset_ms - WINDOW))
+    if offset_ms < WINDOW:
+        area += area_until(before, MINUTE) - area_until(before, MINUTE - WINDOW + offset_ms)
+    return area / WINDOW
 
 
 def last_at(minute: Prices, offset_ms: float) -> float:
     """Return the last price at an instant of a minute. Compiles under numba."""
     opened, high, low, close = minute
     first, second = (low, high) if close >= opened else (high, low)
-    if offset_ms <= 15_000.0:
+    if offset_ms <= HOLD:
         return opened
-    if offset_ms <= 30_000.0:
-        return opened + (first - opened) * ((offset_ms - 15_000.0) / 15_000.0)
-    if offset_ms <= 45_000.0:
-        return first + (second - first) * ((offset_ms - 30_000.0) / 15_000.0)
-    if offset_ms < 59_999.0:
-        return second + (close - second) * ((offset_ms - 45_000.0) / 14_999.0)
+    if offset_ms <= FIRST:
+        return opened + (first - opened) * ((offset_ms - HOLD) / RISE)
+    if offset_ms <= SECOND:
+        return first + (second - first) * ((offset_ms - FIRST) / TURN)
+    if offset_ms < CLOSE:
+        return second + (close - second) * ((offset_ms - SECOND) / LAST)
     return close
 
 
@@ -48,15 +56,15 @@ def area_until(minute: Prices, offset_ms: float) -> float:
     opened, high, low, close = minute
     first, second = (low, high) if close >= opened else (high, low)
     here = last_at(minute, offset_ms)
-    if offset_ms <= 15_000.0:
+    if offset_ms <= HOLD:
         return opened * offset_ms
-    area = opened * 15_000.0
-    if offset_ms <= 30_000.0:
-        return area + (opened + here) * 0.5 * (offset_ms - 15_000.0)
-    area += (opened + first) * 7_500.0
-    if offset_ms <= 45_000.0:
-        return area + (first + here) * 0.5 * (offset_ms - 30_000.0)
-    area += (first + second) * 7_500.0
-    if offset_ms < 59_999.0:
-        return area + (second + here) * 0.5 * (offset_ms - 45_000.0)
-    return area + (second + close) * 7_499.5 + close * (offset_ms - 59_999.0)
+    area = opened * HOLD
+    if offset_ms <= FIRST:
+        return area + (opened + here) * 0.5 * (offset_ms - HOLD)
+    area += (opened + first) * (0.5 * RISE)
+    if offset_ms <= SECOND:
+        return area + (first + here) * 0.5 * (offset_ms - FIRST)
+    area += (first + second) * (0.5 * TURN)
+    if offset_ms < CLOSE:
+        return area + (second + here) * 0.5 * (offset_ms - SECOND)
+    return area + (second + close) * (0.5 * LAST) + close * (offset_ms - CLOSE)
