@@ -45,6 +45,7 @@ MAY_IMPORT = {  # package: the packages that it may import beside itself (docs/a
         "training",
         "reporting",
         "charts",  # with news and storage: replays what analysts and news say of the past, into the forecast ledger
+        "context",  # the market regime of the past, by the live rules
         "news",
         "storage",
     },

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
+from src.apps.evidence import build_evidence
 from src.apps.forecasts import build_forecasts
 from src.apps.managed_pairs import ManagedPairs, managed_pairs
 from src.apps.rule_switch import RuleSwitch
@@ -315,10 +316,11 @@ def main(stop: threading.Event) -> int:
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
+    observe = build_evidence(settings, context.observe, database, pairs.symbols).observe
     limits = ActiveLimits(limits_under(rules, settings.risk_limits))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     console.setting_up(client.wire.addresses.rest)
-    shared = (client, stream, journal, clock, agents, rules, risk, context.observe, stop, history, news)
+    shared = (client, stream, journal, clock, agents, rules, risk, observe, stop, history, news)
     traders = [build_trader(settings, pair, *shared, pairs.halted[pair], limits=limits) for pair in pairs.symbols]
     console.set_up(_set_up(traders, client))
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rich.table import Table
 from src.backtest.config import BreakerPolicy, Setup
 from src.backtest.deflated import Deflated
 from src.backtest.engine import run_backtest
+from src.backtest.evidence_command import add_evidence_options, evidence_history, evidence_rules, refuse_evidence
 from src.backtest.forecast_command import (
     HEAD,
     add_options,
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     records = parser.add_subparsers(required=True, metavar="COMMAND")
     run = records.add_parser("run", help="one run of the exact path, with a report")
     _add_market(run)
+    add_evidence_options(run)
     run.add_argument("--every-turn", action="store_true", help="take each turn with the trader itself (slow, the same)")
     _add_strategy(run)
     run.add_argument("--no-starts", action="store_true", help="leave out the runs begun in each month (slow)")
@@ -176,12 +179,15 @@ def _run(command: argparse.Namespace) -> None:
         return
     settings = settings_of(command)
     setup = setup_of(command, settings)
+    counted = evidence_rules(setup.rules.evidence, command.evidence)
+    setup = setup.with_rules(replace(setup.rules, evidence=counted))
     past = past_of(command, [setup.rules])
     agent = taught_agent(command, past, agent_maker(command, setup, settings), setup.rules)
+    known = evidence_history(command, counted, {setup.symbol: past.candles}, past.span, past.source_ms)
     began_s, span = monotonic_s(), past.span
     outcome = run_backtest(
         past.candles, setup, agent, from_ms=span.from_ms, to_ms=span.to_ms, funding=past.funding,
-        every_turn=command.every_turn,
+        contexts=known, every_turn=command.every_turn,
     )  # fmt: skip
     took_s = monotonic_s() - began_s
     folder = report_folder(command.reports, command.name or _default_name(setup, past))
@@ -211,6 +217,7 @@ def _sweep(command: argparse.Namespace) -> None:
     settings = settings_of(command)
     tried = _variants(command)
     setup = setup_of(command, settings)
+    refuse_evidence(setup.rules.evidence, "sweep")
     past = past_of(command, [varied(setup, each).rules for each in tried])
     new_agent = agent_maker(command, setup, settings)
     sweep = Sweep(
@@ -241,6 +248,7 @@ def _walk_forward(command: argparse.Namespace) -> None:
     if command.model:
         raise SettingsError(("walk-forward teaches its own agents; leave --model out.",))
     setup = setup_of(command, settings)
+    refuse_evidence(setup.rules.evidence, "walk-forward")
     past = past_of(command, [varied(setup, each).rules for each in tried or [()]])
 
     def told(fold: Fold) -> None:

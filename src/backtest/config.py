@@ -126,3 +126,7 @@ class PastContexts:
         """Return the newest context that is not younger than ``now_ms``."""
         place = int(np.searchsorted(self._times, now_ms, side="right"))
         return self._contexts[place - 1] if place else None
+
+    def observed_at(self, now_ms: int) -> MarketContext | None:
+        """Return what the trader observes then."""
+        return self.at(now_ms)

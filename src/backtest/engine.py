@@ -47,7 +47,7 @@ def run_backtest(
     from_ms: int | None = None,
     to_ms: int | None = None,
     funding: Mapping[int, float] | None = None,
-    contexts: Sequence[MarketContext] = (),
+    contexts: Sequence[MarketContext] | PastContexts = (),
     every_turn: bool = False,
     stop: threading.Event | None = None,
     on_turn: Callable[[Turn], None] | None = None,
@@ -61,7 +61,8 @@ def run_backtest(
         from_ms: the first turn is the first one at or after it; after 1,000 candles when left out.
         to_ms: no turn at or after it; to the end of the candles when left out.
         funding: rates as shares by settlement instant.
-        contexts: the market's context as it came to be known, replayed; without any it is unknown.
+        contexts: the market's context as it came to be known, replayed; without any it is unknown. With news events
+            and chart opinions as ``EvidenceHistory``.
         every_turn: take each turn with the trader itself (slow; the same result).
         stop: when set, the run ends early.
         on_turn: is shown every turn that the trader takes (with ``every_turn`` all there are).
@@ -81,7 +82,7 @@ class Engine:
         setup: Setup,
         agent: QLearningAgent,
         funding: Mapping[int, float] | None = None,
-        contexts: Sequence[MarketContext] = (),
+        contexts: Sequence[MarketContext] | PastContexts = (),
         every_turn: bool = False,
         on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
@@ -89,7 +90,7 @@ class Engine:
         self._setup = setup
         self._agent = agent
         self._funding = funding
-        self._contexts = PastContexts(contexts)
+        self._contexts = contexts if isinstance(contexts, PastContexts) else PastContexts(contexts)
         self._every_turn = every_turn or type(agent) is not QLearningAgent
         self._thresholds = thresholds(setup.rules, setup.limits_in_force)
         self._on_turn = on_turn

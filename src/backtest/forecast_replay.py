@@ -166,8 +166,8 @@ def read_headlines(path: Path, analyzer: LocalSentimentAnalyzer) -> dict[int, li
         DataRefused: missing, or without these columns, or with a date that is none.
     """
     found: dict[int, list[float]] = {}
-    for row in _rows(path, ("date", "headline")):
-        found.setdefault(_day(path, row["date"]), []).append(analyzer.analyze(row["headline"]).score)
+    for row in csv_rows(path, ("date", "headline")):
+        found.setdefault(utc_day_ms(path, row["date"]), []).append(analyzer.analyze(row["headline"]).score)
     return found
 
 
@@ -178,7 +178,7 @@ def read_fear_greed(path: Path) -> dict[int, int]:
         DataRefused: missing, or of other columns.
     """
     if path.suffix != ".parquet":
-        return {_day(path, row["date"]): int(row["value"]) for row in _rows(path, ("date", "value"))}
+        return {utc_day_ms(path, row["date"]): int(row["value"]) for row in csv_rows(path, ("date", "value"))}
     from pyarrow import parquet  # here: only who replays such a file needs it
 
     try:
@@ -188,7 +188,8 @@ def read_fear_greed(path: Path) -> dict[int, int]:
     return dict(zip(table["day_time"].to_pylist(), table["value"].to_pylist(), strict=True))
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def csv_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file; raises ``DataRefused`` where it cannot be read or lacks one of ``columns``."""
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
@@ -200,7 +201,8 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     return rows
 
 
-def _day(path: Path, text: str) -> int:
+def utc_day_ms(path: Path, text: str) -> int:
+    """Return the start of a day written YYYY-MM-DD; raises ``DataRefused``, naming the file, where it is none."""
     try:
         return instant_of(date.fromisoformat(text).isoformat())
     except ValueError as error:

@@ -109,7 +109,7 @@ class BacktestHarness:
         self.risk = policy_kind(self.journal, self.clock, limits, setup.breaker, MINUTE_MS)
         self.trader = Trader(
             ACCOUNT, pair, self.feed, self.position_manager, self.journal, self.clock, agent, setup.rules,
-            limits, self.risk, lambda: contexts.at(clock.now_ms()), threading.Event().is_set,
+            limits, self.risk, lambda: contexts.observed_at(clock.now_ms()), threading.Event().is_set,
             MINUTE_MS, indicators, slow, trends=trends,
         )  # fmt: skip
         self._account = self.exchange.account()

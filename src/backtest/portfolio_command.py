@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from src.backtest.config import BreakerPolicy
-from src.backtest.options import days_of
+from src.backtest.evidence_command import evidence_history, evidence_rules
+from src.backtest.options import BacktestSpan, days_of
 from src.backtest.portfolio_engine import run_portfolio
 from src.backtest.portfolio_figures import buy_and_hold, goals, portfolio_summary
 from src.backtest.portfolio_files import by_pair, funding_by_pair, lean_minutes, stored_minutes
@@ -15,13 +16,16 @@ from src.backtest.portfolio_page import HEAD, deflated_sentence, portfolio_rows,
 from src.backtest.portfolio_setup import PortfolioSetup
 from src.backtest.portfolio_starts import band, month_starts, staggered
 from src.backtest.reports import report_folder
-from src.domain.clock import monotonic_s, utc_text
+from src.domain.candle_names import facts_of
+from src.domain.clock import MINUTE_MS, monotonic_s, utc_text
 from src.domain.errors import DataRefused
+from src.domain.market import INTERVAL_MS
 from src.market_data.columns import Candles
 from src.market_data.store import MarketStore
 from src.runtime.rule_loader import changed_target_figures, read_target_rules
 from src.runtime.settings import Settings
 from src.runtime.strategy_loader import LoadedStrategy, check_missing
+from src.strategy.evidence import NO_EVIDENCE
 from src.strategy.target_rules import TargetRules
 from src.strategy.trend_portfolio import constant_volatility
 
@@ -35,16 +39,19 @@ def run_portfolio_command(command: argparse.Namespace, show: Show, bar: Bar) -> 
     rules = read_target_rules(settings, command.strategy, command.strategies)
     candles = past_candles(command, rules)
     funding = past_funding(command, tuple(candles))
+    counted = evidence_rules(rules.evidence, command.evidence)
     setup = portfolio_setup(command, settings, rules)
     from_ms = days_of(command.from_text)[0] if command.from_text else None
     to_ms = days_of(command.to_text)[1] if command.to_text else None
+    known = evidence_history(command, counted, candles, _span_of(candles), _longest_step(command, tuple(candles)))
+    setup = replace(setup, evidence_rules=counted, evidence=known)
     strategy, began_s = rules.build(), monotonic_s()
     outcome = run_portfolio(
         candles, strategy, setup, from_ms=from_ms, to_ms=to_ms, funding=funding, every_minute=command.every_turn
     )
     took_s = monotonic_s() - began_s
     span = (outcome.from_ms, int(outcome.instants[-1]))
-    peer = _peer(candles, rules, setup, span, funding)
+    peer = _peer(candles, rules, replace(setup, evidence_rules=NO_EVIDENCE), span, funding)
     facts = portfolio_summary(outcome, setup, rules, candles, peer, command.name or _default_name(rules, span))
     if not command.no_starts and (total := len(month_starts(*span))):
         with bar("monthly starts", total) as done:
@@ -106,6 +113,20 @@ def past_candles(command: argparse.Namespace, rules: TargetRules) -> dict[str, C
         return {pair: lean_minutes(files[pair], rules.candle_interval) for pair in asked or files}
     store = MarketStore(command.data)
     return {pair: stored_minutes(store, pair) for pair in asked or rules.pairs}
+
+
+def _span_of(candles: Mapping[str, Candles]) -> BacktestSpan:
+    """Return the instants between which any pair has candles."""
+    first = min(int(each.open_ms[0]) for each in candles.values())
+    return BacktestSpan(first, max(int(each.open_ms[-1]) for each in candles.values()) + MINUTE_MS)
+
+
+def _longest_step(command: argparse.Namespace, pairs: tuple[str, ...]) -> int:
+    """Return the length of the longest candles that the minutes are made of, by the files' names or the store."""
+    if command.candles:
+        return max(facts_of(each.name).interval_ms for each in command.candles)
+    store = MarketStore(command.data)
+    return max(INTERVAL_MS[store.intervals(pair)[0]] for pair in pairs)
 
 
 def past_funding(command: argparse.Namespace, pairs: tuple[str, ...]) -> dict[str, dict[int, float]]:

@@ -22,8 +22,9 @@ from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS, Candle, money
 from src.domain.portfolio import Position
 from src.market_data.columns import Candles
+from src.strategy.evidence import EntryRestraint, restraints_of
 from src.strategy.order_plan import Holding, plan_portfolio
-from src.strategy.targets import FundingRate, PortfolioObservation, Strategy
+from src.strategy.targets import FundingRate, PortfolioObservation, Strategy, Target
 
 _SECOND_MS = 1_000
 
@@ -128,10 +129,19 @@ class _Run:
             )
             for each in tradable
         }
-        plan = plan_portfolio(tradable, holdings, equity, self._setup.limits.leverage, risk.entries_refused(now))
+        refused = risk.entries_refused(now)
+        held_back = self._restraints(tradable, now)
+        plan = plan_portfolio(tradable, holdings, equity, self._setup.limits.leverage, refused, restraints=held_back)
         for order in plan.orders:
             account.execute(order)
         self._decisions.append(DecisionTaken(now, equity, plan.pairs))
+
+    def _restraints(self, targets: Sequence[Target], now: int) -> dict[str, EntryRestraint]:
+        setup = self._setup
+        if not setup.evidence_rules.active:
+            return {}
+        weights = {each.symbol: each.weight for each in targets}
+        return restraints_of(setup.evidence_rules, setup.evidence.observed_at(now), weights, now)
 
     def _known(self, symbol: str, now: int) -> Sequence[Candle]:
         """Return the closed candles of a pair at an instant."""

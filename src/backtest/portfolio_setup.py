@@ -8,13 +8,14 @@ from typing import overload
 
 import numpy as np
 
-from src.backtest.config import BreakerPolicy, PastMarket
+from src.backtest.config import BreakerPolicy, PastContexts, PastMarket
 from src.domain.circuit_breaker import BreakerLimits
 from src.domain.funding import FundingRecord
 from src.domain.market import INTERVAL_MS, Candle
 from src.market_data.columns import Candles
 from src.paper_exchange.contract_list import known_contracts
 from src.paper_exchange.contracts import Contract
+from src.strategy.evidence import NO_EVIDENCE, EvidenceRules
 from src.strategy.target_rules import PortfolioLimits
 
 
@@ -22,7 +23,8 @@ from src.strategy.target_rules import PortfolioLimits
 class PortfolioSetup:
     """All that a run is given beside strategy and candles; the costs are the account's shares of notional.
 
-    ``data`` is the folder of a stored list of contracts, where there is one.
+    ``data`` is the folder of a stored list of contracts, where there is one. ``evidence`` is what was known beside
+    prices at each instant, ``evidence_rules`` which of it counts.
     """
 
     limits: PortfolioLimits = field(default_factory=PortfolioLimits)
@@ -34,6 +36,8 @@ class PortfolioSetup:
     margin_type: str = "CROSSED"
     rules_changed: tuple[str, ...] = ()
     data: Path | None = None
+    evidence_rules: EvidenceRules = NO_EVIDENCE
+    evidence: PastContexts = field(default_factory=PastContexts)
 
 
 def contracts_of(symbols: tuple[str, ...], folder: Path | None = None) -> dict[str, Contract]:

@@ -16,7 +16,7 @@ from src.strategy.rules import DecisionRules
 Variant = tuple[tuple[str, str], ...]
 """Names of figures and their values as texts, in the order of the grid."""
 
-_WORDS = ("name", "description", "tried", "shown")
+_WORDS = ("name", "description", "tried", "shown", "evidence")
 _RULES = {each.name: type(each.default) for each in fields(DecisionRules) if each.name not in _WORDS}
 _LIMITS = {each.name: type(each.default) for each in fields(RiskLimits)}
 KINDS: Mapping[str, type] = _RULES | _LIMITS

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
+from src.domain.evidence import ChartOpinion, NewsEvent
+
 INTERVAL_MS = {
     "1m": 60_000,
     "3m": 180_000,
@@ -112,7 +114,8 @@ class MarketContext:
 
     ``sources`` names for each figure where it came from, ``unknown`` why one is missing. Percent figures are
     percent, as on the user's screen. ``world`` is ``live``, ``synthetic`` or ``replay``. ``charts`` is what was last
-    said of each pair's chart, in words: evidence for people, which no rule can reckon with.
+    said of each pair's chart, in words. ``events`` are news that make entries of a coin wait, ``opinions`` what
+    analysts say of charts: where a rule set counts them (``strategy/evidence.py``), they can only lower risk.
     """
 
     btc_price: float | None
@@ -130,6 +133,8 @@ class MarketContext:
     sources: tuple[tuple[str, str], ...] = ()
     unknown: tuple[tuple[str, str], ...] = ()
     charts: tuple[tuple[str, str], ...] = ()
+    events: tuple[NewsEvent, ...] = ()
+    opinions: tuple[ChartOpinion, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ten figures of the user's dictionary, then instant, world, sources, reasons and charts."""
@@ -137,4 +142,5 @@ class MarketContext:
         figures["sources"] = dict(self.sources)
         figures["unknown"] = dict(self.unknown)
         figures["charts"] = dict(self.charts)
+        del figures["events"], figures["opinions"]
         return figures

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from src.domain.clock import DAY_MS, MINUTE_MS
 from src.domain.errors import ExchangeError, StoreUnavailable
+from src.domain.evidence import ChartOpinion
 from src.domain.forecasts import Forecast, Judged, OpenForecasts, is_missed, outcome_of
 from src.domain.market import INTERVAL_MS, Candle
 from src.execution.journal import Turn
@@ -19,17 +19,6 @@ log = logging.getLogger(__name__)
 History = Callable[[str, str, int], Sequence[Candle]]
 _STALE_MS = 2 * MINUTE_MS  # who sees no newer candle says nothing of the present price
 _MOST_ASKED = 3_000  # minutes that are asked for at once, to judge what fell due while the bot was away
-
-
-class ChartOpinion(NamedTuple):
-    """The newest good look at one pair's chart: when, by whom, and what it recommends."""
-
-    made_ms: int
-    interval: str
-    analyst: str
-    recommendation: str
-    confidence: str
-    cost_usd: Decimal
 
 
 class ForecastStore(Protocol):

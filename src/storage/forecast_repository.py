@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, bindparam, select, update
 
 from src.domain.clock import instant_of, utc_text
+from src.domain.evidence import ChartOpinion
 from src.domain.forecasts import Forecast, Judged, Outcome
-from src.execution.forecast_recorder import ChartOpinion
 from src.storage.database import TradingDatabase
 from src.storage.engine import BATCH, insert_or
 from src.storage.tables import chart_analyses, forecasts, news_articles
@@ -79,6 +79,7 @@ class ForecastRepository:
             recommendation=row["recommendation"] or "HOLD",
             confidence=row["confidence"] or "",
             cost_usd=row["cost_usd"],
+            symbol=symbol,
         )
 
     def news_scores(self, since_ms: int, until_ms: int) -> dict[str, list[float]]:

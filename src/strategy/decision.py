@@ -6,6 +6,7 @@ comparisons stand in ``decision_rules``; here they are fed from an observation a
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from src.domain.market import Candle, Instrument, MarketContext, MarkPrice
 from src.domain.portfolio import Account, Direction, Position
 from src.domain.risk import RiskLimits, loss_share, position_quantity, protection_veto
+from src.strategy.evidence import EvidenceFinding, findings, smallest_share
 from src.strategy.indicators import Indicators
 from src.strategy.q_agent import Action, Recommendation
 from src.strategy.rules import (
@@ -119,14 +121,15 @@ def decide(observation: Observation, rules: DecisionRules, limits: RiskLimits) -
 def _decide_flat(seen: Observation, rules: DecisionRules, limits: RiskLimits, t: Thresholds) -> Decision:
     price = _price(seen, rules)
     equity = _equity(seen, price)
-    factor = size_factor(rules, _volatility(seen.indicators))
+    wanted = wanted_sign(seen.signal.side.sign, seen.signal.strength, t)
+    evidence = findings(rules.evidence, seen.context, seen.symbol, seen.now_ms, wanted or 1)
     quantity = Decimal(0)
     if price is not None and equity is not None:
+        factor = size_factor(rules, _volatility(seen.indicators)) * _size_left(evidence)
         quantity = _quantity(equity * factor, price, limits, seen.instrument)
-    wanted = wanted_sign(seen.signal.side.sign, seen.signal.strength, t)
-    judged = _judgement_gates(seen, wanted, rules, t)
+    judged = _judgement_gates(seen, wanted, rules, t) + evidence_gates(evidence)
     safety = _safety_gates(seen, rules, limits, equity, price, quantity)
-    safe = all(gate.passed for gate in safety)
+    safe = all(gate.passed for gate in safety) and smallest_share(evidence) > 0.0
     code = _code(seen, 0, math.nan, safe, False, t)
     gates = judged + safety
     if code == HOLD_CODE:
@@ -134,7 +137,7 @@ def _decide_flat(seen: Observation, rules: DecisionRules, limits: RiskLimits, t:
         veto = failed if wanted != 0 else None
         return Decision(Verdict.HOLD, _waiting(seen, rules, veto), veto.name if veto else None, gates, Decimal(0), "")
     verdict = Verdict.ENTER_LONG if code == LONG_CODE else Verdict.ENTER_SHORT
-    return Decision(verdict, _entering(seen, verdict), None, gates, quantity, "")
+    return Decision(verdict, _entering(seen, verdict, evidence), None, gates, quantity, "")
 
 
 def _decide_held(
@@ -186,6 +189,16 @@ def _judgement_gates(seen: Observation, wanted: int, rules: DecisionRules, t: Th
             f"the agent's confidence is {advice.confidence:.2f}, needed is more than {rules.min_confidence:.2f}",
         ),
     )
+
+
+def evidence_gates(found: Iterable[EvidenceFinding]) -> tuple[Gate, ...]:
+    """Return a gate for each kind of evidence that counts; one that leaves a smaller size is passed."""
+    return tuple(Gate(each.name, each.share > 0.0, each.detail) for each in found)
+
+
+def _size_left(found: tuple[EvidenceFinding, ...]) -> Decimal:
+    """Return what evidence leaves of the size; a full one where it stops the entry, so that only its gate fails."""
+    return Decimal(str(smallest_share(found) or 1.0))
 
 
 def _no_veto_gate(advice: Recommendation, wanted: int, t: Thresholds) -> Gate:
@@ -310,13 +323,14 @@ def _waiting(seen: Observation, rules: DecisionRules, veto: Gate | None) -> str:
     return f"Waiting for a strong signal (now {signal.side} of strength {signal.strength})."
 
 
-def _entering(seen: Observation, verdict: Verdict) -> str:
+def _entering(seen: Observation, verdict: Verdict, evidence: tuple[EvidenceFinding, ...]) -> str:
     side = "long" if verdict is Verdict.ENTER_LONG else "short"
     advice, signal = seen.recommendation, seen.signal
     how = "tries" if advice.explored else "recommends"
+    smaller = "".join(f" Smaller, for {each.detail}." for each in evidence if each.share < 1.0)
     return (
         f"Opening a {side} position: the signal is {signal.side} of strength {signal.strength} and the agent {how}"
-        f" {advice.action.name} with confidence {advice.confidence:.2f}."
+        f" {advice.action.name} with confidence {advice.confidence:.2f}.{smaller}"
     )
 
 

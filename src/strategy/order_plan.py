@@ -3,12 +3,14 @@
 Pure: the same targets, holdings and prices give the same plan. Nothing here knows how an order is sent.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.domain.market import Instrument, money
 from src.domain.orders import Side
+from src.strategy.evidence import EntryRestraint
 from src.strategy.targets import Target
 
 _ZERO = Decimal(0)
@@ -66,6 +68,8 @@ def plan_portfolio(
     equity: Decimal,
     leverage: int,
     entries_refused: str = "",
+    *,
+    restraints: Mapping[str, EntryRestraint] | None = None,
 ) -> PortfolioPlan:
     """Return what to trade so that each pair comes to its target, where it is worth trading.
 
@@ -75,9 +79,32 @@ def plan_portfolio(
         equity: what the account is worth at the holdings' prices, in quote currency.
         leverage: bounds the margin of all pairs together.
         entries_refused: why nothing may be opened or increased now, in words; empty when it may. Reductions pass.
+        restraints: what evidence allows of entries and increases, by pair. Reductions pass.
     """
-    pairs = tuple(_pair_plan(each, holdings[each.symbol], equity, entries_refused) for each in targets)
+    held_back = restraints or {}
+    pairs = tuple(
+        _restrained_plan(each, holdings[each.symbol], equity, entries_refused, held_back.get(each.symbol))
+        for each in targets
+    )
     return PortfolioPlan(_within_margin(pairs, holdings, equity * leverage * _MARGIN_KEPT))
+
+
+def _restrained_plan(
+    target: Target, holding: Holding, equity: Decimal, entries_refused: str, restraint: EntryRestraint | None
+) -> PairPlan:
+    """Return the plan of a pair whose target is no further from 0 than evidence allows of an entry or increase."""
+    weight, held = target.weight, _share(holding.quantity * holding.price, equity)
+    if restraint is None or not weight:
+        return _pair_plan(target, holding, equity, entries_refused)
+    kept = abs(held) if held * weight > 0 else 0.0
+    most = max(kept, abs(weight) * restraint.share)
+    if abs(weight) <= most:
+        return _pair_plan(target, holding, equity, entries_refused)
+    allowed = replace(target, weight=math.copysign(most, weight))
+    plan = _pair_plan(allowed, holding, equity, entries_refused)
+    how = f"evidence allows {restraint.share:.0%} of the target {weight:.2%}: {restraint.reason}"
+    done = plan.reason if plan.orders else "Not increased."
+    return replace(plan, reason=f"{done} {how[0].upper()}{how[1:]}.")
 
 
 def _pair_plan(target: Target, holding: Holding, equity: Decimal, entries_refused: str) -> PairPlan:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
+from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, load_evidence
 from src.strategy.votes import VOTE_NAMES
 
 MOST_TRENDS = 2
@@ -33,6 +34,7 @@ class DecisionRules:
     wilder market it is smaller in proportion. 0 is no such rule. ``trend_intervals`` are longer candles whose trend the
     agent perceives beside what it sees on its own; none for none. ``tried`` counts the variants that were tried before
     these figures were chosen; reports deflate by it. ``shown`` says in words what the set has shown on real candles.
+    ``evidence`` says whether news, regime and chart opinion may lower an entry's size or stop it.
     """
 
     name: str = "safety_first"
@@ -57,6 +59,7 @@ class DecisionRules:
     max_account_age_ms: int = 900_000
     tried: int = 1
     shown: str = ""
+    evidence: EvidenceRules = NO_EVIDENCE
 
     def __post_init__(self) -> None:
         if self.candle_interval not in INTERVAL_MS:
@@ -101,6 +104,8 @@ def load_rules(text: str) -> DecisionRules:
     for name in ("votes", "trend_intervals"):
         if isinstance(table.get(name), list):
             table[name] = tuple(table[name])
+    if "evidence" in table:
+        table["evidence"] = load_evidence(table["evidence"])
     if "kind" in table:
         raise ValueError(f"it is the rule set of a strategy of targets (kind {table['kind']!r}), not of votes")
     unknown = sorted(set(table) - set(kinds))

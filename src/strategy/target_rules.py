@@ -8,6 +8,7 @@ from typing import Any
 
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
+from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, load_evidence
 from src.strategy.targets import Strategy, UserStrategy
 from src.strategy.trend_portfolio import TrendPortfolio, TrendPortfolioRules
 
@@ -61,6 +62,7 @@ class TargetRules:
     pairs: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT")
     strategy: TrendPortfolioRules = field(default_factory=TrendPortfolioRules)
     limits: PortfolioLimits = field(default_factory=PortfolioLimits)
+    evidence: EvidenceRules = NO_EVIDENCE
     own: UserStrategy | None = None
 
     def __post_init__(self) -> None:
@@ -106,10 +108,11 @@ def load_target_rules(text: str) -> TargetRules:
         raise ValueError(f"kind must be {TREND_PORTFOLIO!r}, not {kind!r}")
     strategy = _section(table.pop("strategy", {}), TrendPortfolioRules, "[strategy]")
     limits = _section(table.pop("limits", {}), PortfolioLimits, "[limits]")
+    evidence = load_evidence(table.pop("evidence", {}))
     table |= {"pairs": tuple(table["pairs"])} if isinstance(table.get("pairs"), list) else {}
     kinds = {"name": str, "description": str, "tried": int, "shown": str, "pairs": tuple}
     _refuse_misfits(table, kinds, "the rule set")
-    return TargetRules(strategy=strategy, limits=limits, **table)
+    return TargetRules(strategy=strategy, limits=limits, evidence=evidence, **table)
 
 
 def _section(table: Any, kind: type[Any], where: str) -> Any:
