@@ -13,6 +13,7 @@ from typing import Any, Final
 from src.domain.errors import SettingsError
 from src.domain.risk import RiskLimits
 from src.runtime.settings import PROJECT_ROOT, Settings
+from src.runtime.strategy_loader import STRATEGIES, LoadedStrategy, load_strategy, read_strategy_file, strategy_names
 from src.strategy.rules import DecisionRules, limits_under, load_rules
 from src.strategy.target_rules import TargetRules, is_target_rules, load_target_rules
 
@@ -221,13 +222,16 @@ _TARGET_LIMITS: Final = {
 """The settings that may stand in for a limit of a target strategy's rule set, and that limit."""
 
 
-def read_target_rules(settings: Settings, name: str) -> TargetRules:
+def read_target_rules(settings: Settings, name: str, folder: Path = STRATEGIES) -> TargetRules:
     """Return the named rule set of a target strategy, with those figures changed that the settings name.
+
+    ``folder`` holds the users' strategies: one of that name is loaded, which runs its file.
 
     Raises:
         SettingsError: the file is missing or wrong, or a limit cannot be.
+        StrategyFailed: a user's strategy cannot be loaded.
     """
-    rules = _target_rules_of_file(name)
+    rules = _target_rules_of_file(name, folder)
     changed = {limit: getattr(settings, field) for field, limit in _set_target_limits(settings)}
     pairs = settings.pairs if _names_pairs(settings) else rules.pairs
     try:
@@ -236,9 +240,9 @@ def read_target_rules(settings: Settings, name: str) -> TargetRules:
         raise SettingsError((f"{name}: {error} (limits that .env names win over the rule set's).",)) from error
 
 
-def changed_target_figures(settings: Settings, name: str) -> tuple[str, ...]:
+def changed_target_figures(settings: Settings, name: str, folder: Path = STRATEGIES) -> tuple[str, ...]:
     """Return what the settings change in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``."""
-    rules = _target_rules_of_file(name)
+    rules = _target_rules_of_file(name, folder)
     limits = tuple(
         f"{field.upper()}={getattr(settings, field)} instead of {getattr(rules.limits, limit)}"
         for field, limit in _set_target_limits(settings)
@@ -254,10 +258,25 @@ def target_rule_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml") if not _is_of_votes(path)))
 
 
-def _target_rules_of_file(name: str) -> TargetRules:
+def rules_of_strategy(strategy: LoadedStrategy) -> TargetRules:
+    """Return a user's strategy as a rule set, with the pairs and limits of its class."""
+    return TargetRules(
+        name=strategy.name,
+        description=strategy.description,
+        tried=strategy.tried,
+        pairs=strategy.pairs,
+        limits=strategy.limits,
+        own=strategy,
+    )
+
+
+def _target_rules_of_file(name: str, folder: Path) -> TargetRules:
     path = _FOLDER / f"{name}.toml"
     if name not in target_rule_names():
-        known = ", ".join(target_rule_names())
+        own = strategy_names(folder)
+        if name in own:
+            return rules_of_strategy(load_strategy(read_strategy_file(name, folder)))
+        known = ", ".join((*target_rule_names(), *own))
         raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
     try:
         return load_target_rules(path.read_text(encoding="utf-8"))
