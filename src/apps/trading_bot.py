@@ -9,7 +9,7 @@ from functools import partial
 from src.apps.bot_builder import build_planner, build_trader
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
-from src.apps.evidence import build_evidence
+from src.apps.external_signals import context_reader
 from src.apps.forecasts import build_forecasts
 from src.apps.managed_pairs import ManagedPairs, managed_pairs
 from src.apps.rule_switch import RuleSwitch
@@ -285,7 +285,7 @@ def main(stop: threading.Event) -> int:
     console.agent(agents.load_or_train(history, pairs.symbols, clock.now_ms()), agents.outlook(), settings)
     _refuse_model(settings, agents)
     context = build_analyzer(settings, clock, client.candles, database)
-    observe = build_evidence(settings, context.observe, database, pairs.symbols).observe
+    observe = context_reader(settings, context.observe, database, pairs.symbols, clock)
     limits = ActiveLimits(read_limits(settings, rules))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     console.setting_up(client.wire.addresses.rest)

@@ -37,6 +37,7 @@ from src.storage.tables import (
     bot_status,
     chart_analyses,
     circuit_breaker_events,
+    external_signals,
     market_context,
     metadata,
     news_articles,
@@ -49,7 +50,7 @@ from src.storage.tables import (
 
 EX_DATAERR, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 65, 73, 75, 78  # sysexits.h
 CHECK_PATIENCE_S = 5.0  # how long the self-check waits for a lock
-_PRUNED = (signals, orders, account_balance, market_context, chart_analyses, news_articles, api_usage)
+_PRUNED = (signals, orders, account_balance, market_context, chart_analyses, news_articles, api_usage, external_signals)
 
 
 class TradingDatabase(Database):
