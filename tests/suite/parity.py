@@ -52,13 +52,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TrainingSeries:
-    """A stretch of a market's record and the bot's settings; ``restart_at`` is the minute of a restart, 0 for none."""
+    """A stretch of a market's record and the bot's settings; ``restart_at`` is the minute of a restart, 0 for none.
+
+    With ``killed`` the restart is one after ``kill -9``.
+    """
 
     record: Path
     first: int
     minutes: int
     settings: Mapping[str, str]
     restart_at: int = 0
+    killed: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,12 +142,15 @@ def live(course: TrainingSeries, folder: Path, candles: Candles, settings: Setti
         suite(folder, market=f"replay:{course.record}", **standing(start_ms), **course.settings) as (exchange, bot),
         Steps(exchange, bot, start_ms, candles, settings.risk_limits, settings.reconcile_s) as steps,
     ):
-        for minutes in legs:
+        for leg, minutes in enumerate(legs):
             bot.start()
             steps.wait_for_start()
             steps.forward(minutes)
             cpu_s[0] += cpu_of(bot.process.pid)
-            assert bot.stop() == 0, bot.log[-3000:]
+            if course.killed and leg + 1 < len(legs):
+                bot.kill()
+            else:
+                assert bot.stop() == 0, bot.log[-3000:]
         cpu_s[1] = cpu_of(exchange.process.pid)
     turns = rows_of(bot.database, "SELECT * FROM signals ORDER BY instant_ms, id")
     trades = rows_of(bot.database, "SELECT * FROM trades WHERE status = 'closed' ORDER BY entry_time, id")
