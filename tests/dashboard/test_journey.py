@@ -181,8 +181,8 @@ def is_all_written_down(journey: Journey) -> None:
         "SELECT action, status, actor, origin, timestamp, finished_at FROM control_requests ORDER BY id"
     )
     assert [row[0] for row in found] == [
-        "start:paper_exchange", "start:paper_exchange", "start:rl_bot", "pause", "rules", "pause", "resume", "resume", "close",
-        "trip", "reset", "stop:rl_bot", "stop:paper_exchange",
+        "start:paper_exchange", "start:paper_exchange", "start:rl_bot", "pause", "rules", "pause", "resume",
+        "resume", "close", "trip", "reset", "stop:rl_bot", "stop:paper_exchange",
     ]  # fmt: skip
     assert {row[1] for row in found} == {"done"}
     assert all(row[2].startswith("person in session ") and row[3] == "127.0.0.1" for row in found)
