@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.strategy.indicators import Indicators
 
-REVISION = "0007"  # the newest file of migrations/versions; a test holds the two together
+REVISION = "0008"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
