@@ -21,6 +21,7 @@ from src.domain.errors import SettingsError
 from src.domain.market import QUOTE_ASSETS, quote_asset_of
 from src.domain.risk import RiskLimits
 from src.runtime.settings_fields import PROJECT_ROOT, SettingFields, first_of, is_loopback
+from src.runtime.target_files import pairs_of
 
 __all__ = [
     "ENV_FILE",
@@ -99,8 +100,10 @@ class Settings(SettingFields):
 
     @property
     def pairs(self) -> tuple[str, ...]:
-        """The contracts to trade, in the order written."""
-        return tuple((self.trading_pairs or self.trading_pair).split(","))
+        """The contracts to trade, in the order written; else those of the strategy of targets, else TRADING_PAIR."""
+        if self.trading_pairs:
+            return tuple(self.trading_pairs.split(","))
+        return pairs_of(self.rules) or (self.trading_pair,)
 
     @property
     def quote_asset(self) -> str:
