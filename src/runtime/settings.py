@@ -313,6 +313,8 @@ def _risk_problems(settings: Settings) -> list[str]:
     if share > total:
         problems.append(f"POSITION_PERCENTAGE={share} exceeds MAX_TOTAL_POSITION_PERCENTAGE={total}: lower the first.")
     at_stake = Decimal(1) if settings.margin_type == "ISOLATED" else max(share, total)
+    if pairs_of(settings.rules):
+        return problems  # a strategy of targets has a leverage of its own, and its rule set refuses such a stop
     if settings.stop_loss_percentage * settings.leverage * at_stake >= Decimal("0.9"):
         problems.append(
             f"STOP_LOSS_PERCENTAGE={settings.stop_loss_percentage} with LEVERAGE={settings.leverage} lies beyond "
