@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from src.domain.errors import SettingsError
 from src.domain.risk import RiskLimits
-from src.runtime.settings import PROJECT_ROOT, Settings
+from src.runtime.settings import Settings
 from src.runtime.strategy_loader import STRATEGIES, LoadedStrategy, load_strategy, read_strategy_file, strategy_names
+from src.runtime.target_files import RULES_FOLDER, target_rule_names, target_rules_of_file
 from src.strategy.rules import DecisionRules, limits_under, load_rules, unreachable_parts
 from src.strategy.target_rules import TargetRules, is_target_rules, load_target_rules
 
-_FOLDER: Final = PROJECT_ROOT / "config" / "rules"
 _FIGURES: Final = {
     "min_signal_threshold": "min_signal_strength",
     "min_confidence": "min_confidence",
@@ -96,13 +96,6 @@ def read_limits(settings: Settings, rules: DecisionRules) -> RiskLimits:
     return limits_under(rules, settings.risk_limits)
 
 
-def with_pairs(settings: Settings) -> Settings:
-    """Return the settings with the pairs of the strategy of targets that they name, where they name none."""
-    if settings.trading_pairs or not names_targets(settings):
-        return settings
-    return settings.model_copy(update={"trading_pairs": ",".join(read_target_rules(settings, settings.rules).pairs)})
-
-
 def refuse_unnamed(settings: Settings) -> None:
     """Raise ``SettingsError`` where money would be traded by rules that nobody chose.
 
@@ -110,7 +103,7 @@ def refuse_unnamed(settings: Settings) -> None:
     """
     if settings.mode != "live" or "rules" in settings.model_fields_set:
         return
-    known = [_any_rules(path) for path in sorted(_FOLDER.glob("*.toml"))]
+    known = [_any_rules(path) for path in sorted(RULES_FOLDER.glob("*.toml"))]
     sets = "; ".join(f"{rules.name} ({rules.shown or 'nothing shown yet'})" for rules in known)
     reason = f"RULES names no strategy, and live trading starts only with one that you chose. There are: {sets}."
     raise SettingsError((f"{reason} What the figures rest on is in docs/results.md.",))
@@ -175,7 +168,7 @@ def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
 def _of_file(settings: Settings) -> DecisionRules:
     path = settings.rules_path
     if path.stem != settings.rules or not path.is_file():
-        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml")))
+        known = ", ".join(sorted(each.stem for each in RULES_FOLDER.glob("*.toml")))
         raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
     try:
         return load_rules(path.read_text(encoding="utf-8"))
@@ -186,14 +179,6 @@ def _of_file(settings: Settings) -> DecisionRules:
 def _any_rules(path: Path) -> DecisionRules | TargetRules:
     text = path.read_text(encoding="utf-8")
     return load_target_rules(text) if is_target_rules(text) else load_rules(text)
-
-
-def _is_of_votes(path: Path) -> bool:
-    try:
-        load_rules(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _set_figures(settings: Settings) -> dict[str, Any]:
@@ -235,7 +220,7 @@ def read_target_rules(settings: Settings, name: str, folder: Path = STRATEGIES) 
         SettingsError: the file is missing or wrong, or a limit cannot be.
         StrategyFailed: a user's strategy cannot be loaded.
     """
-    rules = _target_rules_of_file(name, folder)
+    rules = _target_rules(name, folder)
     changed = {limit: getattr(settings, field) for field, limit in _set_target_limits(settings)}
     pairs = settings.pairs if _names_pairs(settings) else rules.pairs
     try:
@@ -246,7 +231,7 @@ def read_target_rules(settings: Settings, name: str, folder: Path = STRATEGIES) 
 
 def changed_target_figures(settings: Settings, name: str, folder: Path = STRATEGIES) -> tuple[str, ...]:
     """Return what the settings change in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``."""
-    rules = _target_rules_of_file(name, folder)
+    rules = _target_rules(name, folder)
     limits = tuple(
         f"{field.upper()}={getattr(settings, field)} instead of {getattr(rules.limits, limit)}"
         for field, limit in _set_target_limits(settings)
@@ -255,11 +240,6 @@ def changed_target_figures(settings: Settings, name: str, folder: Path = STRATEG
     if not _names_pairs(settings) or settings.pairs == rules.pairs:
         return limits
     return (*limits, f"TRADING_PAIRS={','.join(settings.pairs)} instead of {','.join(rules.pairs)}")
-
-
-def target_rule_names() -> tuple[str, ...]:
-    """Return the names of the rule sets of target strategies."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml") if not _is_of_votes(path)))
 
 
 def rules_of_strategy(strategy: LoadedStrategy) -> TargetRules:
@@ -274,18 +254,14 @@ def rules_of_strategy(strategy: LoadedStrategy) -> TargetRules:
     )
 
 
-def _target_rules_of_file(name: str, folder: Path) -> TargetRules:
-    path = _FOLDER / f"{name}.toml"
-    if name not in target_rule_names():
-        own = strategy_names(folder)
-        if name in own:
-            return rules_of_strategy(load_strategy(read_strategy_file(name, folder)))
-        known = ", ".join((*target_rule_names(), *own))
-        raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
-    try:
-        return load_target_rules(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError((f"{path.name} cannot be used: {error}.",)) from error
+def _target_rules(name: str, folder: Path) -> TargetRules:
+    if name in target_rule_names():
+        return target_rules_of_file(name)
+    own = strategy_names(folder)
+    if name in own:
+        return rules_of_strategy(load_strategy(read_strategy_file(name, folder)))
+    known = ", ".join((*target_rule_names(), *own))
+    raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
 
 
 def _set_target_limits(settings: Settings) -> list[tuple[str, str]]:
