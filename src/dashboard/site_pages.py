@@ -48,7 +48,7 @@ PERFORMANCE: Final = SitePage(
 )  # fmt: skip
 STRATEGIES: Final = SitePage(
     "strategies", "/strategies", "Strategies", "What the bot follows, and what each forecaster is worth.",
-    (("full", ("rules",)), ("pair", ("training", "news"))),
+    (("full", ("rules", "forecasts")), ("pair", ("training", "news"))),
 )  # fmt: skip
 LAB: Final = SitePage(
     "lab", "/lab", "Lab", "Backtests, sweeps and retraining, run from here.", (("full", ("lab",)),)

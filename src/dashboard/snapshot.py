@@ -15,6 +15,7 @@ from src.dashboard import (
     cards_bot,
     cards_bots,
     cards_equity,
+    cards_forecasts,
     cards_lab,
     cards_learning,
     cards_market,
@@ -75,6 +76,7 @@ BUILDERS: Final[dict[str, Builder]] = {
     "months": cards_performance.months,
     "breakdown": cards_performance.breakdown,
     "rules": cards_rules.rules,
+    "forecasts": cards_forecasts.forecasts,
     "lab": cards_lab.lab,
     "alerts": cards_system.alerts,
     "datasources": cards_system.data_sources,
@@ -112,6 +114,7 @@ TITLES: Final = {
     "months": "By month",
     "breakdown": "Where it came from",
     "rules": "Rule sets",
+    "forecasts": "What each forecaster is worth",
     "lab": "Runs",
     "alerts": "Alerts",
     "datasources": "Data sources",
@@ -127,6 +130,7 @@ class SnapshotService:
 
     def __init__(self, reports: ReportService, settings: Settings, clock: Clock, lab: LabJobs | None = None) -> None:
         self._lab = lab
+        self._remembered: dict[Any, Any] = {}
         self._reports = reports
         self._settings = settings
         self._account_age_s = read_rules(settings).max_account_age_ms / 1_000
@@ -154,7 +158,7 @@ class SnapshotService:
         own_settings = self._settings
         return BotView(
             reports, chosen, scope, beats, now_ms, self.limits, chart_dir=own_settings.chart_dir, rules=rules,
-            query=query, settings=own_settings, lab=self._lab,
+            query=query, settings=own_settings, lab=self._lab, remembered=self._remembered,
         )  # fmt: skip
 
     def _rules_of(self, beat: Mapping[str, Any] | None) -> DecisionRules | None:

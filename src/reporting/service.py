@@ -18,7 +18,15 @@ from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.reporting.aggregates import Performance, SignalStats, count_signals, sum_performance, sums_of_days
 from src.reporting.breakdown import closed_trades_query
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
-from src.reporting.forecasts import LIVE, ForecasterScore, ForecastFilter, forecast_queries, read_scores, verdicts
+from src.reporting.forecasts import (
+    LIVE,
+    ForecasterScore,
+    ForecastFilter,
+    forecast_queries,
+    read_scores,
+    spent_by_name,
+    verdicts,
+)
 from src.reporting.formatting import Form, clean
 from src.reporting.pages import (
     MOST_COUNTED,
@@ -164,6 +172,11 @@ class ReportService:
         with self._database.read() as connection:
             found = verdicts(read_scores(connection, scope, forecaster=forecaster, model=model))
         return next(iter(found.values()), None)
+
+    def forecaster_costs(self, scope: Scope, since_ms: int) -> dict[str, float]:
+        """Return what asking each forecaster that costs anything came to since an instant, in US dollars by name."""
+        with self._database.read() as connection:
+            return spent_by_name(connection, scope, since_ms)
 
     def signal(self, signal_id: int) -> dict[str, Any] | None:
         """Return one turn whole, or None where there is none of that id."""
