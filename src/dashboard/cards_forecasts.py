@@ -8,7 +8,7 @@ from src.dashboard.forecast_table import scoreboard
 from src.dashboard.widgets import Card, Cell, Fact, Row, Table, amount, count, words
 from src.domain.clock import DAY_MS
 from src.domain.forecast_scores import NO_BETTER
-from src.reporting.forecasts import ForecasterScore
+from src.reporting.forecasts import ForecasterScore, spent_by_name
 
 DAYS: Final = 30
 COST_DAYS: Final = 7
@@ -49,7 +49,8 @@ def _known(look: BotView) -> _Known:
     known = look.remembered.get(key)
     if known is None or not 0 <= look.wall_ms - known.made_ms < _FRESH_MS:
         scores = look.reports.forecast_scores(look.scope, since_ms=look.now - DAYS * DAY_MS)
-        costs = look.reports.forecaster_costs(look.scope, look.now - COST_DAYS * DAY_MS)
+        since_ms = look.now - COST_DAYS * DAY_MS
+        costs = look.reports.read(lambda connection: spent_by_name(connection, look.scope, since_ms))
         known = look.remembered[key] = _Known(look.wall_ms, scores, costs)
     return known
 

@@ -5,10 +5,10 @@ row; only the first, broken day of a period is counted row by row: a summary of 
 of a few hundred rows. Money is ``Decimal``, instants are UTC text, and what is not known is ``None``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select
 
@@ -24,7 +24,6 @@ from src.reporting.forecasts import (
     ForecastFilter,
     forecast_queries,
     read_scores,
-    spent_by_name,
     verdicts,
 )
 from src.reporting.formatting import Form, clean
@@ -69,6 +68,7 @@ from src.storage.tables import (
     training_runs,
 )
 
+Found = TypeVar("Found")
 _MISSED_CYCLES = 2
 _FINE_CURVE_MS = 7 * DAY_MS  # a longer curve is drawn from days
 
@@ -173,10 +173,10 @@ class ReportService:
             found = verdicts(read_scores(connection, scope, forecaster=forecaster, model=model))
         return next(iter(found.values()), None)
 
-    def forecaster_costs(self, scope: Scope, since_ms: int) -> dict[str, float]:
-        """Return what asking each forecaster that costs anything came to since an instant, in US dollars by name."""
+    def read(self, query: Callable[[Connection], Found]) -> Found:
+        """Return what another module's query finds."""
         with self._database.read() as connection:
-            return spent_by_name(connection, scope, since_ms)
+            return query(connection)
 
     def signal(self, signal_id: int) -> dict[str, Any] | None:
         """Return one turn whole, or None where there is none of that id."""

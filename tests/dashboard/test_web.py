@@ -17,11 +17,13 @@ from src.dashboard.auth import FREE_TRIES
 from src.dashboard.context import make_context
 from src.dashboard.states import DataSource, state_of
 from src.dashboard.widgets import Card
-from src.domain.clock import instant_of
+from src.domain.clock import DAY_MS, instant_of
 from src.domain.errors import SettingsError
 from src.domain.forecasts import Forecast, outcome_of
 from src.monitoring.fallback_alerts import FallbackAlerter
 from src.monitoring.notifications import Notifier
+from src.review.figures import read_figures
+from src.review.text import review_text
 from src.storage.command_queue import ACTIONS
 from src.storage.forecast_repository import ForecastRepository
 from src.storage.rows import Owner
@@ -627,3 +629,17 @@ def test_a_panel_s_disagreement_and_its_counter_argument_are_shown(full):
     facts = {fact.label: fact.cell.text for fact in full.dashboard_context.snapshots.card("analysis", "main")[0].facts}
     assert facts["Panel disagrees"].startswith("25") and facts["Against it"] == "sceptic: funding is crowded"
     assert facts["Verdict"] == "not scored yet"
+
+
+def test_the_review_has_a_page_of_its_own_that_says_what_the_command_says(full, client):
+    look = full.dashboard_context.snapshots.look(full.dashboard_context.reports, "main")
+    card = full.dashboard_context.snapshots.card("review", "main")[0]
+    day, week = card.tables
+    assert {row.cells[0].text for row in day.rows} >= {"Traded", "Refused", "Costs", "Forecasts", "Suggestion"}
+    last_ms = look.now
+    with full.database.read() as connection:
+        figures = read_figures(connection, look.scope, last_ms - 7 * DAY_MS, last_ms)
+    lines = [line.strip() for line in review_text(figures, "The last week").splitlines() if line.strip()][1:]
+    told = [row.cells[1].text for row in week.rows]
+    assert told == [line.partition(": ")[2] if row.cells[0].text else line for line, row in zip(lines, week.rows)]
+    assert "What the figures say" in client.get("/review").get_data(as_text=True)
