@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from src.dashboard.bot_view import BotView
-from src.dashboard.widgets import Card, Row, Table, words
+from src.dashboard.widgets import Card, Cell, Row, Table, words
 from src.domain.clock import DAY_MS
 from src.review.figures import read_figures
 from src.review.text import review_text
@@ -51,7 +51,7 @@ def _table(span: str, text: str) -> Table:
         name, _, first = part.partition(": ")
         lines = [line.strip() for line in first.split("\n")]
         rows += [
-            Row((words(name if not place else ""), words(line)), key=f"{span}-{name.lower()}-{place}")
+            Row((words(name) if not place else Cell(""), words(line)), key=f"{span}-{name.lower()}-{place}")
             for place, line in enumerate(lines)
         ]
     return Table(head, ("Part", "What the figures say"), tuple(rows))
