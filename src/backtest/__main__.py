@@ -43,6 +43,7 @@ from src.backtest.reports import (
     write_sweep,
 )
 from src.backtest.sweep import Sweep, SweepResult
+from src.backtest.sweep_exact import exact_path_notice
 from src.backtest.variants import Variant, parse_grid, variants, varied
 from src.backtest.walk_forward import Fold, walk_forward
 from src.domain.clock import monotonic_s, utc_text
@@ -204,6 +205,9 @@ def _sweep(command: argparse.Namespace) -> None:
         past.span.to_ms, past.funding,
     )  # fmt: skip
     folder = report_folder(command.reports, command.name or f"sweep-{_default_name(setup, past)}")
+    notice = exact_path_notice(setup, tried)
+    if notice:
+        print(notice)
     began_s = monotonic_s()
     with _bar("variants", len(tried)) as done:
         result = sweep.run(tried, folder / "sweep.jsonl", command.workers, command.ray, done)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from src.backtest.deflated import Deflated, daily_ratio, deflated_sharpe, distin
 from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.kernel import KernelPosition, KernelSeries, KernelTrade, simulate
 from src.backtest.kernel_inputs import figures_of, make_series, tables_of
+from src.backtest.sweep_exact import exact_run, needs_exact_path
 from src.backtest.variants import Variant, label, varied
 from src.domain.clock import DAY_MS
 from src.domain.errors import SettingsError
@@ -96,7 +98,9 @@ class Sweep:
         rows = self._kept(log)
         jobs = [(each, varied(self._setup, each)) for each in variants if label(each) not in rows]
         progress(len(rows))
-        for batch in self._finished(jobs, workers, ray):
+        exact = [job for job in jobs if needs_exact_path(job[1])]
+        fast = [job for job in jobs if not needs_exact_path(job[1])]
+        for batch in chain(self._finished(fast, workers, ray), self._exact(exact)):
             for row in batch:
                 rows[row["variant"]] = row
             if log is not None:
@@ -113,6 +117,12 @@ class Sweep:
             agent, every_ms = self._taught(setup.rules), self._setup.listed.funding_ms
             self._series[key] = make_series(self._candles, agent, self._first, self._funding, (), every_ms, setup.rules)
         return self._series[key]
+
+    def _exact(self, jobs: list[Job]) -> Iterator[list[Row]]:
+        """Run variants that the kernel does not know, one after another."""
+        for variant, setup in jobs:
+            deals, daily, held = exact_run(self._candles, setup, self._taught(setup.rules), self._first, self._funding)
+            yield [_row(variant, deals, daily, held)]
 
     def _finished(self, jobs: list[Job], workers: int, ray: str) -> Iterator[list[Row]]:
         batches = [jobs[at : at + _BATCH] for at in range(0, len(jobs), _BATCH)]
