@@ -70,6 +70,11 @@ def _no_fill(book: Book) -> Expected:
     return Gone(book.beat["cycle_finished"], " ago)", "No order was filled yet. (checked ")
 
 
+@rule("forecasts reason")
+def _no_forecast(book: Book) -> Expected:
+    return Gone(book.beat["cycle_finished"], " ago)", "Nobody has made a forecast yet. (checked ")
+
+
 @rule("status fact Started")
 def _started(book: Book) -> Expected:
     return At(book.beat["started_at"])
