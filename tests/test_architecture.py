@@ -33,7 +33,7 @@ MAY_IMPORT = {  # package: the packages that it may import beside itself (docs/a
     "monitoring": {"domain", "storage", "runtime", "reporting"},
     "agents": {"domain", "storage", "runtime", "reporting", "monitoring", "llm"},
     "api": {"domain", "strategy", "storage", "runtime", "reporting", "monitoring", "agents"},
-    "dashboard": {"domain", "strategy", "storage", "runtime", "reporting", "monitoring"},
+    "dashboard": {"domain", "strategy", "storage", "runtime", "reporting", "monitoring", "review"},
     "training": {"domain", "strategy", "execution", "storage", "runtime", "market_data", "backtest"},
     "backtest": {
         "domain",

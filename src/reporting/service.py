@@ -5,10 +5,10 @@ row; only the first, broken day of a period is counted row by row: a summary of 
 of a few hundred rows. Money is ``Decimal``, instants are UTC text, and what is not known is ``None``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select
 
@@ -18,7 +18,14 @@ from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.reporting.aggregates import Performance, SignalStats, count_signals, sum_performance, sums_of_days
 from src.reporting.breakdown import closed_trades_query
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
-from src.reporting.forecasts import LIVE, ForecasterScore, ForecastFilter, forecast_queries, read_scores, verdicts
+from src.reporting.forecasts import (
+    LIVE,
+    ForecasterScore,
+    ForecastFilter,
+    forecast_queries,
+    read_scores,
+    verdicts,
+)
 from src.reporting.formatting import Form, clean
 from src.reporting.news_sentiment import SentimentInterval, Step, read_sentiment
 from src.reporting.pages import (
@@ -64,6 +71,7 @@ from src.storage.tables import (
     training_runs,
 )
 
+Found = TypeVar("Found")
 _MISSED_CYCLES = 2
 _FINE_CURVE_MS = 7 * DAY_MS  # a longer curve is drawn from days
 
@@ -177,6 +185,11 @@ class ReportService:
         with self._database.read() as connection:
             found = verdicts(read_scores(connection, scope, forecaster=forecaster, model=model))
         return next(iter(found.values()), None)
+
+    def read(self, query: Callable[[Connection], Found]) -> Found:
+        """Return what another module's query finds."""
+        with self._database.read() as connection:
+            return query(connection)
 
     def signal(self, signal_id: int) -> dict[str, Any] | None:
         """Return one turn whole, or None where there is none of that id."""
