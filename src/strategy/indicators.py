@@ -303,6 +303,11 @@ def ready(indicators: Indicators) -> bool:
     return True
 
 
+def only_ready(indicators: Indicators | None) -> Indicators | None:
+    """Return the indicators, None while one of them has no value."""
+    return indicators if indicators is not None and ready(indicators) else None
+
+
 def calculate_indicators(candles: Iterable[Candle]) -> Indicators:
     """Return the indicators after the last of ``candles`` (oldest first); all NaN without any."""
     state, values = EMPTY, NOT_READY

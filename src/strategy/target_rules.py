@@ -13,6 +13,7 @@ from src.strategy.targets import Strategy, UserStrategy
 from src.strategy.trend_portfolio import TrendPortfolio, TrendPortfolioRules
 
 TREND_PORTFOLIO = "trend_portfolio"
+_MOST_MARGIN = Decimal("0.95")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ class PortfolioLimits:
             stop_loss_share=self.stop_loss_share,
             early_stop_share=self.early_stop_share,
             max_daily_loss_share=self.max_daily_loss_share,
+            place_target=False,
+            position_share=_MOST_MARGIN,
+            max_total_share=_MOST_MARGIN,
         )
 
 
