@@ -39,7 +39,6 @@ from src.runtime.rule_loader import (
     read_limits,
     read_rules,
     refuse_unnamed,
-    with_pairs,
 )
 from src.runtime.settings import Settings
 from src.storage.bot_snapshots import BotSnapshotWriter, first_beat
@@ -238,6 +237,7 @@ class TradingBot:
                 **{turn.observation.symbol: turn.observation.settings_reason for turn in turns},
                 **self._pairs.unlisted,
             },
+            "portfolio": {} if self._planner is None else self._planner.report(),
             "quote_asset": self._settings.quote_asset,
             "model": self._agents.refusal,
             "strategy": self._planner.failure if self._planner else "",
@@ -263,7 +263,7 @@ class TradingBot:
 
 def main(stop: threading.Event) -> int:
     """Build the bot from the settings and trade until ``stop`` is set; return the exit code."""
-    settings = with_pairs(Settings.load())
+    settings = Settings.load()
     refuse_unnamed(settings)
     rules = read_rules(settings)
     console = BotConsole(Console(log))

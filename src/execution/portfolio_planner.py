@@ -5,6 +5,7 @@ first, as there; an increase passes the same gates of safety as any entry; a red
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -41,6 +42,18 @@ class _PairState:
     history: list[Candle] = field(default_factory=list)
     said: str = ""
 
+    def figures(self, held: float) -> str:
+        """Return target, held share, band, volatility and what each look-back says, "" before there is a target."""
+        if self.plan is None or self.plan.target.weight is None:
+            return ""
+        target = self.plan.target
+        weighed = f" Target {target.weight:.2%}, held {held:.2%}, band {target.band:.2%}."
+        if not target.spans:
+            return weighed
+        spans = " ".join(f"{each.days}d {each.channel:+d}/{each.momentum:+.2f}" for each in target.spans)
+        forecast = f" Forecast {target.signal:.2f} (look-back, channel/momentum): {spans}."
+        return f"{weighed}{forecast} Volatility {target.volatility:.0%} a year."
+
 
 class PortfolioPlanner:
     """The decisions of one strategy over several pairs. Called by one pair's turn at a time."""
@@ -75,6 +88,7 @@ class PortfolioPlanner:
         self._evidence, self._context = evidence, context
         self._step_ms = INTERVAL_MS[strategy.candle_interval]
         self._decided_on = -1 if decided_ms is None else decided_ms // self._step_ms
+        self._planned_on = -1
         self._pairs = {symbol: _PairState() for symbol in candles}
 
     @property
@@ -88,11 +102,15 @@ class PortfolioPlanner:
         return self._strategy.failure
 
     def prepare(self) -> bool:
-        """Make a new plan if a candle of the strategy has closed since the last one; return whether one was made."""
+        """Make a new plan if a candle of the strategy has closed since the last one; return whether one was made.
+
+        What an earlier process decided in the same interval is planned again to be told, and nothing of it is sent.
+        """
         account, number = self._feed.account(), self._clock.now_ms() // self._step_ms
-        if account is None or number <= self._decided_on or not self._look(number * self._step_ms):
+        if account is None or number <= self._planned_on or not self._look(number * self._step_ms):
             return False
-        self._decided_on = number
+        decided_before = number <= self._decided_on
+        self._decided_on = self._planned_on = number
         histories = {symbol: pair.history for symbol, pair in self._pairs.items()}
         targets = self._strategy.targets(PortfolioObservation(number * self._step_ms, histories, self._settled()))
         known = [each for each in targets if histories[each.symbol]]
@@ -104,6 +122,8 @@ class PortfolioPlanner:
         for pair in plan.pairs:
             state = self._pairs[pair.target.symbol]
             state.plan, state.pending, state.said = pair, list(pair.orders), pair.reason
+            if decided_before and pair.target.weight is not None:
+                state.pending, state.said = [], "Not traded: this interval's decision was made before the restart."
         return True
 
     def _settled(self) -> dict[str, Sequence[FundingRate]]:
@@ -135,19 +155,20 @@ class PortfolioPlanner:
             pair.pending.clear()
             return decision
         if not pair.pending:
-            return self._holding_still(decision, pair)
+            return self._holding_still(decision, pair, seen)
         order = pair.pending[0]
         if order.reduces:
             verdict = Verdict.CLOSE if order.closes else Verdict.REDUCE
-            return Decision(verdict, pair.said, None, (), order.quantity, REBALANCE)
+            return Decision(verdict, self._told(pair.said, pair, seen), None, (), order.quantity, REBALANCE)
         gates = entry_gates(seen, rules, limits, order.quantity)
         failed = next((gate for gate in gates if not gate.passed), None)
         if failed is not None:
             if failed.name not in _RETRIED:
                 pair.pending.clear()
                 pair.said = f"Not increased: {failed.detail}."
-            return Decision(Verdict.HOLD, f"Not increased: {failed.detail}.", failed.name, gates, Decimal(0), "")
-        return Decision(self._entry(seen, order), pair.said, None, gates, order.quantity, "")
+            told = self._told(f"Not increased: {failed.detail}.", pair, seen)
+            return Decision(Verdict.HOLD, told, failed.name, gates, Decimal(0), "")
+        return Decision(self._entry(seen, order), self._told(pair.said, pair, seen), None, gates, order.quantity, "")
 
     def note_outcome(self, symbol: str, outcome: str) -> None:
         """Take note of what came of a turn that acted: "" is done, else why not (then it is tried again)."""
@@ -164,14 +185,24 @@ class PortfolioPlanner:
             return Verdict.INCREASE
         return Verdict.ENTER_LONG if order.side is Side.BUY else Verdict.ENTER_SHORT
 
-    def _holding_still(self, decision: Decision, pair: _PairState) -> Decision:
-        due = f"The next decision is at {utc_text(self.next_decision_ms)[:16]}."
-        if pair.plan is None:
-            return replace(decision, reason=f"No target yet: the strategy has not decided. {due}", veto=None)
-        target = pair.plan.target
-        spans = " ".join(f"{each.days}d {each.channel:+d}/{each.momentum:+.2f}" for each in target.spans)
-        forecast = f" Forecast (look-back, channel/momentum): {spans}." if spans else ""
-        return replace(decision, reason=f"{pair.said}{forecast} {due}", veto=None)
+    def report(self) -> dict[str, object]:
+        """Return what the strategy says of each pair, as of its last decision; shares of equity, volatility a year."""
+        return {
+            "strategy": self._strategy.name,
+            "next_decision": utc_text(self.next_decision_ms),
+            "pairs": {symbol: _report(state) for symbol, state in self._pairs.items()},
+        }
+
+    def _told(self, sentence: str, pair: _PairState, seen: Observation) -> str:
+        """Return a sentence with the figures behind it and the instant of the next decision."""
+        held = 0.0
+        if seen.position is not None and seen.account is not None and seen.account.equity > 0:
+            held = float(seen.position.notional / seen.account.equity) * seen.position.direction.sign
+        return f"{sentence}{pair.figures(held)} The next decision is at {utc_text(self.next_decision_ms)[:16]}."
+
+    def _holding_still(self, decision: Decision, pair: _PairState, seen: Observation) -> Decision:
+        said = pair.said if pair.plan is not None else "No target yet: the strategy has not decided."
+        return replace(decision, reason=self._told(said, pair, seen), veto=None)
 
     def _look(self, closed_ms: int) -> bool:
         """Take in the candles that closed; return whether all pairs have the one that closed last, or none at all."""
@@ -193,3 +224,18 @@ class PortfolioPlanner:
         held = ((each, holdings.get(each.symbol)) for each in account.positions)
         profit = (each.pnl_at(here.price) if here else each.unrealized_pnl for each, here in held)
         return account.wallet_balance + sum(profit, Decimal(0))
+
+
+def _report(state: _PairState) -> dict[str, object]:
+    if state.plan is None:
+        return {"said": "No target yet: the strategy has not decided."}
+    target = state.plan.target
+    return {
+        "said": state.said,
+        "target": target.weight,
+        "held_at_decision": state.plan.held_share,
+        "band": target.band,
+        "forecast": None if math.isnan(target.signal) else target.signal,
+        "volatility": None if math.isnan(target.volatility) else target.volatility,
+        "spans": [each._asdict() for each in target.spans],
+    }

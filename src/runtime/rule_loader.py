@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from src.domain.errors import SettingsError, StrategyFailed
 from src.domain.risk import RiskLimits
-from src.runtime.settings import PROJECT_ROOT, Settings
+from src.runtime.settings import Settings
 from src.runtime.strategy_loader import STRATEGIES, LoadedStrategy, load_strategy, read_strategy_file, strategy_names
 from src.runtime.strategy_process import checked_rules
+from src.runtime.target_files import RULES_FOLDER, target_rule_names, target_rules_of_file
 from src.strategy.rules import DecisionRules, limits_under, load_rules
 from src.strategy.target_rules import TargetRules, is_target_rules, load_target_rules
 
-_FOLDER: Final = PROJECT_ROOT / "config" / "rules"
 _FIGURES: Final = {
     "min_signal_threshold": "min_signal_strength",
     "min_confidence": "min_confidence",
@@ -111,13 +111,6 @@ def read_limits(settings: Settings, rules: DecisionRules) -> RiskLimits:
     return limits_under(rules, settings.risk_limits)
 
 
-def with_pairs(settings: Settings) -> Settings:
-    """Return the settings with the pairs of the strategy of targets that they name, where they name none."""
-    if settings.trading_pairs or not names_targets(settings):
-        return settings
-    return settings.model_copy(update={"trading_pairs": ",".join(trading_target_rules(settings).pairs)})
-
-
 def refuse_unnamed(settings: Settings) -> None:
     """Raise ``SettingsError`` where money would be traded by rules that nobody chose.
 
@@ -125,7 +118,7 @@ def refuse_unnamed(settings: Settings) -> None:
     """
     if settings.mode != "live" or "rules" in settings.model_fields_set:
         return
-    known = [_any_rules(path) for path in sorted(_FOLDER.glob("*.toml"))]
+    known = [_any_rules(path) for path in sorted(RULES_FOLDER.glob("*.toml"))]
     sets = "; ".join(f"{rules.name} ({rules.shown or 'nothing shown yet'})" for rules in known)
     reason = f"RULES names no strategy, and live trading starts only with one that you chose. There are: {sets}."
     raise SettingsError((f"{reason} What the figures rest on is in docs/results.md.",))
@@ -191,7 +184,7 @@ def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
 def _of_file(settings: Settings) -> DecisionRules:
     path = settings.rules_path
     if path.stem != settings.rules or not path.is_file():
-        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml")))
+        known = ", ".join(sorted(each.stem for each in RULES_FOLDER.glob("*.toml")))
         raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
     try:
         return load_rules(path.read_text(encoding="utf-8"))
@@ -202,14 +195,6 @@ def _of_file(settings: Settings) -> DecisionRules:
 def _any_rules(path: Path) -> DecisionRules | TargetRules:
     text = path.read_text(encoding="utf-8")
     return load_target_rules(text) if is_target_rules(text) else load_rules(text)
-
-
-def _is_of_votes(path: Path) -> bool:
-    try:
-        load_rules(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _set_figures(settings: Settings) -> dict[str, Any]:
@@ -281,11 +266,6 @@ def changed_target_figures(
     return (*limits, f"TRADING_PAIRS={','.join(settings.pairs)} instead of {','.join(rules.pairs)}")
 
 
-def target_rule_names() -> tuple[str, ...]:
-    """Return the names of the rule sets of target strategies."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml") if not _is_of_votes(path)))
-
-
 def rules_of_strategy(strategy: LoadedStrategy) -> TargetRules:
     """Return a user's strategy as a rule set, with the pairs and limits of its class."""
     return TargetRules(
@@ -299,17 +279,10 @@ def rules_of_strategy(strategy: LoadedStrategy) -> TargetRules:
 
 
 def _target_rules_of_file(name: str, folder: Path) -> TargetRules:
-    path = _FOLDER / f"{name}.toml"
-    if name not in target_rule_names():
-        own = strategy_names(folder)
-        if name in own:
-            return rules_of_strategy(load_strategy(read_strategy_file(name, folder)))
-        known = ", ".join((*target_rule_names(), *own))
-        raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
-    try:
-        return load_target_rules(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError((f"{path.name} cannot be used: {error}.",)) from error
+    """Return the named rule set, or the user's strategy of that name, as its file says it."""
+    if name in target_rule_names() or name not in strategy_names(folder):
+        return target_rules_of_file(name, strategy_names(folder))
+    return rules_of_strategy(load_strategy(read_strategy_file(name, folder)))
 
 
 def _set_target_limits(settings: Settings) -> list[tuple[str, str]]:

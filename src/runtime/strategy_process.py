@@ -16,7 +16,7 @@ from typing import Any, Final
 from src.domain.errors import StrategyFailed
 from src.domain.funding import FundingRate
 from src.domain.market import INTERVAL_MS, Candle
-from src.runtime.settings import PROJECT_ROOT
+from src.runtime.settings_fields import PROJECT_ROOT
 from src.runtime.strategy_loader import (
     STRATEGIES,
     LoadedStrategy,

@@ -1,6 +1,7 @@
 """Several pairs traded to targets by the live traders, on one account of the venue, held against the backtest."""
 
 import math
+import re
 import threading
 from decimal import Decimal
 
@@ -172,4 +173,26 @@ def test_the_journal_says_the_forecast_and_the_next_decision(minutes):
     world.run(3)
     said = [decision.reason for symbol, _, decision in world.turns if symbol == "BTCUSDT"]
     assert "The next decision is at 2023-01-09T08:00." in said[-1]
-    assert "Forecast (look-back, channel/momentum): 1d" in said[-1]
+    assert re.search(
+        r"Target 37\.62%, held 3\d\.\d\d%, band \d+\.\d\d%\. Forecast 0\.53 \(look-back, channel/momentum\): "
+        r"1d [+-]\d/[+-]\d\.\d\d 3d .* Volatility 58% a year\. The next",
+        said[-1],
+    )
+    told = world.planner.report()
+    assert told["next_decision"] == "2023-01-09T08:00:00.000Z"
+    assert set(told["pairs"]) == set(minutes)
+    assert [each["days"] for each in told["pairs"]["BTCUSDT"]["spans"]] == [1, 3, 6]
+    assert told["pairs"]["BTCUSDT"]["target"] == pytest.approx(0.3762, abs=1e-4)
+
+
+def test_a_restart_between_decisions_tells_the_targets_and_trades_nothing(minutes):
+    world = PortfolioWorld(minutes)
+    world.run(3)
+    fills = world.fills()
+    world.restart()
+    world.turns.clear()
+    world.run(2)
+    assert world.fills() == fills
+    assert {decision.verdict for _, _, decision in world.turns} == {Verdict.HOLD}
+    said = next(decision.reason for symbol, _, decision in world.turns if symbol == "BTCUSDT")
+    assert said.startswith("Not traded: this interval's decision was made before the restart. Target 37.62%, held 3")
