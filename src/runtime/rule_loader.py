@@ -17,7 +17,7 @@ from src.runtime.settings import Settings
 from src.runtime.strategy_loader import STRATEGIES, LoadedStrategy, load_strategy, read_strategy_file, strategy_names
 from src.runtime.strategy_process import checked_rules
 from src.runtime.target_files import RULES_FOLDER, target_rule_names, target_rules_of_file
-from src.strategy.rules import DecisionRules, limits_under, load_rules
+from src.strategy.rules import DecisionRules, limits_under, load_rules, unreachable_parts
 from src.strategy.target_rules import TargetRules, is_target_rules, load_target_rules
 
 _FIGURES: Final = {
@@ -59,11 +59,15 @@ def read_rules(settings: Settings) -> DecisionRules:
     """Return the named set of decision rules, with those figures changed that the settings name.
 
     Raises:
-        SettingsError: the file is missing or wrong.
+        SettingsError: the file is missing or wrong, or a partial target lies beyond the target.
     """
     if names_targets(settings):
         return turn_rules(trading_target_rules(settings))
-    return replace(_of_file(settings), **_set_figures(settings))
+    rules = replace(_of_file(settings), **_set_figures(settings))
+    late = unreachable_parts(rules, limits_under(rules, settings.risk_limits))
+    if late:
+        raise SettingsError((f"RULES: {late}.",))
+    return rules
 
 
 def names_targets(settings: Settings) -> bool:

@@ -203,6 +203,8 @@ class Settings(SettingFields):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
+        if "trading_pair" in self.model_fields_set and not {"rules", "trading_pairs"} & self.model_fields_set:
+            self.__dict__["rules"] = "safety_first"  # one named pair is traded by the specification's rule
         problems = [*_mode_problems(self), *_asset_problems(self), *_model_address_problems(self)]
         problems += [*_risk_problems(self), *_access_problems(self)]
         if problems:
@@ -314,7 +316,8 @@ def _risk_problems(settings: Settings) -> list[str]:
     if share > total:
         problems.append(f"POSITION_PERCENTAGE={share} exceeds MAX_TOTAL_POSITION_PERCENTAGE={total}: lower the first.")
     at_stake = Decimal(1) if settings.margin_type == "ISOLATED" else max(share, total)
-    if pairs_of(settings.rules) or settings.rules in strategy_names():
+    of_targets = pairs_of(settings.rules) or settings.rules in strategy_names()
+    if of_targets and "leverage" not in settings.model_fields_set:
         return problems  # a strategy of targets has a leverage of its own, and its rule set refuses such a stop
     if settings.stop_loss_percentage * settings.leverage * at_stake >= Decimal("0.9"):
         problems.append(

@@ -75,7 +75,7 @@ class PortfolioWorld:
         order_manager = OrderManager(self.exchange, self.journal, self.clock, "bot", pair)
         position_manager = PositionManager(
             order_manager, self.exchange, self.journal, self.clock, active, settings=pair,
-            mark_price=lambda: feed.mark_price(symbol), reconcile_ms=600_000,
+            mark_price=lambda: feed.mark_price(symbol), candles=lambda: feed.candles(symbol), reconcile_ms=600_000,
         )  # fmt: skip
         return Trader(
             "bot", pair, feed, position_manager, self.journal, self.clock, QLearningAgent(), turn_rules(rules), active,
