@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.strategy.targets import FundingRate, PortfolioObservation, Target
+from src.domain.funding import FundingRate
+from src.strategy.targets import PortfolioObservation, Target
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable
 
 from src.domain.clock import ExchangeClock
-from src.domain.market import INTERVAL_MS, Instrument, MarketContext
+from src.domain.market import INTERVAL_MS, MarketContext
 from src.domain.ports import Exchange, MarketFeed
 from src.domain.risk import ActiveLimits
+from src.exchanges.binance.client import BinanceClient
 from src.execution.journal import Journal
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
@@ -15,12 +16,11 @@ from src.execution.portfolio_planner import PortfolioPlanner
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.execution.trader import Trader
-from src.runtime.rule_loader import names_targets, read_target_rules
+from src.runtime.rule_loader import names_targets, trading_target_rules
 from src.runtime.settings import Settings
 from src.strategy.decision import DecisionRules
 from src.strategy.higher_timeframes import HigherTimeframeTrend
 from src.strategy.timeframes import CandleAggregator, History
-from src.strategy.trend_portfolio import TrendPortfolio
 from src.training.agent_manager import AgentManager
 
 _INTERVAL = "1m"
@@ -80,24 +80,26 @@ def build_planner(
     feed: MarketFeed,
     clock: ExchangeClock,
     history: History,
-    instrument: Callable[[str], Instrument],
+    client: BinanceClient,
     journal: Journal,
     *,
     context: Callable[[], MarketContext | None],
+    stop: threading.Event,
 ) -> PortfolioPlanner | None:
     """Return what decides for all pairs together, None where ``RULES`` names votes."""
     if not names_targets(settings):
         return None
-    rules = read_target_rules(settings, settings.rules)
-    interval = rules.strategy.candle_interval
+    rules = trading_target_rules(settings, stop)
+    interval = rules.candle_interval
     return PortfolioPlanner(
-        TrendPortfolio(rules.strategy, rules.name),
+        rules.build(),
         feed,
         clock,
         {pair: CandleAggregator(pair, interval, history) for pair in settings.pairs},
-        instrument,
+        client.instrument,
         leverage=rules.limits.leverage,
         decided_ms=journal.last_note_ms(),
         evidence=rules.evidence,
         context=context,
+        funding=client.funding_rates if rules.own is not None else lambda _symbol: (),
     )

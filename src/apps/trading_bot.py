@@ -143,6 +143,8 @@ class TradingBot:
             return self._traders
         if self._planner.prepare():
             log.info("portfolio decided: next_decision=%s", utc_text(self._planner.next_decision_ms))
+            if self._planner.failure:
+                log.error("strategy failed, positions are held: reason=%s", self._planner.failure)
         by_symbol = {trader.symbol: trader for trader in self._traders}
         return [by_symbol[symbol] for symbol in self._planner.in_order([each.symbol for each in self._traders])]
 
@@ -239,6 +241,7 @@ class TradingBot:
             "portfolio": {} if self._planner is None else self._planner.report(),
             "quote_asset": self._settings.quote_asset,
             "model": self._agents.refusal,
+            "strategy": self._planner.failure if self._planner else "",
             "agent": self._agents.outlook(),
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
         }
@@ -289,7 +292,7 @@ def main(stop: threading.Event) -> int:
     limits = ActiveLimits(read_limits(settings, rules))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     console.setting_up(client.wire.addresses.rest)
-    planner = build_planner(settings, stream, clock, history, client.instrument, journal, context=observe)
+    planner = build_planner(settings, stream, clock, history, client, journal, context=observe, stop=stop)
     shared = (client, stream, journal, clock, agents, rules, risk, observe, stop, history, news)
     build = partial(build_trader, limits=limits, planner=planner)
     traders = [build(settings, pair, *shared, pairs.halted[pair]) for pair in pairs.symbols]

@@ -20,11 +20,11 @@ from src.backtest.portfolio_risk import PortfolioRisk
 from src.backtest.portfolio_setup import HistoryView, PortfolioMarket, PortfolioSetup, closed_candles
 from src.domain.clock import MINUTE_MS
 from src.domain.errors import DataRefused
-from src.domain.funding import LONGEST_INTERVAL_MS
+from src.domain.funding import LONGEST_INTERVAL_MS, FundingRate
 from src.domain.market import INTERVAL_MS, Candle, money
 from src.market_data.columns import Candles
 from src.strategy.evidence import EntryRestraint, restraints_of
-from src.strategy.targets import FundingRate, PortfolioObservation, Strategy, Target
+from src.strategy.targets import PortfolioObservation, Strategy, Target
 
 _SECOND_MS = 1_000
 

@@ -11,10 +11,10 @@ from typing import Any
 from src.backtest.portfolio_account import PortfolioAccount
 from src.backtest.portfolio_setup import PortfolioSetup
 from src.domain.clock import DAY_MS, MINUTE_MS
-from src.domain.funding import USUAL_RATE
+from src.domain.funding import USUAL_RATE, FundingRate
 from src.domain.market import INTERVAL_MS, Candle, money
 from src.domain.risk import loss_share
-from src.strategy.targets import FundingRate, PortfolioObservation, Strategy
+from src.strategy.targets import PortfolioObservation, Strategy
 
 _SECOND_MS = 1_000
 _KEPT_MINUTES = 180

@@ -20,9 +20,10 @@ from src.backtest.portfolio_setup import HistoryView
 from src.backtest.strategy_lint import findings
 from src.domain.clock import monotonic_s, utc_text
 from src.domain.errors import StrategyFailed
+from src.domain.funding import FundingRate
 from src.domain.market import INTERVAL_MS, Candle
 from src.runtime.strategy_loader import LoadedStrategy, StrategyFile, load_strategy, read_strategy_file
-from src.strategy.targets import FundingRate, PortfolioObservation, Target
+from src.strategy.targets import PortfolioObservation, Target
 
 _FIRST_MS: Final = 1_672_531_200_000  # 2023-01-01
 _DECISIONS: Final = 96

@@ -120,8 +120,12 @@ class Sweep:
     def _exact(self, jobs: list[Job]) -> Iterator[list[Row]]:
         """Run variants that the kernel does not know, one after another."""
         for variant, setup in jobs:
-            deals, daily, held = exact_run(self._candles, setup, self._taught(setup.rules), self._first, self._funding)
-            yield [_row(variant, deals, daily, held)]
+            yield [self.exact_row(variant, setup)]
+
+    def exact_row(self, variant: Variant, setup: Setup) -> Row:
+        """Return the figures of a variant that the kernel does not know."""
+        deals, daily, held = exact_run(self._candles, setup, self._taught(setup.rules), self._first, self._funding)
+        return _row(variant, deals, daily, held)
 
     def _finished(self, jobs: list[Job], workers: int, ray: str) -> Iterator[list[Row]]:
         batches = [jobs[at : at + _BATCH] for at in range(0, len(jobs), _BATCH)]

@@ -4,12 +4,15 @@ The planner sends nothing: a pair's turn asks it for a decision as it would ask 
 first, as there; an increase passes the same gates of safety as any entry; a reduction passes none.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from src.domain.clock import Clock, utc_text
+from src.domain.errors import ExchangeError
+from src.domain.funding import FundingRate
 from src.domain.market import INTERVAL_MS, Candle, Instrument, MarketContext, money
 from src.domain.orders import Side
 from src.domain.portfolio import Account
@@ -21,6 +24,9 @@ from src.strategy.order_plan import Holding, PairPlan, PlannedOrder, plan_portfo
 from src.strategy.rules import DecisionRules
 from src.strategy.targets import PortfolioObservation, Strategy
 from src.strategy.timeframes import DecisionCandles
+from src.strategy.user_strategy import GuardedStrategy
+
+log = logging.getLogger(__name__)
 
 REBALANCE = "rebalance"
 _RETRIED = ("candle", "mark", "account")
@@ -66,12 +72,14 @@ class PortfolioPlanner:
         decided_ms: int | None = None,
         evidence: EvidenceRules = NO_EVIDENCE,
         context: Callable[[], MarketContext | None] = lambda: None,
+        funding: Callable[[str], Sequence[FundingRate]] = lambda _symbol: (),
     ) -> None:
         """``decided_ms`` is the last instant at which an earlier process noted anything: what it decided, it did.
 
-        ``evidence`` says what of ``context`` restrains entries and increases.
+        ``evidence`` says what of ``context`` restrains entries and increases. ``funding`` tells a pair's settlements;
+        a strategy that fails holds.
         """
-        self._strategy = strategy
+        self._strategy, self._funding = GuardedStrategy(strategy), funding
         self._feed = feed
         self._clock = clock
         self._candles = candles
@@ -88,6 +96,11 @@ class PortfolioPlanner:
         """The instant of the next decision."""
         return (self._clock.now_ms() // self._step_ms + 1) * self._step_ms
 
+    @property
+    def failure(self) -> str:
+        """Why the strategy's last decision failed, in one sentence; empty when it did not."""
+        return self._strategy.failure
+
     def prepare(self) -> bool:
         """Make a new plan if a candle of the strategy has closed since the last one; return whether one was made.
 
@@ -99,7 +112,7 @@ class PortfolioPlanner:
         decided_before = number <= self._decided_on
         self._decided_on = self._planned_on = number
         histories = {symbol: pair.history for symbol, pair in self._pairs.items()}
-        targets = self._strategy.targets(PortfolioObservation(number * self._step_ms, histories))
+        targets = self._strategy.targets(PortfolioObservation(number * self._step_ms, histories, self._settled()))
         known = [each for each in targets if histories[each.symbol]]
         holdings = {each.symbol: self._holding(each.symbol, account) for each in known}
         weights = {each.symbol: each.weight for each in known}
@@ -112,6 +125,16 @@ class PortfolioPlanner:
             if decided_before and pair.target.weight is not None:
                 state.pending, state.said = [], "Not traded: this interval's decision was made before the restart."
         return True
+
+    def _settled(self) -> dict[str, Sequence[FundingRate]]:
+        """Return what was settled, of the pairs of which the exchange tells it now."""
+        found: dict[str, Sequence[FundingRate]] = {}
+        for symbol in self._pairs:
+            try:
+                found[symbol] = self._funding(symbol)
+            except ExchangeError as error:
+                log.warning("funding unknown: symbol=%s reason=%s", symbol, error)
+        return {symbol: rows for symbol, rows in found.items() if rows}
 
     def in_order(self, symbols: Sequence[str]) -> list[str]:
         """Return the pairs in the order of their turns: those that reduce before those that increase."""

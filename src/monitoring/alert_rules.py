@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     DATABASE = "database-unreadable"
     ENDED = "service-ended"
     PAIR = "pair-opens-nothing"
+    STRATEGY = "strategy-failed"
 
 
 WARNINGS: Final = frozenset({AlertKind.LOSS_LIMIT, AlertKind.DISK, AlertKind.MODEL})  # these wait out the quiet hours
@@ -73,8 +74,8 @@ class AlertFacts:
 
     ``silent`` are processes that missed two cycles, ``ends`` those that ended without having been stopped, ``pairs``
     what keeps a pair's settings at the exchange from being as they should, ``halts`` bots whose position and exchange
-    disagree, ``failed_logins`` the wrong and refused log-ins of the last ten minutes, ``free_disk_share`` None where
-    nobody could look.
+    disagree, ``strategies`` the failures of a strategy's last decision, ``failed_logins`` the wrong and refused log-ins
+    of the last ten minutes, ``free_disk_share`` None where nobody could look.
     """
 
     silent: Sequence[tuple[str, str]] = ()
@@ -86,6 +87,7 @@ class AlertFacts:
     restarts: Sequence[tuple[str, str]] = ()
     ends: Sequence[tuple[str, str]] = ()
     pairs: Sequence[tuple[str, str]] = ()
+    strategies: Sequence[tuple[str, str]] = ()
     failed_logins: int = 0
     free_disk_share: float | None = None
     database_trouble: str = ""
@@ -111,6 +113,7 @@ def alerts_of(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
         *(Alert(AlertKind.RESTARTS, *each) for each in facts.restarts),
         *(Alert(AlertKind.ENDED, *each) for each in facts.ends),
         *(Alert(AlertKind.PAIR, *each) for each in facts.pairs),
+        *(Alert(AlertKind.STRATEGY, *each) for each in facts.strategies),
         *(alert for each in facts.positions for alert in _of_position(each, limits)),
         *_of_machine(facts, limits),
     ]

@@ -4,16 +4,18 @@ A set's own figures hold. One that is written in ``.env`` or the environment win
 something else than the file, ``changed_figures`` says so.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from src.domain.errors import SettingsError
+from src.domain.errors import SettingsError, StrategyFailed
 from src.domain.risk import RiskLimits
 from src.runtime.settings import Settings
 from src.runtime.strategy_loader import STRATEGIES, LoadedStrategy, load_strategy, read_strategy_file, strategy_names
+from src.runtime.strategy_process import checked_rules
 from src.runtime.target_files import RULES_FOLDER, target_rule_names, target_rules_of_file
 from src.strategy.rules import DecisionRules, limits_under, load_rules, unreachable_parts
 from src.strategy.target_rules import TargetRules, is_target_rules, load_target_rules
@@ -60,7 +62,7 @@ def read_rules(settings: Settings) -> DecisionRules:
         SettingsError: the file is missing or wrong, or a partial target lies beyond the target.
     """
     if names_targets(settings):
-        return turn_rules(read_target_rules(settings, settings.rules))
+        return turn_rules(trading_target_rules(settings))
     rules = replace(_of_file(settings), **_set_figures(settings))
     late = unreachable_parts(rules, limits_under(rules, settings.risk_limits))
     if late:
@@ -70,7 +72,24 @@ def read_rules(settings: Settings) -> DecisionRules:
 
 def names_targets(settings: Settings) -> bool:
     """Return whether ``RULES`` names a strategy of targets."""
-    return settings.rules in target_rule_names()
+    return settings.rules in (*target_rule_names(), *strategy_names())
+
+
+def trading_target_rules(settings: Settings, stop: threading.Event | None = None) -> TargetRules:
+    """Return the strategy of targets that ``RULES`` names, as it may trade, with the figures that the settings name.
+
+    A user's own is not run in this process: it has passed its check, and decides in a process of its own, which
+    ``stop`` ends.
+
+    Raises:
+        SettingsError: the file is missing or wrong, or a user's strategy has not passed its check.
+    """
+    if settings.rules not in strategy_names():
+        return read_target_rules(settings, settings.rules)
+    try:
+        return _with_settings(settings, checked_rules(settings.state_dir, settings.rules, stop or threading.Event()))
+    except StrategyFailed as error:
+        raise SettingsError((f"RULES: {error}",)) from error
 
 
 def turn_rules(rules: TargetRules) -> DecisionRules:
@@ -92,7 +111,7 @@ def turn_rules(rules: TargetRules) -> DecisionRules:
 def read_limits(settings: Settings, rules: DecisionRules) -> RiskLimits:
     """Return the limits of risk in force: those of the strategy's file, or the settings' as the votes scale them."""
     if names_targets(settings):
-        return read_target_rules(settings, settings.rules).limits.risk_limits()
+        return trading_target_rules(settings).limits.risk_limits()
     return limits_under(rules, settings.risk_limits)
 
 
@@ -130,7 +149,7 @@ def other_rules(settings: Settings, name: str) -> tuple[DecisionRules, RiskLimit
     Raises:
         SettingsError: there is no such set.
     """
-    targets = target_rule_names()
+    targets = (*target_rule_names(), *strategy_names())
     if name != settings.rules and (name in targets or settings.rules in targets):
         ways = f"{settings.rules} and {name} decide in different ways"
         raise SettingsError((f"{ways}: write RULES={name} into .env and restart the bot.",))
@@ -145,7 +164,8 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
         SettingsError: as ``read_rules``.
     """
     if names_targets(settings):
-        return changed_target_figures(settings, settings.rules)
+        own = trading_target_rules(settings) if settings.rules in strategy_names() else None
+        return changed_target_figures(settings, settings.rules, written=own)
     rules, changed = _of_file(settings), _set_figures(settings)
     figures = tuple(
         f"{name.upper()}={_in_words(getattr(settings, name))} instead of {_in_words(_as_setting(name, rules))}"
@@ -220,18 +240,26 @@ def read_target_rules(settings: Settings, name: str, folder: Path = STRATEGIES) 
         SettingsError: the file is missing or wrong, or a limit cannot be.
         StrategyFailed: a user's strategy cannot be loaded.
     """
-    rules = _target_rules(name, folder)
+    return _with_settings(settings, _target_rules_of_file(name, folder))
+
+
+def _with_settings(settings: Settings, rules: TargetRules) -> TargetRules:
     changed = {limit: getattr(settings, field) for field, limit in _set_target_limits(settings)}
     pairs = settings.pairs if _names_pairs(settings) else rules.pairs
     try:
         return replace(rules, limits=replace(rules.limits, **changed), pairs=pairs)
     except ValueError as error:
-        raise SettingsError((f"{name}: {error} (limits that .env names win over the rule set's).",)) from error
+        raise SettingsError((f"{rules.name}: {error} (limits that .env names win over the rule set's).",)) from error
 
 
-def changed_target_figures(settings: Settings, name: str, folder: Path = STRATEGIES) -> tuple[str, ...]:
-    """Return what the settings change in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``."""
-    rules = _target_rules(name, folder)
+def changed_target_figures(
+    settings: Settings, name: str, folder: Path = STRATEGIES, written: TargetRules | None = None
+) -> tuple[str, ...]:
+    """Return what the settings change in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``.
+
+    ``written`` is the rule set where it is at hand, so that its file is not read.
+    """
+    rules = written or _target_rules_of_file(name, folder)
     limits = tuple(
         f"{field.upper()}={getattr(settings, field)} instead of {getattr(rules.limits, limit)}"
         for field, limit in _set_target_limits(settings)
@@ -254,14 +282,11 @@ def rules_of_strategy(strategy: LoadedStrategy) -> TargetRules:
     )
 
 
-def _target_rules(name: str, folder: Path) -> TargetRules:
-    if name in target_rule_names():
-        return target_rules_of_file(name)
-    own = strategy_names(folder)
-    if name in own:
-        return rules_of_strategy(load_strategy(read_strategy_file(name, folder)))
-    known = ", ".join((*target_rule_names(), *own))
-    raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
+def _target_rules_of_file(name: str, folder: Path) -> TargetRules:
+    """Return the named rule set, or the user's strategy of that name, as its file says it."""
+    if name in target_rule_names() or name not in strategy_names(folder):
+        return target_rules_of_file(name, strategy_names(folder))
+    return rules_of_strategy(load_strategy(read_strategy_file(name, folder)))
 
 
 def _set_target_limits(settings: Settings) -> list[tuple[str, str]]:

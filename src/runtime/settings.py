@@ -21,6 +21,7 @@ from src.domain.errors import SettingsError
 from src.domain.market import QUOTE_ASSETS, quote_asset_of
 from src.domain.risk import RiskLimits
 from src.runtime.settings_fields import PROJECT_ROOT, SettingFields, first_of, is_loopback
+from src.runtime.strategy_loader import noted_pairs, strategy_names
 from src.runtime.target_files import pairs_of
 
 __all__ = [
@@ -103,7 +104,7 @@ class Settings(SettingFields):
         """The contracts to trade, in the order written; else those of the strategy of targets, else TRADING_PAIR."""
         if self.trading_pairs:
             return tuple(self.trading_pairs.split(","))
-        return pairs_of(self.rules) or (self.trading_pair,)
+        return pairs_of(self.rules) or noted_pairs(self.state_dir, self.rules) or (self.trading_pair,)
 
     @property
     def quote_asset(self) -> str:
@@ -315,7 +316,8 @@ def _risk_problems(settings: Settings) -> list[str]:
     if share > total:
         problems.append(f"POSITION_PERCENTAGE={share} exceeds MAX_TOTAL_POSITION_PERCENTAGE={total}: lower the first.")
     at_stake = Decimal(1) if settings.margin_type == "ISOLATED" else max(share, total)
-    if pairs_of(settings.rules) and "leverage" not in settings.model_fields_set:
+    of_targets = pairs_of(settings.rules) or settings.rules in strategy_names()
+    if of_targets and "leverage" not in settings.model_fields_set:
         return problems  # a strategy of targets has a leverage of its own, and its rule set refuses such a stop
     if settings.stop_loss_percentage * settings.leverage * at_stake >= Decimal("0.9"):
         problems.append(

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, Final, TypeVar
 
 from src.domain.errors import StrategyFailed
-from src.runtime.settings import PROJECT_ROOT
+from src.runtime.settings_fields import PROJECT_ROOT
 from src.strategy.target_rules import PortfolioLimits
 from src.strategy.targets import PortfolioObservation, Target
 from src.strategy.user_strategy import fault_of, misfit, plain
@@ -229,6 +229,12 @@ def check_missing(state: Path, file: StrategyFile) -> str:
     if noted.get("sha256") != file.digest:
         return f"{file.path.name} was changed after its check of {noted.get('checked')}: run {command} again."
     return ""
+
+
+def noted_pairs(state: Path, name: str) -> tuple[str, ...]:
+    """Return the pairs of a user's strategy as its last check noted them; none without a check, or without a file."""
+    noted = _checks(state).get(name, {}) if name in strategy_names() else {}
+    return tuple(noted.get("facts", {}).get("pairs", ()))
 
 
 def noted_facts(state: Path, file: StrategyFile) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from src.domain.errors import StrategyFailed
+from src.domain.funding import FundingRate
 from src.domain.market import INTERVAL_MS, Candle
-from src.runtime.settings import PROJECT_ROOT
+from src.runtime.settings_fields import PROJECT_ROOT
 from src.runtime.strategy_loader import (
     STRATEGIES,
     LoadedStrategy,
@@ -26,7 +27,7 @@ from src.runtime.strategy_loader import (
 )
 from src.runtime.worker_process import WorkerProcess, WorkerRequestFailed, requests
 from src.strategy.target_rules import PortfolioLimits, TargetRules
-from src.strategy.targets import FundingRate, PortfolioObservation, Target
+from src.strategy.targets import PortfolioObservation, Target
 from src.strategy.user_strategy import fault_of, plain
 
 DECISION_LIMIT_S: Final = 10.0

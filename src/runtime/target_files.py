@@ -17,15 +17,15 @@ def target_rule_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in RULES_FOLDER.glob("*.toml") if not _is_of_votes(path)))
 
 
-def target_rules_of_file(name: str) -> TargetRules:
-    """Return the named rule set as its file says it.
+def target_rules_of_file(name: str, others: tuple[str, ...] = ()) -> TargetRules:
+    """Return the named rule set as its file says it; ``others`` are further names that a refusal shall mention.
 
     Raises:
         SettingsError: there is none, or it cannot be used.
     """
     path = RULES_FOLDER / f"{name}.toml"
     if name not in target_rule_names():
-        known = ", ".join(target_rule_names())
+        known = ", ".join((*target_rule_names(), *others))
         raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
     try:
         return load_target_rules(path.read_text(encoding="utf-8"))

@@ -4,14 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from src.domain.funding import FundingRate
 from src.domain.market import Candle
-
-
-class FundingRate(NamedTuple):
-    """One settlement of funding: its instant and the rate as a share of notional; longs pay where it is above 0."""
-
-    time_ms: int
-    rate: float
 
 
 @dataclass(frozen=True, slots=True)
