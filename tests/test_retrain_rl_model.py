@@ -168,7 +168,7 @@ def test_a_dry_run_writes_nothing(place):
         (("--candles", "nowhere.csv"), {}, 65, "does not say the contract"),
         (("--candles", "BTCUSDT-1m.parquet"), {}, 65, "no such file"),
         (("--migrate", "nowhere.pkl"), {}, 65, "no model"),
-        (("--episodes", "0"), {}, 2, "is not within 1"),
+        (("--episodes", "0"), {}, 2, "is not between 1"),
         (("--resume", "--rollback"), {}, 2, "not allowed"),
         ((), {"RULES": "no_such_rules"}, 78, "RULES"),
         ((), {"LEVERAGE": "many"}, 78, "LEVERAGE"),
@@ -204,7 +204,7 @@ def test_a_file_that_is_too_short_says_how_long_it_must_be(place):
 def test_two_retrainings_of_one_model_exclude_each_other(place):
     with single_instance("retraining", place.model.parent):
         code, _, error = place.run()
-    assert code == 75 and "runs already" in error
+    assert code == 75 and "already running" in error
 
 
 def test_help_begins_with_what_it_does_and_lists_the_codes(place):

@@ -1,7 +1,7 @@
 """Loads the rule set that the settings name, with the values that the settings override.
 
-A set's own figures hold. One that is written in ``.env`` or the environment wins over the file, and wherever it says
-something else than the file, ``changed_figures`` says so.
+A setting in ``.env`` or the environment overrides the rule set's own value; ``changed_figures`` lists each one that
+differs.
 """
 
 import threading
@@ -29,14 +29,14 @@ _FIGURES: Final = {
     "max_mark_age_s": "max_mark_age_ms",
     "max_account_age_s": "max_account_age_ms",
 }
-"""The settings that may stand in for a figure of the rules, and that figure."""
+"""The settings that can override a value of the rules, and that value."""
 
 _SHARES: Final = {
     "stop_loss_percentage": ("stop_scale", "stop_loss_share"),
     "take_profit_percentage": ("target_scale", "take_profit_share"),
     "position_percentage": ("size_scale", "position_share"),
 }
-"""The shares that a rule set scales as long as nobody writes them: the scale, and the limit of risk it acts on."""
+"""The shares that a rule set scales unless they are set: the scale, and the risk limit it applies to."""
 
 
 _NEVER_MS: Final = 1 << 60
@@ -44,9 +44,9 @@ _NEVER_MS: Final = 1 << 60
 
 @dataclass
 class RuleSets:
-    """The rule sets there are: how one is read by name, which is in force, which the settings name.
+    """The available rule sets: how one is read by name, which is active, which the settings name.
 
-    ``changes`` tells which figures of a named set the settings change.
+    ``changes`` returns which values of a named set the settings override.
     """
 
     read: Callable[[str], tuple[DecisionRules, RiskLimits]]
@@ -56,7 +56,7 @@ class RuleSets:
 
 
 def read_rules(settings: Settings) -> DecisionRules:
-    """Return the named set of decision rules, with those figures changed that the settings name.
+    """Return the named set of decision rules, with the values that the settings override.
 
     Raises:
         SettingsError: the file is missing or wrong, or a partial target lies beyond the target.
@@ -116,25 +116,25 @@ def read_limits(settings: Settings, rules: DecisionRules) -> RiskLimits:
 
 
 def refuse_unnamed(settings: Settings) -> None:
-    """Raise ``SettingsError`` where money would be traded by rules that nobody chose.
+    """Raise ``SettingsError`` if live trading would use rules that were not chosen explicitly.
 
-    The sentence names the sets there are and what each has shown.
+    The sentence names the available sets and the results of each.
     """
     if settings.mode != "live" or "rules" in settings.model_fields_set:
         return
     known = [_any_rules(path) for path in sorted(RULES_FOLDER.glob("*.toml"))]
-    sets = "; ".join(f"{rules.name} ({rules.shown or 'nothing shown yet'})" for rules in known)
-    reason = f"RULES names no strategy, and live trading starts only with one that you chose. There are: {sets}."
-    raise SettingsError((f"{reason} What the figures rest on is in docs/results.md.",))
+    sets = "; ".join(f"{rules.name} ({rules.shown or 'no results yet'})" for rules in known)
+    reason = f"RULES is not set, and live trading needs an explicit choice. Available: {sets}."
+    raise SettingsError((f"{reason} The evidence for these figures is in docs/results.md.",))
 
 
 def named(settings: Settings, rules: str) -> Settings:
-    """Return the settings as they would be with another ``RULES``."""
+    """Return the settings with another ``RULES``."""
     return settings.model_copy(update={"rules": rules})
 
 
 def load_rule_sets(settings: Settings) -> RuleSets:
-    """Return the sets that a person may choose among while the bot runs."""
+    """Return the sets that can be selected while the bot runs."""
     return RuleSets(
         lambda name: other_rules(settings, name),
         settings.rules,
@@ -158,7 +158,7 @@ def other_rules(settings: Settings, name: str) -> tuple[DecisionRules, RiskLimit
 
 
 def changed_figures(settings: Settings) -> tuple[str, ...]:
-    """Return what the settings change in the named set of rules, such as ``MIN_SIGNAL_THRESHOLD=2 instead of 3``.
+    """Return what the settings override in the named rule set, such as ``MIN_SIGNAL_THRESHOLD=2 instead of 3``.
 
     Raises:
         SettingsError: as ``read_rules``.
@@ -176,7 +176,7 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
 
 
 def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
-    """The written shares that differ from what the set makes of the defaults; a set may leave a share alone."""
+    """Return the set shares that differ from the rule set's scaled defaults."""
     defaults = {limit: Settings.model_fields[name].default for name, (_, limit) in _SHARES.items()}
     meant = limits_under(rules, replace(settings.risk_limits, **defaults))
     for name, (scale, limit) in _SHARES.items():
@@ -189,7 +189,7 @@ def _of_file(settings: Settings) -> DecisionRules:
     path = settings.rules_path
     if path.stem != settings.rules or not path.is_file():
         known = ", ".join(sorted(each.stem for each in RULES_FOLDER.glob("*.toml")))
-        raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
+        raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; available: {known}.",))
     try:
         return load_rules(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -228,16 +228,16 @@ _TARGET_LIMITS: Final = {
     "early_stop_percentage": "early_stop_share",
     "max_daily_loss_percentage": "max_daily_loss_share",
 }
-"""The settings that may stand in for a limit of a target strategy's rule set, and that limit."""
+"""The settings that can override a limit of a target strategy's rule set, and that limit."""
 
 
 def read_target_rules(settings: Settings, name: str, folder: Path = STRATEGIES) -> TargetRules:
-    """Return the named rule set of a target strategy, with those figures changed that the settings name.
+    """Return the named rule set of a target strategy, with the values that the settings override.
 
     ``folder`` holds the users' strategies: one of that name is loaded, which runs its file.
 
     Raises:
-        SettingsError: the file is missing or wrong, or a limit cannot be.
+        SettingsError: the file is missing or wrong, or a limit is impossible.
         StrategyFailed: a user's strategy cannot be loaded.
     """
     return _with_settings(settings, _target_rules_of_file(name, folder))
@@ -249,13 +249,13 @@ def _with_settings(settings: Settings, rules: TargetRules) -> TargetRules:
     try:
         return replace(rules, limits=replace(rules.limits, **changed), pairs=pairs)
     except ValueError as error:
-        raise SettingsError((f"{rules.name}: {error} (limits that .env names win over the rule set's).",)) from error
+        raise SettingsError((f"{rules.name}: {error} (limits in .env override the rule set's).",)) from error
 
 
 def changed_target_figures(
     settings: Settings, name: str, folder: Path = STRATEGIES, written: TargetRules | None = None
 ) -> tuple[str, ...]:
-    """Return what the settings change in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``.
+    """Return what the settings override in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``.
 
     ``written`` is the rule set where it is at hand, so that its file is not read.
     """

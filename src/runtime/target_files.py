@@ -26,7 +26,7 @@ def target_rules_of_file(name: str, others: tuple[str, ...] = ()) -> TargetRules
     path = RULES_FOLDER / f"{name}.toml"
     if name not in target_rule_names():
         known = ", ".join((*target_rule_names(), *others))
-        raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
+        raise SettingsError((f"There is no target strategy named {name!r}; available: {known}.",))
     try:
         return load_target_rules(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
 """The queue of operator commands: rows that the dashboard writes and the bot answers.
 
-The page holds no key of the exchange: it can only queue a command here. A command has a key of its own, so that the
-same click twice is one command; it expires when no bot took it in time, lest a bot that is started hours later
-close a position of another day.
+The dashboard has no exchange key: it can only queue a command here. Each command has an idempotency key, so that a
+double click is one command. It expires if no bot takes it in time, so that a bot started hours later does not execute
+it.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class OperatorCommand:
 
     To pause or resume without a contract means all of them.
 
-    ``actor`` is who requests it, ``origin`` from where; ``key`` is the same for the same click.
+    ``actor`` is who requests it, ``origin`` from where; ``key`` is the idempotency key of the click.
     """
 
     key: str
@@ -60,7 +60,7 @@ def submit(store: Database, owner: Owner, command: OperatorCommand, now_ms: int)
         "target": command.target,
         "actor": command.actor,
         "origin": command.origin,
-        "status": WAITING if command.action in ACTIONS else TAKEN,  # what no bot does, its writer does
+        "status": WAITING if command.action in ACTIONS else TAKEN,  # their writer executes these
     }
     return store.write(lambda connection: _submit(connection, row, utc_text(now_ms)))
 
@@ -77,7 +77,7 @@ def _submit(connection: Connection, row: Mapping[str, Any], now: str) -> dict[st
 
 
 def find(store: Database, key: str) -> dict[str, Any] | None:
-    """Return the command of that key, or None."""
+    """Return the command with this key, or None."""
     query = select(control_requests).where(control_requests.c.request_key == key)
     with store.read() as connection:
         row = connection.execute(query).mappings().first()
@@ -94,7 +94,7 @@ def pending(store: Database, bot_id: str) -> list[dict[str, Any]]:
 
 
 def take(store: Database, command_id: int, now_ms: int) -> bool:
-    """Mark a pending command as taken, on disk before anything is done; False if another process took it."""
+    """Mark a pending command as taken, committed before it is executed; False if another process took it."""
     column = control_requests.c
     change = (
         update(control_requests)
@@ -105,7 +105,7 @@ def take(store: Database, command_id: int, now_ms: int) -> bool:
 
 
 def answer(store: Database, command_id: int, given: CommandResult, now_ms: int) -> None:
-    """Write the outcome of a command, behind the turn."""
+    """Write the outcome of a command, in the background."""
     change = (
         update(control_requests)
         .where(control_requests.c.id == command_id)
@@ -142,5 +142,5 @@ def last_done(
 
 
 def is_overdue(row: Mapping[str, Any], now_ms: int) -> bool:
-    """Return whether a command waited longer than it may."""
+    """Return whether a command has expired."""
     return instant_of(row["expires_at"]) < now_ms

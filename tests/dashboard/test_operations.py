@@ -122,7 +122,7 @@ def test_a_secret_can_be_set_and_is_never_answered(made, client):
         ({"LEVERAGE": "7\nBOT_CONTROL_PIN=123456"}, "must be one line"),
         ({"TIME_ZONE": "UTC # comment"}, "cannot be written like this"),
         ({"POSITION_PERCENTAGE": "0.5"}, "exceeds MAX_TOTAL_POSITION_PERCENTAGE"),
-        *(({name: "whatever-1234567"}, "by hand alone") for name in sorted(LOCKED)),
+        *(({name: "whatever-1234567"}, "in .env itself") for name in sorted(LOCKED)),
     ],
 )
 def test_a_change_that_would_not_start_is_refused_whole(made, client, changes, problem):

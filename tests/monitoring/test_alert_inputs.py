@@ -203,7 +203,7 @@ def test_another_process_tells_of_silence_once_and_leaves_it_to_a_living_watcher
     clock.advance_to(NOW + 200_000)
     assert [name for name, _ in reporter.look()] == ["main/trading_bot"]
     reporter.look()
-    assert post.titles == ["trading suite main: bot silent: main/trading_bot"]
+    assert post.titles == ["trading suite main: process unresponsive: main/trading_bot"]
 
     watched = Post()
     now = utc_text(NOW + 200_000)

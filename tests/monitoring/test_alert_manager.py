@@ -78,7 +78,7 @@ def test_the_digest_comes_once_a_day_and_names_what_stands():
     (digest,) = alert_manager.step([SILENT], at(1, minute_of_day=480), "main: 1440 turns.")
     assert digest.kind is MessageKind.DIGEST
     assert "main: 1440 turns." in digest.text
-    assert "Alerts since the last digest: 1. Standing now: 1." in digest.text
+    assert "Alerts since the last digest: 1. Active now: 1." in digest.text
     assert told(alert_manager, [SILENT], at(2, minute_of_day=481)) == []
     assert told(alert_manager, [SILENT], at(3, minute_of_day=500, day="2026-11-23")) == [MessageKind.DIGEST]
 

@@ -53,7 +53,7 @@ def scene(tmp_path):
         yield Scene(database, tmp_path)
 
 
-RAISED, OVER = "bot silent: main/trading_bot", "over: bot silent: main/trading_bot"
+RAISED, OVER = "process unresponsive: main/trading_bot", "over: process unresponsive: main/trading_bot"
 
 
 def test_of_two_that_look_one_tells_and_the_other_takes_over_where_it_ended(scene):
@@ -87,7 +87,7 @@ def test_who_was_silent_before_may_be_starting_and_who_falls_silent_later_may_no
     assert scene.post.titles == []
     scene.pass_by(10_000)
     reporter.look()
-    assert scene.post.titles == ["bot silent: main/chart_analysis_bot"]
+    assert scene.post.titles == ["process unresponsive: main/chart_analysis_bot"]
     scene.pass_by(50_000)
     reporter.look()
     assert scene.post.titles[1:] == [RAISED]
@@ -135,4 +135,4 @@ def test_where_no_lock_can_be_made_it_tells_rather_than_not(scene, caplog):
     for _ in range(3):
         reporter.look()
     assert scene.post.titles == [RAISED]
-    assert sum("cannot be agreed upon" in line for line in caplog.messages) == 1
+    assert sum("alert lock unavailable" in line for line in caplog.messages) == 1

@@ -63,11 +63,11 @@ def test_a_first_start_on_no_database_makes_tables_beats_pushes_and_alarms_nobod
     settings, seconds = home
     post = Post()
     watching = watcher(settings, post, ManualClock(NOW), tmp_path)
-    watching.look()
+    watching.check()
     seconds[0] = 5.0
-    watching.look()  # too early for facts
+    watching.check()  # too early for facts
     seconds[0] = 60.0
-    watching.look()
+    watching.check()
     watching.close()
     assert (post.titles, post.pushed) == ([], 2)
     with closing(TradingDatabase(settings.database_url, read_only=True)) as database:
@@ -79,16 +79,16 @@ def test_what_was_told_is_not_told_again_by_the_next_process_and_stops_the_push(
     settings, seconds = home
     first, second = Post(), Post()
     watching = watcher(settings, first, ManualClock(NOW), tmp_path)
-    watching.look()
+    watching.check()
     silent_bot(settings.database_url)
     seconds[0] = 60.0
-    watching.look()
+    watching.check()
     watching.close()
-    assert first.titles == ["bot silent: main/trading_bot"]
+    assert first.titles == ["process unresponsive: main/trading_bot"]
     assert first.pushed == 1
     seconds[0] = 120.0
     another = watcher(settings, second, ManualClock(NOW + 60_000), tmp_path)
-    another.look()
+    another.check()
     another.close()
     assert (second.titles, second.pushed) == ([], 0)
 
@@ -98,7 +98,7 @@ def test_a_damaged_database_is_told_and_survived(home, tmp_path):
     (tmp_path / "t.db").write_bytes(b"this is no database, " * 400)
     post = Post()
     watching = watcher(settings, post, ManualClock(NOW), tmp_path)
-    watching.look()
+    watching.check()
     assert post.titles == ["database unreadable: machine"]
 
 

@@ -100,7 +100,7 @@ def test_what_no_next_round_heals_ends_the_process(fatal):
 
 def test_a_place_is_held_once_and_the_refusal_names_the_holder(tmp_path):
     with single_instance("bot-main", tmp_path):
-        taken = pytest.raises(AlreadyRunning, match=f"bot-main runs already as process {os.getpid()}")
+        taken = pytest.raises(AlreadyRunning, match=f"bot-main is already running as process {os.getpid()}")
         with taken, single_instance("bot-main", tmp_path):
             pytest.fail("two hold one place")
         with single_instance("bot-other", tmp_path):
@@ -137,7 +137,7 @@ def test_no_service_manager_no_message(monkeypatch):
         ("errors.ExchangeUnavailable('nobody there')", 69, "nobody there"),
         ("errors.StoreUnavailable('locked')", 75, "locked"),
         ("OSError(errno.ENOSPC, 'No space left on device')", 73, "No space left"),
-        ("OSError(errno.EADDRINUSE, 'Address in use')", 75, "port is taken"),
+        ("OSError(errno.EADDRINUSE, 'Address in use')", 75, "port is in use"),
         ("ZeroDivisionError('oops')", 1, "Traceback"),
     ],
 )

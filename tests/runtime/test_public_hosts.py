@@ -27,7 +27,7 @@ def test_names_and_their_paths(text, paths):
     ["https://example.org", "*", "*.example.org", "a b", "example.org:443", "example.org/../x?y", "/bot", "a/b//c"],
 )
 def test_what_is_no_name_is_refused(text):
-    with pytest.raises(ValueError, match="no host name"):
+    with pytest.raises(ValueError, match="not a host name"):
         public_paths(text)
 
 

@@ -139,7 +139,7 @@ def test_the_bot_says_at_its_start_what_the_settings_change(load):
 def test_status_says_it_too():
     plain = heartbeat_health(beat(details={"rules": "own", "rules_changed": []}), NOW_MS)
     changed = heartbeat_health(beat(details={"rules_changed": ["MIN_CONFIDENCE=0.4 instead of 0.3"]}), NOW_MS)
-    assert "rules" not in plain.reason and plain.well and changed.well
+    assert "rules" not in plain.reason and plain.healthy and changed.healthy
     assert "MIN_CONFIDENCE=0.4 instead of 0.3" in changed.reason
 
 

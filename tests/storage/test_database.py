@@ -270,7 +270,7 @@ def test_what_is_written_behind_outlives_a_lock_in_its_order(database: TradingDa
         for number in range(250):
             database.write_later(balance(number))
         assert time.monotonic() - began < 1.0, "the caller does not wait for the lock"
-        with pytest.raises(StoreLocked, match="250 rows still wait"):
+        with pytest.raises(StoreLocked, match="250 rows are still waiting"):
             database.flush(patience_s=0.1)
     database.flush()
     assert equities(database) == list(range(250))
