@@ -80,7 +80,8 @@ class AlertFacts:
 
     ``silent`` are unresponsive processes, ``ends`` processes that exited without having been stopped, ``pairs``
     problems with a pair's settings at the exchange, ``halts`` bots whose journal and exchange differ, ``strategies``
-    failures of a strategy's last decision, ``failed_logins`` the wrong and locked-out log-in attempts of the last ten minutes, ``free_disk_share`` None if unknown.
+    failures of a strategy's last decision, ``failed_logins`` the wrong and locked-out log-in attempts of the last ten
+    minutes, ``free_disk_share`` None if unknown.
     """
 
     silent: Sequence[tuple[str, str]] = ()
