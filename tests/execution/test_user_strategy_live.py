@@ -41,7 +41,7 @@ class OwnWorld(PortfolioWorld):
         limits = {"leverage": "3", "stop_loss_share": "0.2", "early_stop_share": "0.8", "max_daily_loss_share": "0.05"}
         note_check(folder, file, facts | {"limits": limits, "tried": 1, "description": ""}, "2026-01-01T00:00")
         self.strategy = checked_rules(folder, "own", threading.Event(), folder).build()
-        self.strategy._limit_s = 5.0
+        setattr(self.strategy, "_limit_s", 5.0)  # noqa: B010
         super().__init__(made_minutes(10))
 
     def restart(self) -> None:
