@@ -122,8 +122,9 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     order_manager = OrderManager(client, journal, clock, f"b{number}", pair)
     limits = ActiveLimits(RiskLimits())
     position_manager = PositionManager(
-        order_manager, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, reconcile_ms=600_000
-    )
+        order_manager, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, candles=list,
+        reconcile_ms=600_000,
+    )  # fmt: skip
     risk = RiskManager(journal, clock, limits, BreakerLimits(), 60_000)
     trader = Trader(
         "bot", pair, feed, position_manager, journal, clock, QLearningAgent(), DecisionRules(), limits, risk,

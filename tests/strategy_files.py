@@ -122,7 +122,7 @@ BAD = {
     "two classes": (text() + text().replace("class Own", "class Other"), "found: Own, Other"),
     "not frozen": (text().replace("(frozen=True)", ""), "the class must be a frozen dataclass"),
     "no Python": ("def broken(:\n", "own.py, line 1: invalid syntax"),
-    "an unknown interval": (text().replace('"1h"', '"7h"'), "candle_interval is '7h'; known are 1m"),
+    "an unknown interval": (text().replace('"1h"', '"7h"'), "candle_interval is '7h'; known are 3m"),
     "a target too few": (
         text().replace("observation.candles.items())", "list(observation.candles.items())[:1])"),
         "one target for each pair",

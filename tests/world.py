@@ -254,6 +254,7 @@ class World:
             self.active,
             settings=self.settings,
             mark_price=lambda: self.feed.mark_price(SYMBOL),
+            candles=lambda: self.feed.candles(SYMBOL),
             reconcile_ms=RECONCILE_MS,
         )
 

@@ -268,7 +268,8 @@ def build_trader(
     order_manager = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
     position_manager = PositionManager(
         order_manager, exchange, journal, clock, limits, settings=pair,
-        mark_price=lambda: feed.mark_price(symbol), reconcile_ms=int(settings.reconcile_s * 1_000),
+        mark_price=lambda: feed.mark_price(symbol), candles=lambda: feed.candles(symbol),
+        reconcile_ms=int(settings.reconcile_s * 1_000),
     )  # fmt: skip
     return Trader(
         settings.bot_id,

@@ -46,6 +46,7 @@ from src.backtest.reports import (
 from src.backtest.search_command import add_search, guided_search
 from src.backtest.strategy_command import add_strategies, run_check_command
 from src.backtest.sweep import Sweep, SweepResult
+from src.backtest.sweep_exact import exact_path_notice
 from src.backtest.variants import Variant, parse_grid, variants, varied
 from src.backtest.walk_forward import Fold, walk_forward
 from src.domain.clock import monotonic_s, utc_text
@@ -225,6 +226,9 @@ def _sweep(command: argparse.Namespace) -> None:
         past.span.to_ms, past.funding,
     )  # fmt: skip
     folder = report_folder(command.reports, command.name or f"sweep-{_default_name(setup, past)}")
+    notice = exact_path_notice(setup, tried)
+    if notice:
+        print(notice)
     began_s = monotonic_s()
     with _bar("variants", len(tried)) as done:
         result = sweep.run(tried, folder / "sweep.jsonl", command.workers, command.ray, done)

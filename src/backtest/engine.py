@@ -140,6 +140,8 @@ class Engine:
             wakes.append(harness.venue.quotes.next_funding_ms(self._setup.symbol, now))
             held_ms = trade.entry_ms + self._setup.rules.min_holding_ms
             wakes += [held_ms + -held_ms % MINUTE_MS] if held_ms > now else []
+            over_ms = harness.position_manager.time_over_ms
+            wakes += [over_ms + -over_ms % MINUTE_MS] if over_ms is not None and over_ms > now else []
         return max(now + MINUTE_MS, min(wakes))
 
     def _span(self, from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
@@ -218,6 +220,8 @@ class Engine:
         due = min(end + 1, now + -now % DAY_MS)
         if self._harness.position_manager.trade is not None:
             due = min(due, self._harness.venue.quotes.next_funding_ms(self._setup.symbol, now - 1))
+            over_ms = self._harness.position_manager.time_over_ms
+            due = due if over_ms is None else min(due, max(over_ms, now))
         return -(-(due - now) // MINUTE_MS)
 
     def _memory(self) -> TurnMemory:

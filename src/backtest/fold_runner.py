@@ -12,10 +12,12 @@ from src.backtest.options import PastMarketData
 from src.backtest.portfolio_sweep import PortfolioPast, Span, process_pool, submit
 from src.backtest.ray_cluster import connected
 from src.backtest.sweep import Sweep, try_all
+from src.backtest.sweep_exact import needs_exact_path
 from src.backtest.sweep_log import Row
 from src.backtest.training import teach_past
 from src.backtest.variants import Variant, varied
 from src.domain.clock import DAY_MS
+from src.domain.errors import SettingsError
 from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import DecisionRules
 
@@ -45,15 +47,13 @@ class VoteFolds:
         self._train_ms = train_days * DAY_MS
         self._sweeps: dict[Span, Sweep] = {}
 
-    def job(self, variant: Variant, span: Span) -> tuple[Sweep, Setup]:
-        """Return what runs a variant over a span, its series made."""
+    def _sweep(self, span: Span) -> Sweep:
+        """Return the sweep of a span, made at the first call."""
         if span not in self._sweeps:
             self._sweeps[span] = Sweep(
                 self._past.candles, self._setup, self._taught_before(span[0]), *span, self._past.funding
             )
-        setup = varied(self._setup, variant)
-        self._sweeps[span].series(setup)
-        return self._sweeps[span], setup
+        return self._sweeps[span]
 
     def _taught_before(self, at_ms: int) -> Callable[[DecisionRules], QLearningAgent]:
         def taught(rules: DecisionRules) -> QLearningAgent:
@@ -72,10 +72,20 @@ class VoteFolds:
                 yield lambda variant, span: _future(task, *self._arguments(variant, span))
             return
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            yield lambda variant, span: pool.submit(_first_row, *self._arguments(variant, span))
+            yield lambda variant, span: pool.submit(*self._call(variant, span))
+
+    def _call(self, variant: Variant, span: Span) -> tuple[Any, ...]:
+        """Return what works out a variant: the kernel, or the exact path where its exits need that."""
+        setup = varied(self._setup, variant)
+        if needs_exact_path(setup):
+            return self._sweep(span).exact_row, variant, setup
+        return _first_row, *self._arguments(variant, span)
 
     def _arguments(self, variant: Variant, span: Span) -> tuple[Any, ...]:
-        sweep, setup = self.job(variant, span)
+        sweep, setup = self._sweep(span), varied(self._setup, variant)
+        if needs_exact_path(setup):
+            raise SettingsError(("Exits beside stop and target are not searched on a Ray cluster; leave --ray out.",))
+        sweep.series(setup)
         return (variant, setup), sweep.prepared, sweep.first
 
 

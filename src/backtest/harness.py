@@ -19,7 +19,7 @@ from src.domain.circuit_breaker import RiskFigures, born, reset
 from src.domain.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.domain.market import Candle, MarkPrice
 from src.domain.portfolio import Account, Trade
-from src.domain.risk import ActiveLimits, early_stop_price, loss_share
+from src.domain.risk import ActiveLimits, loss_share
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
@@ -103,7 +103,8 @@ class BacktestHarness:
         order_manager = OrderManager(self.exchange, self.journal, self.clock, ACCOUNT, pair)
         self.position_manager = PositionManager(
             order_manager, self.exchange, self.journal, self.clock, limits, settings=pair,
-            mark_price=lambda: feed.mark_price(symbol), reconcile_ms=_NEVER_MS, protection_check_ms=_NEVER_MS,
+            mark_price=lambda: feed.mark_price(symbol), candles=lambda: feed.candles(symbol),
+            reconcile_ms=_NEVER_MS, protection_check_ms=_NEVER_MS,
         )  # fmt: skip
         policy_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskManager
         self.risk = policy_kind(self.journal, self.clock, limits, setup.breaker, MINUTE_MS)
@@ -235,8 +236,11 @@ class BacktestHarness:
         if trade is None or position is None:
             return PriceBand(0, 0.0, 0, 0.0, float(account.equity), -np.inf, np.inf, tick)
         low, high = self.venue.calm_band(symbol)
-        early = float(early_stop_price(trade.entry_price, trade.direction, self._limits))
+        stop, move = self.position_manager.early_stop, self.position_manager.next_move_price
+        early = float(trade.entry_price if stop is None else stop.price)
         sign = trade.direction.sign
+        if move is not None:  # a candle that comes so far moves the stop at the turn after it
+            low, high = (low, min(high, float(move))) if sign > 0 else (max(low, float(move)), high)
         return PriceBand(
             sign=sign,
             entry=float(position.entry_price),

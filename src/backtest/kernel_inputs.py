@@ -11,6 +11,7 @@ from src.backtest.kernel import FUNDING, MIDNIGHT, Array, KernelFigures, KernelS
 from src.backtest.past_timeframes import LearningColumns, PastCandleAggregator, PastHigherTimeframeTrend
 from src.backtest.pipeline import Pipeline, exploration_tries, fold_block
 from src.domain.clock import DAY_MS, MINUTE_MS
+from src.domain.errors import SettingsError
 from src.domain.funding import FundingRecord
 from src.domain.market import INTERVAL_MS, MarketContext
 from src.market_data.columns import Candles
@@ -139,8 +140,14 @@ def advise_all(block: Block, tables: Tables, first: int, step_ms: int, action: A
 
 
 def figures_of(setup: Setup, slip_share: float = -1.0) -> KernelFigures:
-    """Return a setup as the kernel's numbers; by default with the paper exchange's spread and depth."""
+    """Return a setup as the kernel's numbers; by default with the paper exchange's spread and depth.
+
+    Raises:
+        SettingsError: it has exits that the kernel does not know.
+    """
     rules, limits = setup.listed.rules, setup.limits_in_force
+    if limits.exits.any:
+        raise SettingsError((f"{setup.rules.name} has exits beside stop and target: run it on the exact path.",))
     return KernelFigures(
         t=thresholds(setup.rules, limits),
         position_share=float(limits.position_share),

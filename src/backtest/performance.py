@@ -96,6 +96,11 @@ ASSUMPTIONS = (
 
 
 def _plain(value: object) -> object:
+    """Return a figure as JSON can hold it: decimals as floats, whatever they stand in."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
     return float(value) if isinstance(value, Decimal) else value
 
 

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -90,12 +90,13 @@ class PortfolioPast:
         columns = [getattr(each, name) for each in self.candles.values() for name in _HASHED]
         rates = [np.array(sorted(each.items()), dtype=np.float64) for each in self.funding.values()]
         own = getattr(self.rules.own, "file", None)
+        costs = {each.name: getattr(self.setup, each.name) for each in fields(self.setup) if each.name != "evidence"}
         return {
             "candles": hash_of(*columns),
             "funding": hash_of(*rates),
             "span": f"{span[0]}..{span[1]}",
             "strategy": hash_of(repr((self.rules.name, self.rules.figures, own and own.digest)).encode()),
-            "limits or costs": hash_of(repr((asdict(self.setup), sorted(self.candles))).encode()),
+            "limits or costs": hash_of(repr((costs, sorted(self.candles))).encode()),
             "program": program_hash(),
         }
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.kernel import KernelPosition, KernelSeries, KernelTrade, simulate
 from src.backtest.kernel_inputs import figures_of, make_series, tables_of
 from src.backtest.ray_cluster import connected
+from src.backtest.sweep_exact import exact_run, needs_exact_path
 from src.backtest.sweep_log import Row, SweepLog, hash_of, program_hash
 from src.backtest.variants import Variant, label, varied
 from src.domain.clock import DAY_MS
@@ -89,7 +91,9 @@ class Sweep:
         rows = kept.rows
         jobs = [(each, varied(self._setup, each)) for each in variants if label(each) not in rows]
         progress(len(rows))
-        for batch in self._finished(jobs, workers, ray):
+        exact = [job for job in jobs if needs_exact_path(job[1])]
+        fast = [job for job in jobs if not needs_exact_path(job[1])]
+        for batch in chain(self._finished(fast, workers, ray), self._exact(exact)):
             kept.add(batch)
             progress(len(rows))
         wanted = [rows[label(each)] for each in variants]
@@ -112,6 +116,16 @@ class Sweep:
             agent, every_ms = self._taught(setup.rules), self._setup.listed.funding_ms
             self._series[key] = make_series(self._candles, agent, self._first, self._funding, (), every_ms, setup.rules)
         return self._series[key]
+
+    def _exact(self, jobs: list[Job]) -> Iterator[list[Row]]:
+        """Run variants that the kernel does not know, one after another."""
+        for variant, setup in jobs:
+            yield [self.exact_row(variant, setup)]
+
+    def exact_row(self, variant: Variant, setup: Setup) -> Row:
+        """Return the figures of a variant that the kernel does not know."""
+        deals, daily, held = exact_run(self._candles, setup, self._taught(setup.rules), self._first, self._funding)
+        return _row(variant, deals, daily, held)
 
     def _finished(self, jobs: list[Job], workers: int, ray: str) -> Iterator[list[Row]]:
         batches = [jobs[at : at + _BATCH] for at in range(0, len(jobs), _BATCH)]

@@ -18,7 +18,7 @@ Variant = tuple[tuple[str, str], ...]
 
 _WORDS = ("name", "description", "tried", "shown", "evidence")
 _RULES = {each.name: type(each.default) for each in fields(DecisionRules) if each.name not in _WORDS}
-_LIMITS = {each.name: type(each.default) for each in fields(RiskLimits)}
+_LIMITS = {each.name: type(each.default) for each in fields(RiskLimits) if each.name != "exits"}
 KINDS: Mapping[str, type] = _RULES | _LIMITS
 """The figures of votes that can be varied, with the kind of each: rules and limits."""
 
@@ -100,8 +100,16 @@ def value_of(name: str, text: str, kind: type) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
+        if name == "take_partial":
+            return tuple(_pair(each) for each in text.split("+"))
         if kind is tuple:
             return tuple(text.split("+"))
         return Decimal(text) if kind is Decimal else kind(text)
     except (KeyError, ValueError, InvalidOperation) as error:
         raise SettingsError((f"{name}={text} is no value of kind {kind.__name__}.",)) from error
+
+
+def _pair(text: str) -> tuple[float, float]:
+    """Return a pair of move and part written as ``0.03:0.5``."""
+    move, _, part = text.partition(":")
+    return float(move), float(part)

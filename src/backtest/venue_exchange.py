@@ -270,6 +270,7 @@ def _algo_request(intent: OrderIntent) -> AlgoRequest:
         type=intent.kind.value,
         quantity=None if intent.close_position else intent.quantity,
         trigger_price=intent.trigger_price,
+        reduce_only=intent.reduce_only or None,
         close_position=intent.close_position,
         working_type="MARK_PRICE",
         client_id=intent.client_id,

@@ -5,7 +5,11 @@ from typing import Final
 _NAMES: Final = {
     "stop_loss": "stop reached",
     "early_stop": "early stop",
+    "break_even": "break-even stop",
+    "trailing_stop": "trailing stop",
     "take_profit": "target reached",
+    "take_partial": "partial target",
+    "time_stop": "held its longest time",
     "daily_loss": "daily loss limit",
     "signal_sell": "sell signal",
     "signal_buy": "buy signal",

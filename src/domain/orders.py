@@ -153,13 +153,19 @@ def bot_prefix(bot_id: str) -> str:
     return "b" + blake2s(bot_id.encode(), digest_size=3).hexdigest()
 
 
-def client_id(bot_id: str, symbol: str, decided_ms: int, purpose: Purpose, attempt: int = 0) -> str:
+def client_id(
+    bot_id: str, symbol: str, decided_ms: int, purpose: Purpose, attempt: int = 0, *, variant: int = 0
+) -> str:
     """Return the order's client id: a pure function of who, what, when, why and which attempt.
 
+    ``variant`` tells orders of one purpose apart that are not the same thing (a stop that was moved, a part of a
+    target), so that it is known from the exchange alone; ``attempt`` is below 36.
+
     Returns:
-        At most 36 characters of ``[A-Za-z0-9-]``: prefix, symbol, instant in base 36, purpose and attempt.
+        At most 36 characters of ``[A-Za-z0-9-]``: prefix, symbol, instant in base 36, purpose, variant and attempt.
     """
-    return f"{bot_prefix(bot_id)}-{symbol[:14]}-{_base36(decided_ms)}-{purpose.letter}{_base36(attempt)}"
+    number = _base36(attempt + 36 * variant)
+    return f"{bot_prefix(bot_id)}-{symbol[:14]}-{_base36(decided_ms)}-{purpose.letter}{number}"
 
 
 def is_own(order_client_id: str, bot_id: str) -> bool:
@@ -173,6 +179,13 @@ def purpose_of(order_client_id: str) -> Purpose | None:
     made = len(parts) == 4 and len(parts[0]) == 7 and parts[0].startswith("b")
     letter = parts[3][:1] if made else ""
     return next((each for each in Purpose if each.letter == letter), None)
+
+
+def variant_of(order_client_id: str) -> int:
+    """Return the variant that a client id was made with; 0 for a text that ``client_id`` did not make."""
+    digits = order_client_id.rpartition("-")[2][1:]
+    made = purpose_of(order_client_id) is not None and digits.isalnum() and digits.isascii()
+    return int(digits, 36) // 36 if made else 0
 
 
 def decided_ms_of(order_client_id: str) -> int | None:

@@ -1,8 +1,9 @@
 """Position size and exit price levels from the risk limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+from src.domain.exit_rules import ExitRules
 from src.domain.market import Instrument
 from src.domain.portfolio import Direction
 
@@ -15,7 +16,8 @@ class RiskLimits:
     times ``leverage``. ``stop_loss_share`` and ``take_profit_share`` are shares of price move from entry;
     ``early_stop_share`` is the part of the stop distance at which the position is closed without waiting.
     ``max_total_share`` bounds the margin of all positions together. ``place_target`` says whether a target order
-    stands at the exchange: a strategy that exits by its own signal has none.
+    stands at the exchange: a strategy that exits by its own signal has none. ``exits`` are those beside stop and
+    target.
     """
 
     leverage: int = 10
@@ -26,6 +28,7 @@ class RiskLimits:
     early_stop_share: Decimal = Decimal("0.80")
     max_daily_loss_share: Decimal = Decimal("0.05")
     place_target: bool = True
+    exits: ExitRules = field(default_factory=ExitRules)
 
     def __post_init__(self) -> None:
         if not 1 <= self.leverage <= 125:

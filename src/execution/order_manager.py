@@ -95,10 +95,22 @@ class OrderManager:
         """Plan and send an entry; raises as both do."""
         return self.send_entry(self.plan_entry(direction, quantity, decided_ms, reason))
 
-    def close(self, direction: Direction, quantity: Decimal, decided_ms: int, attempt: int, reason: str) -> Execution:
-        """Close by a reduce-only market order and return what was filled; raises as ``send_entry``."""
+    def close(
+        self,
+        direction: Direction,
+        quantity: Decimal,
+        decided_ms: int,
+        attempt: int,
+        reason: str,
+        *,
+        part: int = 0,
+    ) -> Execution:
+        """Close by a reduce-only market order and return what was filled; raises as ``send_entry``.
+
+        ``part`` is the number of the partial target that it stands for, 0 for none.
+        """
         side = direction.entry_side.opposite
-        intent = self._market(Purpose.EXIT, side, quantity, decided_ms, attempt, reason)
+        intent = self._market(Purpose.EXIT, side, quantity, decided_ms, attempt, reason, part)
         self._journal.note_order(intent)
         return self._execute(intent)
 
@@ -172,10 +184,17 @@ class OrderManager:
         )
 
     def _market(
-        self, purpose: Purpose, side: Side, quantity: Decimal, decided_ms: int, attempt: int, reason: str
+        self,
+        purpose: Purpose,
+        side: Side,
+        quantity: Decimal,
+        decided_ms: int,
+        attempt: int,
+        reason: str,
+        variant: int = 0,
     ) -> OrderIntent:
         return OrderIntent(
-            client_id=client_id(self._bot_id, self.symbol, decided_ms, purpose, attempt),
+            client_id=client_id(self._bot_id, self.symbol, decided_ms, purpose, attempt, variant=variant),
             symbol=self.symbol,
             side=side,
             kind=OrderKind.MARKET,

@@ -18,32 +18,30 @@ from src.domain.errors import (
     Rejection,
     StoreUnavailable,
 )
-from src.domain.market import MarkPrice
-from src.domain.orders import Order
+from src.domain.market import Candle, MarkPrice
 from src.domain.portfolio import Account, Direction, Trade
 from src.domain.ports import Exchange
 from src.domain.risk import ActiveLimits
+from src.execution.conditional_orders import Unprotected
 from src.execution.executions import closed_trade
 from src.execution.journal import Journal
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
+from src.execution.position_protection import PROTECTION_CHECK_MS, PositionProtection
 from src.execution.position_record import PositionRecord, side_held
 from src.execution.position_state import Backoff, PositionEvent, PositionState
-from src.execution.position_status import PositionStatus
-from src.execution.protection_manager import ProtectionManager, Unprotected
+from src.execution.protection_manager import ProtectionManager
 from src.execution.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
-PROTECTION_CHECK_MS = 90_000
 _EXIT_ATTEMPTS = 3
 _RETRY_MS, _LONGEST_RETRY_MS = 1_000, 60_000
 _ALARM_AFTER = 3
-_FLAT_CHECKS_MS = (5_000, 60_000)
 _EVENT = PositionEvent
 
 
-class PositionManager(PositionStatus):
+class PositionManager(PositionProtection):
     """The bot's own position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
 
     def __init__(
@@ -56,17 +54,29 @@ class PositionManager(PositionStatus):
         *,
         settings: PairSettings,
         mark_price: Callable[[], MarkPrice | None],
+        candles: Callable[[], Sequence[Candle]],
         reconcile_ms: int,
         protection_check_ms: int = PROTECTION_CHECK_MS,
     ) -> None:
-        self._order_manager, self._exchange, self._journal = order_manager, exchange, journal
-        self._reconcile_ms, self._protection_check_ms = reconcile_ms, protection_check_ms
+        """``candles`` tells the closed one-minute candles, oldest first: a stop that is moved follows them."""
+        self._exchange = exchange
         record = PositionRecord(order_manager.symbol)
         protection = ProtectionManager(order_manager, exchange, journal, clock, limits, settings=settings)
         reconciler = Reconciler(record, order_manager, exchange, journal, clock, limits=limits, protection=protection)
-        super().__init__(record, reconciler, protection, limits, clock, mark_price=mark_price)
+        super().__init__(
+            record,
+            reconciler,
+            protection,
+            limits,
+            clock,
+            order_manager=order_manager,
+            journal=journal,
+            mark_price=mark_price,
+            candles=candles,
+            reconcile_ms=reconcile_ms,
+            protection_check_ms=protection_check_ms,
+        )
         self._exit_pause = Backoff(_RETRY_MS, _LONGEST_RETRY_MS)
-        self._planned_ms, self._checks_ms = 0, list[int]()
 
     def open(self, direction: Direction, quantity: Decimal, decided_ms: int, reason: str) -> str:
         """Open a position with stop and target; return "" or, in words, why none was opened.
@@ -144,11 +154,11 @@ class PositionManager(PositionStatus):
         self._protect(self._standing(), decided_ms, attempt=1)
         return ""
 
-    def reduce(self, quantity: Decimal, decided_ms: int, reason: str) -> bool:
+    def reduce(self, quantity: Decimal, decided_ms: int, reason: str, *, part: int = 0) -> bool:
         """Close a part of the open position by market; return whether that is done.
 
         Profit and fees of the part are booked at once; the stop goes on covering what is left. The whole quantity
-        or more closes the position.
+        or more closes the position. ``part`` is the number of the partial target that it stands for, 0 for none.
         """
         trade, record = self.trade, self._record
         if trade is None or self.state is not PositionState.OPEN:
@@ -156,7 +166,7 @@ class PositionManager(PositionStatus):
         if quantity >= record.open_quantity:
             return self.close(reason)
         try:
-            execution = self._order_manager.close(trade.direction, quantity, decided_ms, 0, reason)
+            execution = self._order_manager.close(trade.direction, quantity, decided_ms, 0, reason, part=part)
         except OutcomeUnknown as error:
             log.warning("outcome of a reduction unknown: symbol=%s reason=%s", trade.symbol, error)
             record.needs_reconcile, record.verified = True, False
@@ -168,82 +178,10 @@ class PositionManager(PositionStatus):
         self._reconciler.reduce(execution, reason)
         return True
 
-    def _standing(self) -> list[Order]:
-        """Return the conditional orders of the symbol; those placed last where the list cannot be read."""
-        try:
-            return self._protection.listed()
-        except ExchangeError as error:
-            log.warning("protective orders not listed: symbol=%s reason=%s", self._order_manager.symbol, error)
-            self._protected = False
-            return self._protection.placed()
-
     def _not_entered(self, why: str) -> str:
         self._record.move(_EVENT.ENTRY_REFUSED)
         self._clear_orders(None)
         return why
-
-    def _protect(self, standing: list[Order], decided_ms: int, attempt: int) -> None:
-        """Make stop and target stand, and note them; close the position where no stop can."""
-        before = self._record.start
-        if before is None:
-            return
-        try:
-            start = self._protection.ensure(before, standing, decided_ms, attempt)
-            self._record.start = start
-            self._protected = start == before or self._protection.confirm(start)
-        except Unprotected as error:
-            log.error("position without a stop is closed: symbol=%s reason=%s", self._order_manager.symbol, error)
-            self._journal.open_trade(self._record.start or before)
-            self._protected = True
-            self.close("unprotected")
-            return
-        if start != before:
-            self._journal.open_trade(start)
-
-    def apply_limits(self) -> str:
-        """Move stop and target of an open position to the limits in force; return what was done, in words."""
-        before = self.trade
-        if before is None or self._record.exit_reason:
-            return ""
-        try:
-            self._protect(self._protection.listed(), self._clock.now_ms(), attempt=2)
-        except ExchangeError as error:
-            self._protected = False
-            return f"Stop and target of {before.symbol} stay for now: {error}."
-        after = self.trade
-        if after is None:
-            return f"The position in {before.symbol} was closed."
-        if (after.stop_price, after.target_price) == (before.stop_price, before.target_price):
-            return f"Stop {after.stop_price} and target {after.target_price} of {after.symbol} stay."
-        return (
-            f"Stop of {after.symbol} moved from {before.stop_price} to {after.stop_price}, "
-            f"target from {before.target_price} to {after.target_price}."
-        )
-
-    def _check_orders(self, now: int) -> None:
-        """On a short clock: with a position, both orders stand; while flat, nothing of this bot rests."""
-        settled = self.state in (PositionState.FLAT, PositionState.OPEN)
-        if not settled or not self._checks_ms or self._planned_ms <= now < self._checks_ms[0]:
-            return  # a plan from the future was made under a clock that has come back since
-        if self._record.start is not None:
-            self._protect(self._protection.listed(), now, attempt=2)
-        elif self._record.stranger is None:
-            self._protection.clear(None)
-        self._plan_checks(now, self._checks_ms[1:])
-
-    def _plan_checks(self, now: int, left: Sequence[int] = ()) -> None:
-        every_ms = self._reconcile_ms if self._record.start is None else self._protection_check_ms
-        self._planned_ms, self._checks_ms = now, [each for each in left if each > now] or [now + every_ms]
-
-    def _clear_orders(self, held: Direction | None) -> None:
-        """Cancel what no position needs; what fails now is done by the checks while flat."""
-        now = self._clock.now_ms()
-        self._planned_ms, self._checks_ms = now, [now + each for each in _FLAT_CHECKS_MS]
-        try:
-            self._protection.clear(held)
-        except ExchangeError as error:
-            self._checks_ms.insert(0, now)
-            log.warning("protective orders rest for now: symbol=%s reason=%s", self._order_manager.symbol, error)
 
     def close(self, reason: str) -> bool:
         """Close the position by market; return whether it is closed. What fails is tried again by ``press``."""
@@ -343,6 +281,7 @@ class PositionManager(PositionStatus):
                 self._reconcile(now)
         else:
             record.halt = record.current_halt(account)
+        self._follow_exits(now)
         self._check_orders(now)
         self._settle_fees()
         self._reconciler.settlement.run()
@@ -371,6 +310,7 @@ class PositionManager(PositionStatus):
             self._protection.clear(side_held(position))
         elif explained and not record.exit_reason:
             listed = settled.listed if settled.entry_ms is None else self._protection.listed()
+            self._close_missed_parts(listed, now)
             self._protect(listed, now, attempt=2)
         if not record.needs_reconcile and self._protected:
             self._reconcile_pause.reset()

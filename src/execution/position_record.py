@@ -10,11 +10,12 @@ from decimal import Decimal
 from src.domain.clock import MINUTE_MS
 from src.domain.market import MarkPrice
 from src.domain.portfolio import Account, Direction, Position, Trade
-from src.domain.risk import RiskLimits, early_stop_price
+from src.domain.risk import RiskLimits
 from src.execution.executions import Execution, closed_quantity
 from src.execution.journal import TradeStart
 from src.execution.position_state import PositionEvent, PositionState, next_state
 from src.execution.trade_recorder import RecordedTrade
+from src.strategy.exits import StopKind, StopLevel, early_level, parts_done, stop_kind_of
 
 _SAME_PRICE_SHARE = Decimal("0.000001")
 
@@ -25,6 +26,7 @@ class EarlyStop:
 
     price: Decimal
     direction: Direction
+    reason: str = "early_stop"
 
     def reached(self, mark: Decimal) -> bool:
         """Return whether ``mark`` has come to the level."""
@@ -119,11 +121,29 @@ class PositionRecord:
         return differs
 
     def early_stop(self, limits: RiskLimits) -> EarlyStop | None:
-        """Return the early stop of the open round trip under ``limits``, None when flat."""
-        trade = self.trade
-        if trade is None:
+        """Return the early stop of the open round trip under ``limits``, None when flat.
+
+        Behind a stop that was moved it bears that stop's reason: the exchange did not do what its order says.
+        """
+        trade, stop = self.trade, self.stop
+        if trade is None or stop is None:
             return None
-        return EarlyStop(early_stop_price(trade.entry_price, trade.direction, limits), trade.direction)
+        reason = "early_stop" if stop.kind is StopKind.LOSS else stop.kind.reason
+        return EarlyStop(early_level(trade.entry_price, trade.direction, stop, limits), trade.direction, reason)
+
+    @property
+    def stop(self) -> StopLevel | None:
+        """Where the stop of the open round trip lies as it was recorded last, and why; None when flat."""
+        if self.start is None:
+            return None
+        price = self.start.trade.stop_price
+        kind = stop_kind_of(self.start.stop_client_id) or StopKind.LOSS
+        return StopLevel(Decimal(0)) if price is None else StopLevel(price, kind)
+
+    @property
+    def parts_done(self) -> frozenset[int]:
+        """The numbers of the partial targets that were closed."""
+        return parts_done(each.client_id for each in self.exits)
 
     def owns(self, position: Position | None) -> bool:
         """Return whether a position is on the side of the bot's own round trip."""

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from src.domain.clock import Clock
 from src.domain.market import MarkPrice
+from src.domain.orders import Purpose, purpose_of, variant_of
 from src.domain.portfolio import Account, Position, Trade
 from src.domain.risk import ActiveLimits
 from src.execution.position_record import EarlyStop, PositionRecord
@@ -97,6 +98,9 @@ class PositionStatus:
         return self._record.by_fills(self._mark_price())
 
     def concerns(self, order_client_id: str) -> bool:
-        """Return whether an order is stop or target of the open position."""
+        """Return whether an order is stop, target or partial target of the open position."""
         start = self._record.start
-        return start is not None and order_client_id in (start.stop_client_id, start.target_client_id)
+        if start is None:
+            return False
+        part = purpose_of(order_client_id) is Purpose.TARGET and variant_of(order_client_id) > 0
+        return part or order_client_id in (start.stop_client_id, start.target_client_id)

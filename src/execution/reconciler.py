@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from src.domain.clock import DAY_MS, Clock
 from src.domain.errors import ExchangeError, StoreCorrupt, StoreUnavailable
-from src.domain.orders import Order, OrderIntent, Purpose, Side
+from src.domain.orders import Order, OrderIntent, Purpose, Side, variant_of
 from src.domain.portfolio import Direction, Position, Trade
 from src.domain.ports import Exchange
 from src.domain.risk import ActiveLimits
@@ -109,14 +109,16 @@ class Reconciler:
             record.needs_reconcile = True  # until what rests at the exchange was looked at
             return
         if (len(told.exits), told.foreign_quantity) != (len(record.exits), record.foreign):
-            log.warning(
+            own = told.foreign_quantity == record.foreign and all(each.client_id for each in told.exits)
+            log.log(
+                logging.INFO if own else logging.WARNING,
                 "position changed: symbol=%s open=%s foreign=%s",
                 record.symbol,
                 told.open_quantity,
                 told.foreign_quantity,
             )
         record.take_over(told)
-        self._journal.open_trade(self._booked(record.start))
+        self._journal.open_trade(self.booked(record.start))
 
     def ended_by_fills(self) -> bool:
         """Ask for the fills of the open trade; return whether they have closed it. Failures count as no."""
@@ -130,7 +132,7 @@ class Reconciler:
         """Write the end of the open trade down; protective orders, fees and funding follow."""
         opened = self._record.trade
         self._record.end(finished.exit_ms or 0)
-        self._protection.problem = ""
+        self._protection.forget_problems()
         self._journal.close_trade(finished)
         log.info(
             "trade closed: symbol=%s direction=%s reason=%s entry=%s exit=%s pnl=%s",
@@ -169,7 +171,7 @@ class Reconciler:
         record.start = replace(record.start, trade=increased_trade(record.start.trade, execution))
         record.fill_ms = max(record.fill_ms, execution.time_ms)
         self.history.note_order(execution.order_id, execution.client_id)
-        self._journal.open_trade(self._booked(record.start))
+        self._journal.open_trade(self.booked(record.start))
 
     def reduce(self, execution: Execution, reason: str) -> None:
         """Book a partial exit of the open trade."""
@@ -179,9 +181,10 @@ class Reconciler:
         record.exits.append(execution)
         record.fill_ms = max(record.fill_ms, execution.time_ms)
         self.history.note_order(execution.order_id, execution.client_id, reason)
-        self._journal.open_trade(self._booked(record.start))
+        self._journal.open_trade(self.booked(record.start))
 
-    def _booked(self, start: TradeStart) -> TradeStart:
+    def booked(self, start: TradeStart) -> TradeStart:
+        """Return the open trade as it is written down: with profit and fees of the parts closed so far."""
         return replace(start, trade=reduced_trade(start.trade, self._record.exits))
 
     def _take(self, intent: OrderIntent, execution: Execution) -> bool:
@@ -200,6 +203,8 @@ class Reconciler:
             record.verified = False
         if intent.purpose is Purpose.ENTRY and trade is not None and execution.client_id != trade.entry_client_id:
             record.verified = False  # an increase: the fills tell the new size and mean price
+        if intent.purpose is Purpose.TARGET and trade is not None and variant_of(intent.client_id):
+            record.verified = False  # a part was closed: the fills tell what is left
         if intent.kind.conditional and trade is None:  # left for a position of others: its fill is booked as theirs
             self.settlement.resume(self._closed_since(self._clock.now_ms() - DAY_MS)[-1:])
         return False

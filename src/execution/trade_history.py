@@ -103,8 +103,10 @@ class TradeHistory:
         """Return an adopted trade with those protective orders of this bot that stand for it."""
         side = trade.direction.entry_side.opposite
         own = [each for each in listed if self._order_manager.owns(each.client_id) and each.side is side]
-        stop = next((each for each in own if each.kind is OrderKind.STOP_MARKET), None)
-        target = next((each for each in own if each.kind is OrderKind.TAKE_PROFIT_MARKET), None)
+        stops = [each for each in own if each.kind is OrderKind.STOP_MARKET and each.trigger_price is not None]
+        stop = max(stops, key=lambda each: (each.trigger_price or 0) * trade.direction.sign, default=None)
+        whole = (each for each in own if each.kind is OrderKind.TAKE_PROFIT_MARKET and each.close_position)
+        target = next(whole, None)
         trade = replace(
             trade,
             stop_price=None if stop is None else stop.trigger_price,

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from src.domain.orders import Fill, Purpose, purpose_of
+from src.domain.orders import Fill, Purpose, purpose_of, variant_of
 from src.domain.portfolio import Direction, Trade
 from src.domain.ports import Income, IncomeKind
 from src.execution.executions import Execution
+from src.strategy.exits import TAKE_PARTIAL, StopKind, stop_kind_of
 
 FOREIGN_REASON = "foreign"
 _HOUR_MS = 3_600_000
@@ -336,10 +337,10 @@ def _reason(replay: _Replay, incomes: list[Income], exit_reason: str) -> str:
     """Return in one word why the trade ended: what the order of its last closing fill was for."""
     order = replay.last_exit
     purpose = None if order is None else order.purpose
-    if purpose is Purpose.STOP:
-        return "stop_loss"
-    if purpose is Purpose.TARGET:
-        return "take_profit"
+    if purpose is Purpose.STOP and order is not None:
+        return (stop_kind_of(order.client_id) or StopKind.LOSS).reason
+    if purpose is Purpose.TARGET and order is not None:
+        return TAKE_PARTIAL if variant_of(order.client_id) else "take_profit"
     if purpose is Purpose.EXIT and order is not None:
         return order.reason or exit_reason or "exit"
     if order is not None and order.client_id.startswith("adl_autoclose"):

@@ -211,7 +211,7 @@ class Trader:
         level, mark = self._position.early_stop, self._feed.mark_price(self.symbol)
         if level is None or mark is None or not level.reached(mark.mark) or self._position.exit_under_way:
             return False
-        self.execute_sell(mark.mark, "early_stop")
+        self.execute_sell(mark.mark, level.reason)
         return True
 
     def check_daily_loss_limit(self) -> bool:

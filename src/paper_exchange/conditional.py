@@ -27,11 +27,21 @@ def place(accounts: Accounts, ledger: AccountLedger, request: AlgoRequest) -> Al
         checks.check_notional(contract.rules, reference * (request.quantity or ZERO))
     if request.client_id and any(order.client_id == request.client_id for order in ledger.open_algos.values()):
         raise VenueError(-4116, "clientOrderId is duplicated")
+    if request.close_position and any(_closes_alike(order, request) for order in ledger.open_algos.values()):
+        raise VenueError(
+            -4130, "An open stop or take profit order with GTE and closePosition in the direction is existing."
+        )
     if len(ledger.open_algos) >= checks.MAX_ALGO_ORDERS:
         raise VenueError(-4045, "Reach max stop order limit.")
     order = _order(accounts, request)
     _check_not_due(accounts, order)
     return _tell(accounts, ledger, order)
+
+
+def _closes_alike(order: AlgoOrder, request: AlgoRequest) -> bool:
+    """Return whether an open order closes the same position in the same way: one stop and one target may stand."""
+    place = (order.symbol, order.side, order.position_side) == (request.symbol, request.side, request.position_side)
+    return order.close_position and place and order.type == request.type
 
 
 def _order(accounts: Accounts, request: AlgoRequest) -> AlgoOrder:

@@ -14,7 +14,7 @@ from src.domain.errors import SettingsError
 from src.domain.risk import RiskLimits
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.runtime.strategy_loader import STRATEGIES, LoadedStrategy, load_strategy, read_strategy_file, strategy_names
-from src.strategy.rules import DecisionRules, limits_under, load_rules
+from src.strategy.rules import DecisionRules, limits_under, load_rules, unreachable_parts
 from src.strategy.target_rules import TargetRules, load_target_rules
 
 _FOLDER: Final = PROJECT_ROOT / "config" / "rules"
@@ -54,9 +54,13 @@ def read_rules(settings: Settings) -> DecisionRules:
     """Return the named set of decision rules, with those figures changed that the settings name.
 
     Raises:
-        SettingsError: the file is missing or wrong.
+        SettingsError: the file is missing or wrong, or a partial target lies beyond the target.
     """
-    return replace(_of_file(settings), **_set_figures(settings))
+    rules = replace(_of_file(settings), **_set_figures(settings))
+    late = unreachable_parts(rules, limits_under(rules, settings.risk_limits))
+    if late:
+        raise SettingsError((f"RULES: {late}.",))
+    return rules
 
 
 def refuse_unnamed(settings: Settings) -> None:

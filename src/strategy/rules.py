@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from src.domain.exit_rules import ExitRules
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
 from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, load_evidence
@@ -35,6 +36,9 @@ class DecisionRules:
     agent perceives beside what it sees on its own; none for none. ``tried`` counts the variants that were tried before
     these figures were chosen; reports deflate by it. ``shown`` says in words what the set has shown on real candles.
     ``evidence`` says whether news, regime and chart opinion may lower an entry's size or stop it.
+
+    ``trailing_stop_share``, ``trailing_after_share``, ``break_even_after_share``, ``take_partial`` (pairs of move and
+    part) and ``max_holding_ms`` are the exits of ``ExitRules``; 0 or an empty list is none.
     """
 
     name: str = "safety_first"
@@ -54,6 +58,11 @@ class DecisionRules:
     target_scale: float = 1.0
     size_scale: float = 1.0
     calm_volatility_share: float = 0.0
+    trailing_stop_share: float = 0.0
+    trailing_after_share: float = 0.0
+    break_even_after_share: float = 0.0
+    take_partial: tuple[tuple[float, float], ...] = ()
+    max_holding_ms: int = 0
     max_candle_age_ms: int = 150_000
     max_mark_age_ms: int = 30_000
     max_account_age_ms: int = 900_000
@@ -83,6 +92,19 @@ class DecisionRules:
             raise ValueError("max_candle_age_ms, max_mark_age_ms and max_account_age_ms must be above 0")
         if self.tried < 1:
             raise ValueError("tried must be at least 1")
+        if 0 < self.exits.max_holding_ms <= self.min_holding_ms:
+            raise ValueError("max_holding_ms must be 0 or above min_holding_ms")
+
+    @property
+    def exits(self) -> ExitRules:
+        """The exits beside stop and target; ``ValueError`` where a figure cannot be."""
+        return ExitRules(
+            trailing_stop_share=_exact(self.trailing_stop_share),
+            trailing_after_share=_exact(self.trailing_after_share),
+            break_even_after_share=_exact(self.break_even_after_share),
+            take_partial=tuple((_exact(move), _exact(part)) for move, part in self.take_partial),
+            max_holding_ms=self.max_holding_ms,
+        )
 
 
 def _refuse_trends(intervals: tuple[str, ...], candle_interval: str) -> None:
@@ -106,6 +128,8 @@ def load_rules(text: str) -> DecisionRules:
             table[name] = tuple(table[name])
     if "evidence" in table:
         table["evidence"] = load_evidence(table["evidence"])
+    if "take_partial" in table:
+        table["take_partial"] = _pairs(table["take_partial"])
     if "kind" in table:
         raise ValueError(f"it is the rule set of a strategy of targets (kind {table['kind']!r}), not of votes")
     unknown = sorted(set(table) - set(kinds))
@@ -121,6 +145,22 @@ def load_rules(text: str) -> DecisionRules:
 
 
 _KIND_WORDS: dict[type[Any], str] = {tuple: "list"}
+
+
+def _pairs(value: object) -> tuple[tuple[float, float], ...]:
+    """Return a list of pairs of numbers as tuples; raises ``ValueError`` for anything else."""
+    rows: list[Any] = value if isinstance(value, list) else [None]
+    if not all(
+        isinstance(row, list) and len(row) == 2 and {type(each) for each in row} <= {int, float} for row in rows
+    ):
+        raise ValueError(f"take_partial must be a list of pairs of move and part, such as [[0.03, 0.5]], not {value!r}")
+    return tuple((float(move), float(part)) for move, part in rows)
+
+
+def _exact(share: float) -> Decimal:
+    return Decimal(str(share))
+
+
 _MOST_OF_LIQUIDATION = Decimal("0.8")
 
 
@@ -136,6 +176,18 @@ def limits_under(rules: DecisionRules, limits: RiskLimits) -> RiskLimits:
         stop_loss_share=min(_scaled(limits.stop_loss_share, rules.stop_scale), widest),
         take_profit_share=min(_scaled(limits.take_profit_share, rules.target_scale), Decimal("0.99")),
         position_share=_scaled(limits.position_share, rules.size_scale),
+        exits=rules.exits,
+    )
+
+
+def unreachable_parts(rules: DecisionRules, limits: RiskLimits) -> str:
+    """Return what of ``take_partial`` the target would forestall under the scaled limits, "" when nothing."""
+    late = [f"{move}" for move, _ in limits.exits.take_partial if move >= limits.take_profit_share]
+    if not late or not limits.place_target:
+        return ""
+    return (
+        f"take_partial of {rules.name} closes parts at a move of {', '.join(late)}, which the target at "
+        f"{limits.take_profit_share.normalize():f} forestalls: use smaller moves or a wider target"
     )
 
 

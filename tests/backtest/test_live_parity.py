@@ -81,3 +81,22 @@ def test_jumps_past_stop_and_target_and_missing_minutes_are_the_same_live_and_in
     assert found.missing == found.decisions == []
     assert [each for each in found.other_trades if not is_a_second_of_an_exit(each)] == []
     assert len(seen.trades) == len(known.outcome.trades)
+
+
+EXITS_FIRST, EXITS_MINUTES, KILLED_AT = 2_400, 300, 170
+
+
+def test_exits_that_follow_the_market_are_the_same_live_over_a_kill_and_in_the_backtest(tmp_path):
+    """Trailing stop, break-even, partial target and time stop in a lively market; the bot is killed in the middle."""
+    beyond = EXITS_FIRST + EXITS_MINUTES + 10
+    record = write_record(Candles.of(random_candles(beyond, seed=4)), tmp_path / "BTCUSDT-1m-lively.csv")
+    course = TrainingSeries(record, EXITS_FIRST, EXITS_MINUTES, KINDS["exits"], KILLED_AT, killed=True)
+    candles, settings = begin(course, tmp_path)
+    seen = live(course, tmp_path, candles, settings)
+    known = past(course, tmp_path, candles, settings, seen)
+    found = compared(seen, known)
+    reasons = {trade.exit_reason for trade in known.outcome.trades}
+    assert reasons >= {"trailing_stop", "break_even"}, [trade.exit_reason for trade in known.outcome.trades]
+    assert found.missing == found.other_trades == []
+    assert found.near_edges, found.decisions
+    assert len(seen.trades) == len(known.outcome.trades) >= 5

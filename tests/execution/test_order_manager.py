@@ -7,10 +7,10 @@ import pytest
 from src.domain.errors import ExchangeUnavailable, OrderRefused, OutcomeUnknown, StoreUnavailable
 from src.domain.orders import OrderStatus, Purpose, decided_ms_of, purpose_of
 from src.domain.portfolio import Direction
+from src.execution.conditional_orders import Unprotected
 from src.execution.executions import opened_trade
 from src.execution.journal import TradeStart
 from src.execution.order_updates import OrderUpdateBuffer
-from src.execution.protection_manager import Unprotected
 from tests.world import START_MS, SYMBOL, World, path
 
 QUANTITY = Decimal("0.010")

@@ -46,7 +46,7 @@ def test_a_cancelled_stop_that_an_event_tells_of_is_placed_again_without_a_turn(
 def test_orders_that_are_not_the_positions_own_wake_nobody():
     world, trader = opened([30_000.0] * 340)
     monitor = StopMonitor(trader)
-    intent = world.protection().intents(Direction.LONG, Decimal("29000"), Decimal("32000"), 1, 7).stop
+    intent = world.protection().intents(Direction.SHORT, Decimal("32000"), Decimal("29000"), 1, 7).stop
     assert not monitor.concerns(world.inner.send(intent))
     entry = next(each for each in world.inner.order_history(SYMBOL, START_MS))
     assert not monitor.concerns(entry)

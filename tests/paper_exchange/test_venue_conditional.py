@@ -106,7 +106,7 @@ def test_a_mark_price_stop_waits_for_the_mark_and_looks_at_whole_seconds() -> No
     venue = falling(*flat(59_000, 2))
     market(venue, "BUY", "0.1")
     by_mark = stop(venue, "SELL", "59400", working_type="MARK_PRICE", client_id="mark")
-    by_last = stop(venue, "SELL", "59400", client_id="last")
+    by_last = stop(venue, "SELL", "59400", client_id="last", quantity=D("0.05"), reduce_only=True)
     venue.advance(START_MS + 4 * MINUTE_MS)
     last, mark = (venue.algo_order(KEY, order.algo_id) for order in (by_last, by_mark))
     assert last.triggered_ms < mark.triggered_ms
@@ -132,8 +132,10 @@ def test_a_close_position_order_takes_all_there_is_and_expires_when_there_is_not
     venue = falling((59_500, 59_500, 58_000, 58_000), *flat(58_000, 2))
     market(venue, "BUY", "0.1")
     first = stop(venue, "SELL", "59400")
-    second = stop(venue, "SELL", "58500")
     market(venue, "BUY", "0.2")
+    while venue.algo_order(KEY, first.algo_id).status == "NEW":
+        venue.advance(venue.now_ms + 100)
+    second = stop(venue, "SELL", "58500")  # beside the first one it would be refused
     venue.advance(START_MS + 4 * MINUTE_MS)
     assert venue.algo_order(KEY, first.algo_id).actual_quantity == D("0.3")
     gone = venue.algo_order(KEY, second.algo_id)
@@ -339,3 +341,16 @@ def test_the_mark_price_may_reach_below_the_low_of_its_own_minute() -> None:
     order = stop(venue, "SELL", "59041", working_type="MARK_PRICE")  # the minute's low is 59,050
     venue.advance(START_MS + 3 * MINUTE_MS)
     assert venue.algo_order(KEY, order.algo_id).status == "FINISHED"
+
+
+def test_one_stop_and_one_target_that_close_the_position_may_stand_on_a_side() -> None:
+    venue = falling()
+    market(venue, "BUY", "0.1")
+    first = stop(venue, "SELL", "58000")
+    stop(venue, "SELL", "62000", "TAKE_PROFIT_MARKET")
+    again = AlgoRequest("BTCUSDT", "SELL", "STOP_MARKET", trigger_price=D("58500"), close_position=True)
+    assert refused(venue, again) == -4130
+    stop(venue, "BUY", "61000")  # the other side
+    stop(venue, "SELL", "58500", quantity=D("0.1"), reduce_only=True)  # one with a quantity
+    venue.cancel_algo(KEY, first.algo_id)
+    assert venue.place_algo(KEY, again).status == "NEW"

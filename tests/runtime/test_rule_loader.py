@@ -14,7 +14,7 @@ from src.runtime.settings import PROJECT_ROOT, Settings
 from src.strategy.rules import DecisionRules, limits_under, load_rules
 from tests.monitoring.test_health import NOW_MS, beat
 
-SETS = ("safety_first", "patient_votes", "patient_trend")
+SETS = ("safety_first", "safety_exits", "patient_votes", "patient_trend")
 OWN = DecisionRules(
     name="own",
     min_signal_strength=2,
@@ -147,7 +147,7 @@ def test_status_says_it_too():
 def test_a_name_that_is_no_set_is_refused_and_the_sets_are_named(load, name):
     with pytest.raises(SettingsError) as caught:
         read_rules(named(load(), name))
-    assert "patient_trend, patient_votes, safety_first" in caught.value.problems[0]
+    assert "patient_trend, patient_votes, safety_exits, safety_first" in caught.value.problems[0]
 
 
 LIVE = {
@@ -172,3 +172,18 @@ def test_live_trading_starts_only_with_rules_that_somebody_named(load, tmp_path)
 def test_every_set_says_what_it_has_shown():
     for path in (PROJECT_ROOT / "config" / "rules").glob("*.toml"):
         assert "shown = " in path.read_text(), path.name
+
+
+def test_a_part_beyond_the_target_is_refused_in_one_sentence(load):
+    with pytest.raises(SettingsError) as caught:
+        read_rules(load(RULES="safety_exits", TAKE_PROFIT_PERCENTAGE="0.01"))
+    [problem] = caught.value.problems
+    assert "take_partial of safety_exits" in problem and "0.012" in problem and "target at 0.01" in problem
+
+
+def test_the_exits_of_a_set_are_among_the_limits_of_its_positions(load):
+    settings = load(RULES="safety_exits")
+    exits = limits_under(read_rules(settings), settings.risk_limits).exits
+    assert exits.take_partial == ((Decimal("0.012"), Decimal("0.5")),)
+    assert (exits.break_even_after_share, exits.trailing_after_share) == (Decimal("0.006"), Decimal("0.01"))
+    assert exits.max_holding_ms == 43_200_000

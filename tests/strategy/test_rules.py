@@ -146,3 +146,27 @@ def test_the_signal_of_some_votes_is_the_signal_of_those_alone(votes, names):
     alone = tuple(vote for name, vote in zip(VOTE_NAMES, votes, strict=True) if name in names)
     every = votes_mask(VOTE_NAMES)
     assert signal_code(votes, votes_mask(tuple(names))) == signal_code((*alone, *[0] * (6 - len(alone))), every)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("take_partial = [0.03, 0.5]", "list of pairs of move and part"),
+        ("take_partial = [[0.03]]", "list of pairs of move and part"),
+        ("take_partial = [[0.03, true]]", "list of pairs of move and part"),
+        ("take_partial = [[0.03, 1.0]]", "less than 1"),
+        ("trailing_stop_share = 1.2", "trailing_stop_share must lie in"),
+        ("trailing_after_share = 0.01", "needs a trailing_stop_share"),
+        ("min_holding_ms = 60000\nmax_holding_ms = 60000", "above min_holding_ms"),
+        ("max_holding_ms = 1.5", "max_holding_ms must be of kind int"),
+    ],
+)
+def test_exits_that_cannot_be_are_refused_when_the_set_is_read(text, problem):
+    with pytest.raises(ValueError, match=problem):
+        load_rules(text)
+
+
+def test_exits_are_read_exactly():
+    exits = load_rules("trailing_stop_share = 0.006\ntake_partial = [[0.012, 0.5], [1e-1, 0.1]]").exits
+    assert exits.trailing_stop_share == Decimal("0.006")
+    assert exits.take_partial == ((Decimal("0.012"), Decimal("0.5")), (Decimal("0.1"), Decimal("0.1")))

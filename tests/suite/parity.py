@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,25 @@ NESTED = ("rl_state", "votes")
 JUDGED = ("decision", "signal_type", "strength", "rl_action", "position_side")
 """What a turn decided and why; the other columns are figures that may differ in their last bits after a restart."""
 MONEY = ("quantity", "entry_price", "exit_price", "gross_pnl", "fees", "funding", "stop_price", "target_price")
+_STORED = Context(prec=15, rounding=ROUND_HALF_EVEN)
+"""As the database keeps money: a mean price of several exits has more digits than that."""
 REGIMES = {1: "risk_off", 2: "risk_on"}
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class TrainingSeries:
-    """A stretch of a market's record and the bot's settings; ``restart_at`` is the minute of a restart, 0 for none."""
+    """A stretch of a market's record and the bot's settings; ``restart_at`` is the minute of a restart, 0 for none.
+
+    With ``killed`` the restart is one after ``kill -9``.
+    """
 
     record: Path
     first: int
     minutes: int
     settings: Mapping[str, str]
     restart_at: int = 0
+    killed: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,12 +144,15 @@ def live(course: TrainingSeries, folder: Path, candles: Candles, settings: Setti
         suite(folder, market=f"replay:{course.record}", **standing(start_ms), **course.settings) as (exchange, bot),
         Steps(exchange, bot, start_ms, candles, settings.risk_limits, settings.reconcile_s) as steps,
     ):
-        for minutes in legs:
+        for leg, minutes in enumerate(legs):
             bot.start()
             steps.wait_for_start()
             steps.forward(minutes)
             cpu_s[0] += cpu_of(bot.process.pid)
-            assert bot.stop() == 0, bot.log[-3000:]
+            if course.killed and leg + 1 < len(legs):
+                bot.kill()
+            else:
+                assert bot.stop() == 0, bot.log[-3000:]
         cpu_s[1] = cpu_of(exchange.process.pid)
     turns = rows_of(bot.database, "SELECT * FROM signals ORDER BY instant_ms, id")
     trades = rows_of(bot.database, "SELECT * FROM trades WHERE status = 'closed' ORDER BY entry_time, id")
@@ -231,7 +240,7 @@ def _compare_trades(ours: Sequence[Row], theirs: Iterable[Trade], found: Compari
         if trade is None:
             found.other_trades.append(f"{row['entry_time']} {row['side']} by the bot only")
             continue
-        others = [name for name in MONEY if Decimal(str(row[name])) != getattr(trade, name)]
+        others = [name for name in MONEY if Decimal(str(row[name])) != _STORED.plus(getattr(trade, name))]
         plain = {"side": str(trade.direction), "exit_reason": trade.exit_reason}
         plain["exit_time"] = utc_text(trade.exit_ms or 0)
         others += [name for name, value in plain.items() if row[name] != value]

@@ -1,6 +1,6 @@
 """A whole market week by the live bot and by the backtest, compared bit for bit.
 
-    python -m tests.suite.parity_week [--days 7] [--restart] [--settings busy|delivered]
+    python -m tests.suite.parity_week [--days 7] [--restart | --kill] [--settings busy|delivered|near|exits]
 
 The bot is the real process on a paper exchange, over HTTP and sockets; the market stands and is moved on minute by
 minute. With ``--restart`` the bot is stopped and started again in mid-week: from then on its indicators begin with a
@@ -28,6 +28,14 @@ DAY = 1_440
 KINDS = {
     "busy": {**BUSY, "EXPLORATION_RATE": "0.6", "RULES": "safety_first"},
     "delivered": {"RULES": "safety_first"},
+    "exits": {
+        **BUSY,
+        "EXPLORATION_RATE": "0.95",
+        "RULES": "safety_exits",
+        "EXIT_CONFIDENCE": "1",
+        "ALLOW_SHORT": "true",
+        "LEVERAGE": "2",
+    },
     "near": {
         **BUSY,
         "EXPLORATION_RATE": "0.6",
@@ -44,14 +52,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=float, default=7.0)
     parser.add_argument("--restart", action="store_true", help="stop and start the bot again in the middle")
+    parser.add_argument("--kill", action="store_true", help="kill the bot in the middle and start it again")
     parser.add_argument("--settings", choices=sorted(KINDS), default="busy")
     parser.add_argument("--record", type=Path, default=shared_folder() / RECORD, help="one-minute candles")
     parser.add_argument("--from", dest="first_day", default=FROM, help="the first day, YYYY-MM-DD")
     command = parser.parse_args()
-    minutes = round(command.days * DAY)
+    minutes, begins_anew = round(command.days * DAY), command.restart or command.kill
     first = int(np.searchsorted(read_candles(command.record).open_ms, instant_of(command.first_day)))
     course = TrainingSeries(
-        command.record, first, minutes, KINDS[command.settings], minutes // 2 if command.restart else 0
+        command.record, first, minutes, KINDS[command.settings], minutes // 2 * begins_anew, command.kill
     )
     with tempfile.TemporaryDirectory() as folder:
         candles, settings = begin(course, Path(folder))
@@ -60,7 +69,7 @@ def main() -> int:
         seen = live(course, Path(folder), candles, settings)
         found = compared(seen, past(course, Path(folder), candles, settings, seen))
     _print(found, seen, minutes)
-    return 0 if found.equal or (command.restart and found.near_edges and not found.other_trades) else 1
+    return 0 if found.equal or (begins_anew and found.near_edges and not found.other_trades) else 1
 
 
 def _print(found: Comparison, seen: Live, minutes: int) -> None:

@@ -30,6 +30,7 @@ _SETTLED = """
     SELECT (SELECT COUNT(*) FROM trades WHERE status = 'open') + (SELECT COUNT(*) FROM orders WHERE NOT finished)
 """
 
+_WAITING = "SELECT COUNT(*) FROM orders WHERE NOT finished AND purpose IN ('stop', 'target')"
 _REFUSED = "SELECT COUNT(*) FROM orders WHERE purpose = 'exit' AND status = 'REJECTED' AND timestamp >= '{}'"
 """Exits tried since an instant that the exchange did not take: after a jump no price lies within its bounds."""
 
@@ -124,9 +125,14 @@ class Steps:
     def _pass_by_seconds(self, now_ms: int) -> None:
         self.by_seconds += 1
         boundary_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS
+        held = self._position()[0]
         for at in range(now_ms // SECOND_MS * SECOND_MS + SECOND_MS, boundary_ms, SECOND_MS):
             self._advance(at)
-            position, _levels = self._position()
+            position, levels = self._position()
+            if position is not None and held is not None and position["positionAmt"] != held["positionAmt"]:
+                resting = len(levels)  # a part was closed: the bot takes note of it
+                self._wait(lambda resting=resting: self._one(_WAITING) == resting)
+            held = position
             if self._exit_was_refused(now_ms):  # tried again after growing pauses: not in each second
                 self._give_time(lambda at=at: self._closed() or self._exit_was_refused(at))
             elif position is None or self._early_stop_reached(position):

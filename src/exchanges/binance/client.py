@@ -208,7 +208,7 @@ class BinanceClient(BinanceExchange):
     ) -> Order:
         now_ms = self.clock.now_ms()
         intent = OrderIntent(
-            client_id=client_id(self._bot_id, symbol, now_ms, purpose, next(self._numbers)),
+            client_id=client_id(self._bot_id, symbol, now_ms, purpose, next(self._numbers) % 36),
             symbol=symbol,
             side=side,
             kind=kind,
