@@ -316,8 +316,7 @@ def _risk_problems(settings: Settings) -> list[str]:
     if share > total:
         problems.append(f"POSITION_PERCENTAGE={share} exceeds MAX_TOTAL_POSITION_PERCENTAGE={total}: lower the first.")
     at_stake = Decimal(1) if settings.margin_type == "ISOLATED" else max(share, total)
-    of_targets = pairs_of(settings.rules) or settings.rules in strategy_names()
-    if of_targets and "leverage" not in settings.model_fields_set:
+    if (pairs_of(settings.rules) or settings.rules in strategy_names()) and "leverage" not in settings.model_fields_set:
         return problems  # a strategy of targets has a leverage of its own, and its rule set refuses such a stop
     if settings.stop_loss_percentage * settings.leverage * at_stake >= Decimal("0.9"):
         problems.append(
