@@ -25,7 +25,7 @@ Reader = Callable[[int, int], list[Candle]]
 
 @dataclass(frozen=True, slots=True)
 class KlineRange:
-    """Which bars are asked for: startTime, endTime and how many."""
+    """The requested bars: startTime, endTime and limit."""
 
     start_ms: int | None
     end_ms: int | None

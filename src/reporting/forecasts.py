@@ -1,4 +1,4 @@
-"""The forecast ledger as people and programs read it: pages of forecasts, and the scoreboard."""
+"""Read models of the forecasts: pages, and scores by forecaster."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,9 +34,9 @@ class ForecastFilter:
 
 @dataclass(frozen=True, slots=True)
 class ForecasterScore:
-    """One line of the scoreboard: who looked how far ahead, how often, and how good that was.
+    """The score of one forecaster, model and horizon.
 
-    ``missed`` are forecasts whose end no candle tells; ``first`` and ``last`` the instants of the settled ones.
+    ``missed`` are forecasts without a candle at their end; ``first`` and ``last`` the times of the settled ones.
     """
 
     forecaster: str
@@ -80,7 +80,7 @@ def read_scores(
     forecaster: str | None = None,
     model: str = "",
 ) -> list[ForecasterScore]:
-    """Return the scoreboard of the scope, one line for each forecaster, model and horizon, by name.
+    """Return the scores of the scope, one line for each forecaster, model and horizon, by name.
 
     Args:
         connection: of the database.
@@ -142,7 +142,7 @@ def _counts(wanted: list[ColumnElement[bool]]) -> Select[Any]:
 def _settled_figures(
     connection: Connection, wanted: list[ColumnElement[bool]]
 ) -> dict[tuple[str, str, int], list[tuple[float, ...]]]:
-    """Return probability, direction, return and net return of every settled forecast by who made it."""
+    """Return probability, direction, return and net return of every settled forecast by forecaster."""
     c = forecasts.c
     query = select(
         c.forecaster, c.model, c.horizon_s, c.probability, c.direction, c.return_share, c.net_share

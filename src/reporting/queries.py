@@ -1,6 +1,6 @@
 """Frequent queries about the bots' state, composed once.
 
-To compose one takes longer than to ask it.
+Composing one takes longer than running it.
 """
 
 from functools import lru_cache
@@ -59,7 +59,7 @@ def newest(table: Table, scope: Scope) -> Select[Any]:
 
 @lru_cache(_KEPT)
 def newest_good_chart(scope: Scope) -> Select[Any]:
-    """Return the query for the newest look at a chart that succeeded."""
+    """Return the query for the newest successful chart analysis."""
     return newest(chart_analyses, scope).where(chart_analyses.c.status == "ok")
 
 

@@ -1,8 +1,8 @@
-"""What people and programs read: pages, summaries, performance, the state of the bots.
+"""Read access for dashboard, API and reports: pages, summaries, performance, the state of the bots.
 
-Everything is read-only and short. Sums over whole days come from the counters that the journal keeps with each
-row; only the first, broken day of a period is counted row by row: a summary of a million signals takes the time
-of a few hundred rows. Money is ``Decimal``, instants are UTC text, and what is not known is ``None``.
+All queries are read-only and short. Sums over whole days come from the counters that the journal keeps; only the first,
+partial day of a period is counted row by row. Money is ``Decimal``, times are UTC text, and unknown values are
+``None``.
 """
 
 from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ ALL_SIGNALS, ALL_TRADES, ALL_ORDERS, ALL_NEWS = SignalFilter(), TradeFilter(), O
 
 
 class ReadConnections(Protocol):
-    """What lends connections for reading."""
+    """Provides connections for reading."""
 
     def read(self) -> AbstractContextManager[Connection]:
         """Lend a connection whose queries all see one and the same instant."""
@@ -99,9 +99,9 @@ class _Lent:
 
 
 class ReportService:
-    """Answers questions about one database; safe to share between threads.
+    """Queries one database; safe to share between threads.
 
-    Every method may raise ``StoreUnavailable`` or ``StoreCorrupt``; dates that are none raise ``ValueError``.
+    Every method may raise ``StoreUnavailable`` or ``StoreCorrupt``; invalid dates raise ``ValueError``.
     """
 
     def __init__(self, database: ReadConnections) -> None:
@@ -109,7 +109,7 @@ class ReportService:
 
     @contextmanager
     def at_one_instant(self) -> Iterator["ReportService"]:
-        """Lend reports whose answers all speak of the same instant; for one thread, and short."""
+        """Yield a service whose queries all see the same snapshot; for one thread, and short."""
         with self._database.read() as connection:
             yield ReportService(_Lent(connection))
 
@@ -176,12 +176,12 @@ class ReportService:
     def forecast_scores(
         self, scope: Scope, source: str = LIVE, since_ms: int | None = None, until_ms: int | None = None
     ) -> list[ForecasterScore]:
-        """Return the scoreboard: how good each forecaster of the scope was."""
+        """Return the score of each forecaster of the scope."""
         with self._database.read() as connection:
             return read_scores(connection, scope, source, since_ms, until_ms)
 
     def forecast_verdict(self, scope: Scope, forecaster: str, model: str = "") -> str | None:
-        """Return how the live forecasts of one forecaster are judged, in words; None where it made none."""
+        """Return the verdict on the live forecasts of one forecaster, in words; None if it made none."""
         with self._database.read() as connection:
             found = verdicts(read_scores(connection, scope, forecaster=forecaster, model=model))
         return next(iter(found.values()), None)
@@ -214,7 +214,7 @@ class ReportService:
             return count_signals(connection, scope, since_ms)
 
     def performance(self, scope: Scope = EVERYBODY, since_ms: int | None = None) -> Performance:
-        """Return what trades (by exit) and equity brought, in all or since an instant.
+        """Return the results of trades (by exit) and equity, in total or since an instant.
 
         Figures of equity need one account: name the bot where there are several, and no symbol.
         """
@@ -236,7 +236,7 @@ class ReportService:
         return [row | {"pnl": clean(row["pnl"])} for row in reversed(rows)]
 
     def closed_trades(self, scope: Scope = EVERYBODY, since_ms: int | None = None) -> list[dict[str, Any]]:
-        """Return what ``report_breakdown`` groups of the closed trades, all or by their exit since an instant."""
+        """Return the closed trades for ``breakdown``, all or by their exit since an instant."""
         with self._database.read() as connection:
             return _rows(connection, closed_trades_query(scope, since_ms))
 
@@ -252,7 +252,7 @@ class ReportService:
         return self._first(newest(account_balance, scope.account))
 
     def open_positions(self, scope: Scope = EVERYBODY) -> list[dict[str, Any]]:
-        """Return the positions as the exchange last had them, foreign ones among them (``own`` false)."""
+        """Return the positions as last reported by the exchange, including external ones (``own`` false)."""
         with self._database.read() as connection:
             return _rows(connection, positions_of(scope))
 
@@ -282,11 +282,11 @@ class ReportService:
         return self._page(market_context, queries, limit, cursor, offset, form)
 
     def chart_analysis(self, scope: Scope = EVERYBODY, only_good: bool = False) -> dict[str, Any] | None:
-        """Return the newest look at a chart (with ``only_good``: the newest that succeeded), or None."""
+        """Return the newest chart analysis (with ``only_good``: the newest successful one), or None."""
         return self._first(newest_good_chart(scope) if only_good else newest(chart_analyses, scope))
 
     def bot_status(self, wall_ms: int) -> list[dict[str, Any]]:
-        """Return the last sign of life of every process with ages, ``wall_ms`` being the machine's time.
+        """Return the last heartbeat of every process with ages; ``wall_ms`` is the machine's time.
 
         ``age_s`` is in seconds of the machine; ``cycle_age_s``, ``market_age_s`` and ``private_age_s`` are in
         seconds of the exchange, None before the first. ``overdue`` is true after two missed cycles.
@@ -295,7 +295,7 @@ class ReportService:
             return [row | _ages(row, wall_ms) for row in _rows(connection, BEATS)]
 
     def breaker(self, bot_id: str, now_ms: int) -> BreakerState:
-        """Return the state of a bot's circuit breaker; TRIPPED where there is none."""
+        """Return the state of a bot's circuit breaker; TRIPPED if there is none."""
         with self._database.read() as connection:
             return from_events(_rows(connection, LAST_EVENT, bot_id=bot_id), now_ms)
 
@@ -327,12 +327,12 @@ class ReportService:
             return _rows(connection, select(table).where(table.c.run_id == run_id).order_by(table.c.episode))
 
     def rows(self, query: Select[Any]) -> list[dict[str, Any]]:
-        """Return the rows of a query that a wing has composed for itself."""
+        """Return the rows of a query composed by the caller."""
         with self._database.read() as connection:
             return _rows(connection, query)
 
     def trouble(self) -> str:
-        """Return "" where the database can be read, else in one sentence why not."""
+        """Return "" if the database can be read, else the reason in one sentence."""
         try:
             with self._database.read() as connection:
                 connection.execute(select(bot_status.c.id).limit(1))
@@ -383,7 +383,7 @@ def _counted(
 
 
 def _plain_total(connection: Connection, wanted: SignalFilter) -> int:
-    """How many signals there are in all, of a type, or with an order, from the days' counters."""
+    """Return the number of signals in total, of a type, or with an order, from the daily counters."""
     if wanted.acted is not None and wanted.signal_type is not None:
         return count_up_to(connection, signals, signal_queries(wanted), MOST_COUNTED)
     if wanted.acted is False:

@@ -114,7 +114,7 @@ def test_a_server_answers_for_itself(serve):
     assert web_health("127.0.0.1", serve(200, b"<html>"), "/").reason == "answers 200"
 
 
-def test_nobody_and_somebody_who_says_nothing_are_not_well(monkeypatch):
+def test_a_missing_server_and_one_that_does_not_answer_are_unhealthy(monkeypatch):
     monkeypatch.setattr(health, "_ANSWER_TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -122,7 +122,7 @@ def test_nobody_and_somebody_who_says_nothing_are_not_well(monkeypatch):
     assert not web_health("127.0.0.1", port, "/").healthy
 
 
-def test_the_command_says_mode_usage_and_wrong_settings(monkeypatch, capsys):
+def test_the_command_prints_mode_usage_and_wrong_settings(monkeypatch, capsys):
     monkeypatch.setenv("TRADING_MODE", "paper")
     assert (main(["mode"]), capsys.readouterr().out) == (0, "paper\n")
     assert main(["is-paper"]) == 0
@@ -163,5 +163,5 @@ def heard(market=True, user=True, price_age_s=1.0, phase="waiting", **changes):
         (heard(last_market=None, user=False), "its user socket is down"),
     ],
 )
-def test_what_a_running_bot_does_not_hear_from_the_exchange_is_told(row, told):
+def test_data_missing_from_the_exchange_is_reported(row, told):
     assert exchange_trouble(row) == told

@@ -39,7 +39,7 @@ def test_messages_are_delivered_with_their_urgency():
     ]
 
 
-def test_what_cannot_be_delivered_waits_in_order_and_is_complained_of_once(caplog):
+def test_undelivered_messages_wait_in_order_and_are_logged_once(caplog):
     post = Post()
     post.up = False
     notifier = Notifier("main", post)
@@ -120,7 +120,7 @@ def test_the_settings_make_a_notifier_and_hide_its_addresses(tmp_path, fake_appr
     assert fake_apprise == [("trading suite main: process unresponsive: main", "silent for 200 s.", "failure")]
 
 
-def test_what_was_told_is_kept_for_the_owner_alone(tmp_path):
+def test_the_file_of_sent_alerts_is_readable_by_its_owner_only(tmp_path):
     file = tmp_path / "state" / "alerts.json"
     assert read_kept(file) == {}
     keep(file, {"cases": [], "digest_day": "2026-11-22"})

@@ -55,7 +55,7 @@ def test_a_line_says_who_how_and_why_and_stays_one_line():
     )
 
 
-def test_it_is_written_anew_until_all_is_well_and_then_nobody_is_asked_again(folder, settings, monkeypatch):
+def test_it_is_rewritten_until_all_are_healthy_and_then_not_checked_again(folder, settings, monkeypatch):
     asked = answer(monkeypatch, ServiceHealth(False, "no heartbeat yet"), ServiceHealth(True, "beats"))
     texts = []
     turns = iter([ME, ME, ME, ME, 0])  # the parent process is gone at the fifth check
@@ -86,7 +86,7 @@ def test_a_start_is_waited_for_until_it_is_well_gone_or_late(settings, monkeypat
     assert not health_within(settings, "rl_bot", int(gone.stdout), 60.0).healthy
 
 
-def test_it_ends_with_whoever_asked_for_it(tmp_path):
+def test_it_ends_with_its_parent_process(tmp_path):
     """A shell that starts it and dies leaves nothing behind."""
     sheet = tmp_path / "sheet"
     words = (
@@ -111,7 +111,7 @@ def test_it_ends_with_whoever_asked_for_it(tmp_path):
     assert sheet.read_text().startswith("mode paper")
 
 
-def test_what_a_start_would_be_refused_for_is_said_before_it(tmp_path, monkeypatch, capsys):
+def test_wrong_settings_are_reported_before_a_start(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TRADING_MODE", "paper")
     monkeypatch.setenv("ALERT_URLS", "nonsense")
     assert status_file.main([str(tmp_path / "sheet")]) == 78

@@ -102,7 +102,7 @@ def test_a_start_that_fails_is_tried_again_with_doubling_rests(scene):
     assert max(rests) == LONGEST_REST_S + seen_after
 
 
-def test_a_stop_by_hand_ends_the_trying(scene):
+def test_a_manual_stop_ends_the_restarts(scene):
     scene.exit_code = 1
     scene.dies()
     scene.check(0, 1)
@@ -122,7 +122,7 @@ def test_one_that_hangs_is_stopped_and_started_after_three_minutes(scene):
     assert not (scene.folder / "rl_bot.wanted").exists()
 
 
-def test_three_deaths_in_ten_minutes_are_told_and_forgotten_later(scene):
+def test_three_restarts_in_ten_minutes_cause_an_alert_that_ends_later(scene):
     for now_s in (0, 100, 200):
         scene.dies()
         scene.check(now_s, now_s + 5, now_s + 10, now_s + 15)
@@ -130,7 +130,7 @@ def test_three_deaths_in_ten_minutes_are_told_and_forgotten_later(scene):
     assert scene.supervisor.troubled(215 + GOOD_AFTER_S) == []
 
 
-def test_nobody_waits_for_a_script_and_one_that_never_ends_is_ended(scene):
+def test_scripts_are_not_waited_for_and_one_that_hangs_is_killed(scene):
     scene.exit_code = None
     scene.dies()
     assert scene.check(0, 5, 10, 200) == ["start"]
@@ -172,7 +172,7 @@ def test_the_real_scripts_are_begun_with_their_verb(tmp_path):
     assert script_manager(tmp_path)("chart_bot", "start") is None
 
 
-def test_what_was_asked_to_stop_by_a_signal_is_left_stopped_and_told_once(scene, caplog):
+def test_a_service_stopped_by_a_signal_stays_stopped_and_is_logged_once(scene, caplog):
     (scene.folder / "rl_bot.stopped").write_text(f"{os.getpid()}\n")
     (scene.folder / "rl_bot.wanted").touch()
     assert scene.check(0, 5, 10) == []
@@ -180,7 +180,7 @@ def test_what_was_asked_to_stop_by_a_signal_is_left_stopped_and_told_once(scene,
     assert list(scene.folder.iterdir()) == []
 
 
-def test_the_pid_file_holds_the_number_alone_and_the_start_stands_beside_it(scene):
+def test_the_pid_file_has_only_the_pid_and_the_start_time_is_in_another_file(scene):
     scene.pid_file.write_text(f"{os.getpid()}\n")
     assert recorded_process(scene.pid_file) == (os.getpid(), False)
     scene.pid_file.with_suffix(".start").write_text(f"{began(os.getpid())}\n")

@@ -148,7 +148,7 @@ def test_nothing_explores_with_an_account(load):
     assert load(**LIVE, EXPLORATION_RATE="0.02").exploration_share == 0.0
 
 
-def test_all_problems_are_told_at_once_single_and_joint_ones(load):
+def test_all_problems_are_reported_at_once_single_and_joint_ones(load):
     problems = problems_of(load, LEVERAGE="200", TRADING_PAIR="BTC/USDT", LOG_LEVEL="loud", MCP_PORT="5000")
     assert len(problems) == 4
     for name in ("LEVERAGE", "TRADING_PAIR", "LOG_LEVEL", "MCP_PORT"):
@@ -246,7 +246,7 @@ def test_a_mirror_of_the_real_market_cannot_run_faster(load):
 
 
 @pytest.mark.parametrize("name", ["DASHBOARD_HOST", "MCP_HOST"])
-def test_a_door_for_others_needs_strong_secrets(load, name):
+def test_remote_access_needs_strong_secrets(load, name):
     problems = problems_of(load, **{name: "0.0.0.0"})
     assert [problem.split()[0] for problem in problems] == ["FLASK_SECRET_KEY", "BOT_CONTROL_PIN"]
     strong = {"FLASK_SECRET_KEY": "f" * 32, "BOT_CONTROL_PIN": "847201"}

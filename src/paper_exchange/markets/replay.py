@@ -93,7 +93,7 @@ class ReplayMarket:
         return self._funding.setdefault(symbol, FundingRecord())
 
     def fear_greed(self, day_ms: int) -> int | None:
-        """Return the recorded index of that day; ``None`` where no file tells it."""
+        """Return the recorded index of that day; ``None`` if no file has it."""
         return self._index.get(day_ms // DAY_MS * DAY_MS)
 
     def close(self) -> None:

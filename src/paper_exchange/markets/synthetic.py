@@ -1,8 +1,8 @@
 """A synthetic market with the statistical properties of the real one, from a seed.
 
-Any minute of any year can be asked for, in any order and in any process: it is a pure function of seed and
+Any minute of any year can be requested, in any order and in any process: it is a pure function of seed and
 minute. Prices, volatility, tails, seasons, volume and correlation are calibrated to Binance 2021-2024, and like
-there the past of a price says next to nothing about its direction.
+there the past of a price says almost nothing about its direction.
 """
 
 import threading
@@ -49,7 +49,7 @@ class SyntheticMarket:
         self._making_hours = threading.Lock()  # several charts asked for at once need the same days
 
     def candle(self, symbol: str, open_ms: int) -> Candle | None:
-        """Return the complete candle of that minute; ``None`` before 2020 and for what is no whole minute."""
+        """Return the complete candle of that minute; ``None`` before 2020 and for a time that is not a whole minute."""
         day, within_ms = divmod(open_ms, DAY_MS)
         minute, rest_ms = divmod(within_ms, _MINUTE_MS)
         if rest_ms or open_ms < _FIRST_MS or symbol not in COIN_OF:
@@ -102,7 +102,7 @@ class SyntheticMarket:
         return self._context.fear_greed(day_ms // DAY_MS)
 
     def close(self) -> None:
-        """Drop what is kept in memory."""
+        """Drop the data in memory."""
         self._day.cache_clear()
         self._candles.cache_clear()
         self._hours.cache_clear()
