@@ -11,7 +11,7 @@ SEED = "synthetic:7"
 
 
 def test_a_portfolio_is_traded_with_stops_and_survives_kill_9(tmp_path):
-    settings = {"RULES": "trend_portfolio", "TRAINING_CANDLES": "1000"}
+    settings = {"RULES": "", "TRAINING_CANDLES": "1000"}  # empty: the default
     with suite(tmp_path, market=SEED, speed=120.0, **settings) as (exchange, bot):
         bot.start()
         observer = Observer(exchange, bot)
