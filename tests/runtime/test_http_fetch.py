@@ -69,7 +69,7 @@ def test_a_redirect_into_our_network_or_to_another_protocol_is_refused(serve, ta
 
 def test_one_port_of_this_machine_cannot_redirect_to_another(serve):
     other = serve({"/secret": (200, "secret")})
-    with pytest.raises(SourceRefused, match="no public address"):
+    with pytest.raises(SourceRefused, match="not a public address"):
         WebFetcher().get(serve({"/": (307, f"{other}/secret")}) + "/")
 
 
