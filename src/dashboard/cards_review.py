@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from src.dashboard.bot_view import BotView
-from src.dashboard.widgets import Card, Cell, Row, Table, words
+from src.dashboard.widgets import Card, Row, Table, words
 from src.domain.clock import DAY_MS
 from src.review.figures import read_figures
 from src.review.text import review_text
@@ -25,7 +25,7 @@ def review(look: BotView) -> Card:
     told = _told(look)
     tables = tuple(_table(span, text) for span, text in zip(SPANS, told.texts, strict=True))
     notes = ("The same as text: python3 -m src.review day (or week).",)
-    return Card("review", title, "data", told.made_ms, look.turn_s + _FRESH_MS / 1000, notes=notes, tables=tables)
+    return Card("review", title, "data", look.turned_ms, look.turn_s + _FRESH_MS / 1000, notes=notes, tables=tables)
 
 
 def _told(look: BotView) -> _Told:
@@ -51,7 +51,6 @@ def _table(span: str, text: str) -> Table:
         name, _, first = part.partition(": ")
         lines = [line.strip() for line in first.split("\n")]
         rows += [
-            Row((words(name) if not place else Cell(""), words(line)), key=f"{span}-{name.lower()}-{place}")
-            for place, line in enumerate(lines)
+            Row((words(name), words(line)), key=f"{span}-{name.lower()}-{place}") for place, line in enumerate(lines)
         ]
     return Table(head, ("Part", "What the figures say"), tuple(rows))
