@@ -45,6 +45,7 @@ class Place:
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "TRADING_MODE": "paper",
+            "RULES": "safety_first",
             "BOT_ID": self.bot_id,
             "DATABASE_URL": self.database,
             "MODEL_PATH": str(self.model),
@@ -178,6 +179,25 @@ def test_each_refusal_is_one_sentence_and_its_code(place, arguments, settings, c
     given, out, error = place.run(*arguments, **settings)
     assert given == code, error
     assert error.count(words or error) == 1 and "Traceback" not in error and out == ""
+
+
+def test_a_strategy_without_an_agent_says_so_and_ends_with_0(place):
+    for arguments in ((), ("--dry-run",)):
+        code, out, error = place.run(*arguments, RULES="")
+        assert (code, error) == (0, "")
+        assert "trend_portfolio decides without an agent" in out and "RULES=safety_first" in out
+    code, out, _ = place.run("--json", RULES="trend_portfolio")
+    assert code == 0 and json.loads(out)["status"] == "no_agent"
+
+
+@pytest.mark.long
+def test_a_file_that_is_too_short_says_how_long_it_must_be(place):
+    path = place.folder / "BTCUSDT-1m-2024-01.csv"
+    rows = (f"{1_704_067_200_000 + number * 60_000},100,101,99,100,5" for number in range(2_000))
+    path.write_text("open_time,open,high,low,close,volume\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    code, _, error = place.run("--candles", str(path), RULES="patient_trend")
+    assert code == 66
+    assert "patient_trend decides on 4h candles" in error and "at least 42 days of one-minute candles" in error
 
 
 @pytest.mark.long

@@ -63,6 +63,7 @@ def gather(
                 restarts=tuple(restarts),
                 ends=tuple(ends),
                 pairs=[pair for beat in bots for pair in _pair_problems(beat)],
+                strategies=[(beat["bot_id"], beat["details"]["strategy"]) for beat in bots if _strategy_failed(beat)],
                 failed_logins=_failed_logins(connection, wall_ms),
                 free_disk_share=disk,
             )
@@ -163,6 +164,10 @@ def _pair_problems(beat: Mapping[str, Any]) -> list[Pair]:
         return []
     reasons: Mapping[str, str] = beat["details"].get("settings", {})
     return [(f"{beat['bot_id']}/{symbol}", f"{reason}.") for symbol, reason in reasons.items() if reason]
+
+
+def _strategy_failed(beat: Mapping[str, Any]) -> bool:
+    return bool(beat["details"].get("strategy")) and beat["phase"] not in _RESTING
 
 
 def _loss_limit(connection: Connection, beat: Mapping[str, Any], wall_ms: int) -> list[Pair]:

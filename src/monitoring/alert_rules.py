@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     DATABASE = "database-unreadable"
     ENDED = "service-ended"
     PAIR = "pair-opens-nothing"
+    STRATEGY = "strategy-failed"
 
 
 WARNINGS: Final = frozenset({AlertKind.LOSS_LIMIT, AlertKind.DISK, AlertKind.MODEL})  # held back in the quiet hours
@@ -78,8 +79,9 @@ class AlertFacts:
     """The input of the alert rules: pairs of subject and sentence, or figures.
 
     ``silent`` are unresponsive processes, ``ends`` processes that exited without having been stopped, ``pairs``
-    problems with a pair's settings at the exchange, ``halts`` bots whose journal and exchange differ, ``failed_logins``
-    the wrong and locked-out log-in attempts of the last ten minutes, ``free_disk_share`` None if unknown.
+    problems with a pair's settings at the exchange, ``halts`` bots whose journal and exchange differ, ``strategies``
+    failures of a strategy's last decision, ``failed_logins`` the wrong and locked-out log-in attempts of the last ten
+    minutes, ``free_disk_share`` None if unknown.
     """
 
     silent: Sequence[tuple[str, str]] = ()
@@ -91,6 +93,7 @@ class AlertFacts:
     restarts: Sequence[tuple[str, str]] = ()
     ends: Sequence[tuple[str, str]] = ()
     pairs: Sequence[tuple[str, str]] = ()
+    strategies: Sequence[tuple[str, str]] = ()
     failed_logins: int = 0
     free_disk_share: float | None = None
     database_trouble: str = ""
@@ -116,6 +119,7 @@ def alerts_of(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
         *(Alert(AlertKind.RESTARTS, *each) for each in facts.restarts),
         *(Alert(AlertKind.ENDED, *each) for each in facts.ends),
         *(Alert(AlertKind.PAIR, *each) for each in facts.pairs),
+        *(Alert(AlertKind.STRATEGY, *each) for each in facts.strategies),
         *(alert for each in facts.positions for alert in _of_position(each, limits)),
         *_of_machine(facts, limits),
     ]

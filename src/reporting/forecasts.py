@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 from src.domain.clock import utc_text
 from src.domain.forecast_scores import Score, Settled, score
 from src.reporting.pages import Scope, utc_bound
-from src.storage.tables import chart_analyses, forecasts, panel_answers
+from src.storage.tables import api_usage, chart_analyses, forecasts, panel_answers
 
 LIVE: Final = "live"
 PAST: Final = "past"
@@ -164,3 +164,18 @@ def _spent(connection: Connection, scope: Scope, since_ms: int | None) -> dict[t
         charts, panel = charts.where(c.timestamp >= utc_text(since_ms)), panel.where(p.timestamp >= utc_text(since_ms))
     found = {(_CHART, name): float(spent or 0) for name, spent in connection.execute(charts)}
     return found | {(f"{_PANEL}:{role}", name): float(spent or 0) for role, name, spent in connection.execute(panel)}
+
+
+def spent_by_name(connection: Connection, scope: Scope, since_ms: int) -> dict[str, float]:
+    """Return what each forecaster that costs anything came to, in US dollars: chart analysts, panel, news by model."""
+    u = api_usage.c
+    news = (
+        select(u.model, func.sum(u.cost_usd))
+        .where(*scope.conditions(api_usage), u.timestamp >= utc_text(since_ms), u.operation == "text")
+        .group_by(u.model)
+    )
+    found = {
+        f"{forecaster}:{model}": spent for (forecaster, model), spent in _spent(connection, scope, since_ms).items()
+    }
+    found |= {f"news:{model}": float(spent or 0) for model, spent in connection.execute(news)}
+    return {name: spent for name, spent in found.items() if spent > 0.0}

@@ -5,20 +5,27 @@ partial day of a period is counted row by row. Money is ``Decimal``, times are U
 ``None``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select
 
 from src.domain.circuit_breaker import BreakerState, from_events
-from src.domain.clock import DAY_MS, instant_of, utc_day, utc_text
+from src.domain.clock import DAY_MS, utc_day, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.reporting.aggregates import Performance, SignalStats, count_signals, sum_performance, sums_of_days
 from src.reporting.breakdown import closed_trades_query
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
-from src.reporting.forecasts import LIVE, ForecasterScore, ForecastFilter, forecast_queries, read_scores, verdicts
+from src.reporting.forecasts import (
+    LIVE,
+    ForecasterScore,
+    ForecastFilter,
+    forecast_queries,
+    read_scores,
+    verdicts,
+)
 from src.reporting.formatting import Form, clean
 from src.reporting.news_sentiment import SentimentInterval, Step, read_sentiment
 from src.reporting.pages import (
@@ -42,6 +49,7 @@ from src.reporting.queries import (
     BEATS,
     COSTS,
     LAST_EVENT,
+    heartbeat_ages,
     newest,
     newest_first,
     newest_good_chart,
@@ -64,7 +72,7 @@ from src.storage.tables import (
     training_runs,
 )
 
-_MISSED_CYCLES = 2
+Found = TypeVar("Found")
 _FINE_CURVE_MS = 7 * DAY_MS  # a longer curve is drawn from days
 
 
@@ -178,6 +186,11 @@ class ReportService:
             found = verdicts(read_scores(connection, scope, forecaster=forecaster, model=model))
         return next(iter(found.values()), None)
 
+    def read(self, query: Callable[[Connection], Found]) -> Found:
+        """Return what another module's query finds."""
+        with self._database.read() as connection:
+            return query(connection)
+
     def signal(self, signal_id: int) -> dict[str, Any] | None:
         """Return one turn whole, or None where there is none of that id."""
         return self._first(select(signals).where(signals.c.id == signal_id))
@@ -279,7 +292,7 @@ class ReportService:
         seconds of the exchange, None before the first. ``overdue`` is true after two missed cycles.
         """
         with self._database.read() as connection:
-            return [row | _ages(row, wall_ms) for row in _rows(connection, BEATS)]
+            return [row | heartbeat_ages(row, wall_ms) for row in _rows(connection, BEATS)]
 
     def breaker(self, bot_id: str, now_ms: int) -> BreakerState:
         """Return the state of a bot's circuit breaker; TRIPPED if there is none."""
@@ -379,21 +392,3 @@ def _plain_total(connection: Connection, wanted: SignalFilter) -> int:
     kind = "cycles" if wanted.signal_type is None else f"{wanted.signal_type.lower()}_signals"
     name = "acted" if wanted.acted else kind
     return int(sums_of_days(connection, wanted.scope, None, (name,))[name])
-
-
-def _ages(row: dict[str, Any], wall_ms: int) -> dict[str, Any]:
-    age_s = (wall_ms - instant_of(row["beat_at"])) / 1000
-    now_ms = instant_of(row["timestamp"]) + age_s * 1000 * row["speed"]
-
-    def since(moment: str | None) -> float | None:
-        return None if moment is None else (now_ms - instant_of(moment)) / 1000
-
-    cycle_age_s = since(row["cycle_finished"])
-    waited_s = since(row["started_at"]) if cycle_age_s is None else cycle_age_s
-    return {
-        "age_s": age_s,
-        "cycle_age_s": cycle_age_s,
-        "market_age_s": since(row["last_market"]),
-        "private_age_s": since(row["last_private"]),
-        "overdue": waited_s is None or waited_s > _MISSED_CYCLES * row["interval_s"],
-    }

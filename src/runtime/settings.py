@@ -21,6 +21,8 @@ from src.domain.errors import SettingsError
 from src.domain.market import QUOTE_ASSETS, quote_asset_of
 from src.domain.risk import RiskLimits
 from src.runtime.settings_fields import PROJECT_ROOT, SettingFields, first_of, is_loopback
+from src.runtime.strategy_loader import noted_pairs, strategy_names
+from src.runtime.target_files import pairs_of
 
 __all__ = [
     "ENV_FILE",
@@ -99,8 +101,10 @@ class Settings(SettingFields):
 
     @property
     def pairs(self) -> tuple[str, ...]:
-        """The contracts to trade, in the order written."""
-        return tuple((self.trading_pairs or self.trading_pair).split(","))
+        """The contracts to trade, in the order written; else those of the strategy of targets, else TRADING_PAIR."""
+        if self.trading_pairs:
+            return tuple(self.trading_pairs.split(","))
+        return pairs_of(self.rules) or noted_pairs(self.state_dir, self.rules) or (self.trading_pair,)
 
     @property
     def quote_asset(self) -> str:
@@ -199,6 +203,8 @@ class Settings(SettingFields):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
+        if "trading_pair" in self.model_fields_set and not {"rules", "trading_pairs"} & self.model_fields_set:
+            self.__dict__["rules"] = "safety_first"  # one named pair is traded by the specification's rule
         problems = [*_mode_problems(self), *_asset_problems(self), *_model_address_problems(self)]
         problems += [*_risk_problems(self), *_access_problems(self)]
         if problems:
@@ -310,6 +316,8 @@ def _risk_problems(settings: Settings) -> list[str]:
     if share > total:
         problems.append(f"POSITION_PERCENTAGE={share} exceeds MAX_TOTAL_POSITION_PERCENTAGE={total}: lower the first.")
     at_stake = Decimal(1) if settings.margin_type == "ISOLATED" else max(share, total)
+    if (pairs_of(settings.rules) or settings.rules in strategy_names()) and "leverage" not in settings.model_fields_set:
+        return problems  # a strategy of targets has a leverage of its own, and its rule set refuses such a stop
     if settings.stop_loss_percentage * settings.leverage * at_stake >= Decimal("0.9"):
         problems.append(
             f"STOP_LOSS_PERCENTAGE={settings.stop_loss_percentage} with LEVERAGE={settings.leverage} lies beyond "

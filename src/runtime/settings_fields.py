@@ -90,7 +90,7 @@ class SettingFields(BaseSettings):
     )
     max_daily_loss_percentage: Decimal = _share("0.05", "loss of the UTC day's starting equity")
     allow_short: bool | None = Field(None, description=f"true or false; {_BY_RULES}")
-    rules: str = Field("safety_first", pattern=r"^[a-z0-9_]+$", description="a file's name in config/rules")
+    rules: str = Field("trend_portfolio", pattern=r"^[a-z0-9_]+$", description="a file's name in config/rules")
 
     # The agent
     model_path: Path = Field(Path("models/rl_trading_model.pkl"), description="a file")

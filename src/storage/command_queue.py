@@ -17,6 +17,7 @@ from src.storage.rows import Owner
 from src.storage.tables import EVERY, control_requests
 
 ACTIONS: Final = ("pause", "resume", "close", "trip", "reset", "rules")
+_OF_ONE_PAIR: Final = ("close", "pause", "resume")
 VALID_FOR_S: Final = 60.0
 WAITING, TAKEN, DONE, REFUSED, FAILED, EXPIRED = "waiting", "taken", "done", "refused", "failed", "expired"
 _PENDING: Final = (WAITING, TAKEN)
@@ -25,7 +26,9 @@ _PATIENCE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OperatorCommand:
-    """What is requested: ``target`` is a contract (close), the name of a rule set (rules), or empty.
+    """What is requested: ``target`` is a contract (close, pause, resume), the name of a rule set (rules), or empty.
+
+    To pause or resume without a contract means all of them.
 
     ``actor`` is who requests it, ``origin`` from where; ``key`` is the idempotency key of the click.
     """
@@ -49,7 +52,7 @@ class CommandResult:
 
 def submit(store: Database, owner: Owner, command: OperatorCommand, now_ms: int) -> dict[str, Any]:
     """Queue a command and return its row; the same key, or the same command still pending, returns the existing row."""
-    row = owner.columns(command.target if command.action == "close" else EVERY) | {
+    row = owner.columns(command.target if command.action in _OF_ONE_PAIR and command.target else EVERY) | {
         "timestamp": utc_text(now_ms),
         "expires_at": utc_text(now_ms + round(VALID_FOR_S * 1000)),
         "request_key": command.key,
@@ -117,8 +120,13 @@ def answer(store: Database, command_id: int, given: CommandResult, now_ms: int) 
     store.write_later(lambda connection: connection.execute(change))
 
 
-def last_done(store: Database, bot_id: str, actions: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the last executed one of these commands: the choice that survives a restart."""
+def last_done(
+    store: Database, bot_id: str, actions: tuple[str, ...], target: str | None = None
+) -> dict[str, Any] | None:
+    """Return the last of these commands that was executed, of any target unless one is given.
+
+    What a person decided must hold over a restart.
+    """
     column = control_requests.c
     query = (
         select(control_requests)
@@ -126,6 +134,8 @@ def last_done(store: Database, bot_id: str, actions: tuple[str, ...]) -> dict[st
         .order_by(column.id.desc())
         .limit(1)
     )
+    if target is not None:
+        query = query.where(column.target == target)
     with store.read() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else dict(row)

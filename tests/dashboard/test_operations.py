@@ -170,7 +170,18 @@ def test_a_page_refuses_nonsense_with_a_sentence(client, query):
 
 def test_a_page_that_others_can_reach_shows_the_pin_field_alone(made):
     client = create_app(made.dashboard_context).test_client()
-    for path in ("/", "/trade", "/journal", "/performance", "/strategies", "/lab", "/system", "/settings", "/trades/1"):
+    for path in (
+        "/",
+        "/trade",
+        "/journal",
+        "/performance",
+        "/strategies",
+        "/review",
+        "/lab",
+        "/system",
+        "/settings",
+        "/trades/1",
+    ):
         answer = client.get(path, headers={"X-Forwarded-For": "203.0.113.9"})
         text = answer.get_data(as_text=True)
         assert answer.status_code == 200 and "Enter the PIN" in text

@@ -120,6 +120,15 @@ def test_differences_and_model_problems_of_the_bot_become_alerts(database, tmp_p
     assert kinds(database, tmp_path) == [AlertKind.DIFFERENCE, AlertKind.MODEL]
 
 
+def test_a_strategy_that_failed_is_told_while_its_bot_runs(database, tmp_path):
+    beat(database, details={"strategy": "own.py, line 3: ZeroDivisionError: division by zero."})
+    assert kinds(database, tmp_path) == [AlertKind.STRATEGY]
+    beat(database, details={"strategy": ""})
+    assert kinds(database, tmp_path) == []
+    beat(database, phase="stopped", details={"strategy": "own.py failed."})
+    assert kinds(database, tmp_path) == []
+
+
 def test_the_loss_limit_holds_for_the_day_of_the_bots_own_market(database, tmp_path):
     """The market runs a hundred times faster than the wall: its day is another one by now."""
     beat(database, age_s=50, speed=100.0, timestamp=utc_text(NOW + 40 * DAY_MS), interval_s=9_999.0)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from src.domain.clock import DAY_MS, ExchangeClock
 from src.domain.costs import CostRates
 from src.domain.errors import ExchangeUnavailable, OrderRefused, Rejection
+from src.domain.funding import FundingRate, settled_ms
 from src.domain.market import INTERVAL_MS, Candle, Instrument, MarkPrice
 from src.domain.orders import Fill
 from src.domain.portfolio import Account, Position
@@ -38,6 +39,7 @@ _MONTH_MS = 30 * 86_400_000
 _TRADES_PAGE = 1_000
 _TRADES_SPAN_MS = 7 * DAY_MS - 1
 _TRADES_KEPT_MS = 90 * DAY_MS
+_SETTLEMENTS = 100
 _EDGE_WALL_MS = 50  # how far our clock may be off: a last candle this fresh may still be open
 
 
@@ -133,6 +135,14 @@ class BinanceQueries:
             if len(page) < asked or not closed:
                 return found
             start_ms = page[-1].open_ms + INTERVAL_MS[interval]
+
+    def funding_rates(self, symbol: str) -> list[FundingRate]:
+        """Return the newest settlements of funding, oldest first, as far as one answer tells them."""
+        rows = self._read(lambda client: client.futures_funding_rate(symbol=symbol, limit=_SETTLEMENTS), 1, list)
+        found = self._parsed(
+            lambda: [FundingRate(settled_ms(int(row["fundingTime"])), float(row["fundingRate"])) for row in rows]
+        )
+        return sorted(found)
 
     def mark_price(self, symbol: str) -> MarkPrice:
         """Return the present mark price."""

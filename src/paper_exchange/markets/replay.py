@@ -20,6 +20,7 @@ from src.paper_exchange.markets.candle_files import (
     read_index,
     symbol_of,
 )
+from src.paper_exchange.markets.whole_hours import hours_of
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,14 @@ class ReplayMarket:
             return []
         first, beyond = np.searchsorted(columns.open_ms, (start_ms, max(start_ms, end_ms)))
         return _candles(columns, int(first), int(beyond))
+
+    def hours(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Return the whole hours with ``start_ms <= open_ms < end_ms``, oldest first."""
+        columns = self._columns.get(symbol)
+        if columns is None:
+            return []
+        first, beyond = np.searchsorted(columns.open_ms, (start_ms, max(start_ms, end_ms)))
+        return hours_of(tuple(columns), int(first), int(beyond))
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the recorded rate of the interval that ends at ``settle_ms`` or holds it; 0.0001 where none is."""
