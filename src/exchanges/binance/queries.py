@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from src.domain.clock import DAY_MS, ExchangeClock
@@ -135,6 +136,14 @@ class BinanceQueries:
     def mark_price(self, symbol: str) -> MarkPrice:
         """Return the present mark price."""
         return self._read(lambda client: client.futures_mark_price(symbol=symbol), 1, mark_price_of_answer)
+
+    def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Return the best bid and the best ask."""
+        return self._read(
+            lambda client: client.futures_orderbook_ticker(symbol=symbol),
+            2,
+            lambda row: (Decimal(row["bidPrice"]), Decimal(row["askPrice"])),
+        )
 
     def account(self) -> Account:
         """Return balances and open positions, asked for now; ``as_of_ms`` is the instant before the question."""
