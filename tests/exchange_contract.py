@@ -5,12 +5,13 @@ fee is paid in the quote asset, on a market that lives.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
 import pytest
 
-from src.domain.errors import OrderRefused
+from src.domain.errors import OrderRefused, Rejection
 from src.domain.market import INTERVAL_MS, Instrument
 from src.domain.orders import Fill, Order, OrderIntent, OrderKind, OrderStatus, Purpose, Side, client_id
 from src.domain.portfolio import Direction, Position
@@ -342,10 +343,15 @@ class ExchangeContract:
         stop = hand.protection(Purpose.STOP, stop_price(mark, Direction.LONG, LIMITS, hand.rules), Side.SELL)
         hand.exchange.send(stop)
         assert [each.client_id for each in hand.exchange.conditional_orders(hand.symbol)] == [stop.client_id]
-        hand.enter()
-        exact = hand.protection(Purpose.STOP, stop_price(mark * 2, Direction.LONG, LIMITS, hand.rules) / 2, Side.SELL)
-        hand.exchange.send(OrderIntent(**{**_fields(exact), "trigger_price": stop.trigger_price}))
-        assert len(hand.exchange.conditional_orders(hand.symbol)) == 2, "a stop is moved by placing the new one first"
+        entry = hand.enter()
+        again = hand.protection(Purpose.STOP, stop.trigger_price or mark, Side.SELL)
+        with pytest.raises(OrderRefused) as refused:
+            hand.exchange.send(again)
+        assert refused.value.rejection is Rejection.ANOTHER_STANDS
+        part = {"quantity": entry.executed_quantity, "reduce_only": True, "close_position": False}
+        between = hand.protection(Purpose.STOP, stop.trigger_price or mark, Side.SELL)
+        hand.exchange.send(replace(between, **part))
+        assert len(hand.exchange.conditional_orders(hand.symbol)) == 2, "a stop is moved by placing one of a quantity"
         hand.world.move_price(-3)
         hand.world.pass_time(2 * MINUTE_MS)
         assert hand.held() is None

@@ -132,8 +132,10 @@ def test_a_close_position_order_takes_all_there_is_and_expires_when_there_is_not
     venue = falling((59_500, 59_500, 58_000, 58_000), *flat(58_000, 2))
     market(venue, "BUY", "0.1")
     first = stop(venue, "SELL", "59400")
-    second = stop(venue, "SELL", "58500")
     market(venue, "BUY", "0.2")
+    while venue.algo_order(KEY, first.algo_id).status == "NEW":
+        venue.advance(venue.now_ms + 100)
+    second = stop(venue, "SELL", "58500")  # beside the first one it would be refused
     venue.advance(START_MS + 4 * MINUTE_MS)
     assert venue.algo_order(KEY, first.algo_id).actual_quantity == D("0.3")
     gone = venue.algo_order(KEY, second.algo_id)
