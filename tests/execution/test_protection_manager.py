@@ -11,7 +11,8 @@ from src.domain.orders import OrderIntent, OrderKind, Purpose, Side
 from src.domain.portfolio import Direction
 from src.domain.risk import RiskLimits, protection_veto
 from src.execution.journal import InMemoryJournal
-from src.execution.position_manager import PROTECTION_CHECK_MS, PositionManager
+from src.execution.position_manager import PositionManager
+from src.execution.position_protection import PROTECTION_CHECK_MS
 from src.execution.position_state import PositionState
 from tests.world import START_MS, SYMBOL, Crash, World, path
 

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ NESTED = ("rl_state", "votes")
 JUDGED = ("decision", "signal_type", "strength", "rl_action", "position_side")
 """What a turn decided and why; the other columns are figures that may differ in their last bits after a restart."""
 MONEY = ("quantity", "entry_price", "exit_price", "gross_pnl", "fees", "funding", "stop_price", "target_price")
+_STORED = Context(prec=15, rounding=ROUND_HALF_EVEN)
+"""As the database keeps money: a mean price of several exits has more digits than that."""
 REGIMES = {1: "risk_off", 2: "risk_on"}
 Row = Mapping[str, Any]
 
@@ -238,7 +240,7 @@ def _compare_trades(ours: Sequence[Row], theirs: Iterable[Trade], found: Compari
         if trade is None:
             found.other_trades.append(f"{row['entry_time']} {row['side']} by the bot only")
             continue
-        others = [name for name in MONEY if Decimal(str(row[name])) != getattr(trade, name)]
+        others = [name for name in MONEY if Decimal(str(row[name])) != _STORED.plus(getattr(trade, name))]
         plain = {"side": str(trade.direction), "exit_reason": trade.exit_reason}
         plain["exit_time"] = utc_text(trade.exit_ms or 0)
         others += [name for name, value in plain.items() if row[name] != value]
