@@ -10,7 +10,9 @@ use_project_python()
 
 import argparse
 import json
+import math
 import sys
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -19,34 +21,41 @@ from rich.console import Console
 from rich.table import Table
 
 from src.domain.clock import SystemClock
-from src.domain.errors import SettingsError
+from src.domain.errors import SettingsError, SourceUnavailable
 from src.llm.cost_report import (
     MODE_SETTINGS,
     Mode,
     ModeCost,
     SpendingRecord,
     current_mode,
-    is_own_server,
     model_reachable,
     month_of,
     read_ledger,
 )
-from src.llm.pricing import price_of
+from src.llm.pricing import is_own_server, price_of
+from src.llm.server_check import api_address, check_server, chosen_model, models_at
 from src.runtime.env_file import Change, EnvMissing, EnvNotWritable, changes_in, edited, read_env, value_in, write_env
 from src.runtime.settings import Settings
 
 EX_OK: Final = 0
+EX_UNAVAILABLE: Final = 69
 EX_CANTCREAT: Final = 73
 EX_CONFIG: Final = 78
+EX_USAGE: Final = 2
 MODES: Final = get_args(Mode)
+LOCAL: Final = "local"
+LOCAL_SETTINGS: Final = {"CHART_ANALYST": "openai"}
 EXAMPLES: Final = """examples:
   python3 configure_costs.py                    what is set, where it comes from, what it costs
   python3 configure_costs.py compare            all modes side by side
   python3 configure_costs.py cost-saving        charts by the model, news on this machine
   python3 configure_costs.py premium --dry-run  show what would change, write nothing
   python3 configure_costs.py status --json      the same for a program
+  python3 configure_costs.py local --base-url http://localhost:11434/v1 --model qwen3:8b
+                                                a model on a server of your own (Ollama, LM Studio, vLLM, llama.cpp)
 
-exit codes: 0 done, 2 usage, 73 .env cannot be written, 78 settings wrong or .env missing
+exit codes: 0 done, 2 usage, 69 the server does not answer as it should, 73 .env cannot be written,
+78 settings wrong or .env missing
 """
 NO_KEY: Final = "OPENAI_API_KEY is empty: until it is set, charts and news are judged on this machine, free."
 SHOWN: Final = (
@@ -66,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         content = read_env(asked.env_file)
         settings = Settings.load(asked.env_file)
+        if asked.command == LOCAL:
+            return set_up_local(asked, content, settings, console)
         if asked.command in MODES:
             return switch(asked.command, asked, content, console)
         ledger = read_ledger(settings, SystemClock().now_ms())
@@ -84,6 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
     except EnvNotWritable as error:
         print(error, file=sys.stderr)
         return EX_CANTCREAT
+    except SourceUnavailable as error:
+        print(f"Nothing was written: {error}.", file=sys.stderr)
+        return EX_UNAVAILABLE
     return EX_OK
 
 
@@ -96,7 +110,11 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--version", action="version", version=VERSION_LINE)
-    made.add_argument("command", nargs="?", default="status", choices=[*MODES, "status", "compare"])
+    made.add_argument("command", nargs="?", default="status", choices=[*MODES, LOCAL, "status", "compare"])
+    made.add_argument(
+        "--base-url", default="", metavar="URL", help="local: the server, such as http://localhost:11434/v1"
+    )
+    made.add_argument("--model", default="", metavar="NAME", help="local: the model (default: the only one there)")
     made.add_argument("--json", action="store_true", help="results as JSON")
     made.add_argument("-n", "--dry-run", action="store_true", help="show the change, write nothing")
     made.add_argument("--no-color", action="store_true", help="plain text (also: NO_COLOR=1)")
@@ -129,6 +147,48 @@ def switch(mode: Mode, asked: argparse.Namespace, content: bytes, console: Conso
     show_month([cost], console)
     for warning in warnings:
         print(warning, file=sys.stderr)
+    return EX_OK
+
+
+def set_up_local(asked: argparse.Namespace, content: bytes, settings: Settings, console: Console) -> int:
+    """Check a server of one's own with one question and write it into ``.env``; show what it takes.
+
+    Raises:
+        SourceUnavailable: it does not answer as it should; nothing was written.
+    """
+    try:
+        address = api_address(asked.base_url or settings.openai_base_url)
+    except ValueError as error:
+        print(f"local needs --base-url: {error}.", file=sys.stderr)
+        return EX_USAGE
+    key = settings.openai_api_key.get_secret_value()
+    model = chosen_model(models_at(address, key), asked.model)
+    found = check_server(address, model, key)
+    timeout_s = max(30, min(600, math.ceil(4 * found.seconds)))
+    wanted = LOCAL_SETTINGS | {
+        "OPENAI_BASE_URL": address,
+        "OPENAI_MODEL": model,
+        "OPENAI_NEWS_MODEL": model,
+        "OPENAI_TIMEOUT_S": str(timeout_s),
+    }
+    changes = changes_in(content, wanted)
+    if changes and not asked.dry_run:
+        write_env(asked.env_file, edited(content, changes))
+    facts = {**asdict(found), "written": bool(changes) and not asked.dry_run, "free": is_own_server(address)}
+    if asked.json:
+        print(json.dumps({**facts, "changes": [_change_json(each) for each in changes]}, indent=2))
+        return EX_OK
+    for each in changes:
+        console.print(f"{each.name}: {_quoted(each.old)} -> {_quoted(each.new)}", markup=False)
+    console.print(f"{model} answered within {found.seconds} s.", markup=False)
+    console.print("It sees pictures." if found.vision else "It sees no pictures: charts are read from their figures.")
+    if not found.schema:
+        console.print("It takes no schema: the shape of the answer is asked for in words.")
+    if not facts["free"]:
+        print(f"{address} is no address of your own network: what it charges is not known here.", file=sys.stderr)
+    console.print(
+        "Dry run: nothing was written." if asked.dry_run else "Restart the chart service for it to take effect."
+    )
     return EX_OK
 
 

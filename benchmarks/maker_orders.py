@@ -45,9 +45,7 @@ def main() -> None:
         "| waits | entries | filled as maker | cost, bps | saved against market, bps | when missed, bps | worst, bps |"
     )
     print("|---|---|---|---|---|---|---|")
-    series = {
-        pair: read_candles(DATA / f"{pair}_um_1m_2023JulAug.parquet") for pair in PAIRS[: command.pairs]
-    }
+    series = {pair: read_candles(DATA / f"{pair}_um_1m_2023JulAug.parquet") for pair in PAIRS[: command.pairs]}
     market = _costs(series, 0, command.every)[0]
     for wait_ms in WAITS_MS:
         costs, maker = _costs(series, wait_ms, command.every)

@@ -60,6 +60,9 @@ _TOLD = {
     "own": "Whether this bot opened it; false is exposure that this bot did not open.",
     "unknown": "What could not be learned, and why; never shown as a number.",
     "sources": "Where each figure comes from.",
+    "prompt": "Name and version of the instruction that the model was given; empty where no model answered.",
+    "counter_argument": "The strongest argument of the panel against its recommendation.",
+    "disagreement": "The share of the panel that recommends otherwise, 0 to 1. Null: no panel.",
     "transferred": "What of the equity was paid in, less what was paid out. Null: nobody looked.",
 }
 

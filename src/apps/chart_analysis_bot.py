@@ -28,7 +28,9 @@ _WORKER: Final = "src.apps.chart_worker"
 _BEAT_EVERY_S: Final = 10.0
 _FIRST_ANSWER_S: Final = 60.0
 _ROUND_S: Final = 60.0
-_PAIR_S: Final = 90.0  # a picture, and a model that is asked twice
+_PICTURE_S: Final = 10.0
+_ASKED_TWICE: Final = 3.0  # of the timeout, each answer may take half as much again
+_PANEL_SHARE: Final = 7.0  # a panel that is waited for, then a moderator that is asked twice
 _CLOSED_MS: Final = 3_000  # after a full interval, so that its last candle can be had
 _KEEP_CHILD_S: Final = 20.0  # an idle child is let go unless it is wanted again this soon
 _LEAST_PAUSE_S: Final = 1.0  # of wall time, however fast a paper market runs
@@ -81,7 +83,9 @@ class ChartAnalysisBot:
         self._stop = stop
         minute_ms = 60_000
         pairs = len(settings.pairs)
-        self._charts = ScheduledJob("charts", settings.chart_interval_minutes * minute_ms, _ROUND_S + _PAIR_S * pairs)
+        asked = _PANEL_SHARE if settings.chart_analyst_name == "panel" else _ASKED_TWICE
+        pair_s = _PICTURE_S + asked * settings.openai_timeout_s
+        self._charts = ScheduledJob("charts", settings.chart_interval_minutes * minute_ms, _ROUND_S + pair_s * pairs)
         self._news = ScheduledJob("news", settings.news_interval_minutes * minute_ms, 3 * _ROUND_S)
         self._halves = (self._charts, self._news)
         self._last_beat_s = -_BEAT_EVERY_S

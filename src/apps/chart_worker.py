@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from src.apps.panel import build_panel
 from src.charts.analysis_job import ChartAnalysisJob
 from src.charts.console_output import ChartConsole
 from src.charts.generator import ChartGenerator
-from src.charts.vision_analyst import build_analyzer
+from src.charts.panel import AnalystPanel
+from src.charts.vision_analyst import OpenAIAnalyzer, Resize, build_analyzer
 from src.domain.clock import ExchangeClock
 from src.domain.errors import SettingsError, StoreCorrupt, SuiteError
 from src.exchanges.binance.client import BinanceClient
@@ -82,12 +84,17 @@ class ChartWorker:
             clock=self._clock,
             candles=self._client.candles,
             pictures=ChartGenerator(settings.chart_dir, clock=self._clock),
-            analyst=build_analyzer(settings, self._ledger, resized),
+            analyst=self._analyst(resized),
             store=self._database,
             reports=ReportService(self._database),
             console=ChartConsole(Console(log)),
             min_move_atr=settings.chart_min_move_atr,
         )
+
+    def _analyst(self, resize: Resize) -> OpenAIAnalyzer | AnalystPanel:
+        if self._settings.chart_analyst_name != "panel":
+            return build_analyzer(self._settings, self._ledger, resize)
+        return build_panel(self._settings, self._ledger, resize, self._client, self._database)
 
     def _news_round(self) -> dict[str, Any]:
         if self._news is None:

@@ -2,20 +2,20 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Protocol
 
 from src.charts.analysis_schema import ChartView, view_of
 from src.charts.annotations import ChartAnnotations, TradeMark
 from src.charts.console_output import ChartConsole
 from src.charts.generator import FEWEST, ChartPicture, ChartUnavailable
-from src.charts.vision_analyst import LOCAL, OPENAI, Opinion
+from src.charts.vision_analyst import Opinion
 from src.domain.clock import Clock, instant_of, utc_text
 from src.domain.errors import ExchangeError, StoreUnavailable
 from src.domain.market import INTERVAL_MS, Candle
 from src.reporting.pages import Scope, TradeFilter
 from src.reporting.service import ReportService
-from src.storage.rows import ChartAnalysis, Owner
+from src.storage.rows import ChartAnalysis, Owner, PanelRow
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,12 @@ class Analyst(Protocol):
     """Analyses charts."""
 
     @property
+    def kind(self) -> str:
+        """``local``, ``openai`` or ``panel``."""
+
+    @property
     def name(self) -> str:
-        """The model that is asked first, empty for the rules."""
+        """The model that is asked first, empty for the rules and for a panel."""
 
     def analyze_chart(self, view: ChartView, png: bytes) -> Opinion:
         """Return an opinion, whatever goes wrong."""
@@ -49,6 +53,9 @@ class AnalysisStore(Protocol):
 
     def save_chart_analysis(self, analysis: ChartAnalysis) -> int:
         """Write one analysis and return its id."""
+
+    def save_panel(self, answers: Sequence[PanelRow]) -> None:
+        """Write what each analyst of a panel answered."""
 
 
 @dataclass(slots=True)
@@ -141,7 +148,10 @@ class ChartAnalysisJob:
             return
         picture = self._pictures.draw(view, marks_of(self._reports, scope))
         opinion = self._analyst.analyze_chart(view, picture.png)
-        self._store.save_chart_analysis(record_of(view, opinion, picture.path.name, self._clock.now_ms()))
+        now_ms = self._clock.now_ms()
+        number = self._store.save_chart_analysis(record_of(view, opinion, picture.path.name, now_ms))
+        if opinion.panel:
+            self._store.save_panel(panel_rows(view, opinion, number, now_ms))
         self._console.summary(view, opinion, picture.path.name)
         result.analysed.append(symbol)
 
@@ -151,7 +161,7 @@ class ChartAnalysisJob:
         It must where nobody read it, another analyst or interval did, the last look is too old or from the future
         (another run of a replayed market), or the price has moved.
         """
-        wanted = (OPENAI if self._analyst.name else LOCAL, self._analyst.name, self._interval)
+        wanted = (self._analyst.kind, self._analyst.name, self._interval)
         if last is None or (last["analyst"], last["model"], last["interval"]) != wanted or last["price"] is None:
             return ""
         age_ms = self._clock.now_ms() - instant_of(last["timestamp"])
@@ -169,7 +179,7 @@ class ChartAnalysisJob:
             symbol=symbol,
             interval=self._interval,
             candles=0,
-            analyst=OPENAI if self._analyst.name else LOCAL,
+            analyst=self._analyst.kind,
             status="error",
             error=reason,
         )
@@ -204,7 +214,24 @@ def record_of(view: ChartView, opinion: Opinion, file: str, now_ms: int) -> Char
         output_tokens=opinion.output_tokens,
         cost_usd=opinion.cost_usd,
         latency_ms=opinion.latency_ms,
+        prompt=opinion.prompt,
+        counter_argument=opinion.counter_argument,
+        disagreement=opinion.disagreement,
     )
+
+
+def panel_rows(view: ChartView, opinion: Opinion, analysis_id: int, now_ms: int) -> list[PanelRow]:
+    """Return the rows of a panel's answers to one analysis."""
+    return [
+        PanelRow(
+            timestamp=utc_text(now_ms),
+            symbol=view.symbol,
+            analysis_id=analysis_id,
+            status="error" if each.error else "ok",
+            **asdict(each),
+        )
+        for each in opinion.panel
+    ]
 
 
 def marks_of(reports: ReportService, scope: Scope) -> ChartAnnotations:

@@ -50,7 +50,9 @@ class ChartConsole:
         """Say what is about to run."""
         say = self._console.say
         mode = settings.mode.upper() if settings.mode != "paper" else f"PAPER ({world})"
-        analyst = settings.openai_model if settings.chart_analyst_name == "openai" else "local rules (no model)"
+        analyst = {"openai": settings.openai_model, "panel": "panel of analysts"}.get(
+            settings.chart_analyst_name, "local rules (no model)"
+        )
         self._console.rule()
         say("AI CHART ANALYSIS BOT", "🚀", "bold")
         self._console.rule()
@@ -79,6 +81,10 @@ def analyst_text(opinion: Opinion) -> str:
     if opinion.analyst == "local":
         return f"local rules, no model{f' ({opinion.note})' if opinion.note else ''}"
     tokens = f"{opinion.input_tokens} + {opinion.output_tokens} tokens, ${opinion.cost_usd:.6f}"
+    if opinion.analyst == "panel":
+        heard = sum(not each.error for each in opinion.panel)
+        apart = f"{opinion.disagreement or 0:.0%} disagree"
+        return f"panel, {heard} of {len(opinion.panel)} heard, {apart}, {tokens}"
     return f"{opinion.model}, {opinion.mode} mode, {tokens}"
 
 

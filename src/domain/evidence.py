@@ -40,6 +40,18 @@ class NewsEvent(NamedTuple):
     coins: tuple[str, ...]
 
 
+class PanelistOpinion(NamedTuple):
+    """What one analyst of a panel said of a chart: ``probability_up`` lies on the side of ``recommendation``."""
+
+    made_ms: int
+    interval: str
+    role: str
+    model: str
+    recommendation: str
+    probability_up: float
+    cost_usd: Decimal
+
+
 class ChartOpinion(NamedTuple):
     """The newest good analysis of one pair's chart: when, by whom, and what it recommends.
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from src.domain.clock import DAY_MS, MINUTE_MS
 from src.domain.errors import ExchangeError, StoreUnavailable
-from src.domain.evidence import ChartOpinion
+from src.domain.evidence import ChartOpinion, PanelistOpinion
 from src.domain.forecasts import Forecast, Judged, OpenForecasts, is_missed, outcome_of
 from src.domain.market import INTERVAL_MS, Candle
 from src.execution.journal import Turn
@@ -35,6 +35,9 @@ class ForecastStore(Protocol):
 
     def chart_opinion(self, symbol: str) -> ChartOpinion | None:
         """Return the newest good look at the chart of ``symbol``, None before the first."""
+
+    def panel_opinions(self, symbol: str, made_ms: int) -> Sequence[PanelistOpinion]:
+        """Return what the analysts of a panel said of the chart of ``symbol`` at that instant; none without a panel."""
 
     def news_scores(self, since_ms: int, until_ms: int) -> Mapping[str, Sequence[float]]:
         """Return the scores of the articles known in that time, by reader."""
@@ -105,6 +108,9 @@ class ForecastRecorder:
             chart = at._replace(interval_ms=INTERVAL_MS[seen.interval])
             said = forecasters.of_chart(chart, seen.recommendation, seen.confidence, seen.analyst, seen.cost_usd)
             yield from (said,) if said is not None else ()
+            for each in self._store.panel_opinions(at.symbol, seen.made_ms):
+                of_one = forecasters.of_panelist(chart, each)
+                yield from (of_one,) if of_one is not None else ()
         for reader, scores in self._store.news_scores(at.made_ms - DAY_MS, at.made_ms).items():
             said = forecasters.of_news(at, scores, reader)
             yield from (said,) if said is not None else ()

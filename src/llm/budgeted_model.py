@@ -10,7 +10,7 @@ import math
 import threading
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, Protocol
 
 from src.domain.clock import monotonic_s
 from src.domain.errors import SourceUnavailable
@@ -25,7 +25,7 @@ from src.llm.client import (
     Schema,
     TokenUsage,
 )
-from src.llm.pricing import cost_usd, picture_tokens, price_of
+from src.llm.pricing import cost_usd, is_own_server, picture_tokens, price_of
 from src.llm.usage_ledger import UsageLedger
 from src.runtime.settings import Settings
 from src.storage.tables import EVERY
@@ -34,10 +34,11 @@ log = logging.getLogger(__name__)
 
 _BYTES_PER_TOKEN: Final = 2  # of English and figures it is nearer 3 or 4: an estimate that is not passed
 _LONGEST_WAIT_S: Final = 20.0
+_DEADLINE_SHARE: Final = 1.5  # of the timeout: how long a whole answer may take
 _FRAME_TOKENS: Final = 100  # roles, separators, the schema's name
 _REPAIRABLE: Final = frozenset({"bad_answer"})
 _REFUSED_PARAMETER: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
-_REFUSED_WITHOUT_REASON: Final = frozenset({"400", "http_400", "http_422", "invalid_request_error"})
+_REFUSED_WITHOUT_REASON: Final = frozenset({"http_400", "http_422", "invalid_request_error"})
 _REPAIR: Final = "\nAnswer with one JSON object that fits the schema exactly, and nothing else."
 
 
@@ -63,6 +64,24 @@ class CallCost(Generic[Schema]):
         self.add(TokenUsage(other.input_tokens, other.output_tokens), other.cost_usd, other.latency_ms)
 
 
+class CallLedger(Protocol):
+    """Who keeps the books of calls, and the budget; see ``UsageLedger``."""
+
+    def reserve(self, model: str, operation: str, most_usd: Decimal, symbol: str = ...) -> int:
+        """Write a call down before it is made; return the number by which to ``book`` it."""
+
+    def book(
+        self,
+        number: int,
+        usage: TokenUsage,
+        cost_usd: Decimal,
+        latency_ms: float,
+        outcome: str = ...,
+        error: str = ...,
+    ) -> None:
+        """Put the true figures in place of the reserved ones."""
+
+
 class BudgetedModel:
     """One model, its price, its budget.
 
@@ -71,14 +90,23 @@ class BudgetedModel:
         ledger: keeps the books and the budget.
         model: its name.
         local_server: whether it runs at another server than OpenAI's, where a model without a known price is free.
+        free: whether nobody sends a bill, whatever the model is called: a server of one's own.
     """
 
-    def __init__(self, authenticator: ModelClient, ledger: UsageLedger, model: str, local_server: bool = False) -> None:
-        self._authenticator = authenticator
+    def __init__(
+        self, client: ModelClient, ledger: CallLedger, model: str, local_server: bool = False, *, free: bool = False
+    ) -> None:
+        self._client = client
         self._ledger = ledger
         self.model = model
         self._local = local_server
+        self._free = free
         self.capabilities: Capabilities = capabilities_of(model, local_server)
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether it takes pictures, as far as is known."""
+        return self.capabilities.vision
 
     def ask_text(self, instruction: str, text: str, schema: type[Schema]) -> Schema:
         """Return the answer to a question without a picture; raises as ``ask`` does."""
@@ -143,6 +171,8 @@ class BudgetedModel:
         Raises:
             SourceUnavailable: the price is not known, so no budget could be kept.
         """
+        if self._free:
+            return Decimal(0)
         most = cost_usd(
             self.model, tokens := self._input_tokens(question, picture_size), question.most_tokens, 0, tokens
         )
@@ -164,7 +194,7 @@ class BudgetedModel:
         number = self._ledger.reserve(self.model, operation, most, symbol)
         began_s = monotonic_s()
         try:
-            answer = self._authenticator.ask(question)
+            answer = self._client.ask(question)
         except ModelFailed as failure:
             cost = most if failure.usage is None else self._cost(failure.usage)  # unknown: the most it can be
             self._book(number, failure.usage or NOTHING, cost, began_s, bill, failure.outcome, failure.code)
@@ -181,6 +211,8 @@ class BudgetedModel:
         return answer
 
     def _cost(self, usage: TokenUsage) -> Decimal:
+        if self._free:
+            return Decimal(0)
         return cost_usd(self.model, usage.input, usage.output, usage.cached, usage.written) or Decimal(0)
 
     def _book(
@@ -201,7 +233,7 @@ class BudgetedModel:
         schema = json.dumps(question.schema.model_json_schema())
         text = len((question.instruction + question.text + schema).encode())
         pixels = 0
-        if question.picture is not None:
+        if question.picture is not None and question.capabilities.vision:
             detail = question.capabilities.detail or "high"
             pixels = picture_tokens(self.model, *picture_size, detail) or 0
         return math.ceil(text / _BYTES_PER_TOKEN) + pixels + _FRAME_TOKENS
@@ -221,6 +253,10 @@ def paid_model(settings: Settings, ledger: UsageLedger, name: str) -> BudgetedMo
     price = price_of(name)
     if price is not None and price.shutdown:
         log.warning("model ends soon: model=%s on=%s instead=%s", name, price.shutdown, price.replacement)
-    authenticator = OpenAIClient(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
+    timeout_s = settings.openai_timeout_s
+    client = OpenAIClient(
+        settings.openai_api_key.get_secret_value(), settings.openai_base_url, timeout_s, _DEADLINE_SHARE * timeout_s
+    )
     elsewhere = bool(settings.openai_base_url) and "api.openai.com" not in settings.openai_base_url
-    return BudgetedModel(authenticator, ledger, name, elsewhere)
+    free = is_own_server(settings.openai_base_url)
+    return BudgetedModel(client, ledger, name, elsewhere, free=free)

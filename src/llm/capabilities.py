@@ -25,6 +25,7 @@ class Capabilities:
         small_picture: one for a quick question.
         detail: how closely it is asked to look, empty where the server does not know the word.
         response_format: whether it takes the schema of the answer; else the schema goes into the instruction.
+        vision: whether it takes pictures; else it is asked by figures alone.
     """
 
     limit_name: LimitName = "max_completion_tokens"
@@ -34,6 +35,7 @@ class Capabilities:
     small_picture: tuple[int, int] = (768, 576)
     detail: Detail | Literal[""] = "high"
     response_format: bool = True
+    vision: bool = True
 
     def without(self, parameter: str) -> "Capabilities | None":
         """Return how to ask after the server refused a parameter; None where it is one we cannot do without."""
@@ -43,6 +45,8 @@ class Capabilities:
             return replace(self, reasoning_effort="")
         if parameter == "response_format" and self.response_format:
             return replace(self, response_format=False)
+        if parameter == "picture" and self.vision:
+            return replace(self, vision=False)
         if parameter == "max_tokens" and self.limit_name == "max_tokens":
             return replace(self, limit_name="max_completion_tokens")
         if parameter == "max_completion_tokens" and self.limit_name == "max_completion_tokens":

@@ -29,6 +29,8 @@ Schema = TypeVar("Schema", bound=BaseModel)
 OPENAI_URL: Final = "https://api.openai.com/v1"
 _PAUSE_S: Final = 1.0
 _REFUSED_REQUEST: Final = (400, 422)
+_REFUSED_PICTURE: Final = (400, 415, 422, 500)  # llama.cpp answers 500 to a picture that it cannot see
+_SPEAKS_OF_PICTURES: Final = re.compile(r"\b(?:images?|image_url|vision|multi-?modal|mmproj)\b", re.IGNORECASE)
 _SPEAKS_OF_FORMAT: Final = re.compile(
     r"response_format|json_schema|json schema|grammar|structured|guided", re.IGNORECASE
 )
@@ -182,7 +184,7 @@ def request_of(question: ModelRequest[Any]) -> dict[str, Any]:
     """Return the arguments of ``chat.completions.parse``, with only what the model is known to take."""
     able = question.capabilities
     user: str | list[dict[str, Any]] = question.text
-    if question.picture is not None:
+    if question.picture is not None and able.vision:
         image = {"url": "data:image/png;base64," + base64.b64encode(question.picture).decode()}
         if able.detail:
             image["detail"] = able.detail
@@ -237,14 +239,24 @@ def _content(completion: Any, schema: type[Schema], usage: TokenUsage | None) ->
 
 def _failure(error: "APIError") -> ModelFailed:
     status = int(getattr(error, "status_code", 0) or 0)
-    code = str(error.code or "")[:40] or (f"http_{status}" if status else "bad_answer")
-    parameter = str(error.param or "").rpartition(".")[2]
-    if status in _REFUSED_REQUEST and not parameter and _SPEAKS_OF_FORMAT.search(str(error.message)):
+    told = str(error.code or "")[:40]
+    code = told if told and not told.isdigit() else f"http_{status}" if status else "bad_answer"
+    parameter, said = str(error.param or "").rpartition(".")[2], _said_in(error)
+    if status in _REFUSED_PICTURE and not parameter and _SPEAKS_OF_PICTURES.search(said):
+        code, parameter = "unsupported_parameter", "picture"
+    elif status in _REFUSED_REQUEST and not parameter and _SPEAKS_OF_FORMAT.search(said):
         code, parameter = "unsupported_parameter", "response_format"
+    elif status == 404 and re.search(r"\bmodel\b", said, re.IGNORECASE):
+        code = "model_not_found"
     outcome = "refused" if status in (401, 403) else "error"
-    passes = code == "rate_limit_exceeded" or status >= 500 or status == 408
+    passes = parameter != "picture" and (code == "rate_limit_exceeded" or status >= 500 or status == 408)
     wait_s = _asked_to_wait(error) if passes else None
     return ModelFailed(code, outcome, status=status, parameter=parameter, retry_after_s=wait_s)
+
+
+def _said_in(error: "APIError") -> str:
+    """Return the server's sentence; some send it as a plain text in place of an object."""
+    return f"{error.message} {error.body if isinstance(error.body, str) else ''}"
 
 
 def _asked_to_wait(error: "APIError") -> float:

@@ -4,15 +4,21 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
-from ipaddress import ip_address
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
 from src.domain.clock import DAY_MS, instant_of, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
-from src.llm.pricing import MONTH_DAYS, PRICES_AS_OF, chart_calls, monthly_cost_usd, news_calls, price_of
+from src.llm.pricing import (
+    MONTH_DAYS,
+    PRICES_AS_OF,
+    chart_calls,
+    is_own_server,
+    monthly_cost_usd,
+    news_calls,
+    price_of,
+)
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 from src.storage.tables import api_usage
@@ -89,16 +95,6 @@ def current_mode(settings: Settings) -> Mode | None:
 def model_reachable(settings: Settings) -> bool:
     """Return whether there is a key, or a server of one's own, to ask a model at all."""
     return bool(settings.openai_api_key.get_secret_value() or settings.openai_base_url)
-
-
-def is_own_server(base_url: str) -> bool:
-    """Return whether an address lies on this machine or in a private network: nobody sends a bill from there."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        found = ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith((".local", ".lan", ".internal")) or (host != "" and "." not in host)
-    return found.is_private or found.is_loopback
 
 
 def month_of(mode: Mode, settings: Settings, ledger: SpendingRecord) -> ModeCost:

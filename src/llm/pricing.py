@@ -4,7 +4,9 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 PRICES_AS_OF: Final = "2026-11-22"
 MONTH_DAYS: Final = 30
@@ -96,6 +98,16 @@ _TABLE: Final = {
 def known_models() -> tuple[ModelPrice, ...]:
     """Return every model whose price is known, the cheapest input first."""
     return tuple(sorted(_TABLE.values(), key=lambda each: (each.input_usd, each.name)))
+
+
+def is_own_server(base_url: str) -> bool:
+    """Return whether an address lies on this machine or in a private network: nobody sends a bill from there."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith((".local", ".lan", ".internal")) or (host != "" and "." not in host)
+    return found.is_private or found.is_loopback
 
 
 def price_of(model: str) -> ModelPrice | None:

@@ -80,4 +80,5 @@ def record_of(article: Article, result: Mapping[str, Any]) -> NewsArticle:
         score=float(result["score"]),
         sentiment_reason=str(result["reason"]),
         sentiment_mode=str(result["mode"]),
+        prompt=str(result.get("prompt", "")),
     )

@@ -172,6 +172,7 @@ def _from_model(verdict: SentimentVerdict) -> dict[str, Any]:
         "confidence": verdict.confidence,
         "reason": verdict.reason,
         "mode": MODEL_MODE,
+        "prompt": verdict.prompt,
         "score": round(_SIGNS[verdict.label] * verdict.confidence / 100, 4),
     }
 

@@ -11,12 +11,13 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 from src.domain.clock import utc_text
 from src.domain.forecast_scores import Score, Settled, score
 from src.reporting.pages import Scope, utc_bound
-from src.storage.tables import chart_analyses, forecasts
+from src.storage.tables import chart_analyses, forecasts, panel_answers
 
 LIVE: Final = "live"
 PAST: Final = "past"
 _KEPT: Final = 64
 _CHART: Final = "chart"
+_PANEL: Final = "panel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +99,13 @@ def read_scores(
         wanted.append(c.timestamp >= utc_text(since_ms))
     if until_ms is not None:
         wanted.append(c.timestamp < utc_text(until_ms))
-    spent = _spent_on_charts(connection, scope, since_ms) if source == LIVE else {}
+    spent = _spent(connection, scope, since_ms) if source == LIVE else {}
     figures = _settled_figures(connection, wanted)
     lines = []
     for row in connection.execute(_counts(wanted)).mappings():
         key = (row["forecaster"], row["model"], row["horizon_s"])
         columns = np.array(figures.get(key, ()), np.float64).reshape(-1, 4).T
-        paid = spent.get(row["model"]) if row["forecaster"] == _CHART else None
+        paid = spent.get((row["forecaster"], row["model"]))
         cost = float(row["cost_usd"] or 0) if paid is None else paid
         found = score(Settled(columns[0], columns[1], columns[2], columns[3], cost))
         lines.append(ForecasterScore(*key, row["open"], row["missed"], row["first"], row["last"], found))
@@ -152,11 +153,14 @@ def _settled_figures(
     return found
 
 
-def _spent_on_charts(connection: Connection, scope: Scope, since_ms: int | None) -> dict[str, float]:
-    """Return what each model's looks at charts cost, also those that recommended nothing."""
-    c = chart_analyses.c
-    wanted = scope.conditions(chart_analyses)
+def _spent(connection: Connection, scope: Scope, since_ms: int | None) -> dict[tuple[str, str], float]:
+    """Return what each chart analyst, and each analyst of a panel, cost, also where it recommended nothing."""
+    c, p = chart_analyses.c, panel_answers.c
+    model = case((c.analyst == _PANEL, _PANEL), else_=c.model)
+    charts = select(model, func.sum(c.cost_usd)).where(*scope.conditions(chart_analyses), model != "").group_by(model)
+    panel = select(p.role, p.model, func.sum(p.cost_usd)).where(*scope.conditions(panel_answers), p.model != "")
+    panel = panel.group_by(p.role, p.model)
     if since_ms is not None:
-        wanted.append(c.timestamp >= utc_text(since_ms))
-    query = select(c.model, func.sum(c.cost_usd)).where(*wanted, c.model != "").group_by(c.model)
-    return {model: float(spent or 0) for model, spent in connection.execute(query)}
+        charts, panel = charts.where(c.timestamp >= utc_text(since_ms)), panel.where(p.timestamp >= utc_text(since_ms))
+    found = {(_CHART, name): float(spent or 0) for name, spent in connection.execute(charts)}
+    return found | {(f"{_PANEL}:{role}", name): float(spent or 0) for role, name, spent in connection.execute(panel)}

@@ -141,7 +141,7 @@ class Settings(SettingFields):
         return self.exploration_rate if self.mode == "paper" else 0.0
 
     @property
-    def chart_analyst_name(self) -> Literal["local", "openai"]:
+    def chart_analyst_name(self) -> Literal["local", "openai", "panel"]:
         """CHART_ANALYST; where unset: openai with a key, else local."""
         return self.chart_analyst or ("openai" if self.openai_api_key.get_secret_value() else "local")
 

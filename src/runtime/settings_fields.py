@@ -16,6 +16,7 @@ from src.runtime.public_hosts import public_paths
 from src.strategy.votes import MOST_VOTES
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PANEL_ROLES = ("trend", "mean_reversion", "sceptic", "moderator")
 _PAIR = re.compile(r"[A-Z0-9]{5,20}")
 
 
@@ -138,6 +139,9 @@ class SettingFields(BaseSettings):
     openai_base_url: str = Field("", description="an http(s) address, or empty")
     openai_model: str = Field("gpt-6-luna", min_length=1, description="a model's name")
     openai_news_model: str = Field("gpt-6-luna", min_length=1, description="a model's name")
+    openai_timeout_s: float = Field(
+        30.0, ge=5, le=600, description="seconds, 5 to 600: how long a model may say nothing"
+    )
     openai_monthly_budget_usd: Decimal = Field(Decimal("3.00"), ge=0, description="US dollars, 0 or more")
     newsapi_key: SecretStr = _secret("the key of newsapi.org")
     newsapi_base_url: str = Field("", description="an http(s) address, or empty")
@@ -148,7 +152,10 @@ class SettingFields(BaseSettings):
 
     # Charts, news, cache
     use_local_sentiment: bool = Field(True, description="true or false")
-    chart_analyst: Literal["local", "openai", ""] = Field("", description="local, openai or empty")
+    chart_analyst: Literal["local", "openai", "panel", ""] = Field("", description="local, openai, panel or empty")
+    panel_models: str = Field(
+        "", description="models of the panel's roles, such as sceptic=gpt-6.1-terra,moderator=gpt-6-luna, or empty"
+    )
     chart_interval_minutes: int = Field(15, ge=1, le=1_440, description="whole minutes, 1 to 1440")
     chart_candle_interval: str = Field("15m", description="one of " + " ".join(INTERVAL_MS))
     chart_min_move_atr: float = Field(0.25, ge=0, le=100, description="a multiple of ATR, 0 to 100")
@@ -197,6 +204,17 @@ class SettingFields(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("panel_models")
+    @classmethod
+    def _roles_exist(cls, value: str) -> str:
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        roles = [role.strip() for role, _, _ in pairs]
+        if any(role not in PANEL_ROLES or not model.strip() for (_, _, model), role in zip(pairs, roles, strict=True)):
+            raise ValueError(f"write role=model with commas between; roles are {', '.join(PANEL_ROLES)}")
+        if len(set(roles)) != len(roles):
+            raise ValueError("a role is named twice")
+        return ",".join(f"{role}={model.strip()}" for (_, _, model), role in zip(pairs, roles, strict=True))
 
     @field_validator("margin_type", "log_level", mode="before")
     @classmethod

@@ -26,6 +26,7 @@ from src.storage.rows import (
     Heartbeat,
     NewsArticle,
     Owner,
+    PanelRow,
     TrainingEnd,
     TrainingEpisode,
     TrainingStart,
@@ -37,10 +38,12 @@ from src.storage.tables import (
     bot_status,
     chart_analyses,
     circuit_breaker_events,
+    forecasts,
     market_context,
     metadata,
     news_articles,
     orders,
+    panel_answers,
     signals,
     trades,
     training_episodes,
@@ -49,7 +52,10 @@ from src.storage.tables import (
 
 EX_DATAERR, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 65, 73, 75, 78  # sysexits.h
 CHECK_PATIENCE_S = 5.0  # how long the self-check waits for a lock
-_PRUNED = (signals, orders, account_balance, market_context, chart_analyses, news_articles, api_usage)
+_PRUNED = (
+    signals, orders, account_balance, market_context, chart_analyses, panel_answers, news_articles, forecasts,
+    api_usage,
+)  # fmt: skip
 
 
 class TradingDatabase(Database):
@@ -80,6 +86,11 @@ class TradingDatabase(Database):
     def save_chart_analysis(self, analysis: ChartAnalysis) -> int:
         """Write one analysis and return its id."""
         return self._insert(chart_analyses, self.owner.columns(analysis.symbol) | asdict(analysis))
+
+    def save_panel(self, answers: Sequence[PanelRow]) -> None:
+        """Write what each analyst of a panel answered."""
+        rows = [self.owner.columns(each.symbol) | asdict(each) for each in answers]
+        self.write(lambda connection: connection.execute(insert(panel_answers), rows))
 
     def save_news(self, articles: Sequence[NewsArticle]) -> int:
         """Write the articles and return how many were new; a known one takes over a sentiment it did not have."""

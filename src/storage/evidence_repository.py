@@ -50,3 +50,18 @@ class EvidenceRepository:
                 ReportedHeadline(title, source, instant_of(read_at), instant_of(published) if published else None)
                 for title, source, read_at, published in connection.execute(query)
             ]
+
+    def headlines_of(self, coin: str, since_ms: int, until_ms: int) -> list[tuple[str, str, int, str]]:
+        """Return title, source, instant and sentiment of the headlines of a coin read in that time, oldest first."""
+        c = news_articles.c
+        query = (
+            select(c.title, c.source, c.timestamp, c.sentiment, c.symbols)
+            .where(c.world == self._owner.world, c.timestamp > utc_text(since_ms), c.timestamp <= utc_text(until_ms))
+            .order_by(c.timestamp, c.id)
+        )
+        with self._database.read() as connection:
+            return [
+                (title, source, instant_of(read_at), sentiment or "")
+                for title, source, read_at, sentiment, symbols in connection.execute(query)
+                if coin in symbols
+            ]

@@ -7,11 +7,11 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, bindparam, select, update
 
 from src.domain.clock import instant_of, utc_text
-from src.domain.evidence import ChartOpinion
+from src.domain.evidence import ChartOpinion, PanelistOpinion
 from src.domain.forecasts import Forecast, Judged, Outcome
 from src.storage.database import TradingDatabase
 from src.storage.engine import BATCH, insert_or
-from src.storage.tables import chart_analyses, forecasts, news_articles
+from src.storage.tables import chart_analyses, forecasts, news_articles, panel_answers
 
 Source = Literal["live", "past"]
 OPEN, SETTLED, MISSED = "open", "settled", "missed"
@@ -81,6 +81,19 @@ class ForecastRepository:
             cost_usd=row["cost_usd"],
             symbol=symbol,
         )
+
+    def panel_opinions(self, symbol: str, made_ms: int) -> list[PanelistOpinion]:
+        """Return what the models of a panel said of the chart of ``symbol`` at that instant; none without a panel."""
+        c = panel_answers.c
+        query = select(
+            c.timestamp, chart_analyses.c.interval, c.role, c.model, c.recommendation, c.probability_up, c.cost_usd
+        )
+        query = query.join(chart_analyses, chart_analyses.c.id == c.analysis_id).where(
+            self._owner.rows_of(panel_answers), c.symbol == symbol, c.timestamp == utc_text(made_ms), c.status == "ok",
+            c.model != "", c.probability_up.is_not(None),
+        )  # fmt: skip
+        with self._database.read() as connection:
+            return [PanelistOpinion(instant_of(at), *said) for at, *said in connection.execute(query.order_by(c.id))]
 
     def news_scores(self, since_ms: int, until_ms: int) -> dict[str, list[float]]:
         """Return the scores of the articles known in that time, by reader: ``local`` or ``model``."""

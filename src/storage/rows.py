@@ -38,7 +38,8 @@ class Owner:
 class ChartAnalysis:
     """What one look at one chart gave; ``status`` is ok or error (then ``error`` is one sentence).
 
-    ``analyst`` is local or openai; ``confidence`` high, medium or low; ``overall_score`` 0 to 10.
+    ``analyst`` is local, openai or panel; ``confidence`` high, medium or low; ``overall_score`` 0 to 10. ``prompt`` is
+    the instruction's name and version; ``disagreement`` the share of a panel that recommends otherwise.
     """
 
     timestamp: str
@@ -58,6 +59,35 @@ class ChartAnalysis:
     technical_signals: Mapping[str, Any] | None = None
     summary: str = ""
     chart_file: str = ""
+    error: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    latency_ms: float | None = None
+    prompt: str = ""
+    counter_argument: str = ""
+    disagreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelRow:
+    """One analyst's answer in a panel's analysis: what it recommends, or why it was not heard (``error``).
+
+    ``role`` is trend, mean_reversion, sceptic, moderator or rules; ``prompt`` name and version of the instruction.
+    """
+
+    timestamp: str
+    symbol: str
+    analysis_id: int
+    role: str
+    model: str = ""
+    prompt: str = ""
+    status: str = "ok"
+    recommendation: str | None = None
+    confidence: str | None = None
+    probability_up: float | None = None
+    reason: str = ""
+    counter_argument: str = ""
     error: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
@@ -87,6 +117,7 @@ class NewsArticle:
     score: float | None = None
     sentiment_reason: str = ""
     sentiment_mode: str = ""
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

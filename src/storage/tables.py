@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.strategy.indicators import Indicators
 
-REVISION = "0006"  # the newest file of migrations/versions; a test holds the two together
+REVISION = "0007"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
@@ -361,7 +361,36 @@ chart_analyses = Table(
     _count("output_tokens"),
     _money("cost_usd", nullable=False, start="0"),
     Column("latency_ms", Float),
+    Column("prompt", String(64), nullable=False, server_default=text("''")),  # of the model: name and version
+    _words("counter_argument"),
+    Column("disagreement", Float),  # the share of a panel that recommends otherwise; null: no panel
     *_newest_first("chart_analyses", "symbol"),
+)
+
+# What each analyst of a panel said of one chart: rows of one analysis share ``analysis_id``.
+panel_answers = Table(
+    "panel_answers",
+    metadata,
+    _id(),
+    _instant(),
+    *_owner(),
+    Column("analysis_id", BigInteger, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("model", String(64), nullable=False, server_default=text("''")),
+    Column("prompt", String(64), nullable=False, server_default=text("''")),
+    Column("status", String(8), nullable=False),
+    Column("recommendation", String(4)),
+    Column("confidence", String(8)),
+    Column("probability_up", Float),
+    _words("reason"),
+    _words("counter_argument"),
+    _words("error"),
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _money("cost_usd", nullable=False, start="0"),
+    Column("latency_ms", Float),
+    Index("ix_panel_answers_analysis_id", "analysis_id"),
+    *_newest_first("panel_answers", "symbol"),
 )
 
 news_articles = Table(
@@ -382,6 +411,7 @@ news_articles = Table(
     Column("score", Float),
     _words("sentiment_reason"),
     Column("sentiment_mode", String(40), nullable=False, server_default=text("''")),
+    Column("prompt", String(64), nullable=False, server_default=text("''")),
     Index("ix_news_articles_published", "published_at", "id"),
     *_newest_first("news_articles", "source", "sentiment"),
 )

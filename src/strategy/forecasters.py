@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from src.domain.evidence import PanelistOpinion
 from src.domain.forecasts import HORIZONS_MS, Forecast, horizon_for
 from src.strategy.q_agent import Action, Recommendation
 from src.strategy.votes import VOTE_NAMES, VoteValues
 
-AGENT, SIGNAL, FEAR_GREED, NEWS, CHART = "agent", "signal", "fear_greed", "news", "chart"
+AGENT, SIGNAL, FEAR_GREED, NEWS, CHART, PANEL = "agent", "signal", "fear_greed", "news", "chart", "panel"
 DAY_MS: Final = HORIZONS_MS["1d"]
 _VOTE_EDGE: Final = 0.02
 _SIGNAL_EDGE: Final = 0.01  # for each vote that agrees
@@ -72,6 +73,13 @@ def of_chart(
     """
     sign = {"BUY": 1, "SELL": -1}.get(advice, 0)
     return _said(at, CHART, sign, _GRADES.get(grade, 0.0), analyst, cost_usd) if sign else None
+
+
+def of_panelist(at: ForecastContext, said: PanelistOpinion) -> Forecast | None:
+    """Return what one analyst of a panel recommends as a forecast with the probability that it gave, None for HOLD."""
+    sign = {"BUY": 1, "SELL": -1}.get(said.recommendation, 0)
+    edge = min(abs(said.probability_up - 0.5), 0.5)
+    return _said(at, f"{PANEL}:{said.role}", sign, edge, said.model, said.cost_usd) if sign else None
 
 
 def of_news(

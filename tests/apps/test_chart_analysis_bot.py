@@ -172,6 +172,7 @@ def test_what_another_analyst_read_is_read_again(database):
     world.round.run_round()
 
     class Paid:
+        kind = "openai"
         name = "gpt-6-luna"
 
         def analyze_chart(self, view, png):
@@ -446,8 +447,8 @@ def test_the_whole_bot_asks_a_model_books_it_and_keeps_its_key_to_itself(tmp_pat
     database = TradingDatabase(f"sqlite:///{tmp_path}/t.db", read_only=True)
     kept, paid = rows(database), rows(database, api_usage)
     assert [row["analyst"] for row in kept] == ["openai"] * 4
-    assert float(sum(row["cost_usd"] for row in paid)) == pytest.approx(model.billed_usd, rel=1e-9)
-    assert sum(row["cost_usd"] for row in kept) == sum(row["cost_usd"] for row in paid)
+    assert {row["cost_usd"] for row in (*kept, *paid)} == {0}, "nobody sends a bill from this machine"
+    assert sum(row["input_tokens"] for row in kept) == sum(row["input_tokens"] for row in paid) > 0
     written = text + "".join(str(row) for row in (*kept, *paid, *rows(database, bot_status)))
     assert KEY not in written and KEY[3:] not in written
 

@@ -79,6 +79,11 @@ def mark_price_of_answer(row: Json) -> MarkPrice:
     )
 
 
+def open_interest_of_answer(row: Json) -> Decimal:
+    """Return an answer of GET openInterest as a quantity in base currency."""
+    return Decimal(row["openInterest"])
+
+
 def mark_price_of_event(event: Json) -> MarkPrice:
     """Return a markPriceUpdate event as a mark price."""
     return MarkPrice(

@@ -23,6 +23,7 @@ from src.exchanges.binance.mapping import (
     income_of_row,
     instrument_of_row,
     mark_price_of_answer,
+    open_interest_of_answer,
     position_of_row,
     risk_terms,
     terms_of_answers,
@@ -144,6 +145,10 @@ class BinanceQueries:
             2,
             lambda row: (Decimal(row["bidPrice"]), Decimal(row["askPrice"])),
         )
+
+    def open_interest(self, symbol: str) -> Decimal:
+        """Return how many contracts are open, in base currency."""
+        return self._read(lambda client: client.futures_open_interest(symbol=symbol), 1, open_interest_of_answer)
 
     def account(self) -> Account:
         """Return balances and open positions, asked for now; ``as_of_ms`` is the instant before the question."""
