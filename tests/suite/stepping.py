@@ -141,7 +141,7 @@ class Steps:
             held = position
             if self._exit_was_refused(now_ms):  # tried again after growing pauses: not in each second
                 self._give_time(lambda at=at: self._closed() or self._exit_was_refused(at))
-            elif position is None or self._early_stop_reached(position):
+            elif (position is None and not waits) or (position is not None and self._early_stop_reached(position)):
                 self._wait(lambda at=at: self._closed() or self._exit_was_refused(at))
 
     def _entry_waits(self) -> bool:
