@@ -219,7 +219,7 @@ FORMATS = (
         "Binance archive",
     ),
     Format(
-        "Binance archive with a mark",
+        "Binance archive with a BOM",
         "BTCUSDT-1m-2019-01.csv",
         lambda c: b"\xef\xbb\xbf" + text("", archive_rows(c)),
         "Binance archive",

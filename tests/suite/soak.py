@@ -1,10 +1,10 @@
-"""A soak: the whole suite for market days on end, faults at random all the time, judged by the exchange's own state.
+"""A soak: the whole suite for market days on end, with random faults all the time, judged by the exchange's own state.
 
-``python -m tests.suite.soak --market-days 2 --speed 120`` prints counts and what was violated as JSON; it ends 0 only
-when nothing was. ``--minutes`` ends it earlier, ``--json FILE`` keeps the counts as they stand every minute, and
-``python -m tests.suite.soak_page FILE`` writes them into ``docs/reliability.md``. The dice are seeded (``--seed``):
-what they choose can be played again, the instants cannot. In the last two fifths no process is ended any more, so
-that memory and file handles are measured over long lives.
+``python -m tests.suite.soak --market-days 2 --speed 120`` prints counts and violations as JSON and exits
+with 0 only if there were none. ``--minutes`` ends it earlier, ``--json FILE`` saves the counts every minute, and
+``python -m tests.suite.soak_page FILE`` writes them into ``docs/reliability.md``. The random generator is seeded
+(``--seed``): its choices are repeatable, the exact times are not. In the last two fifths no process is ended any more,
+so that memory and file handles are measured over long runs.
 """
 
 import argparse
@@ -42,10 +42,10 @@ from tests.suite.running import (
 )
 from tests.suite.soak_cable import CableProcess
 from tests.suite.soak_faults import Faults
+from tests.suite.soak_invariants import InvariantCheckerProcess
 from tests.suite.soak_meter import Meter
 from tests.suite.soak_owner import OwnerFaults
 from tests.suite.soak_services import Services
-from tests.suite.soak_witness import WitnessProcess
 
 LONGEST_NAKED_S = 1.0
 RECOVERS_WITHIN_S = 60.0
@@ -88,7 +88,7 @@ class Counts:
 
 
 class Soak:
-    """One run: exchange, cable, bot, the other services, witness, meter and the dice."""
+    """One run: exchange, cable, bot, the other services, invariant checker, meter and random generator."""
 
     def __init__(
         self, exchange: PaperExchange, bot: Bot, cable: CableProcess, place: Path, seed: int, only: str = ""
@@ -100,7 +100,7 @@ class Soak:
         self.faults = Faults(self, self.dice)
         self.owner = OwnerFaults(self, self.dice)
         self.forgotten: set[str] = set()
-        self.snapshot_writer = WitnessProcess(exchange.port, LOSS_LIMIT)
+        self.checker = InvariantCheckerProcess(exchange.port, LOSS_LIMIT)
         self.meter = Meter(self._running)
         self.foreign_money = Decimal(0)
         self.began_s = time.monotonic()
@@ -152,7 +152,7 @@ class Soak:
     def _happen(self, name: str) -> None:
         time.sleep(self.dice.uniform(0.2, 1.5))
         self.counts.faults[name] += 1
-        self.snapshot_writer.obstruct(name)
+        self.checker.obstruct(name)
         self._handlers()[name]()
         self._recovered(name, self.cycles())
         for died in self.others.died():
@@ -172,7 +172,7 @@ class Soak:
         self.expect(self.cycles() >= cycles + 2, f"after '{name}' no two turns in {RECOVERS_WITHIN_S:.0f} s")
         self.counts.recoveries_s.setdefault(name, []).append(time.monotonic() - began)
         self.breaker("reset")
-        self.snapshot_writer.obstruct("")
+        self.checker.obstruct("")
 
     # --- what is judged ----------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Soak:
 
     def summary(self) -> dict[str, Any]:
         """Return all that was counted; what can only be judged over the whole is judged here."""
-        seen = self.snapshot_writer.tell()
+        seen = self.checker.tell()
         self.expect(seen.longest_fair_s <= LONGEST_NAKED_S, "S1: a position had no stop for too long")
         self.expect(seen.entries_over_limit == 0, "S5: an entry after the day's loss limit")
         self.expect(seen.limits_exceeded == 0, "S10: a rate limit of the exchange was exceeded")
@@ -237,7 +237,7 @@ class Soak:
                 "slowest": {name: round(max(rows), 1) for name, rows in slowest},
             },
             "checks": dict(sorted(self.counts.checks.items())),
-            "witness": asdict(seen),
+            "invariants": asdict(seen),
             "breaker": {"tripped": tripped, "entries_while_tripped": len(breaches)},
             "stops": {"count": len(self.counts.stops_s), "slowest_s": round(max(self.counts.stops_s, default=0.0), 2)},
             "requests_per_market_hour": {"median": sorted(hours)[len(hours) // 2] if hours else 0, "hours": len(hours)},
@@ -364,7 +364,7 @@ class Soak:
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait(5)
-        self.snapshot_writer.end()
+        self.checker.end()
         self.cable.end()
 
     def _running(self) -> dict[str, int]:

@@ -15,7 +15,7 @@ from tests.paper_exchange import running as paper
 from tests.paper_exchange.wire import Wire
 from tests.suite.running import open_position, wallet
 from tests.suite.soak_account import AccountFaults
-from tests.suite.soak_witness import STRANGER
+from tests.suite.soak_invariants import EXTERNAL_POSITION
 
 if TYPE_CHECKING:
     from tests.suite.soak import Soak
@@ -88,7 +88,7 @@ class Faults:
             "bot: SIGTERM while everything hangs": self._restart_hanging_bot,
             "bot: wrong setting": self._start_wrongly,
             "bot: model file damaged": self._damage_model,
-            STRANGER: self._open_a_strangers_position,
+            EXTERNAL_POSITION: self._open_external_position,
             "exchange: kill -9": self._kill_exchange,
             **{f"{name}: kill -9": lambda name=name: self._kill_other(name) for name in self._soak.others.names},
         }
@@ -265,7 +265,7 @@ class Faults:
             model.write_bytes(kept)
         soak.bot.start()
 
-    def _open_a_strangers_position(self) -> None:
+    def _open_external_position(self) -> None:
         """S13: exposure that the bot did not open is noticed within a cycle, shown, left alone, and stops entries."""
         soak = self._soak
         self._stop_bot("SIGTERM")
@@ -274,19 +274,19 @@ class Faults:
             soak.counts.checks["S13 not judged: a position was open"] += 1
             return
         before = wallet(soak.exchange)
-        stranger = Wire(soak.exchange)
-        order = stranger.order(quantity="0.010")
-        soak.expect(order.status == 200, f"the stranger's order was refused: {order.body}")
+        other_client = Wire(soak.exchange)
+        order = other_client.order(quantity="0.010")
+        soak.expect(order.status == 200, f"the external order was refused: {order.body}")
         began = soak.cycles()
         soak.bot.start()
         soak.until(lambda: soak.cycles() >= began + 4 or not soak.bot.alive, 60.0)
         shown = bool(soak.until(lambda: "did not open" in soak.detail("differences"), 10.0))
         acted = soak.rows_since(began, "decision <> 'HOLD'")
-        stranger.order(side="SELL", quantity="0.010", reduceOnly="true")
+        other_client.order(side="SELL", quantity="0.010", reduceOnly="true")
         soak.until(lambda: open_position(soak.exchange) == 0, 10.0)
         soak.foreign_money += wallet(soak.exchange) - before
-        soak.expect(shown and acted == 0, f"S13: a stranger's position: shown {shown}, turns that acted {acted}")
-        soak.counts.checks["S13: stranger's position shown, no entry"] += shown and acted == 0
+        soak.expect(shown and acted == 0, f"S13: an external position: shown {shown}, turns that acted {acted}")
+        soak.counts.checks["S13: external position shown, no entry"] += shown and acted == 0
 
     def _trip_breaker(self) -> None:
         """S6: tripped by a person, it lets no entry pass; the soak resets it as a person would."""

@@ -1,6 +1,6 @@
-"""Writes what soaks have counted into the page on reliability: ``python -m tests.suite.soak_page soak.json [...]``.
+"""Writes the results of soaks into docs/reliability.md: ``python -m tests.suite.soak_page soak.json [...]``.
 
-What stands between the two marks of the page is replaced as a whole; nothing in it is written by hand.
+Everything between the two markers of the page is generated and replaced as a whole.
 """
 
 import json
@@ -40,19 +40,19 @@ def _head(told: dict[str, Any]) -> str:
 
 
 def _counts(told: dict[str, Any]) -> Iterator[Row]:
-    seen, checks = told["witness"], told["checks"]
+    seen, checks = told["invariants"], told["checks"]
     naked = sorted(seen["longest_obstructed_s"].items(), key=lambda each: -each[1])[:4]
     agree, judged = checks.get("S3: wallet equals journal", 0), checks.get("S2: no order twice", 0)
-    yield "turns written down, of the market's minutes", f"{told['turns']:,}, {told['turns_of_minutes']:.0%}"
+    yield "turns recorded, share of the market's minutes", f"{told['turns']:,}, {told['turns_of_minutes']:.0%}"
     yield "orders, trades closed", f"{told['orders']:,}, {told['trades']:,}"
     yield "exits by reason", _listed(told["exits"])
     yield "faults, kinds", f"{told['faults']:,}, {len(told['kinds'])}"
-    yield "the witness's looks, positions it saw", f"{seen['looks']:,}, {seen['positions']:,}"
-    yield "S1 longest time without a stop, fair weather (at most 1 s)", f"{seen['longest_fair_s']:.2f} s"
-    yield "S1 the same while a fault stood in the way", _listed({name: f"{value:.1f} s" for name, value in naked})
-    yield f"S2 orders sent twice, or unknown to the journal, in {judged} looks at all ids", _bad(told, "S2")
+    yield "invariant checks, positions seen", f"{seen['looks']:,}, {seen['positions']:,}"
+    yield "S1 longest time without a stop, no fault active (limit 1 s)", f"{seen['longest_fair_s']:.2f} s"
+    yield "S1 the same during a fault", _listed({name: f"{value:.1f} s" for name, value in naked})
+    yield f"S2 orders sent twice, or unknown to the journal, in {judged} checks of all ids", _bad(told, "S2")
     yield (
-        "S3 wallet against journal to the last digit: agreed; differed without explanation",
+        "S3 wallet and journal compared to the last digit: equal; unexplained difference",
         (f"{agree}; {_bad(told, 'S3')}"),
     )
     yield (
@@ -64,13 +64,13 @@ def _counts(told: dict[str, Any]) -> Iterator[Row]:
         "S6 breaker tripped by; entries while tripped",
         (f"{_listed(tripped)}; {told['breaker']['entries_while_tripped']}"),
     )
-    yield "S8 SIGTERM, slowest end (at most 10 s)", f"{told['stops']['count']}, {told['stops']['slowest_s']:.1f} s"
+    yield "S8 SIGTERM, slowest shutdown (limit 10 s)", f"{told['stops']['count']}, {told['stops']['slowest_s']:.1f} s"
     yield (
-        "S9 wrong settings refused, damaged models that held",
+        "S9 wrong settings refused, damaged models that led to HOLD",
         (f"{checks.get('S9: wrong setting refused', 0)}, {checks.get('S9: damaged model holds', 0)}"),
     )
     yield (
-        "S10 most weight in a minute (limit 2,400), orders in 10 s (300), in a minute (1,200)",
+        "S10 highest request weight in a minute (limit 2,400), orders in 10 s (300), in a minute (1,200)",
         (f"{seen['most_weight_1m']:,}, {seen['most_orders_10s']}, {seen['most_orders_1m']}"),
     )
     yield "S10 limits exceeded; requests during a ban", f"{seen['limits_exceeded']}; {seen['asked_while_banned']}"
@@ -78,19 +78,22 @@ def _counts(told: dict[str, Any]) -> Iterator[Row]:
     yield "S10 requests in a market hour, all services, median", f"{hours['median']}"
     yield "S11 secrets in any log", _bad(told, "S11")
     yield (
-        "S13 strangers' positions shown, without an entry",
-        str(checks.get("S13: stranger's position shown, no entry", 0)),
+        "S13 external positions shown, without an entry",
+        str(checks.get("S13: external position shown, no entry", 0)),
     )
     yield "S14 locked databases without a lost turn", str(checks.get("S14: no turn lost by a locked database", 0))
-    yield "S15 frozen bots seen as such by scripts and API", str(checks.get("S15: a frozen bot seen as such", 0))
+    yield (
+        "S15 frozen bots reported as unresponsive by scripts and API",
+        str(checks.get("S15: a frozen bot seen as such", 0)),
+    )
     recovered = told["recovered_s"]
     slowest = _listed({name: f"{value:g} s" for name, value in list(recovered["slowest"].items())[:3]})
-    yield "two further turns after a fault, median; slowest", f"{recovered['median']:g} s; {slowest}"
+    yield "time until two further turns after a fault, median; slowest", f"{recovered['median']:g} s; {slowest}"
     yield "violations", str(len(told["violations"])) + "".join(f"; {each}" for each in told["violations"])
 
 
 def _use(told: dict[str, Any]) -> str:
-    head = ("process", "longest life", "RSS early, late, most", "PSS", "RSS an hour", "handles early, late, most")
+    head = ("process", "longest run", "RSS early, late, peak", "PSS", "RSS per hour", "handles early, late, peak")
     rows = [
         (
             name,

@@ -1,8 +1,8 @@
-"""Who watches a soak: a process of its own that asks the exchange alone, many times a second.
+"""The invariant checker of a soak: a separate process that polls the exchange's state many times a second.
 
-``python -m tests.suite.soak_witness PORT`` reads lines of JSON from standard input: what keeps anybody from acting
-just now (``{"obstruction": "..."}``, empty for fair weather), or ``{"tell": true}``, which it answers with one line
-of all that it has counted.
+``python -m tests.suite.soak_invariants PORT`` reads lines of JSON from standard input: the fault that is active now
+(``{"obstruction": "..."}``, empty for none), or ``{"tell": true}``, which it answers with one line that holds all
+counts.
 """
 
 import json
@@ -26,7 +26,7 @@ NOBODY: dict[str, Any] = {"positions": [], "algo_orders": [], "balances": [], "t
 
 @dataclass
 class Seen:
-    """What a witness has counted; seconds are of the wall, ``_ms`` of the market."""
+    """What the checker has counted; seconds are wall time, ``_ms`` is market time."""
 
     looks: int = 0
     positions: int = 0
@@ -43,11 +43,11 @@ class Seen:
     largest_notional_share: float = 0.0
 
 
-STRANGER = "bot: stranger's position"  # the fault in which somebody else enters
+EXTERNAL_POSITION = "bot: external position"  # the fault in which another client opens a position
 
 
-class Witness:
-    """Judges one look after the other; ``loss_limit`` is the share of a day's first equity that ends the day."""
+class InvariantChecker:
+    """Checks one state after the other; ``loss_limit`` is the daily loss limit as a share of the day's first equity."""
 
     def __init__(self, loss_limit: float = 0.0) -> None:
         self.seen = Seen()
@@ -78,7 +78,7 @@ class Witness:
         self._judge_limits(state["limits"])
 
     def _judge_guards(self, naked: set[str], obstruction: str, now_s: float) -> None:
-        """S1: only seconds in fair weather count against the promise; the others are told by what stood in the way."""
+        """S1: only seconds without an active fault count as a violation; the others are recorded by fault."""
         if obstruction:
             self._fair_since_s = None
         else:
@@ -108,7 +108,7 @@ class Witness:
         notional = sum((abs(Decimal(row["notional"])) for row in positions), Decimal(0))
         if equity > 0:
             self.seen.largest_notional_share = max(self.seen.largest_notional_share, float(notional / equity))
-        own = self.obstruction != STRANGER and not self.obstruction.startswith("owner:")
+        own = self.obstruction != EXTERNAL_POSITION and not self.obstruction.startswith("owner:")
         if entered and own and self._over_since_ms is not None and now_ms - self._over_since_ms > SETTLED_MS:
             self.seen.entries_over_limit += 1
         over = self._loss_limit and equity < (self._day_earned + paid) * (1 - self._loss_limit * Decimal("1.05"))
@@ -117,7 +117,7 @@ class Witness:
             self.seen.days_over_limit += 1
 
     def _judge_limits(self, strain: dict[str, int]) -> None:
-        """S10: how near to the exchange's limits anybody came; its counters begin anew with its process."""
+        """S10: how close requests came to the exchange's limits; its counters restart with its process."""
         seen = self.seen
         seen.most_weight_1m = max(seen.most_weight_1m, strain["weight_1m"])
         seen.most_orders_10s = max(seen.most_orders_10s, strain["orders_10s"])
@@ -129,12 +129,12 @@ class Witness:
         self._strain = strain
 
 
-class WitnessProcess:
-    """The witness as the soak sees it: a process that is told what stands in the way, and asked at the end."""
+class InvariantCheckerProcess:
+    """Runs the invariant checker as a process: receives the active fault, returns the counts at the end."""
 
     def __init__(self, port: int, loss_limit: float) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.suite.soak_witness", str(port), str(loss_limit)],
+            [sys.executable, "-m", "tests.suite.soak_invariants", str(port), str(loss_limit)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -142,11 +142,11 @@ class WitnessProcess:
         )
 
     def obstruct(self, name: str) -> None:
-        """Say what keeps anybody from acting; empty for nothing."""
+        """Report the active fault; empty for none."""
         self._say({"obstruction": name})
 
     def tell(self) -> Seen:
-        """Return what it has counted so far."""
+        """Return the counts so far."""
         self._say({"tell": True})
         assert self.process.stdout is not None
         return Seen(**json.loads(self.process.stdout.readline()))
@@ -165,16 +165,16 @@ class WitnessProcess:
 
 def main(port: int, loss_limit: float) -> None:
     """Look until standard input ends."""
-    snapshot_writer = Witness(loss_limit)
+    checker = InvariantChecker(loss_limit)
     turn = threading.Lock()
 
     def listen() -> None:
         for line in sys.stdin:
             words = json.loads(line)
             with turn:
-                snapshot_writer.obstruction = words.get("obstruction", snapshot_writer.obstruction)
+                checker.obstruction = words.get("obstruction", checker.obstruction)
                 if "tell" in words:
-                    print(json.dumps(asdict(snapshot_writer.seen)), flush=True)
+                    print(json.dumps(asdict(checker.seen)), flush=True)
         ended.set()
 
     ended = threading.Event()
@@ -185,7 +185,7 @@ def main(port: int, loss_limit: float) -> None:
         except OSError:
             state = None
         with turn:
-            snapshot_writer.look(state, time.monotonic())
+            checker.look(state, time.monotonic())
 
 
 if __name__ == "__main__":
