@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
-# The keys of the API: create NAME [--control] | list | revoke ID
+# The keys of the API: create NAME [--control | --signal] | list | revoke ID
 set -euo pipefail
 # shellcheck source=lib/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"

@@ -33,7 +33,7 @@ fi
 
 # The bots alone need the exchange.
 if [[ $mode == paper ]]; then begin start paper_exchange; fi
-begin start mcp_server web_dashboard watcher
+begin start mcp_server web_dashboard telegram_bot watcher
 finish paper_exchange
 if [[ -v failed[paper_exchange] ]]; then
     echo "The bots are not started: they have no exchange to trade on." >&2

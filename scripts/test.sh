@@ -6,6 +6,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 
 cd "$root"
-wanted_locks+=(requirements-test.txt)
+wanted_locks+=(requirements-test.txt requirements-telegram.txt)
 prepare_environment
 exec "$python" -m pytest -n auto "$@"

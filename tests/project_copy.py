@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-_PARTS = ("src", "scripts", "config", "templates", "static", "requirements.txt", ".env.example")
+_PARTS = (
+    "src",
+    "scripts",
+    "config",
+    "templates",
+    "static",
+    "requirements.txt",
+    "requirements-telegram.txt",
+    ".env.example",
+)
 
 
 @dataclass(frozen=True)
@@ -61,4 +70,5 @@ def _lend_packages(target: Path) -> None:
         (target / part).symlink_to(Path(sys.prefix) / part)
     records = target / "locks" / f"Python {platform.python_version()}"
     records.mkdir(parents=True)
-    shutil.copy2(ROOT / "requirements.txt", records)
+    for lock in ("requirements.txt", "requirements-telegram.txt"):
+        shutil.copy2(ROOT / lock, records)

@@ -77,7 +77,9 @@ def test_dependencies_and_extras_are_the_files_that_the_locks_are_made_from():
     dynamic = PROJECT["tool"]["setuptools"]["dynamic"]
     extras = {name: each["file"] for name, each in dynamic["optional-dependencies"].items()}
     assert dynamic["dependencies"]["file"] == ["requirements.in"]
-    assert extras == {name: [f"requirements-{name}.in"] for name in ("test", "bench", "alerts", "ray", "agents")}
+    assert extras == {
+        name: [f"requirements-{name}.in"] for name in ("test", "bench", "alerts", "telegram", "ray", "agents")
+    }
     assert {each.name for each in ROOT.glob("requirements*.in")} == {
         "requirements.in",
         *(file for files in extras.values() for file in files),

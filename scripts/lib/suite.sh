@@ -5,21 +5,26 @@
 
 # In the order in which they are told and shown. All but the exchange may start and stop at the same time.
 # shellcheck disable=SC2034  # the scripts go through them
-services=(paper_exchange rl_bot chart_bot mcp_server web_dashboard watcher)
+services=(paper_exchange rl_bot chart_bot mcp_server web_dashboard telegram_bot watcher)
 declare -A script_of=([watcher]=watch.sh) part_file=(
     [paper_exchange]=src/paper_exchange/__main__.py [rl_bot]=src/trading_bot.py [chart_bot]=src/chart_analysis_bot.py
     [mcp_server]=src/mcp_server.py [web_dashboard]=src/web_dashboard.py [watcher]=src/monitoring/watchdog.py
+    [telegram_bot]=src/apps/telegram_bot.py
 )
 # First the watcher, since it starts again what ends; last the exchange, since the bot looks after its stops there.
 # shellcheck disable=SC2034
-users=(rl_bot chart_bot mcp_server web_dashboard)
+users=(rl_bot chart_bot mcp_server web_dashboard telegram_bot)
 declare -A failed=() task=() # who did not do what it was told; who is at it
 if [[ -t 1 ]]; then export on_terminal=yes; fi
 scratch="$(mktemp -d)"
 asker=''             # asks again and again how all are
 trap 'if [[ -n $asker ]]; then kill "$asker"; fi; rm -rf "$scratch"' EXIT
 
-is_built() { [[ -e $root/${part_file[$1]} ]]; }
+# Whether a service is there to be run: its code, and of the Telegram bot the token (or a process to be stopped).
+is_built() {
+    [[ -e $root/${part_file[$1]} ]] || return 1
+    [[ $1 != telegram_bot || -n $(setting TELEGRAM_BOT_TOKEN) || -e $root/logs/telegram_bot.pid ]]
+}
 
 manage() { "$root/scripts/${script_of[$1]-start_$1.sh}" "${@:2}"; }
 

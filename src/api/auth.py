@@ -4,18 +4,19 @@ Bound to loopback, reading needs no key: any user of this machine may read. A re
 any other bind, and everything that changes something need one. Cookies are never looked at.
 """
 
+import hmac
 import ipaddress
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import orjson
 from flask import Flask, Request, Response, g, request
 
 from src.api.context import Caller
-from src.api.keys import KeyStore
+from src.api.keys import ApiKey, KeyStore
 from src.api.problems import Refused
 from src.domain.clock import Clock
 from src.domain.errors import SettingsError
@@ -129,15 +130,18 @@ class Authenticator:
         since_ms = self._clock.now_ms() - within_ms
         return sum(instant_ms > since_ms for instant_ms in self._wrong_ms.copy())
 
-    def guard(self, app: Flask, scope_of: Callable[[Request], str]) -> None:
-        """Check every request of ``app``; ``scope_of`` says which scope it needs (``open``, ``read``, ``control``)."""
+    def guard(self, app: Flask, scope_of: Callable[[Request], str], any_body: Collection[str] = ()) -> None:
+        """Check every request of ``app``; ``scope_of`` says which scope it needs (``open``, ``read``, ``control``).
+
+        Bodies must be JSON, except at the endpoints ``any_body``.
+        """
 
         def check() -> None:
             self._check_address(request)
             _check_size(request)
             g.caller = self._caller(request)
             self._check_scope(g.caller, scope_of(request))
-            if request.routing_exception is None:
+            if request.routing_exception is None and request.endpoint not in any_body:
                 _check_body(request)
             self._count(g.caller)
 
@@ -177,18 +181,39 @@ class Authenticator:
         return LOCAL if here else NOBODY
 
     def _bearer(self, address: str, header: str) -> Caller:
-        kind, _, token = header.partition(" ")
-        names = [f"address {address}", f"key {token[:12]}"]
+        kind, token = header.partition(" ")[0], header.partition(" ")[2].strip()
+        key = self._tried(address, token[:12], lambda: self._keys.verify(token) if kind.lower() == "bearer" else None)
+        return Caller(f"{key.name} ({key.id})", frozenset(key.scopes))
+
+    def by_token(self, address: str, token: str) -> ApiKey:
+        """Return the key that ``token`` is; refuses a wrong one, and counts it."""
+        return self._tried(address, token[:12], lambda: self._keys.verify(token))
+
+    def by_signature(self, address: str, key_id: str, signed: bytes, signature: str) -> ApiKey:
+        """Return the key whose secret signed these bytes (HMAC-SHA256, hexadecimal); refuses and counts a wrong one."""
+
+        def check() -> ApiKey | None:
+            key = self._keys.find(key_id)
+            secret = key.signing_key if key is not None else ""
+            right = hmac.new((secret or "none").encode(), signed, "sha256").hexdigest()
+            same = hmac.compare_digest(right.encode(), signature.lower().encode())
+            return key if same and secret else None
+
+        return self._tried(address, f"key_{key_id}"[:12], check)
+
+    def _tried(self, address: str, prefix: str, check: Callable[[], ApiKey | None]) -> ApiKey:
+        """Return what ``check`` finds, unless too many wrong keys were shown by this address or for this key."""
+        names = [f"address {address}", f"key {prefix}"]
         wait_s = max(self._wrong.wait_s(name) for name in names)
         if wait_s:
             raise Refused(429, "Too many wrong keys: wait.", {"Retry-After": str(wait_s)})
-        key = self._keys.verify(token.strip()) if kind.lower() == "bearer" else None
+        key = check()
         if key is None:
             left = min(self._wrong.note(name) for name in names)
             self._wrong_ms.append(self._clock.now_ms())
             log.warning("wrong API key: address=%s tries_left=%s", address, left)
             raise Refused(401, "This key opens nothing here.", _CHALLENGE)
-        return Caller(f"{key.name} ({key.id})", frozenset(key.scopes))
+        return key
 
     def _check_scope(self, caller: Caller, scope: str) -> None:
         if scope == "open" or scope in caller.scopes:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from src.api.context import ApiContext, Caller
-from src.api.operations import Operation
+from src.api.operation import Operation
 from src.domain.clock import MINUTE_MS
 from src.domain.errors import StoreCorrupt, StoreUnavailable
 

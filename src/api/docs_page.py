@@ -9,7 +9,8 @@ from typing import Any, Final
 from flask import Response
 
 from src.api.auth import HEADERS
-from src.api.operations import OPERATIONS, ROOT, Operation
+from src.api.operation import ROOT, Operation
+from src.api.operations import OPERATIONS
 from src.api.tool_schemas import input_schema
 
 _STYLE: Final = """

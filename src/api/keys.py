@@ -3,11 +3,10 @@
 They stand in a file and not in the database: they belong to this machine, must be checked while the database
 is away, are not to travel with its copies, and so the server's way to the database stays read-only.
 
-``python3 -m src.api.keys create NAME [--control] | list | revoke ID``; ``scripts/api_key.sh`` calls it.
+``python3 -m src.api.keys create NAME [--control | --signal] | list | revoke ID``; ``scripts/api_key.sh`` calls it.
 """
 
 import fcntl
-import hashlib
 import hmac
 import json
 import os
@@ -18,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import scrypt, sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,8 @@ from src.runtime.settings import Settings
 
 KEYS_FILE: Final = "api_keys.json"  # in STATE_DIR
 _TOKEN = re.compile(r"key_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
+SIGNAL: Final = "signal"
+_SOURCE = re.compile(r"[a-z0-9_-]{1,24}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 _SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1}  # 16 MB and some 40 ms for each guess
 _USED_EVERY_MS = 60_000
@@ -35,7 +37,10 @@ _USED_EVERY_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key as it is kept; ``salt`` and ``digest`` are hexadecimal, the secret itself is nowhere."""
+    """One key as it is kept; ``salt`` and ``digest`` are hexadecimal, the secret itself is nowhere.
+
+    ``signing_key`` (of a source of signals alone) is the SHA-256 of the secret, with which its messages are signed.
+    """
 
     id: str
     name: str
@@ -43,6 +48,7 @@ class ApiKey:
     created_at: str
     salt: str
     digest: str
+    signing_key: str = ""
 
 
 class KeyStore:
@@ -92,15 +98,24 @@ class KeyStore:
         self._note_use(known.id)
         return known
 
+    def find(self, key_id: str) -> ApiKey | None:
+        """Return the key of that id, or None."""
+        with self._lock:
+            self._read_again()
+            return self._keys.get(key_id)
+
     def create(self, name: str, scopes: tuple[str, ...]) -> str:
         """Make a key and return its token: the only time it can be seen. Raises ``ValueError`` for a bad name."""
         if not _NAME.fullmatch(name):
             raise ValueError("a name has 1 to 40 letters, digits, blanks, dots, hyphens and underscores")
+        if SIGNAL in scopes and not _SOURCE.fullmatch(name):
+            raise ValueError("a source of signals has 1 to 24 of a-z, 0-9, - and _")
         with self._writing() as keys:
             key_id = next(each for each in iter(lambda: secrets.token_hex(4), "") if each not in keys)
             token, salt = f"key_{key_id}_{secrets.token_urlsafe(32)}", secrets.token_bytes(16)
             made = utc_text(self._clock.now_ms())
-            keys[key_id] = ApiKey(key_id, name, scopes, made, salt.hex(), _digest(token, salt))
+            signing_key = sha256(token.encode()).hexdigest() if SIGNAL in scopes else ""
+            keys[key_id] = ApiKey(key_id, name, scopes, made, salt.hex(), _digest(token, salt), signing_key)
         return token
 
     def revoke(self, key_id: str) -> bool:
@@ -155,7 +170,7 @@ class KeyStore:
 
 
 def _digest(token: str, salt: bytes) -> str:
-    return hashlib.scrypt(token.encode(), salt=salt, dklen=32, **_SCRYPT).hex()
+    return scrypt(token.encode(), salt=salt, dklen=32, **_SCRYPT).hex()
 
 
 def _read(path: Path) -> dict[str, ApiKey]:
@@ -169,21 +184,29 @@ def _read(path: Path) -> dict[str, ApiKey]:
     return {key.id: key for key in keys}
 
 
+def _row(key: ApiKey) -> dict[str, Any]:
+    row = asdict(key)
+    return row if key.signing_key else {name: value for name, value in row.items() if name != "signing_key"}
+
+
 def _write(path: Path, keys: dict[str, ApiKey]) -> None:
     new = path.with_suffix(".new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"keys": [asdict(key) for key in keys.values()]}, file, indent=1)
+        json.dump({"keys": [_row(key) for key in keys.values()]}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
 
 
-_USAGE = """Usage: ./scripts/api_key.sh create NAME [--control] | list | revoke ID
+_USAGE = """Usage: ./scripts/api_key.sh create NAME [--control | --signal] | list | revoke ID
 
   create   make a key that may read (with --control also trip the circuit breaker and ask for its reset) and show it,
-           this once
+           this once; with --signal make a source of external signals that may do nothing else
   list     names, scopes and last use; the keys themselves are kept nowhere
   revoke   disable one key at once"""
+
+
+_KINDS: Final = {(): ("read",), ("--control",): ("read", "control"), ("--signal",): (SIGNAL,)}
 
 
 def main(arguments: list[str], store: KeyStore | None = None) -> int:
@@ -194,8 +217,8 @@ def main(arguments: list[str], store: KeyStore | None = None) -> int:
     try:
         store = store or KeyStore(Settings.load().state_dir / KEYS_FILE)
         match arguments:
-            case ["create", name, *rest] if rest in ([], ["--control"]):
-                return _create(store, name, ("read", "control") if rest else ("read",))
+            case ["create", name, *rest] if tuple(rest) in _KINDS:
+                return _create(store, name, _KINDS[tuple(rest)])
             case ["list"]:
                 return _list(store)
             case ["revoke", key_id]:

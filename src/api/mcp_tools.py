@@ -18,7 +18,8 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from src.api.context import ApiContext, Caller, NotFound, WrongArgument
-from src.api.operations import BY_NAME, OPERATIONS, Operation
+from src.api.operation import Operation
+from src.api.operations import BY_NAME, OPERATIONS
 from src.api.problems import flat
 from src.api.prompts import PROMPTS, prompt_text
 from src.api.serializers import Json

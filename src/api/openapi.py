@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from src.api import problems
-from src.api.operations import OPERATIONS, ROOT, Operation
+from src.api import external_signals, problems
+from src.api.operation import ROOT, Operation
+from src.api.operations import OPERATIONS
 from src.api.serializers import Json
 
 _REFUSALS: Final = {
@@ -11,6 +12,7 @@ _REFUSALS: Final = {
     "401": "A key is needed, or this one is wrong.",
     "403": "A foreign origin, or a key without the scope.",
     "404": "Nothing there (yet).",
+    "409": "Too old, or no longer as it was.",
     "413": "The body is too large.",
     "415": "The body is not application/json.",
     "422": "A parameter is unknown or out of bounds; `errors` names each.",
@@ -57,6 +59,7 @@ def finish(spec: Any) -> Any:
         written["security"] = [{"key": []}] if operation.scope == "control" else [{}, {"key": []}]
         if "requestBody" in written:
             written["requestBody"]["required"] = True
+    external_signals.describe_routes(spec, _problem_responses)
     return spec
 
 
@@ -88,6 +91,11 @@ def _responses(operation: Operation) -> Json:
         content = problem | (unwell if code == "503" else {})
         responses[code] = {"description": _REFUSALS[code], "content": content}
     return responses
+
+
+def _problem_responses(codes: tuple[str, ...]) -> Json:
+    content = {problems.MEDIA_TYPE: {"schema": _ref("Problem")}}
+    return {code: {"description": _REFUSALS[code], "content": content} for code in codes}
 
 
 def _headers(operation: Operation) -> Json:

@@ -1,14 +1,11 @@
 """The table of operations from which REST, the OpenAPI document and the MCP tools are generated."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal
-
-from apiflask import Schema
+from typing import Final
 
 from src.api.bot_operations import STATUS_SCHEMA, SUMMARY_SCHEMA, bot_status_answer, summary
 from src.api.context import ApiContext, Caller, Params
 from src.api.control_operations import CONTROL_SCHEMA, ask_for_reset, trip_breaker
+from src.api.external_signals import EXTERNAL_OPERATIONS
 from src.api.forecast_operations import FORECASTS_SCHEMA, SCORES_SCHEMA, list_forecasts, score_forecasts
 from src.api.market_operations import (
     CHART_SCHEMA,
@@ -18,11 +15,12 @@ from src.api.market_operations import (
     context_history,
     current_context,
 )
+from src.api.news_operations import NEWS_OPERATIONS
+from src.api.operation import ROOT, Operation
 from src.api.parameters import (
     ContextHistory,
     ForecastList,
     ForecastPeriod,
-    Nothing,
     OfBot,
     OfSymbol,
     Period,
@@ -30,10 +28,9 @@ from src.api.parameters import (
     SignalList,
     TradeList,
 )
-from src.api.serializers import INSTANT, TEXT, Json, closed, listed, nullable, plain
-from src.api.server_operations import HEALTH_SCHEMA, PROBE_SCHEMA, STATUS, alive, health, ready
+from src.api.serializers import TEXT, Json, closed, listed, plain
+from src.api.server_operations import HEALTH_SCHEMA, PROBE_SCHEMA, alive, health, ready
 from src.api.trading_operations import (
-    PAGE_SCHEMA,
     PERFORMANCE_SCHEMA,
     SIGNALS_SCHEMA,
     STATS_SCHEMA,
@@ -44,62 +41,6 @@ from src.api.trading_operations import (
     trades_performance,
 )
 from src.domain.version import VERSION
-
-ROOT: Final = "/api/v1"
-META_SCHEMA: Final = closed(
-    {
-        "as_of": nullable(INSTANT, "When the figures were read, in the market's time; null while nobody knows it."),
-        "mode": TEXT,
-        "world": TEXT,
-        "label": plain(TEXT, "What every page says of these figures: paper, synthetic."),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Operation:
-    """One query or action.
-
-    ``schema`` is that of the answer's ``data``. ``scope``: ``open`` needs no key, ``read`` and ``control`` one of
-    that scope where keys are asked for (control always). ``changes``: when a further answer to the same question
-    may differ, with every commit (``rows``), also each full minute, or each second. ``missing``: it may be 404
-    (a page always: of a cursor that no page has given).
-    ``told``: the answer says of which mode and world it speaks.
-    """
-
-    name: str
-    path: str
-    title: str
-    description: str
-    answer: Callable[[ApiContext, Params, Caller], Json]
-    schema: Json
-    parameters: type[Schema] = Nothing
-    tag: str = "Trading"
-    scope: Literal["open", "read", "control"] = "read"
-    changes: Literal["rows", "minute", "second"] = "rows"
-    paged: bool = False
-    csv: bool = False
-    status: bool = False
-    missing: bool = False
-    told: bool = True
-    tool: bool = True
-
-    @property
-    def method(self) -> str:
-        """The HTTP method: actions are POST."""
-        return "POST" if self.scope == "control" else "GET"
-
-    @property
-    def body_schema(self) -> Json:
-        """The schema of the whole answer: status or page where it has one, data, and what it says of itself."""
-        parts: Json = {"status": STATUS} if self.status else {}
-        parts |= {"data": self.schema} | ({"page": PAGE_SCHEMA} if self.paged else {})
-        return closed(parts | ({"meta": META_SCHEMA} if self.told else {}))
-
-    def body(self, source: ApiContext, asked: Params, caller: Caller) -> Json:
-        """Return the whole answer; raises ``NothingThere``, ``WrongArgument``, and as the database does."""
-        answer = self.answer(source, asked, caller)
-        return answer | ({"meta": source.meta()} if self.told else {})
 
 
 def info(source: ApiContext, _: Params, caller: Caller) -> Json:
@@ -223,6 +164,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         OfSymbol,
         tag="Market",
         missing=True,
+        untrusted=("summary", "technical_signals", "error"),
     ),
     Operation(
         "get_forecasts",
@@ -248,6 +190,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         tag="Market",
         changes="minute",
     ),
+    *NEWS_OPERATIONS,
+    *EXTERNAL_OPERATIONS,
     Operation(
         "get_bot_status",
         "/bot-status",

@@ -200,6 +200,39 @@ def _source() -> Any:
     )
 
 
+class NewsSelection(Schema):
+    """Which articles, whatever their time."""
+
+    source = String(validate=Length(1, 64), metadata=_told("One source, as the rows name it: CoinDesk."))
+    coin = Symbol(validate=Matches(r"^[A-Za-z0-9]{2,10}$"), metadata=_told("Articles that mention this coin: BTC."))
+    text = String(
+        validate=[Length(2, 80), Matches(r"^[^\x00-\x1f\x7f-\x9f]*$")],
+        metadata=_told("Must stand in headline or summary, whatever its case."),
+    )
+
+
+class NewsList(NewsSelection, Paged):
+    """Which articles."""
+
+    sentiment = String(validate=OneOf(["bullish", "bearish", "neutral"]), metadata=_told("How the headline was read."))
+    start_date = _start()
+    end_date = _end()
+
+
+class NewsPeriod(NewsSelection):
+    """Whose sentiment, how far back, in which steps."""
+
+    hours = WholeNumber(load_default=24, validate=Range(1, 2_160), metadata=_told("Look back this many hours."))
+    step = String(load_default="hour", validate=OneOf(["hour", "day"]), metadata=_told("Length of each interval, UTC."))
+
+
+class ExternalSignalList(Paged):
+    """Which signals of other programs."""
+
+    symbol = _symbol()
+    source = String(validate=Matches(r"^[a-z0-9_-]{1,24}$"), metadata=_told("One source: the name of its key."))
+
+
 class ForecastList(OfSymbol, Paged):
     """Which forecasts."""
 

@@ -4,6 +4,7 @@ What a client reads holds no path, no SQL and no stack; the log holds the whole 
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -33,6 +34,7 @@ SCHEMA: Final = closed(
     },
     optional=["errors"],
 )
+_KEY: Final = re.compile(r"key_[A-Za-z0-9_-]+")
 _SENTENCES: Final = {
     400: "The request cannot be understood.",
     404: "There is nothing at this address; /api/v1/info lists what there is.",
@@ -69,7 +71,7 @@ def answer(
     """Return a refusal of the present request, and note it in the log."""
     detail = detail or _SENTENCES.get(status, HTTPStatus(status).phrase + ".")
     log.info("request refused: id=%s method=%s path=%s status=%s detail=%s", *_told(), status, detail)
-    body = document(status, detail, quote(request.path), g.get("request_id", ""), errors)
+    body = document(status, detail, quote(shown_path(request.path)), g.get("request_id", ""), errors)
     return Response(body, status, content_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
@@ -86,7 +88,12 @@ def register(app: Flask) -> None:
 
 
 def _told() -> tuple[str, str, str]:
-    return g.get("request_id", ""), request.method, request.path
+    return g.get("request_id", ""), request.method, shown_path(request.path)
+
+
+def shown_path(path: str) -> str:
+    """Return the path with a key in it left out: what is logged or answered is read by others."""
+    return _KEY.sub("key_...", path)
 
 
 def _refused(error: Refused) -> Response:

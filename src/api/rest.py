@@ -14,13 +14,14 @@ from flask import Request, Response, g, request
 from flask_cors import CORS
 from werkzeug.http import quote_etag
 
-from src.api import problems
+from src.api import external_signals, problems
 from src.api.auth import Authenticator
 from src.api.caching import AnswerCache, CachedAnswer, Tags
 from src.api.context import ApiContext, Caller, Params
 from src.api.docs_page import docs_page
 from src.api.openapi import describe, finish
-from src.api.operations import BY_NAME, OPERATIONS, ROOT, Operation
+from src.api.operation import ROOT, Operation
+from src.api.operations import BY_NAME, OPERATIONS
 from src.domain.version import VERSION
 from src.runtime.public_hosts import PublicHosts
 
@@ -104,11 +105,12 @@ def build_app(
     app.json_errors = False
     app.url_map.strict_slashes = False  # /trades/ is /trades
     app.before_request(_number)
-    authenticator.guard(app, _scope_of)
+    authenticator.guard(app, _scope_of, external_signals.ENDPOINTS)
     problems.register(app)
     rest = Rest(source)
     for operation in OPERATIONS:
         _add(app, operation, rest.view(operation))
+    external_signals.add_routes(app, external_signals.SignalReceiver(source, authenticator))
     _add_others(app, mcp, metrics)
     app.spec_processor(finish)
     app.after_request(_tag_the_rest)
@@ -159,6 +161,8 @@ def _refuse_stray(operation: Operation) -> None:
 
 def _scope_of(asked: Request) -> str:
     """Return what the address asks for; unknown addresses reveal nothing either."""
+    if asked.endpoint in external_signals.ENDPOINTS:
+        return "open"  # the receiver itself asks for the source's secret
     operation = BY_NAME.get(asked.endpoint or "")
     return operation.scope if operation else "read"
 

@@ -5,7 +5,7 @@ from functools import cache
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from src.api.operations import Operation
+from src.api.operation import Operation
 from src.api.serializers import Json
 
 

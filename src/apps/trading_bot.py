@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
-from src.apps.evidence import build_evidence
+from src.apps.external_signals import context_reader
 from src.apps.forecasts import build_forecasts
 from src.apps.managed_pairs import ManagedPairs, managed_pairs
 from src.apps.rule_switch import RuleSwitch
@@ -317,7 +317,7 @@ def main(stop: threading.Event) -> int:
     if settings.mode == "live" and agents.refusal:
         raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
     context = build_analyzer(settings, clock, client.candles, database)
-    observe = build_evidence(settings, context.observe, database, pairs.symbols).observe
+    observe = context_reader(settings, context.observe, database, pairs.symbols, clock)
     limits = ActiveLimits(limits_under(rules, settings.risk_limits))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     console.setting_up(client.wire.addresses.rest)

@@ -10,12 +10,12 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
-from src.dashboard.lab_jobs import LabJobs
 from src.dashboard.page_query import WHOLE, PageQuery
 from src.dashboard.states import DataSource, source_of
 from src.domain.clock import instant_of
 from src.reporting.pages import Scope
 from src.reporting.service import ReportService
+from src.runtime.lab_jobs import LabJobs
 from src.runtime.settings import Settings
 from src.strategy.rules import DecisionRules
 

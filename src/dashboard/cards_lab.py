@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from src.dashboard.bot_view import BotView
-from src.dashboard.lab_jobs import DONE, FAILED, KINDS, MEGABYTES, RUNNING, SECONDS, STOPPED, JobView
 from src.dashboard.widgets import (
     UNKNOWN,
     Card,
@@ -21,6 +20,7 @@ from src.dashboard.widgets import (
     words,
 )
 from src.domain.clock import instant_of
+from src.runtime.lab_jobs import DONE, FAILED, KINDS, MEGABYTES, RUNNING, SECONDS, STOPPED, JobView
 
 _TONES: Final = {RUNNING: "", DONE: "good", FAILED: "bad", STOPPED: "warn"}
 _TAIL_LINES: Final = 12

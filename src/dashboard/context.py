@@ -8,11 +8,11 @@ from typing import Any
 from flask import abort, current_app, request
 
 from src.dashboard.auth import PinAuthenticator, Session
-from src.dashboard.lab_jobs import LabJobs
-from src.dashboard.services import ServiceController
 from src.dashboard.snapshot import SnapshotService
 from src.domain.clock import Clock
+from src.monitoring.service_control import ServiceController
 from src.reporting.service import ReportService
+from src.runtime.lab_jobs import LabJobs
 from src.runtime.public_hosts import is_from_this_machine, public_paths
 from src.runtime.settings import ENV_FILE, Settings, is_loopback
 from src.storage.database import TradingDatabase

@@ -11,17 +11,11 @@ from sqlalchemy import select
 from src.dashboard.bot_view import BotView
 from src.dashboard.widgets import Card, Fact, Row, Table, instant, plain, word, words
 from src.domain.errors import SettingsError
+from src.monitoring.service_control import SERVICE_VERBS, SERVICES
 from src.storage.command_queue import ACTIONS, VALID_FOR_S
 from src.storage.tables import control_requests, login_attempts
 from src.strategy.rules import load_rules
 
-SERVICE_VERBS: Final = ("start", "stop", "restart")
-SERVICES: Final = {
-    "rl_bot": "the trading bot",
-    "chart_bot": "the chart bot",
-    "mcp_server": "the API server",
-    "paper_exchange": "the paper exchange",
-}
 CLOSE_ALL: Final = "close_all"
 _SHOWN: Final = 10
 _NAME: Final = re.compile(r"[a-z0-9_]{1,40}")

@@ -9,8 +9,8 @@ from src.dashboard.auth import Session
 from src.dashboard.cards_system import backup_files, backup_folder
 from src.dashboard.context import DashboardContext, dashboard_context
 from src.dashboard.endpoints_control import allowed, body
-from src.dashboard.lab_jobs import LabBusy
 from src.domain.errors import DataRefused, SettingsError, SuiteError
+from src.runtime.lab_jobs import LabBusy
 from src.runtime.settings_editor import Draft, apply, draft
 from src.storage import command_queue
 from src.storage.backup import make_backup, verify_backup

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
 from src.dashboard.context import DashboardContext, amounts_hidden, dashboard_context, session_words
-from src.dashboard.lab_jobs import KINDS
 from src.dashboard.page_query import LEVELS, PERIODS, PageQuery, page_query
 from src.dashboard.site_pages import MENU, PAGES, STORY, SitePage
 from src.dashboard.states import ENDED, DataSource, State, age_words, state_of
 from src.dashboard.widgets import HIDDEN, NOTHING, Card
 from src.domain.clock import DAY_MS, instant_of, utc_text
+from src.runtime.lab_jobs import KINDS
 from src.runtime.log_reader import LOG_NAMES
 
 blueprint = Blueprint("pages", __name__)

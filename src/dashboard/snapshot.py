@@ -29,7 +29,6 @@ from src.dashboard import (
 from src.dashboard.bot_view import TRADING, BotView, FreshnessLimits
 from src.dashboard.control import control_card
 from src.dashboard.headline import headline
-from src.dashboard.lab_jobs import LabJobs
 from src.dashboard.page_query import WHOLE, PageQuery
 from src.dashboard.site_pages import PAGES
 from src.dashboard.states import DataSource, State, state_of
@@ -38,6 +37,7 @@ from src.domain.clock import Clock
 from src.domain.errors import SettingsError, StoreCorrupt, StoreUnavailable
 from src.reporting.pages import Scope
 from src.reporting.service import ReportService
+from src.runtime.lab_jobs import LabJobs
 from src.runtime.rule_loader import named, read_rules
 from src.runtime.settings import Settings
 from src.strategy.rules import DecisionRules

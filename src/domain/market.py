@@ -5,6 +5,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Dec
 from typing import Any, NamedTuple
 
 from src.domain.evidence import ChartOpinion, NewsEvent
+from src.domain.external_signals import ExternalSignal
 
 INTERVAL_MS = {
     "1m": 60_000,
@@ -116,6 +117,7 @@ class MarketContext:
     percent, as on the user's screen. ``world`` is ``live``, ``synthetic`` or ``replay``. ``charts`` is what was last
     said of each pair's chart, in words. ``events`` are news that make entries of a coin wait, ``opinions`` what
     analysts say of charts: where a rule set counts them (``strategy/evidence.py``), they can only lower risk.
+    ``external`` is what other programs said of contracts lately; a rule set counts none unless it names the source.
     """
 
     btc_price: float | None
@@ -135,6 +137,7 @@ class MarketContext:
     charts: tuple[tuple[str, str], ...] = ()
     events: tuple[NewsEvent, ...] = ()
     opinions: tuple[ChartOpinion, ...] = ()
+    external: tuple[ExternalSignal, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ten figures of the user's dictionary, then instant, world, sources, reasons and charts."""
@@ -142,5 +145,5 @@ class MarketContext:
         figures["sources"] = dict(self.sources)
         figures["unknown"] = dict(self.unknown)
         figures["charts"] = dict(self.charts)
-        del figures["events"], figures["opinions"]
+        del figures["events"], figures["opinions"], figures["external"]
         return figures

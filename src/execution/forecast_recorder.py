@@ -8,7 +8,7 @@ from src.domain.clock import DAY_MS, MINUTE_MS
 from src.domain.errors import ExchangeError, StoreUnavailable
 from src.domain.evidence import ChartOpinion, PanelistOpinion
 from src.domain.forecasts import Forecast, Judged, OpenForecasts, is_missed, outcome_of
-from src.domain.market import INTERVAL_MS, Candle
+from src.domain.market import INTERVAL_MS, Candle, MarketContext
 from src.execution.journal import Turn
 from src.strategy import forecasters
 from src.strategy.forecasters import ForecastContext
@@ -100,6 +100,7 @@ class ForecastRecorder:
         mood = forecasters.of_fear_greed(at, seen.context.fear_greed_index if seen.context else None)
         yield from (each for each in (agent, mood) if each is not None)
         yield from self._evidence(at)
+        yield from _external(at, seen.context)
 
     def _evidence(self, at: ForecastContext) -> Iterator[Forecast]:
         """What the chart analyst and the news say; an analysis older than its chart's interval has been scored."""
@@ -137,6 +138,14 @@ class ForecastRecorder:
         if candle is None or is_missed(forecast, candle.open_ms + MINUTE_MS):
             return forecast, None
         return forecast, outcome_of(forecast, candle.close, 2.0 * self._one_way_share)
+
+
+def _external(at: ForecastContext, context: MarketContext | None) -> Iterator[Forecast]:
+    """What other programs said of the pair in the last minutes; what is older was said of another price."""
+    for each in () if context is None else context.external:
+        if each.symbol == at.symbol and 0 <= at.made_ms + MINUTE_MS - each.received_ms <= _STALE_MS:
+            said = forecasters.of_external(at, each.source, each.direction)
+            yield from (said,) if said is not None else ()
 
 
 def last_before(candles: Sequence[Candle], instant_ms: int) -> Candle | None:

@@ -20,6 +20,7 @@ from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
 from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, decide
+from src.strategy.external_votes import count_external
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource, ready
 from src.strategy.q_agent import QLearningAgent, context_code, encode
 from src.strategy.signals import SILENT, Signal, generate_signal
@@ -306,11 +307,10 @@ class Trader:
         candles = self.get_market_data()
         risk_indicators = self.calculate_indicators(candles)
         indicators, decided_on = self._look(candles, risk_indicators)
-        signal = self.generate_signal(indicators)
         context = self._context()
         account, mark = self._feed.account(), self._feed.mark_price(self.symbol)
-        position = self._at_mark(self._position.position(account), mark)
-        now = self._clock.now_ms()
+        position, now = self._at_mark(self._position.position(account), mark), self._clock.now_ms()
+        signal = count_external(self.generate_signal(indicators), self._rules, context, self.symbol, now)
         state = self.prepare_rl_state(indicators, context, self._trends(candles))
         own = self._position.owns(position) or (position is None and self._position.trade is not None)
         sign = position.direction.sign if own and position is not None else 0

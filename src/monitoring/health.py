@@ -121,6 +121,7 @@ def _own_word(body: bytes) -> str:
 SERVICES: Final[dict[str, Callable[[Settings, int | None], ServiceHealth]]] = {
     "rl_bot": lambda settings, pid: process_health(settings, ("trading_bot", "rl_bot"), pid),
     "chart_bot": lambda settings, pid: process_health(settings, ("chart_analysis_bot", "chart_bot"), pid),
+    "telegram_bot": lambda settings, pid: process_health(settings, ("telegram_bot",), pid),
     "watcher": lambda settings, pid: process_health(settings, ("watcher",), pid),
     "paper_exchange": lambda own, _: web_health(own.paper_host, own.paper_port, "/fapi/v1/ping"),
     "web_dashboard": lambda own, _: web_health(own.dashboard_host, own.dashboard_port, "/api/health"),

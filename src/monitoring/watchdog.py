@@ -33,7 +33,7 @@ log = logging.getLogger("watcher")
 LOOK_EVERY_S = 5.0
 _FACTS_EVERY_S = 15.0
 _PUSH_EVERY_S = 60.0
-SERVICES = ("paper_exchange", "rl_bot", "chart_bot", "mcp_server", "web_dashboard")
+SERVICES = ("paper_exchange", "rl_bot", "chart_bot", "mcp_server", "web_dashboard", "telegram_bot")
 
 
 def alert_policy(settings: Settings) -> AlertPolicy:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, Text, cast, fun
 
 from src.domain.clock import instant_of, utc_text
 from src.reporting.formatting import Form
-from src.storage.tables import market_context, news_articles, orders, signals, trades
+from src.storage.tables import external_signals, market_context, news_articles, orders, signals, trades
 from src.strategy.votes import MOST_VOTES
 
 MOST_ROWS = 1_000
@@ -89,11 +89,16 @@ class OrderFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewsFilter:
-    """Which articles, by the instant they were fetched."""
+    """Which articles, by the instant they were fetched.
+
+    ``coin`` is one that they mention (``BTC``); ``text`` must stand in headline or summary, whatever its case.
+    """
 
     world: str | None = None
     source: str | None = None
     sentiment: str | None = None
+    coin: str | None = None
+    text: str | None = None
     start: str | None = None
     end: str | None = None
 
@@ -194,8 +199,22 @@ def order_queries(wanted: OrderFilter) -> tuple[Select[Any], ...]:
 @lru_cache(_KEPT)
 def news_queries(wanted: NewsFilter) -> tuple[Select[Any], ...]:
     """Return the query for the articles wanted."""
-    equal = {"source": wanted.source, "sentiment": wanted.sentiment, "world": wanted.world}
-    return (_query(news_articles, "", Scope(), equal, wanted.start, wanted.end),)
+    equal = {"source": wanted.source, "sentiment": wanted.sentiment}
+    query = _query(news_articles, "", Scope(world=wanted.world), equal, wanted.start, wanted.end)
+    if wanted.coin is not None:
+        query = query.where(cast(news_articles.c.symbols, Text).contains(f'"{wanted.coin}"', autoescape=True))
+    if wanted.text:
+        columns = (news_articles.c.title, news_articles.c.summary)
+        query = query.where(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+    return (query,)
+
+
+@lru_cache(_KEPT)
+def external_queries(scope: Scope, source: str | None) -> tuple[Select[Any], ...]:
+    """Return the query for the signals of other programs, of one source or all."""
+    table = external_signals
+    conditions = [*scope.conditions(table), *([] if source is None else [table.c.source == source])]
+    return (select(table).where(*conditions),)
 
 
 @lru_cache(_KEPT)

@@ -20,6 +20,7 @@ from src.reporting.breakdown import closed_trades_query
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
 from src.reporting.forecasts import LIVE, ForecasterScore, ForecastFilter, forecast_queries, read_scores, verdicts
 from src.reporting.formatting import Form, clean
+from src.reporting.news_sentiment import SentimentInterval, Step, read_sentiment
 from src.reporting.pages import (
     MOST_COUNTED,
     NewsFilter,
@@ -30,6 +31,7 @@ from src.reporting.pages import (
     TradeFilter,
     context_queries,
     count_up_to,
+    external_queries,
     news_queries,
     order_queries,
     read_page,
@@ -51,6 +53,7 @@ from src.storage.tables import (
     bot_status,
     chart_analyses,
     circuit_breaker_events,
+    external_signals,
     forecasts,
     market_context,
     news_articles,
@@ -140,10 +143,20 @@ class ReportService:
         return self._page(orders, order_queries(wanted), limit, cursor, offset)
 
     def news(
-        self, wanted: NewsFilter = ALL_NEWS, *, limit: int = 100, cursor: str | None = None, offset: int = 0
-    ) -> Page:
-        """Return a page of news articles, last fetched first."""
-        return self._page(news_articles, news_queries(wanted), limit, cursor, offset)
+        self, wanted: NewsFilter = ALL_NEWS, *, limit: int = 100, cursor: str | None = None, offset: int = 0,
+        form: Form | None = None,
+    ) -> Page:  # fmt: skip
+        """Return a page of news articles, last fetched first: whole rows, or what ``form`` makes of them."""
+        return self._page(news_articles, news_queries(wanted), limit, cursor, offset, form)
+
+    def external_signals(self, scope: Scope, source: str | None = None, **page: Any) -> Page:
+        """Return a page of signals of other programs, last received first; ``page`` is what other lists take."""
+        return self._page(external_signals, external_queries(scope, source), **page)
+
+    def news_sentiment(self, wanted: NewsFilter, step: Step) -> list[SentimentInterval]:
+        """Return the sentiment of the articles over time, oldest interval first."""
+        with self._database.read() as connection:
+            return read_sentiment(connection, wanted, step)
 
     def forecasts(
         self, wanted: ForecastFilter, *, limit: int = 100, cursor: str | None = None, offset: int = 0,

@@ -10,7 +10,7 @@ from typing import Final
 
 from src.runtime.logging_setup import printable
 
-LOG_NAMES: Final = ("rl_bot", "chart_bot", "web_dashboard", "mcp_server", "paper_exchange", "watcher")
+LOG_NAMES: Final = ("rl_bot", "chart_bot", "web_dashboard", "mcp_server", "paper_exchange", "watcher", "telegram_bot")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _TAIL_BYTES: Final = 256 * 1024
 _LONGEST: Final = 600

@@ -196,6 +196,13 @@ class SettingFields(BaseSettings):
     alert_digest_time: str = Field(
         "08:00", pattern=r"^off$|^([01]\d|2[0-3]):[0-5]\d$", description="such as 08:00, or off"
     )
+    telegram_bot_token: SecretStr = _secret("the token that @BotFather gives, or empty for no Telegram bot")
+    telegram_users: str = Field(
+        "",
+        pattern=r"^(\d{1,15}(,\d{1,15})*)?$",
+        description="ids of Telegram users, with commas between",
+    )
+    telegram_api_url: str = Field("", pattern=r"^$|^https?://\S+$", description="a Bot API server, or empty")
     alert_disk_free: Decimal = _share("0.10", "free part of the disk below which is warned")
     alert_liquidation_distance: Decimal = _share("0.05", "distance of the mark price from liquidation")
     keep_days: int = Field(90, ge=2, le=3_650, description="whole days, 2 to 3650")

@@ -38,6 +38,7 @@ from src.storage.tables import (
     bot_status,
     chart_analyses,
     circuit_breaker_events,
+    external_signals,
     forecasts,
     market_context,
     metadata,
@@ -54,7 +55,7 @@ EX_DATAERR, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 65, 73, 75, 78  # sysexits.h
 CHECK_PATIENCE_S = 5.0  # how long the self-check waits for a lock
 _PRUNED = (
     signals, orders, account_balance, market_context, chart_analyses, panel_answers, news_articles, forecasts,
-    api_usage,
+    api_usage, external_signals,
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.strategy.indicators import Indicators
 
-REVISION = "0007"  # the newest file of migrations/versions; a test holds the two together
+REVISION = "0008"  # the newest file of migrations/versions; a test holds the two together
 EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
@@ -261,6 +261,22 @@ account_balance = Table(
     _money("equity", nullable=False),
     _money("transferred"),  # what of it was paid in, less what was paid out; null: nobody looked
     *_newest_first("account_balance", "bot_id"),
+)
+
+# What other programs said of a contract (bot_id "*": of every bot), each message once.
+external_signals = Table(
+    "external_signals",
+    metadata,
+    _id(),
+    _instant(),  # when it was received, in the market's time
+    *_owner(),
+    Column("source", String(24), nullable=False),
+    Column("message_key", String(64), nullable=False),
+    Column("direction", Integer, nullable=False),
+    _instant("sent_at"),  # what the sender's own clock said
+    _words("note"),
+    UniqueConstraint("source", "message_key"),
+    *_newest_first("external_signals", "symbol"),
 )
 
 # Money paid into or out of an account (symbol "*"), known by the exchange's own id. What the bot found at its very

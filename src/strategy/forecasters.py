@@ -1,4 +1,4 @@
-"""What votes, agent, chart analyst, news and Fear & Greed say, as forecasts that can be scored.
+"""What votes, agent, chart analyst, news, Fear & Greed and other programs say, as forecasts that can be scored.
 
 Who gives no probability is given one here, fixed and close to one half: a vote claims little. Whether it claims too
 much is for the scoreboard to say. Who says nothing (a vote of 0, HOLD, mixed news) makes no forecast.
@@ -14,6 +14,7 @@ from src.strategy.q_agent import Action, Recommendation
 from src.strategy.votes import VOTE_NAMES, VoteValues
 
 AGENT, SIGNAL, FEAR_GREED, NEWS, CHART, PANEL = "agent", "signal", "fear_greed", "news", "chart", "panel"
+EXTERNAL: Final = "external"
 DAY_MS: Final = HORIZONS_MS["1d"]
 _VOTE_EDGE: Final = 0.02
 _SIGNAL_EDGE: Final = 0.01  # for each vote that agrees
@@ -95,6 +96,11 @@ def of_news(
     if abs(mean) < _NEWS_LEAN:
         return None
     return _said(at, NEWS, 1 if mean > 0 else -1, _NEWS_EDGE * abs(mean), reader, horizon_ms=DAY_MS)
+
+
+def of_external(at: ForecastContext, source: str, direction: int) -> Forecast | None:
+    """Return what another program said of the contract as a forecast, None where it said neither."""
+    return _said(at, EXTERNAL, direction, _VOTE_EDGE, source) if direction else None
 
 
 def of_fear_greed(at: ForecastContext, index: int | None) -> Forecast | None:

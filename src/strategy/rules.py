@@ -15,6 +15,7 @@ from src.domain.exit_rules import ExitRules
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
 from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, load_evidence
+from src.strategy.external_votes import read_external_votes
 from src.strategy.votes import VOTE_NAMES
 
 MOST_TRENDS = 2
@@ -37,6 +38,8 @@ class DecisionRules:
     agent perceives beside what it sees on its own; none for none. ``tried`` counts the variants that were tried before
     these figures were chosen; reports deflate by it. ``shown`` says in words what the set has shown on real candles.
     ``evidence`` says whether news, regime and chart opinion may lower an entry's size or stop it.
+    ``external_votes`` names the sources of external signals that count as votes, with a weight of 1 or 2
+    (``"name:2"``), for ``external_max_age_ms``; none by default.
 
     ``trailing_stop_share``, ``trailing_after_share``, ``break_even_after_share``, ``take_partial`` (pairs of move and
     part) and ``max_holding_ms`` are the exits of ``ExitRules``; 0 or an empty list is none. ``entry_order`` is
@@ -70,6 +73,8 @@ class DecisionRules:
     max_candle_age_ms: int = 150_000
     max_mark_age_ms: int = 30_000
     max_account_age_ms: int = 900_000
+    external_votes: tuple[str, ...] = ()
+    external_max_age_ms: int = 300_000
     tried: int = 1
     shown: str = ""
     evidence: EvidenceRules = NO_EVIDENCE
@@ -94,6 +99,9 @@ class DecisionRules:
             raise ValueError("min_holding_ms must not be negative")
         if min(self.max_candle_age_ms, self.max_mark_age_ms, self.max_account_age_ms) <= 0:
             raise ValueError("max_candle_age_ms, max_mark_age_ms and max_account_age_ms must be above 0")
+        read_external_votes(self.external_votes)
+        if self.external_max_age_ms <= 0:
+            raise ValueError("external_max_age_ms must be above 0")
         if self.tried < 1:
             raise ValueError("tried must be at least 1")
         if 0 < self.exits.max_holding_ms <= self.min_holding_ms:
@@ -136,7 +144,7 @@ def load_rules(text: str) -> DecisionRules:
     """
     table = tomllib.loads(text)
     kinds = {each.name: type(each.default) for each in fields(DecisionRules)}
-    for name in ("votes", "trend_intervals"):
+    for name in ("votes", "trend_intervals", "external_votes"):
         if isinstance(table.get(name), list):
             table[name] = tuple(table[name])
     if "evidence" in table:

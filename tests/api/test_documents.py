@@ -5,7 +5,9 @@ import re
 
 import pytest
 
-from src.api.operations import OPERATIONS, ROOT
+from src.api import external_signals
+from src.api.operation import ROOT
+from src.api.operations import OPERATIONS
 from src.apps.mcp_server import contract
 from tests.api.made import Made
 from tests.paper_exchange.running import ROOT as PROJECT
@@ -22,7 +24,10 @@ def test_the_committed_contract_is_what_the_server_says(api: Made) -> None:
 def test_the_contract_names_every_operation_once_and_every_refusal_as_a_problem() -> None:
     written = json.loads(contract())
     assert written["openapi"].startswith("3.1")
-    assert set(written["paths"]) == {ROOT + each.path for each in OPERATIONS}
+    by_key = f"{ROOT}{external_signals.PATH}/{{token}}"
+    assert set(written["paths"]) == {by_key, *(ROOT + each.path for each in OPERATIONS)}
+    for path in (by_key, ROOT + external_signals.PATH):
+        assert {"200", "401", "409", "413", "422", "429"} <= set(written["paths"][path]["post"]["responses"])
     for operation in OPERATIONS:
         told = written["paths"][ROOT + operation.path][operation.method.lower()]
         assert told["operationId"] == operation.name

@@ -21,7 +21,8 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 
 from src.api.auth import HEADERS
 from src.api.keys import KeyStore
-from src.api.operations import OPERATIONS, ROOT
+from src.api.operation import ROOT
+from src.api.operations import OPERATIONS
 from src.apps.mcp_server import run
 from tests.api.serving import CANARY, Server, environment, fill, keys_file, launch, running
 from tests.paper_exchange.running import ROOT as PROJECT

@@ -38,8 +38,8 @@ def test_readers_see_what_the_spec_lists_and_agents_two_deeds_more(talk: Talk) -
 
     seen = talk(names, READER)
     assert seen == [each.name for each in OPERATIONS if each.tool and each.scope != "control"]
-    assert len(seen) == 13
-    assert talk(names, AGENT)[13:] == ["trip_circuit_breaker", "request_circuit_breaker_reset"]
+    assert len(seen) == 16
+    assert talk(names, AGENT)[16:] == ["trip_circuit_breaker", "request_circuit_breaker_reset"]
 
 
 def test_every_tool_says_what_it_takes_gives_and_does(talk: Talk) -> None:

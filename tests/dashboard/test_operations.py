@@ -5,7 +5,7 @@ import json
 import pytest
 
 from src.dashboard.app import create_app
-from src.dashboard.lab_jobs import checked_arguments
+from src.runtime.lab_jobs import checked_arguments
 from src.runtime.log_reader import read_log
 from src.runtime.settings_editor import HIDDEN, LOCKED
 from src.storage.tables import control_requests, trade_notes

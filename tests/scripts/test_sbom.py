@@ -15,7 +15,7 @@ LISTS = sorted(PROJECT_ROOT.glob("requirements*.txt"))
 def test_every_pin_is_on_it_with_every_digest_and_nothing_else(file):
     text = file.read_text()
     components = list(sbom.pinned(text))
-    assert len(components) == len(re.findall(r"^[^#\s].*==", text, re.MULTILINE)) >= 10
+    assert len(components) == len(re.findall(r"^[^#\s].*==", text, re.MULTILINE)) >= 5
     assert sum(len(each["hashes"]) for each in components) == text.count("--hash=sha256:")
     assert all(each["hashes"] for each in components)
     named = re.findall(

@@ -1,6 +1,6 @@
-"""All 32 security tests in one command: python -m tests.security
+"""All security tests in one command: python -m tests.security
 
-Runs the tests that the index names, of pytest and of bats, fast and long, and prints a line for each of the 32.
+Runs the tests that the index names, of pytest and of bats, fast and long, and prints a line for each.
 """
 
 import re
@@ -41,7 +41,7 @@ def failed_of_bats(names: Iterable[str]) -> set[str]:
 
 
 def main() -> int:
-    """Run, print the table, return 1 where one of the 32 is not held."""
+    """Run, print the table, return 1 where one is not held."""
     names = {name for tests in HELD.values() for name in tests}
     of_bats = {name for name in names if ".bats::" in name}
     failed = failed_of_pytest(names - of_bats) | failed_of_bats(of_bats)

@@ -1,4 +1,4 @@
-"""The 32 security tests of the checklist, and the tests that hold each: one that is renamed or removed fails here."""
+"""The security tests, the checklist's 32 and four more, each with the tests that hold it: a renamed one fails here."""
 
 import ast
 from functools import cache
@@ -190,6 +190,35 @@ HELD = {
         "tests/security/test_doors.py::test_no_path_leads_to_a_file_that_is_not_listed",
         "tests/dashboard/test_web.py::test_only_the_listed_files_can_be_had",
     ),
+    "33 a webhook's secret: wrong, replayed, old, huge, a thousand a second": (
+        "tests/api/test_external_signals.py::test_wrong_secrets_change_nothing_and_are_counted",
+        "tests/api/test_external_signals.py::test_a_source_can_do_nothing_else",
+        "tests/api/test_external_signals.py::test_a_repetition_counts_once_and_says_so",
+        "tests/api/test_external_signals.py::test_what_is_old_or_from_the_future_is_refused",
+        "tests/api/test_external_signals.py::test_a_captured_message_is_refused_once_it_is_old",
+        "tests/api/test_external_signals.py::test_what_is_huge_is_refused_unread",
+        "tests/api/test_external_signals.py::test_a_thousand_a_second_leave_sixty_rows_and_the_api_answers",
+        "tests/api/test_external_signals.py::test_the_key_of_the_path_reaches_no_log_and_no_answer",
+    ),
+    "34 an external signal passes no gate": (
+        "tests/execution/test_external_signals.py::test_no_gate_gives_way",
+        "tests/execution/test_external_signals.py::test_uncounted_it_changes_no_turn",
+        "tests/strategy/test_external_votes.py::test_alone_it_makes_no_signal",
+    ),
+    "35 a chat command needs an allowed user, the PIN, once and in time": (
+        "tests/chat/test_evening.py::test_a_stranger_gets_nothing_not_even_a_sign_that_a_bot_lives_there",
+        "tests/chat/test_evening.py::test_no_button_of_one_user_confirms_the_change_of_another",
+        "tests/chat/test_evening.py::test_a_wrong_pin_does_nothing_and_five_close_the_way",
+        "tests/chat/test_evening.py::test_a_confirmation_counts_once_and_for_a_minute",
+        "tests/chat/test_evening.py::test_a_crash_between_taking_and_doing_does_nothing_twice",
+        "tests/chat/test_evening.py::test_the_pin_is_written_nowhere",
+        "tests/chat/test_script.py::test_with_a_token_it_answers_its_owner_and_stops_in_order",
+    ),
+    "36 an instruction planted in text of strangers moves nothing": (
+        "tests/api/test_news.py::test_text_of_strangers_is_named_and_moves_nothing",
+        "tests/api/test_external_signals.py::test_orders_in_a_message_are_a_note_marked_as_a_strangers",
+        "tests/chat/test_evening.py::test_what_is_not_a_command_changes_nothing",
+    ),
 }
 
 
@@ -205,8 +234,8 @@ def names_of(file: str) -> frozenset[str]:
     return frozenset(node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef))
 
 
-def test_all_32_are_numbered():
-    assert [int(title.split()[0]) for title in HELD] == list(range(1, 33))
+def test_all_are_numbered():
+    assert [int(title.split()[0]) for title in HELD] == list(range(1, 37))
 
 
 @pytest.mark.parametrize("title", HELD)

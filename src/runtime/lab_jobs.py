@@ -1,8 +1,9 @@
-"""Long runs started from the dashboard: one at a time, niced, limited, watched, stopped, kept.
+"""Long runs for page, chat and agents: one at a time on this machine, niced, limited, watched, stopped, kept.
 
 Each run is a folder of its own with ``job.json`` and ``output.log``; the commands are fixed, their arguments checked.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -71,7 +72,10 @@ class LabBusy(ValueError):
 
 
 class LabJobs:
-    """Starts and stops runs; one process of the dashboard has one."""
+    """Starts and stops runs; each process that may has one.
+
+    A run holds the lock on a file, whoever began it, so that there is one at a time; it is stopped where it was begun.
+    """
 
     def __init__(self, settings: Settings, clock: Clock, reports: Path | None = None) -> None:
         self._folder = settings.state_dir / "lab"
@@ -90,6 +94,7 @@ class LabJobs:
             self._reap()
             if self._process is not None:
                 raise LabBusy("Another run is under way: wait for it, or stop it.")
+            lock = self._take_lock()
             place = self._folder / name
             place.mkdir(parents=True, mode=0o700)
             job = Job(name, kind, tuple(arguments), report, now)
@@ -107,8 +112,9 @@ class LabJobs:
             with (place / "output.log").open("wb") as output:
                 self._process = subprocess.Popen(  # noqa: S603 - a fixed program, checked words, no shell
                     command, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    start_new_session=True, env=_environment(),
+                    start_new_session=True, env=_environment(), pass_fds=(lock,),
                 )  # fmt: skip
+            os.close(lock)  # the run holds it from here on, until it ends
             self._job = job
             log.info("run started: kind=%s id=%s arguments=%s", kind, name, " ".join(arguments))
         self._prune()
@@ -145,9 +151,28 @@ class LabJobs:
         found = [self._read(name) for name in names[:KEPT]]
         return [self._view(job, own) for job in found if job is not None]
 
+    def _take_lock(self) -> int:
+        """Return the locked file's number; ``LabBusy`` where a run of another process holds it."""
+        self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        lock = os.open(self._folder / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise LabBusy("Another run is under way: wait for it, or stop it.") from None
+        return lock
+
+    def _is_running(self) -> bool:
+        """Whether any process's run is under way."""
+        try:
+            os.close(self._take_lock())
+        except LabBusy:
+            return True
+        return False
+
     def _view(self, job: Job, own: Job | None) -> JobView:
-        if job.status == RUNNING and (own is None or own.id != job.id):
-            job = replace(job, status=FAILED)  # the dashboard that had begun it is gone
+        if job.status == RUNNING and (own is None or own.id != job.id) and not self._is_running():
+            job = replace(job, status=FAILED)  # the process that had begun it is gone
         tail = self._tail(job.id)
         marks = _PROGRESS.findall(tail)
         progress = min(int(marks[-1]), 100) / 100 if marks and job.status == RUNNING else None

@@ -1,4 +1,4 @@
-"""Starts and stops services from the page: a fixed list of scripts, each called without a shell."""
+"""Starts and stops services for page and chat: a fixed list of scripts, each called without a shell."""
 
 import logging
 import subprocess
@@ -6,11 +6,17 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from src.dashboard.control import SERVICE_VERBS, SERVICES
 from src.storage.command_queue import DONE, FAILED, CommandResult
 
 log = logging.getLogger(__name__)
 
+SERVICE_VERBS: Final = ("start", "stop", "restart")
+SERVICES: Final = {
+    "rl_bot": "the trading bot",
+    "chart_bot": "the chart bot",
+    "mcp_server": "the API server",
+    "paper_exchange": "the paper exchange",
+}
 _TIMEOUT_S: Final = 100.0  # a start waits a minute for its service to be well
 _LONGEST: Final = 400
 
