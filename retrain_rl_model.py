@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from src.backtest.config import Setup
 from src.backtest.options import rates_of
-from src.domain.clock import SystemClock, monotonic_s, utc_text
+from src.domain.clock import DAY_MS, SystemClock, monotonic_s, utc_text
 from src.domain.costs import CostRates
 from src.domain.errors import (
     DataRefused,
@@ -37,13 +37,15 @@ from src.domain.errors import (
     StoreUnwritable,
     SuiteError,
 )
+from src.domain.market import INTERVAL_MS
 from src.runtime.arguments import whole_number
 from src.runtime.logging_setup import LineFormatter, LogHandler, RepeatFilter, Sink, hide
 from src.runtime.process import AlreadyRunning, single_instance
-from src.runtime.rule_loader import read_rules
+from src.runtime.rule_loader import names_targets, read_rules
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.storage.database import TradingDatabase
 from src.storage.rows import Owner
+from src.strategy.indicators import WARM_UP_CANDLES
 from src.strategy.q_agent import QLearningAgent, features_of, migrate_pickle
 from src.strategy.rules import DecisionRules, thresholds
 from src.training.checkpoints import ModelFiles, NoCheckpoint
@@ -108,6 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = Settings.load(asked.env_file)
         hide(*settings.secrets())
+        if names_targets(settings) and not asked.rollback and asked.migrate is None:
+            return tell_without_agent(asked, settings)
         if asked.dry_run:
             return explain(asked, settings)
         with log_file(settings), told_to_the_log(), single_instance("retraining", settings.model_path.parent):
@@ -183,7 +187,7 @@ def train(asked: argparse.Namespace, settings: Settings, files: ModelFiles, data
     rules = read_rules(settings)
     samples = read_samples(asked, rules, database)
     screen = Console(stderr=True, no_color=asked.no_color or None, highlight=False, soft_wrap=True)
-    refuse_too_few(samples)
+    refuse_too_few(samples, rules, of_file=bool(asked.candles))
     screen.print(found_in_words(samples))
     stop = Event()
     seed = settings.random_seed if asked.seed is None else asked.seed
@@ -202,6 +206,16 @@ def train(asked: argparse.Namespace, settings: Settings, files: ModelFiles, data
     return EX_OK if result.status == "promoted" else EX_NOT_BETTER
 
 
+def tell_without_agent(asked: argparse.Namespace, settings: Settings) -> int:
+    """Say that the strategy has no agent to retrain; nothing is done."""
+    text = (
+        f"{settings.rules} decides without an agent, so there is nothing to retrain. "
+        "To train one, name rules of votes: RULES=safety_first python3 retrain_rl_model.py"
+    )
+    say(asked, {"status": "no_agent", "rules": settings.rules, "verdict": text}, text)
+    return EX_OK
+
+
 def explain(asked: argparse.Namespace, settings: Settings) -> int:
     """Say what would be learnt from and how long it would take; nothing is written."""
     rules = read_rules(settings)
@@ -209,7 +223,7 @@ def explain(asked: argparse.Namespace, settings: Settings) -> int:
         samples = samples_of_candles(asked.candles, rules)
     else:
         samples = samples_of_own_file(settings, rules, asked.days)
-    refuse_too_few(samples)
+    refuse_too_few(samples, rules, of_file=bool(asked.candles))
     setup = judge_setup(settings, rules, samples)
     pupil = EpisodeRunner(untaught(rules), samples, thresholds(rules, setup.limits_in_force), 1.0, (asked.seed or 0,))
     pupil.learn_until(1, lambda: False, lambda _episode: None)  # makes the machine code ready
@@ -243,15 +257,20 @@ def samples_of_own_file(settings: Settings, rules: DecisionRules, days: int) -> 
         database.close()
 
 
-def refuse_too_few(samples: Samples) -> None:
-    """Raise ``NoCheckpoint`` where there is not enough to learn from."""
+def refuse_too_few(samples: Samples, rules: DecisionRules, *, of_file: bool) -> None:
+    """Raise ``NoCheckpoint`` where there is not enough to learn from; of a file, say how long it must be."""
     ready = int((samples.state >= 0).sum())
-    if ready < LEAST_SIGNALS:
-        found = "1 signal" if ready == 1 else f"{ready} signals"
-        raise NoCheckpoint(
-            f"{found} to learn from, at least {LEAST_SIGNALS} are needed: let the bot run longer, or train from past "
-            "candles with --candles FILE."
-        )
+    if ready >= LEAST_SIGNALS:
+        return
+    found = "1 signal" if ready == 1 else f"{ready} signals"
+    lacking = f"{found} to learn from, at least {LEAST_SIGNALS} are needed"
+    if not of_file:
+        raise NoCheckpoint(f"{lacking}: let the bot run longer, or train from past candles with --candles FILE.")
+    needed_ms = (WARM_UP_CANDLES + LEAST_SIGNALS) * INTERVAL_MS[rules.candle_interval]
+    raise NoCheckpoint(
+        f"{lacking}: {rules.name} decides on {rules.candle_interval} candles and needs {WARM_UP_CANDLES} of them "
+        f"before the first signal, so the file must hold at least {-(-needed_ms // DAY_MS)} days of one-minute candles."
+    )
 
 
 def open_database(settings: Settings) -> TradingDatabase:

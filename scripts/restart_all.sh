@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
 # Makes what is missing, restarts everything, waits until it is healthy and says where to find it.
-# A fresh clone needs nothing else. Ends 0 only when all services are well.
+# A fresh clone needs nothing else. Ends 0 only when all services are healthy.
 set -euo pipefail
 # shellcheck source=lib/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
@@ -52,7 +52,7 @@ if [[ $mode == paper ]]; then
 fi
 echo "Logs:      ./scripts/start_rl_bot.sh logs"
 if ((${#failed[@]} > 0 || code != 0)); then
-    echo "❌ Not everything is well: ${!failed[*]}" >&2
+    echo "❌ Unhealthy services: ${!failed[*]}" >&2
     exit 1
 fi
 echo "✅ Everything runs."

@@ -17,13 +17,15 @@ pythons=(3.11 3.12 3.13 3.14)
 machines=(x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin)
 
 # Each lock: the .in files it is made from, after a colon the lock whose versions it must share.
-locks=(requirements requirements-test requirements-alerts requirements-telegram requirements-ray requirements-agents)
+locks=(requirements requirements-test requirements-alerts requirements-telegram requirements-ray requirements-strategies
+    requirements-agents)
 declare -A sources=(
     [requirements]='requirements.in'
     [requirements-test]='requirements-test.in requirements-bench.in'
     [requirements-alerts]='requirements-alerts.in'
     [requirements-telegram]='requirements-telegram.in'
     [requirements-ray]='requirements-ray.in'
+    [requirements-strategies]='requirements-strategies.in'
     [requirements-agents]='requirements-agents.in'
 )
 declare -A beside=(
@@ -32,6 +34,7 @@ declare -A beside=(
     [requirements-alerts]='Optional, beside requirements.txt.'
     [requirements-telegram]='Optional, beside requirements.txt; ./scripts/start_telegram_bot.sh installs it.'
     [requirements-ray]='Optional, beside requirements.txt.'
+    [requirements-strategies]='Optional, beside requirements.txt.'
     [requirements-agents]='In an environment of its own, Python 3.11 to 3.13.'
 )
 

@@ -2,9 +2,9 @@
 
 import sys
 
+from src.apps.bot_builder import build_trader
 from src.apps.trading_bot import (
     TradingBot,
-    build_trader,
     main,
 )
 from src.runtime.process import run_process

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def env(tmp_path, monkeypatch):
     path = tmp_path / ".env"
     shutil.copy(ROOT / ".env.example", path)
+    monkeypatch.setenv("TRADING_PAIR", "BTCUSDT")
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
     for name in ("USE_LOCAL_SENTIMENT", "CHART_ANALYST", "OPENAI_API_KEY", "OPENAI_MODEL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

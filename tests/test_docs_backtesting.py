@@ -9,6 +9,8 @@ import pytest
 
 import retrain_rl_model
 from src.backtest import __main__ as backtest
+from src.backtest.search_space import parse_space
+from src.backtest.variants import KINDS
 from src.market_data import __main__ as market_data
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,9 +51,10 @@ def test_every_command_and_option_that_there_is_stands_on_the_page(program):
 
 
 def test_each_grid_of_the_page_names_figures_that_can_be_varied():
+    kinds = dict(KINDS) | dict.fromkeys(("entry_days", "exit_days"), int)
     for word in re.findall(r"--grid (\S+)", PAGE):
         if "=" in word:
-            assert backtest.parse_grid([word])  # type: ignore[attr-defined]
+            assert parse_space([word.rstrip("`")], kinds)
 
 
 def test_what_the_page_says_is_said_is_said():

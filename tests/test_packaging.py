@@ -78,7 +78,8 @@ def test_dependencies_and_extras_are_the_files_that_the_locks_are_made_from():
     extras = {name: each["file"] for name, each in dynamic["optional-dependencies"].items()}
     assert dynamic["dependencies"]["file"] == ["requirements.in"]
     assert extras == {
-        name: [f"requirements-{name}.in"] for name in ("test", "bench", "alerts", "telegram", "ray", "agents")
+        name: [f"requirements-{name}.in"]
+        for name in ("test", "bench", "alerts", "telegram", "ray", "strategies", "agents")
     }
     assert {each.name for each in ROOT.glob("requirements*.in")} == {
         "requirements.in",

@@ -45,6 +45,7 @@ class Place:
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "TRADING_MODE": "paper",
+            "RULES": "safety_first",
             "BOT_ID": self.bot_id,
             "DATABASE_URL": self.database,
             "MODEL_PATH": str(self.model),
@@ -167,7 +168,7 @@ def test_a_dry_run_writes_nothing(place):
         (("--candles", "nowhere.csv"), {}, 65, "does not say the contract"),
         (("--candles", "BTCUSDT-1m.parquet"), {}, 65, "no such file"),
         (("--migrate", "nowhere.pkl"), {}, 65, "no model"),
-        (("--episodes", "0"), {}, 2, "is not within 1"),
+        (("--episodes", "0"), {}, 2, "is not between 1"),
         (("--resume", "--rollback"), {}, 2, "not allowed"),
         ((), {"RULES": "no_such_rules"}, 78, "RULES"),
         ((), {"LEVERAGE": "many"}, 78, "LEVERAGE"),
@@ -180,11 +181,30 @@ def test_each_refusal_is_one_sentence_and_its_code(place, arguments, settings, c
     assert error.count(words or error) == 1 and "Traceback" not in error and out == ""
 
 
+def test_a_strategy_without_an_agent_says_so_and_ends_with_0(place):
+    for arguments in ((), ("--dry-run",)):
+        code, out, error = place.run(*arguments, RULES="")
+        assert (code, error) == (0, "")
+        assert "trend_portfolio decides without an agent" in out and "RULES=safety_first" in out
+    code, out, _ = place.run("--json", RULES="trend_portfolio")
+    assert code == 0 and json.loads(out)["status"] == "no_agent"
+
+
+@pytest.mark.long
+def test_a_file_that_is_too_short_says_how_long_it_must_be(place):
+    path = place.folder / "BTCUSDT-1m-2024-01.csv"
+    rows = (f"{1_704_067_200_000 + number * 60_000},100,101,99,100,5" for number in range(2_000))
+    path.write_text("open_time,open,high,low,close,volume\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    code, _, error = place.run("--candles", str(path), RULES="patient_trend")
+    assert code == 66
+    assert "patient_trend decides on 4h candles" in error and "at least 42 days of one-minute candles" in error
+
+
 @pytest.mark.long
 def test_two_retrainings_of_one_model_exclude_each_other(place):
     with single_instance("retraining", place.model.parent):
         code, _, error = place.run()
-    assert code == 75 and "runs already" in error
+    assert code == 75 and "already running" in error
 
 
 def test_help_begins_with_what_it_does_and_lists_the_codes(place):

@@ -8,7 +8,7 @@
 #   port=5000 port_setting=NAME    optional: must be free before the start
 #   address=http://...             optional: shown to people
 #   prepare()                      optional function: what has to exist before a start
-#   healthy()                      optional function: one line about its health on stdout, 0 only when it is well;
+#   healthy()                      optional function: one line about its health on stdout, 0 only when it is healthy;
 #                                  it is given the PID, and in a start the seconds that it may wait for good news
 #
 # Who starts several services at once keeps one sheet of how all of them are (src/monitoring/status_file.py) and exports its name
@@ -128,7 +128,7 @@ launch() {
     fi
 }
 
-# Sets `said` to a line about the health of `pid`; 0 only when it is well. $1: seconds that it may wait for good news.
+# Sets `said` to a line about the health of `pid`; 0 only when it is healthy. $1: how many seconds to wait for that.
 ask() {
     local name number word line code=0
     if [[ -z ${health_sheet-} ]]; then
@@ -140,7 +140,7 @@ ask() {
     while read -r name number word line; do
         if [[ $name == "$service" && $number == "$pid" ]]; then
             said="$line"
-            [[ $word == well ]]
+            [[ $word == healthy ]]
             return
         fi
     done 2>/dev/null <"$health_sheet"
@@ -249,7 +249,7 @@ status_brief() {
             "$title" "$green" "$plain" "$pid" "$(hours "$uptime_s")" "$said${address:+, $address}" ;;
         1) printf '  %-15s %s❌ dead%s\n' "$title" "$red" "$plain" ;;
         3) printf '  %-15s %s⏹  stopped%s\n' "$title" "$yellow" "$plain" ;;
-        4) printf '  %-15s %s❌ not well%s  PID %-8s for %s   %s\n' \
+        4) printf '  %-15s %s❌ unhealthy%s  PID %-8s for %s   %s\n' \
             "$title" "$red" "$plain" "$pid" "$(hours "$uptime_s")" "$said" ;;
     esac
 }

@@ -120,7 +120,7 @@ class CircuitBreakerService:
         own = [row for row in read_beats(self._database) if self._is_own(row)]
         health = heartbeat_health(own[0] if own else None, self._wall.now_ms())
         label = f"{self._settings.mode}, {self._settings.world}"
-        return {"id": self._settings.bot_id, "label": label, "well": health.well, "condition": health.reason}
+        return {"id": self._settings.bot_id, "label": label, "well": health.healthy, "condition": health.reason}
 
     def _losses(self) -> dict[str, Any]:
         """Count the last trades since the breaker was armed, as the bot does."""

@@ -174,9 +174,9 @@ def trading_trouble(found: list[Json]) -> str:
 def _condition(row: Json, wall_ms: int) -> Json:
     beat = heartbeat_health(row, wall_ms)
     waited_s = row["cycle_age_s"]
-    hung = beat.well and row["overdue"] and (waited_s is None or waited_s / row["speed"] > _LATE_S)
+    hung = beat.healthy and row["overdue"] and (waited_s is None or waited_s / row["speed"] > _LATE_S)
     words = f"{beat.reason}: two cycles missed" if hung else beat.reason
-    return {"well": beat.well and not hung, "condition": words, "unheard": exchange_trouble(row)}
+    return {"well": beat.healthy and not hung, "condition": words, "unheard": exchange_trouble(row)}
 
 
 def _bot(source: ApiContext, bot_id: str) -> Json:

@@ -46,7 +46,7 @@ _TOLD = {
     "explored": "Whether the agent tried something out (paper mode only).",
     "gates": "Each condition of an entry, whether it was met, and its figures in words.",
     "veto": "The first gate that stopped an entry that was wanted; empty when none did.",
-    "decision": "What was done: ENTER_LONG, ENTER_SHORT, CLOSE or HOLD.",
+    "decision": "What was done: ENTER_LONG, ENTER_SHORT, INCREASE, REDUCE, CLOSE or HOLD.",
     "reason": "The same in one sentence.",
     "acted": "Whether an order followed.",
     "outcome": "What became of that order.",

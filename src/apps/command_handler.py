@@ -12,6 +12,7 @@ from src.domain.circuit_breaker import BreakerState, ResetAnswer, as_row
 from src.domain.clock import Clock, SystemClock
 from src.domain.errors import ExchangeError, SettingsError, StoreCorrupt, StoreUnavailable
 from src.domain.risk import RiskLimits
+from src.execution.pair_settings import PairSettings
 from src.runtime.rule_loader import RuleSets
 from src.storage import command_queue as commands
 from src.storage.command_queue import DONE, EXPIRED, FAILED, REFUSED, TAKEN, CommandResult
@@ -21,6 +22,13 @@ from src.strategy.decision import DecisionRules
 log = logging.getLogger(__name__)
 
 _PERSON = "person"
+_ALLOWED = "entries allowed"
+
+
+class Pausable(Protocol):
+    """What a person may pause; ``pause_reason`` is empty when entries are allowed."""
+
+    pause_reason: str
 
 
 class RiskControl(Protocol):
@@ -44,6 +52,10 @@ class TraderControl(Protocol):
 
     def close_by_hand(self) -> str:
         """Close the position; return "" or why not."""
+
+    @property
+    def settings(self) -> PairSettings:
+        """Settings and pause of the pair."""
 
     def standing(self) -> str:
         """Return one sentence on the open position, "" when flat."""
@@ -88,6 +100,12 @@ class CommandHandler:
         return self._risk.pause_reason
 
     @property
+    def paused_pairs(self) -> dict[str, str]:
+        """The pairs whose entries a person paused, each with the reason."""
+        reasons = {symbol: hand.settings.pause_reason for symbol, hand in self._hands.items()}
+        return {symbol: reason for symbol, reason in reasons.items() if reason}
+
+    @property
     def rules(self) -> str:
         """The name of the rule set in force."""
         return self._rules.current
@@ -102,10 +120,9 @@ class CommandHandler:
 
         A rule set chosen by hand gives way when the settings were changed since, or when it cannot be followed now.
         """
-        paused = commands.last_done(self._database, self._bot_id, ("pause", "resume"))
-        if paused is not None and paused["action"] == "pause":
-            self._risk.pause_reason = paused["state_after"]
-            log.warning("entries stay paused: reason=%s", self._risk.pause_reason)
+        self._risk.pause_reason = self._pause_in_force("")
+        for symbol, hand in self._hands.items():
+            hand.settings.pause_reason = self._pause_in_force(symbol)
         chosen = commands.last_done(self._database, self._bot_id, ("rules",))
         if chosen is not None and chosen["state_before"].endswith(f"RULES={self._rules.configured}"):
             self._follow_again(chosen["target"])
@@ -113,6 +130,13 @@ class CommandHandler:
             if row["status"] == TAKEN:
                 words = "The bot was stopped while it did this: look at positions and orders."
                 self._settle(row, CommandResult(FAILED, words))
+
+    def _pause_in_force(self, target: str) -> str:
+        last = commands.last_done(self._database, self._bot_id, ("pause", "resume"), target)
+        reason = str(last["state_after"]) if last is not None and last["action"] == "pause" else ""
+        if reason:
+            log.warning("entries stay paused: pair=%s reason=%s", target or "all", reason)
+        return reason
 
     def process_pending(self) -> int:
         """Execute the pending commands; return how many were answered. If the database is away they wait."""
@@ -158,24 +182,36 @@ class CommandHandler:
         )
         commands.answer(self._database, row["id"], answer, self._machine.now_ms())
 
-    def _pause(self, _target: str, actor: str) -> CommandResult:
-        before = self._risk.pause_reason or "entries allowed"
-        if self._risk.pause_reason:
-            return CommandResult(DONE, "Entries were paused already.", before, before)
-        self._risk.pause_reason = f"entries are paused by {actor}"
-        return CommandResult(
-            DONE, "Entries are paused; open positions keep their rules.", before, self._risk.pause_reason
-        )
+    def _pause(self, target: str, actor: str) -> CommandResult:
+        held = self._pausable(target)
+        if held is None:
+            return _not_traded(target)
+        before, which = held.pause_reason or _ALLOWED, f"Entries in {target}" if target else "Entries"
+        if held.pause_reason:
+            return CommandResult(DONE, f"{which} were paused already.", before, before)
+        held.pause_reason = f"entries{f' in {target}' if target else ''} are paused by {actor}"
+        return CommandResult(DONE, f"{which} are paused; open positions keep their rules.", before, held.pause_reason)
 
-    def _resume(self, _target: str, _actor: str) -> CommandResult:
-        before = self._risk.pause_reason or "entries allowed"
-        self._risk.pause_reason = ""
-        return CommandResult(DONE, "Entries are allowed again.", before, "entries allowed")
+    def _resume(self, target: str, _actor: str) -> CommandResult:
+        held = self._pausable(target)
+        if held is None:
+            return _not_traded(target)
+        before, held.pause_reason = held.pause_reason or _ALLOWED, ""
+        which = f"Entries in {target}" if target else "Entries"
+        still = " All pairs are still paused." if target and self._risk.pause_reason else ""
+        return CommandResult(DONE, f"{which} are allowed again.{still}", before, _ALLOWED)
+
+    def _pausable(self, target: str) -> Pausable | None:
+        """Return what holds the pause of one pair, of the whole bot where none is named, None for a foreign pair."""
+        if not target:
+            return self._risk
+        hand = self._hands.get(target)
+        return None if hand is None else hand.settings
 
     def _close(self, symbol: str, _actor: str) -> CommandResult:
         hand = self._hands.get(symbol)
         if hand is None:
-            return CommandResult(REFUSED, f"This bot does not trade {symbol}.")
+            return _not_traded(symbol)
         before = hand.standing()
         if not before:
             return CommandResult(REFUSED, f"There is no position of this bot in {symbol}.", "flat", "flat")
@@ -227,3 +263,7 @@ class CommandHandler:
         if self._changes:
             log.warning("settings change the rules: rules=%s changes=%s", name, "; ".join(self._changes))
         return [each for each in (f"{ready}." if ready else "", *moved) if each]
+
+
+def _not_traded(symbol: str) -> CommandResult:
+    return CommandResult(REFUSED, f"This bot does not trade {symbol}.")

@@ -6,9 +6,9 @@ from src.domain.clock import utc_text
 from src.domain.market import MarketContext
 from src.execution.journal import Turn
 from src.runtime.console import Console
-from src.runtime.rule_loader import changed_figures
+from src.runtime.rule_loader import changed_figures, read_limits
 from src.runtime.settings import Settings
-from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, limits_under
+from src.strategy.decision import Decision, DecisionRules, Observation, Verdict
 
 _FEAR = ((25, "Extreme Fear"), (45, "Fear"), (56, "Neutral"), (76, "Greed"), (101, "Extreme Greed"))
 _PAUSE_ICON = "⏸️"
@@ -136,11 +136,11 @@ class BotConsole:
 
 
 def _configuration(settings: Settings, rules: DecisionRules, world: str) -> list[str]:
-    limits = limits_under(rules, settings.risk_limits)
+    limits = read_limits(settings, rules)
     mode = settings.mode.upper() if settings.mode != "paper" else f"PAPER ({world})"
     return [
         f"Trading Pair: {', '.join(settings.pairs)}",
-        f"Leverage: {settings.leverage}x",
+        f"Leverage: {limits.leverage}x",
         f"Position Size: {limits.position_share * 100:.1f}%",
         f"Check Interval: {settings.interval}s",
         f"Signal Threshold: {rules.min_signal_strength}",

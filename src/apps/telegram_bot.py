@@ -23,7 +23,7 @@ from src.monitoring.alert_rules import Alert, AlertLimits, alerts_of
 from src.monitoring.service_control import ServiceController
 from src.runtime.lab_jobs import LabJobs
 from src.runtime.process import notify_manager, run_process
-from src.runtime.process_ends import unwished_ends
+from src.runtime.process_ends import unexpected_exits
 from src.runtime.settings import Settings
 from src.storage.command_queue import DONE, REFUSED, CommandResult
 from src.storage.database import TradingDatabase
@@ -115,7 +115,7 @@ def build(settings: Settings, database: TradingDatabase, api: TelegramApi, clock
     limits = AlertLimits(settings.alert_liquidation_distance, float(settings.alert_disk_free))
 
     def alerts() -> list[Alert]:
-        facts = gather(database, clock.now_ms(), settings.project_root, (), unwished_ends(folder))
+        facts = gather(database, clock.now_ms(), settings.project_root, (), unexpected_exits(folder))
         return alerts_of(facts, limits)
 
     def local_time(now_ms: int) -> LocalTime:

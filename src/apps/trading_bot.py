@@ -2,9 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
+from src.apps.bot_builder import build_planner, build_trader
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
 from src.apps.external_signals import context_reader
@@ -16,7 +18,6 @@ from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import ModelRefused, StoreUnavailable
 from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
 from src.domain.orders import Order
-from src.domain.ports import Exchange, MarketFeed
 from src.domain.risk import ActiveLimits
 from src.domain.version import VERSION
 from src.exchanges.binance.client import BinanceClient, key_cautions
@@ -24,26 +25,28 @@ from src.exchanges.binance.market_stream import Callbacks, MarketStream
 from src.exchanges.binance.transfers import TransferTracker
 from src.execution.forecast_recorder import ForecastRecorder
 from src.execution.journal import Journal, Turn
-from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
-from src.execution.pair_settings import PairSettings
-from src.execution.position_manager import PositionManager
+from src.execution.portfolio_planner import PortfolioPlanner
 from src.execution.risk_manager import RiskManager
 from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
 from src.execution.turn_schedule import TurnSchedule
 from src.runtime.console import Console
 from src.runtime.process import notify_manager
-from src.runtime.rule_loader import load_rule_sets, read_rules, refuse_unnamed
+from src.runtime.rule_loader import (
+    load_rule_sets,
+    names_targets,
+    read_limits,
+    read_rules,
+    refuse_unnamed,
+)
 from src.runtime.settings import Settings
 from src.storage.bot_snapshots import BotSnapshotWriter, first_beat
 from src.storage.database import TradingDatabase
 from src.storage.intent_log import IntentLog
 from src.storage.journal_repository import JournalRepository
 from src.storage.rows import Heartbeat, Owner
-from src.strategy.decision import DecisionRules, limits_under
-from src.strategy.higher_timeframes import HigherTimeframeTrend
-from src.strategy.timeframes import CandleAggregator, History, remembered_once
+from src.strategy.timeframes import remembered_once
 from src.training.agent_manager import AgentManager
 
 log = logging.getLogger("trading_bot")
@@ -79,7 +82,9 @@ class TradingBot:
         stop: threading.Event,
         pairs: ManagedPairs,
         beat: Heartbeat,
+        planner: PortfolioPlanner | None = None,
     ) -> None:
+        self._planner = planner
         self._settings = settings
         self._clock = clock
         self._database = database
@@ -122,7 +127,7 @@ class TradingBot:
         if agent is not None:
             for trader in self._traders:
                 trader.replace_agent(agent)
-        turns = [trader.run_trading_cycle() for trader in self._traders if not self._stop.is_set()]
+        turns = [trader.run_trading_cycle() for trader in self._turn_order() if not self._stop.is_set()]
         self._note(turns)
         self._forecasts.take(turns)
         self._console.cycle(number, turns)
@@ -131,6 +136,17 @@ class TradingBot:
         finished = utc_text(self._clock.now_ms())
         self._sign_of_life("waiting", cycle_finished=finished, details=self._details(turns))
         notify_manager("WATCHDOG=1")
+
+    def _turn_order(self) -> list[Trader]:
+        """Return the traders in the order of their turns: under a strategy of targets reductions come first."""
+        if self._planner is None:
+            return self._traders
+        if self._planner.prepare():
+            log.info("portfolio decided: next_decision=%s", utc_text(self._planner.next_decision_ms))
+            if self._planner.failure:
+                log.error("strategy failed, positions are held: reason=%s", self._planner.failure)
+        by_symbol = {trader.symbol: trader for trader in self._traders}
+        return [by_symbol[symbol] for symbol in self._planner.in_order([each.symbol for each in self._traders])]
 
     def _note(self, turns: list[Turn]) -> None:
         account = self._stream.account()
@@ -198,6 +214,7 @@ class TradingBot:
                 **self._snapshot_writer.details(),
                 "sockets": {"market": asdict(health.market), "user": asdict(health.user)},
                 "pause": self._control.pause,
+                "paused_pairs": self._control.paused_pairs,
                 "rules": self._control.rules,
                 "rules_changed": self._control.rules_changed,
             },
@@ -221,8 +238,10 @@ class TradingBot:
                 **{turn.observation.symbol: turn.observation.settings_reason for turn in turns},
                 **self._pairs.unlisted,
             },
+            "portfolio": {} if self._planner is None else self._planner.report(),
             "quote_asset": self._settings.quote_asset,
             "model": self._agents.refusal,
+            "strategy": self._planner.failure if self._planner else "",
             "agent": self._agents.outlook(),
             "cycle_ms": {turn.observation.symbol: round(turn.cycle_ms, 3) for turn in turns},
         }
@@ -241,53 +260,6 @@ class TradingBot:
         self._database.close()
         self._console.stopping([sentence for sentence in said if sentence])
         return 0
-
-
-def build_trader(
-    settings: Settings,
-    symbol: str,
-    exchange: Exchange,
-    feed: MarketFeed,
-    journal: Journal,
-    clock: ExchangeClock,
-    agents: AgentManager,
-    rules: DecisionRules,
-    risk: RiskManager,
-    context: Callable[[], MarketContext | None],
-    stop: threading.Event,
-    history: History,
-    news: OrderUpdateBuffer | None = None,
-    halted: str = "",
-    *,
-    limits: ActiveLimits,
-) -> Trader:
-    """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
-    leverage = limits.current.leverage
-    pair = PairSettings(exchange, clock, symbol, leverage, settings.margin_type, halted)
-    slow = rules.candle_interval != _INTERVAL
-    order_manager = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
-    position_manager = PositionManager(
-        order_manager, exchange, journal, clock, limits, settings=pair,
-        mark_price=lambda: feed.mark_price(symbol), candles=lambda: feed.candles(symbol),
-        reconcile_ms=int(settings.reconcile_s * 1_000),
-    )  # fmt: skip
-    return Trader(
-        settings.bot_id,
-        pair,
-        feed,
-        position_manager,
-        journal,
-        clock,
-        agents.agent,
-        rules,
-        limits,
-        risk,
-        context,
-        stop.is_set,
-        _CANDLE_MS,
-        slow=CandleAggregator(symbol, rules.candle_interval, history) if slow else None,
-        trends=HigherTimeframeTrend([CandleAggregator(symbol, each, history) for each in rules.trend_intervals]).look,
-    )
 
 
 def main(stop: threading.Event) -> int:
@@ -314,15 +286,16 @@ def main(stop: threading.Event) -> int:
     agents = AgentManager(settings, client.cost_rates(pairs.symbols[0]), rules)
     history = remembered_once(client.candles)
     console.agent(agents.load_or_train(history, pairs.symbols, clock.now_ms()), agents.outlook(), settings)
-    if settings.mode == "live" and agents.refusal:
-        raise ModelRefused(agents.refusal)  # on paper the bot runs on and holds; money waits for a model it can trust
+    _refuse_model(settings, agents)
     context = build_analyzer(settings, clock, client.candles, database)
     observe = context_reader(settings, context.observe, database, pairs.symbols, clock)
-    limits = ActiveLimits(limits_under(rules, settings.risk_limits))
+    limits = ActiveLimits(read_limits(settings, rules))
     risk = RiskManager(journal, clock, limits, settings.breaker_limits, _CANDLE_MS)
     console.setting_up(client.wire.addresses.rest)
+    planner = build_planner(settings, stream, clock, history, client, journal, context=observe, stop=stop)
     shared = (client, stream, journal, clock, agents, rules, risk, observe, stop, history, news)
-    traders = [build_trader(settings, pair, *shared, pairs.halted[pair], limits=limits) for pair in pairs.symbols]
+    build = partial(build_trader, limits=limits, planner=planner)
+    traders = [build(settings, pair, *shared, pairs.halted[pair]) for pair in pairs.symbols]
     console.set_up(_set_up(traders, client))
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
     stream.start()
@@ -336,8 +309,15 @@ def main(stop: threading.Event) -> int:
     bot = TradingBot(
         settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console,
         snapshot_writer, control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
+        planner,
     )  # fmt: skip
     return bot.run()
+
+
+def _refuse_model(settings: Settings, agents: AgentManager) -> None:
+    """On paper the bot runs on and holds; money waits for a model it can trust, where the strategy asks one."""
+    if settings.mode == "live" and agents.refusal and not names_targets(settings):
+        raise ModelRefused(agents.refusal)
 
 
 def _set_up(traders: Sequence[Trader], client: BinanceClient) -> dict[str, tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""The command ``python3 -m src.backtest``: run, compare, sweep, walk-forward.
+"""The command ``python3 -m src.backtest``: run, compare, sweep, walk-forward, forecasts, check.
 
 Exit codes: 0 done, 2 wrong arguments, 65 bad data or model, 73 cannot write, 78 wrong settings, 130 broken off (a sweep
 goes on from there when it is started again).
@@ -34,6 +34,7 @@ from src.backtest.forecast_command import (
 from src.backtest.html_report import comparison_rows, number, part, share
 from src.backtest.options import PastMarketData, agent_maker, past_of, settings_of, setup_of, taught_agent
 from src.backtest.portfolio_command import run_portfolio_command
+from src.backtest.portfolio_sweep_command import sweep_strategy, walk_strategy
 from src.backtest.reports import (
     folds_as_json,
     read_summary,
@@ -42,6 +43,8 @@ from src.backtest.reports import (
     write_report,
     write_sweep,
 )
+from src.backtest.search_command import add_search, guided_search
+from src.backtest.strategy_command import add_strategies, run_check_command
 from src.backtest.sweep import Sweep, SweepResult
 from src.backtest.sweep_exact import exact_path_notice
 from src.backtest.variants import Variant, parse_grid, variants, varied
@@ -91,10 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_market(run)
     add_evidence_options(run)
     run.add_argument("--every-turn", action="store_true", help="take each turn with the trader itself (slow, the same)")
-    add = run.add_argument
-    add("--strategy", default="", help="a strategy of targets over several pairs, such as trend_portfolio")
-    add("--pairs", default="", metavar="A,B", help="its pairs (default: those of --candles, else the rule set's)")
-    add("--no-starts", action="store_true", help="leave out the runs begun in each month (they take a while)")
+    _add_strategy(run)
+    run.add_argument("--no-starts", action="store_true", help="leave out the runs begun in each month (slow)")
     run.set_defaults(record=_run)
     compare = records.add_parser("compare", help="several reports side by side")
     compare.add_argument("names", nargs="+", help="names of reports")
@@ -103,18 +104,25 @@ def _parser() -> argparse.ArgumentParser:
     sweep = records.add_parser("sweep", help="many variants with the fast kernel")
     _add_market(sweep)
     _add_grid(sweep)
+    _add_strategy(sweep)
     sweep.add_argument("--workers", type=whole_number(0, 1_024), default=0, help="threads (default: one for each core)")
     sweep.add_argument("--ray", default="", metavar="ADDRESS", help="run on a Ray cluster")
+    add_search(sweep)
     sweep.set_defaults(record=_sweep)
     walk = records.add_parser("walk-forward", help="rolling training, reported out of sample only")
     _add_market(walk)
     _add_grid(walk)
+    _add_strategy(walk)
     walk.add_argument("--test-days", type=whole_number(1, 3_650), default=30, help="days traded after each training")
     walk.set_defaults(record=_walk_forward)
     told = records.add_parser("forecasts", help="what votes, agent, analyst and news said, and what followed")
     _add_market(told)
     add_options(told)
     told.set_defaults(record=_forecasts)
+    check = records.add_parser("check", help="prove that a strategy of your own may trade")
+    check.add_argument("strategy", metavar="NAME", help="a file's name in config/strategies, without .py")
+    add_strategies(check)
+    check.set_defaults(record=lambda asked: run_check_command(asked, _show))
     return parser
 
 
@@ -151,6 +159,13 @@ def _add_market(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="part of turns it tries",
     )
+
+
+def _add_strategy(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--strategy", default="", help="a strategy of targets: trend_portfolio, or one of yours in config/strategies")
+    add("--pairs", default="", metavar="A,B", help="its pairs (default: those of --candles, else the strategy's)")
+    add_strategies(parser)
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:
@@ -194,6 +209,12 @@ def _compare(command: argparse.Namespace) -> None:
 
 
 def _sweep(command: argparse.Namespace) -> None:
+    if command.trials:
+        guided_search(command, _show, _bar, _of_luck)
+        return
+    if command.strategy:
+        _show_sweep(*sweep_strategy(command, _bar))
+        return
     settings = settings_of(command)
     tried = _variants(command)
     setup = setup_of(command, settings)
@@ -211,14 +232,21 @@ def _sweep(command: argparse.Namespace) -> None:
     began_s = monotonic_s()
     with _bar("variants", len(tried)) as done:
         result = sweep.run(tried, folder / "sweep.jsonl", command.workers, command.ray, done)
-    write_sweep(folder, result)
     _say_data(past)
-    _show_ranking(result)
     _say_changes(setup)
-    print(f"{_of_luck(result.deflated)} {monotonic_s() - began_s:.1f} s; ranking: {folder / 'ranking.csv'}")
+    _show_sweep(result, folder, monotonic_s() - began_s)
+
+
+def _show_sweep(result: SweepResult, folder: Path, took_s: float) -> None:
+    write_sweep(folder, result)
+    _show_ranking(result)
+    print(f"{_of_luck(result.deflated)} {took_s:.1f} s; ranking: {folder / 'ranking.csv'}")
 
 
 def _walk_forward(command: argparse.Namespace) -> None:
+    if command.strategy:
+        walk_strategy(command, _show, _of_luck)
+        return
     settings = settings_of(command)
     tried = _variants(command) if command.grid else []
     if command.model:

@@ -122,6 +122,10 @@ class PastContexts:
     def __bool__(self) -> bool:
         return bool(self._contexts)
 
+    def __repr__(self) -> str:
+        """All contexts by value: what a sweep was given is compared by it."""
+        return f"PastContexts({self._contexts!r})"
+
     def at(self, now_ms: int) -> MarketContext | None:
         """Return the newest context that is not younger than ``now_ms``."""
         place = int(np.searchsorted(self._times, now_ms, side="right"))

@@ -25,11 +25,11 @@ from src.domain.clock import DAY_MS, MINUTE_MS
 from src.domain.errors import DataRefused
 from src.domain.market import INTERVAL_MS, Candle, MarketContext
 from src.execution.journal import Turn
-from src.execution.trader import Remembered
 from src.market_data.columns import Candles
 from src.strategy.higher_timeframes import HigherTimeframeTrend
 from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource
 from src.strategy.q_agent import QLearningAgent
+from src.strategy.q_state import Remembered
 from src.strategy.rules import thresholds
 from src.strategy.votes import votes_mask
 

@@ -29,6 +29,8 @@ from src.strategy.indicators import EMPTY, Indicators, ready, step
 from src.strategy.q_agent import QLearningAgent, encode
 from src.strategy.q_state import REGIMES
 from src.strategy.signals import signal_code
+from src.strategy.trend_forecast import TrendReader
+from src.strategy.trend_portfolio import TrendPortfolioRules
 from src.strategy.votes import vote_values, votes_mask
 
 CHART_INTERVAL = "15m"
@@ -79,7 +81,7 @@ class ForecastReplay:
         """Return every forecast made in ``from_ms <= instant < to_ms`` whose end lies in the candles, as it ended."""
         last_ms = int(self._minutes.open_ms[-1]) + MINUTE_MS
         judged: list[Judged] = []
-        streams = (self._of_rules, *((self._of_charts,) if self._with_charts else ()), self._of_days)
+        streams = (self._of_rules, *((self._of_charts,) if self._with_charts else ()), self._of_days, self._of_trend)
         for stream in streams:
             known = OpenForecasts()
             for said in stream(from_ms, to_ms):
@@ -146,6 +148,20 @@ class ForecastReplay:
             if said is not None:
                 free_ms = said.due_ms
                 yield [said]
+
+    def _of_trend(self, from_ms: int, to_ms: int) -> Iterator[list[Forecast]]:
+        """What the trend portfolio's signal says after each of its candles, from enough of them on."""
+        rules = TrendPortfolioRules()
+        interval_ms = INTERVAL_MS[rules.candle_interval]
+        candles = longer(self._minutes, interval_ms)
+        reader = TrendReader(rules.forecast(), rules.history_days * rules.candles_a_day)
+        for place in range(len(candles)):
+            candle = candles.candle(place)
+            made_ms = candle.open_ms + interval_ms
+            signal = reader.take(candle)
+            if from_ms <= made_ms < to_ms:
+                said = forecasters.of_trend(ForecastContext(self._symbol, made_ms, candle.close, interval_ms), signal)
+                yield [] if said is None else [said]
 
     def _of_days(self, from_ms: int, to_ms: int) -> Iterator[list[Forecast]]:
         """What the day's Fear & Greed index and yesterday's headlines say at midnight."""

@@ -19,6 +19,7 @@ from src.domain.circuit_breaker import RiskFigures, born, reset
 from src.domain.clock import DAY_MS, MINUTE_MS, ManualClock
 from src.domain.market import Candle, MarkPrice
 from src.domain.portfolio import Account, Trade
+from src.domain.ports import IncomeKind
 from src.domain.risk import ActiveLimits, loss_share
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
@@ -143,7 +144,7 @@ class BacktestHarness:
         if trade is None:
             return None
         incomes = self.exchange.income(trade.entry_ms)
-        paid = (each.amount for each in incomes if each.kind == "FUNDING_FEE" and each.symbol == trade.symbol)
+        paid = (each.amount for each in incomes if each.purpose is IncomeKind.FUNDING and each.symbol == trade.symbol)
         return replace(trade, funding=sum(paid, Decimal(0)))
 
     @property

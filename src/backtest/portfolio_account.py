@@ -1,9 +1,10 @@
 """One account on the venue in process, trading several pairs: orders, disaster stops, bookkeeping."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
-from src.backtest.portfolio_setup import PortfolioMarket, PortfolioSetup, contracts_of
+from src.backtest.portfolio_setup import PortfolioSetup, contracts_of
 from src.backtest.portfolio_trades import PairBook
 from src.backtest.venue_exchange import VenueExchange, fill_of
 from src.domain.clock import ManualClock
@@ -11,11 +12,13 @@ from src.domain.market import Instrument
 from src.domain.orders import Order, OrderIntent, OrderKind, Purpose, Side, client_id
 from src.domain.portfolio import Direction, Position
 from src.domain.risk import early_stop_price, stop_price
-from src.market_data.columns import Candles
 from src.paper_exchange.events import AccountUpdate, OrderUpdate
 from src.paper_exchange.model import VenueTrade
+from src.paper_exchange.prices import PriceSource
 from src.paper_exchange.venue import Venue
-from src.strategy.order_plan import PlannedOrder
+from src.strategy.evidence import EntryRestraint
+from src.strategy.order_plan import Holding, PlannedOrder, PortfolioPlan, plan_portfolio
+from src.strategy.targets import Target
 
 ACCOUNT = "backtest"
 _MINUTE_MS = 60_000
@@ -24,29 +27,38 @@ _MINUTE_MS = 60_000
 class PortfolioAccount:
     """The account. Whoever drives it says what time it is (``advance``); every call is about that instant."""
 
-    def __init__(
-        self,
-        candles: Mapping[str, Candles],
-        funding: Mapping[str, Mapping[int, float]],
-        setup: PortfolioSetup,
-        first_ms: int,
-    ) -> None:
-        self._candles = candles
+    def __init__(self, market: PriceSource, setup: PortfolioSetup, first_ms: int) -> None:
+        self._market = market
         self._limits = setup.limits.risk_limits()
         self.clock = ManualClock(first_ms)
-        contracts = contracts_of(tuple(candles), setup.data)
+        contracts = contracts_of(market.symbols, setup.data)
         self.instruments: dict[str, Instrument] = {symbol: each.rules for symbol, each in contracts.items()}
         self.venue = Venue(
-            PortfolioMarket(candles, funding), first_ms - _MINUTE_MS, contracts=contracts, balance=setup.balance,
+            market, first_ms - _MINUTE_MS, contracts=contracts, balance=setup.balance,
             maker_share=setup.maker_share, taker_share=setup.taker_share,
         )  # fmt: skip
         self.exchange = VenueExchange(self.venue, ACCOUNT, self.clock, {})
         self._margin_type = setup.margin_type
         self._prepared: set[str] = set()
-        self.books = {symbol: PairBook(symbol, self._limits.leverage) for symbol in candles}
+        self.books = {symbol: PairBook(symbol, self._limits.leverage) for symbol in market.symbols}
         self._reasons: dict[str, str] = {}
         self._stops: dict[str, Order] = {}
         self._attempt = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what another account needs to go on from here, as plain JSON values."""
+        books = {symbol: [str(book.amount), str(book.cash)] for symbol, book in self.books.items()}
+        return {"venue": self.venue.snapshot(), "attempt": self._attempt, "books": books}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned; a round trip under way begins anew at its present amount."""
+        self.venue.restore(saved["venue"])
+        self._attempt = int(saved["attempt"])
+        for symbol, book in self.books.items():
+            stops = [each for each in self.exchange.open_orders(symbol) if each.kind is OrderKind.STOP_MARKET]
+            self._stops.update((symbol, each) for each in stops)
+            amount, cash = saved["books"].get(symbol, ("0", "0"))
+            book.amount, book.cash = Decimal(amount), Decimal(cash)
 
     def advance(self, to_ms: int) -> None:
         """Let it be ``to_ms``, and book what happened on the way."""
@@ -65,6 +77,33 @@ class PortfolioAccount:
         return account.wallet_balance + sum(
             (each.pnl_at(prices[each.symbol]) for each in account.positions), Decimal(0)
         )
+
+    def rebalance(
+        self,
+        targets: Sequence[Target],
+        prices: Mapping[str, Decimal],
+        refused: str,
+        restraints: Mapping[str, EntryRestraint],
+    ) -> tuple[Decimal, PortfolioPlan]:
+        """Bring the account to its targets; return what it was worth before, and what was planned and sent.
+
+        Args:
+            targets: those of pairs that have a price.
+            prices: closes of the last candles, at which everything is valued.
+            refused: why nothing may be opened or increased now, in words; empty when it may.
+            restraints: what evidence allows of entries, by pair.
+        """
+        equity, positions = self.worth_at(prices), self.positions()
+        holdings = {
+            each.symbol: Holding(
+                _signed(positions.get(each.symbol)), prices[each.symbol], self.instruments[each.symbol]
+            )
+            for each in targets
+        }
+        plan = plan_portfolio(targets, holdings, equity, self._limits.leverage, refused, restraints=restraints)
+        for order in plan.orders:
+            self.execute(order)
+        return equity, plan
 
     def positions(self) -> dict[str, Position]:
         """Return the open positions by symbol."""
@@ -157,5 +196,9 @@ class PortfolioAccount:
 
     def _open_at(self, symbol: str, time_ms: int) -> float:
         """Return the open of the minute of a fill: what slippage is measured against."""
-        place = self._candles[symbol].place(time_ms - time_ms % _MINUTE_MS)
-        return float("nan") if place is None else float(self._candles[symbol].open[place])
+        candle = self._market.candle(symbol, time_ms - time_ms % _MINUTE_MS)
+        return float("nan") if candle is None else candle.open
+
+
+def _signed(position: Position | None) -> Decimal:
+    return Decimal(0) if position is None else position.quantity * position.direction.sign

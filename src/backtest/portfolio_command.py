@@ -11,6 +11,7 @@ from src.backtest.options import BacktestSpan, days_of
 from src.backtest.portfolio_engine import run_portfolio
 from src.backtest.portfolio_figures import buy_and_hold, goals, portfolio_summary
 from src.backtest.portfolio_files import by_pair, funding_by_pair, lean_minutes, stored_minutes
+from src.backtest.portfolio_outcome import PortfolioOutcome
 from src.backtest.portfolio_page import HEAD, deflated_sentence, portfolio_rows, starts_rows, write_portfolio_report
 from src.backtest.portfolio_setup import PortfolioSetup
 from src.backtest.portfolio_starts import band, month_starts, staggered
@@ -23,9 +24,10 @@ from src.market_data.columns import Candles
 from src.market_data.store import MarketStore
 from src.runtime.rule_loader import changed_target_figures, read_target_rules
 from src.runtime.settings import Settings
+from src.runtime.strategy_loader import LoadedStrategy, check_missing
 from src.strategy.evidence import NO_EVIDENCE
 from src.strategy.target_rules import TargetRules
-from src.strategy.trend_portfolio import TrendPortfolio, constant_volatility
+from src.strategy.trend_portfolio import constant_volatility
 
 Show = Callable[[tuple[str, ...], list[tuple[str, ...]]], None]
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -34,29 +36,22 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 def run_portfolio_command(command: argparse.Namespace, show: Show, bar: Bar) -> None:
     """Carry out the command: read, run, run the peer and the monthly starts, write the report, print the figures."""
     settings = Settings.load()
-    rules = read_target_rules(settings, command.strategy)
-    candles = _candles(command, rules)
-    funding = _funding(command, tuple(candles))
+    rules = read_target_rules(settings, command.strategy, command.strategies)
+    candles = past_candles(command, rules)
+    funding = past_funding(command, tuple(candles))
     counted = evidence_rules(rules.evidence, command.evidence)
     setup = portfolio_setup(command, settings, rules)
     from_ms = days_of(command.from_text)[0] if command.from_text else None
     to_ms = days_of(command.to_text)[1] if command.to_text else None
     known = evidence_history(command, counted, candles, _span_of(candles), _longest_step(command, tuple(candles)))
     setup = replace(setup, evidence_rules=counted, evidence=known)
-    strategy, began_s = TrendPortfolio(rules.strategy, rules.name), monotonic_s()
+    strategy, began_s = rules.build(), monotonic_s()
     outcome = run_portfolio(
         candles, strategy, setup, from_ms=from_ms, to_ms=to_ms, funding=funding, every_minute=command.every_turn
     )
     took_s = monotonic_s() - began_s
     span = (outcome.from_ms, int(outcome.instants[-1]))
-    peer = run_portfolio(
-        candles,
-        constant_volatility(rules.strategy),
-        replace(setup, evidence_rules=NO_EVIDENCE),
-        from_ms=span[0],
-        to_ms=span[1],
-        funding=funding,
-    )
+    peer = _peer(candles, rules, replace(setup, evidence_rules=NO_EVIDENCE), span, funding)
     facts = portfolio_summary(outcome, setup, rules, candles, peer, command.name or _default_name(rules, span))
     if not command.no_starts and (total := len(month_starts(*span))):
         with bar("monthly starts", total) as done:
@@ -69,8 +64,10 @@ def run_portfolio_command(command: argparse.Namespace, show: Show, bar: Bar) -> 
     show(("goal", "found", ""), list(goals(facts)))
     if starts_rows(facts):
         show(("begun in each month", "lowest", "middle", "highest"), starts_rows(facts))
-    for line in _sentences(rules, setup):
+    for line in changed_sentences(rules, setup):
         print(line)
+    if isinstance(rules.own, LoadedStrategy) and (missing := check_missing(settings.state_dir, rules.own.file)):
+        print(missing)
     print(deflated_sentence(facts))
     minutes = sum(len(each.between(*span)) for each in candles.values())
     print(f"{minutes:,} minutes of {len(candles)} pairs in {took_s:.1f} s; report: {folder / 'index.html'}")
@@ -86,11 +83,26 @@ def portfolio_setup(command: argparse.Namespace, settings: Settings, rules: Targ
         taker_share=command.taker_fee,
         data=command.data,
         margin_type=settings.margin_type,
-        rules_changed=changed_target_figures(settings, command.strategy),
+        rules_changed=changed_target_figures(settings, command.strategy, command.strategies),
     )
 
 
-def _candles(command: argparse.Namespace, rules: TargetRules) -> dict[str, Candles]:
+def _peer(
+    candles: Mapping[str, Candles],
+    rules: TargetRules,
+    setup: PortfolioSetup,
+    span: tuple[int, int],
+    funding: Mapping[str, Mapping[int, float]],
+) -> PortfolioOutcome | None:
+    """Return the same pairs at constant volatility; None where there is too little history before the span."""
+    peer = constant_volatility(rules.peer_rules())
+    try:
+        return run_portfolio(candles, peer, setup, from_ms=span[0], to_ms=span[1], funding=funding)
+    except DataRefused:
+        return None
+
+
+def past_candles(command: argparse.Namespace, rules: TargetRules) -> dict[str, Candles]:
     """Return the minutes of each pair: of ``--pairs``, else those of the files given, else the rule set's."""
     asked = tuple(command.pairs.split(",")) if command.pairs else ()
     if command.candles:
@@ -98,7 +110,7 @@ def _candles(command: argparse.Namespace, rules: TargetRules) -> dict[str, Candl
         missing = [pair for pair in asked if pair not in files]
         if missing:
             raise DataRefused(f"--candles holds no file of {', '.join(missing)}.")
-        return {pair: lean_minutes(files[pair], rules.strategy.candle_interval) for pair in asked or files}
+        return {pair: lean_minutes(files[pair], rules.candle_interval) for pair in asked or files}
     store = MarketStore(command.data)
     return {pair: stored_minutes(store, pair) for pair in asked or rules.pairs}
 
@@ -117,7 +129,8 @@ def _longest_step(command: argparse.Namespace, pairs: tuple[str, ...]) -> int:
     return max(INTERVAL_MS[store.intervals(pair)[0]] for pair in pairs)
 
 
-def _funding(command: argparse.Namespace, pairs: tuple[str, ...]) -> dict[str, dict[int, float]]:
+def past_funding(command: argparse.Namespace, pairs: tuple[str, ...]) -> dict[str, dict[int, float]]:
+    """Return the recorded funding rates of each pair, of ``--funding`` or of the store."""
     if command.funding:
         return funding_by_pair(command.funding)
     store = MarketStore(command.data)
@@ -128,6 +141,7 @@ def _default_name(rules: TargetRules, span: tuple[int, int]) -> str:
     return f"{rules.name}-{utc_text(span[0])[:10]}-{utc_text(span[1] - 1)[:10]}"
 
 
-def _sentences(rules: TargetRules, setup: PortfolioSetup) -> Iterator[str]:
+def changed_sentences(rules: TargetRules, setup: PortfolioSetup) -> Iterator[str]:
+    """Yield what the settings change in a rule set, in a sentence."""
     if setup.rules_changed:
         yield f"The settings change {rules.name}: {'; '.join(setup.rules_changed)}."

@@ -6,8 +6,10 @@ stretch in which no price comes near any of these is passed in one step; with ``
 the result is the same (tested).
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,14 +17,13 @@ from src.backtest.portfolio_account import PortfolioAccount
 from src.backtest.portfolio_blocks import MinuteBlock, minute_block
 from src.backtest.portfolio_outcome import DecisionTaken, Floats, Instants, PortfolioOutcome
 from src.backtest.portfolio_risk import PortfolioRisk
-from src.backtest.portfolio_setup import HistoryView, PortfolioSetup, closed_candles
+from src.backtest.portfolio_setup import HistoryView, PortfolioMarket, PortfolioSetup, closed_candles
 from src.domain.clock import MINUTE_MS
 from src.domain.errors import DataRefused
+from src.domain.funding import LONGEST_INTERVAL_MS, FundingRate
 from src.domain.market import INTERVAL_MS, Candle, money
-from src.domain.portfolio import Position
 from src.market_data.columns import Candles
 from src.strategy.evidence import EntryRestraint, restraints_of
-from src.strategy.order_plan import Holding, plan_portfolio
 from src.strategy.targets import PortfolioObservation, Strategy, Target
 
 _SECOND_MS = 1_000
@@ -71,6 +72,10 @@ class _Run:
         self._every_minute = every_minute
         self._step_ms = INTERVAL_MS[strategy.candle_interval]
         self._history = {symbol: closed_candles(each, strategy.candle_interval) for symbol, each in candles.items()}
+        self._settled = {
+            symbol: [FundingRate(at, rate) for at, rate in sorted(rates.items())] for symbol, rates in funding.items()
+        }
+        self._paid_ms = sorted({at for rates in funding.values() for at in rates})
         self._beyond = dict.fromkeys(candles, 0)
         self._decisions: list[DecisionTaken] = []
         self._curve: list[tuple[Instants, Floats]] = []
@@ -82,7 +87,7 @@ class _Run:
         """Take all decisions in ``from_ms <= instant < to_ms`` and return what came of them."""
         now, end = self._span(from_ms, to_ms)
         first_ms = now
-        self._account = PortfolioAccount(self._candles, self._funding, self._setup, now)
+        self._account = PortfolioAccount(PortfolioMarket(self._candles, self._funding), self._setup, now)
         self._risk = PortfolioRisk(self._setup, now)
         self._account.advance(now)
         while now < end:
@@ -114,22 +119,11 @@ class _Run:
         account, risk = self._account, self._risk
         risk.look_at_day(now, account.equity())
         known = {symbol: self._known(symbol, now) for symbol in self._candles}
-        targets = self._strategy.targets(PortfolioObservation(now, known))
+        targets = self._strategy.targets(PortfolioObservation(now, known, self._known_funding(now)))
         prices = {symbol: money(rows[-1].close) for symbol, rows in known.items() if rows}
         tradable = [each for each in targets if each.symbol in prices]
-        equity = account.worth_at(prices)
-        positions = account.positions()
-        holdings = {
-            each.symbol: Holding(
-                _signed(positions.get(each.symbol)), prices[each.symbol], account.instruments[each.symbol]
-            )
-            for each in tradable
-        }
-        refused = risk.entries_refused(now)
         held_back = self._restraints(tradable, now)
-        plan = plan_portfolio(tradable, holdings, equity, self._setup.limits.leverage, refused, restraints=held_back)
-        for order in plan.orders:
-            account.execute(order)
+        equity, plan = account.rebalance(tradable, prices, risk.entries_refused(now), held_back)
         self._decisions.append(DecisionTaken(now, equity, plan.pairs))
 
     def _restraints(self, targets: Sequence[Target], now: int) -> dict[str, EntryRestraint]:
@@ -148,15 +142,29 @@ class _Run:
         self._beyond[symbol] = beyond
         return HistoryView(rows, beyond)
 
+    def _known_funding(self, now: int) -> dict[str, Sequence[FundingRate]]:
+        """Return what was settled until an instant, by pair."""
+        return {
+            symbol: rows[: bisect_right(rows, now, key=lambda each: each.time_ms)]
+            for symbol, rows in self._settled.items()
+        }
+
     def _pass(self, now: int, until: int) -> None:
         """Let the time from one decision to the next go by."""
-        block = minute_block(self._candles, now, until)
-        start = 0
-        while start < len(block.instants):
-            start = self._pass_calm(block, start) if not self._every_minute else self._pass_minute(block, start)
+        for first, beyond in pairwise((now, *self._settlements(now, until), until)):
+            block = minute_block(self._candles, first, beyond)
+            start = 0
+            while start < len(block.instants):
+                start = self._pass_calm(block, start) if not self._every_minute else self._pass_minute(block, start)
         self._note_mark(until, block)
         self._risk.note_trades(self._account.books.values())
         self._risk.evaluate(until)
+
+    def _settlements(self, now: int, until: int) -> list[int]:
+        """Return the instants within a stretch at which funding may be paid: the worth changes there."""
+        recorded = self._paid_ms[bisect_right(self._paid_ms, now) : bisect_left(self._paid_ms, until)]
+        every = LONGEST_INTERVAL_MS
+        return sorted({*recorded, *range(now - now % every + every, until, every)})
 
     def _pass_calm(self, block: MinuteBlock, start: int) -> int:
         """Pass all minutes until the first in which something might be done; return the next one to look at."""
@@ -229,7 +237,3 @@ class _Run:
             breaker_events=tuple(self._risk.events),
             daily_loss_days=tuple(self._risk.loss_days),
         )
-
-
-def _signed(position: Position | None) -> Decimal:
-    return Decimal(0) if position is None else position.quantity * position.direction.sign

@@ -58,7 +58,7 @@ def portfolio_summary(
         "symbol": f"{len(outcome.symbols)} pairs",
         "symbols": list(outcome.symbols),
         "rules": {"name": outcome.strategy, "description": rules.description, "tried": rules.tried},
-        "strategy": _plain(asdict(rules.strategy)),
+        "strategy": _plain(rules.figures),
         "limits": _plain(asdict(setup.limits)),
         "from": utc_text(outcome.from_ms),
         "to": utc_text(int(outcome.instants[-1])),

@@ -1,17 +1,10 @@
-"""Runs many variants with the kernel, on all cores or on a Ray cluster; resumable.
+"""Runs many variants with the kernel, on all cores or on a Ray cluster; resumable (``sweep_log``)."""
 
-Each finished variant is one line in ``sweep.jsonl``; a second run skips those. The first line says what was swept: a
-file of another span, pair or base is refused.
-"""
-
-import hashlib
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,21 +17,20 @@ from src.backtest.deflated import Deflated, daily_ratio, deflated_sharpe, distin
 from src.backtest.engine import LEAST_WARM_UP
 from src.backtest.kernel import KernelPosition, KernelSeries, KernelTrade, simulate
 from src.backtest.kernel_inputs import figures_of, make_series, tables_of
+from src.backtest.ray_cluster import connected
 from src.backtest.sweep_exact import exact_run, needs_exact_path
+from src.backtest.sweep_log import Row, SweepLog, hash_of, program_hash
 from src.backtest.variants import Variant, label, varied
 from src.domain.clock import DAY_MS
-from src.domain.errors import SettingsError
 from src.domain.metrics import daily_returns, drawdown
 from src.market_data.columns import COLUMNS, Candles
 from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import DecisionRules
 
-Row = dict[str, Any]
 Job = tuple[Variant, Setup]
 Perception = tuple[bool, str, tuple[str, ...], tuple[str, ...]]
 """What changes the signal or the agent's advice: shorts, the candles and trends looked at, the votes that count."""
 _BATCH = 16
-_ROW = {"variant", "return_share", "daily_sharpe", "max_drawdown_share", "trades", "fees", "daily_returns"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +87,27 @@ class Sweep:
             ray: address of a Ray cluster, "" for this machine.
             progress: called with the number of variants finished so far.
         """
-        rows = self._kept(log)
+        kept = SweepLog(log, {} if log is None else self.inputs())
+        rows = kept.rows
         jobs = [(each, varied(self._setup, each)) for each in variants if label(each) not in rows]
         progress(len(rows))
         exact = [job for job in jobs if needs_exact_path(job[1])]
         fast = [job for job in jobs if not needs_exact_path(job[1])]
         for batch in chain(self._finished(fast, workers, ray), self._exact(exact)):
-            for row in batch:
-                rows[row["variant"]] = row
-            if log is not None:
-                with log.open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(row) + "\n" for row in batch)
+            kept.add(batch)
             progress(len(rows))
         wanted = [rows[label(each)] for each in variants]
-        return _judged(wanted, self._setup.rules.tried)
+        return judged(wanted, self._setup.rules.tried)
+
+    @property
+    def first(self) -> int:
+        """The place of the first candle on whose close is decided."""
+        return self._first
+
+    @property
+    def prepared(self) -> Mapping[Perception, KernelSeries]:
+        """The series made so far."""
+        return self._series
 
     def series(self, setup: Setup) -> KernelSeries:
         """Return what the kernel runs over for a variant, made at the first call for all that perceive alike."""
@@ -121,8 +120,12 @@ class Sweep:
     def _exact(self, jobs: list[Job]) -> Iterator[list[Row]]:
         """Run variants that the kernel does not know, one after another."""
         for variant, setup in jobs:
-            deals, daily, held = exact_run(self._candles, setup, self._taught(setup.rules), self._first, self._funding)
-            yield [_row(variant, deals, daily, held)]
+            yield [self.exact_row(variant, setup)]
+
+    def exact_row(self, variant: Variant, setup: Setup) -> Row:
+        """Return the figures of a variant that the kernel does not know."""
+        deals, daily, held = exact_run(self._candles, setup, self._taught(setup.rules), self._first, self._funding)
+        return _row(variant, deals, daily, held)
 
     def _finished(self, jobs: list[Job], workers: int, ray: str) -> Iterator[list[Row]]:
         batches = [jobs[at : at + _BATCH] for at in range(0, len(jobs), _BATCH)]
@@ -146,13 +149,7 @@ class Sweep:
                 pool.shutdown(cancel_futures=True)
 
     def _on_cluster(self, batches: list[list[Job]], address: str) -> Iterator[list[Row]]:
-        try:
-            import ray
-        except ImportError as error:
-            install = ".venv/bin/python scripts/install_packages.py requirements-ray.txt"
-            raise SettingsError((f"--ray needs a library: {install}",)) from error
-        environment = {"py_modules": [str(Path(__file__).resolve().parents[1])]}  # src alone, and no secret beside it
-        ray.init(address=address, runtime_env=environment, log_to_driver=False)
+        ray = connected(address)
         try:
             task, series = ray.remote(try_all), ray.put(self._series)
             running = [task.remote(batch, series, self._first) for batch in batches]
@@ -162,32 +159,16 @@ class Sweep:
         finally:
             ray.shutdown()
 
-    def _kept(self, log: Path | None) -> dict[str, Row]:
-        """Return the rows that an earlier run left; begin the file when there is none."""
-        if log is None:
-            return {}
-        about = {"sweep": self._inputs()}
-        if not log.is_file():
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text(json.dumps(about) + "\n", encoding="utf-8")
-            return {}
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        _refuse_other_inputs(log, _parsed(lines[0]) if lines else None, about["sweep"])
-        rows = [row for row in map(_parsed, lines[1:]) if row is not None and row.keys() >= _ROW]
-        if len(rows) != len(lines) - 1:  # a line that was cut off or damaged: its variant is tried again
-            log.write_text("".join(json.dumps(row) + "\n" for row in (about, *rows)), encoding="utf-8")
-        return {row["variant"]: row for row in rows}
-
-    def _inputs(self) -> dict[str, str]:
+    def inputs(self) -> dict[str, str]:
         """Return a hash of everything that the rows follow from, by the name a person would call it."""
         agent, funding = self._taught(self._setup.rules), sorted((self._funding or {}).items())
         candles = [getattr(self._candles, name) for name in COLUMNS]
         return {
-            "candles": _hash_of(*candles),
-            "funding": _hash_of(np.array(funding, dtype=np.float64)),
+            "candles": hash_of(*candles),
+            "funding": hash_of(np.array(funding, dtype=np.float64)),
             "span": f"{self._first}..{len(self._candles)}",
-            "rules, limits or costs": _hash_of(repr((asdict(self._setup), asdict(self._setup.listed))).encode()),
-            "agent": _hash_of(
+            "rules, limits or costs": hash_of(repr((asdict(self._setup), asdict(self._setup.listed))).encode()),
+            "agent": hash_of(
                 agent.value,
                 agent.mean_square,
                 agent.visits,
@@ -196,42 +177,6 @@ class Sweep:
             ),
             "program": program_hash(),
         }
-
-
-def _refuse_other_inputs(log: Path, first: Row | None, inputs: Mapping[str, str]) -> None:
-    """Raise ``SettingsError`` unless the log's first line says the same inputs."""
-    before = (first or {}).get("sweep")
-    if not isinstance(before, dict):
-        raise SettingsError((f"{log} does not say what it was made from: it belongs to another sweep; delete it.",))
-    changed = [name for name in inputs if before.get(name) != inputs[name]]
-    if changed:
-        raise SettingsError(
-            (f"{log} belongs to another sweep (different: {', '.join(changed)}); take another --name, or delete it.",)
-        )
-
-
-def _parsed(line: str) -> Row | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None
-
-
-def _hash_of(*parts: bytes | np.ndarray[Any, Any]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()
-
-
-@cache
-def program_hash() -> str:
-    """Return a hash of all of this program's source files: another version may judge a variant otherwise."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).resolve().parents[1].rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def perception(setup: Setup) -> Perception:
@@ -274,7 +219,8 @@ def _row(variant: Variant, deals: np.ndarray[Any, Any], daily: np.ndarray[Any, A
     }
 
 
-def _judged(rows: Sequence[Row], recorded: int) -> SweepResult:
+def judged(rows: Sequence[Row], recorded: int) -> SweepResult:
+    """Return rows as a result: best daily Sharpe ratio first, with the deflated ratio of the best."""
     ranked = sorted(rows, key=lambda row: -row["daily_sharpe"])
     best = np.array(ranked[0]["daily_returns"]) if ranked else np.empty(0)
     ratios = distinct_ratios(row["daily_returns"] for row in ranked)

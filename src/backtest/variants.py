@@ -19,10 +19,14 @@ Variant = tuple[tuple[str, str], ...]
 _WORDS = ("name", "description", "tried", "shown", "evidence")
 _RULES = {each.name: type(each.default) for each in fields(DecisionRules) if each.name not in _WORDS}
 _LIMITS = {each.name: type(each.default) for each in fields(RiskLimits) if each.name not in ("exits", "entry")}
+KINDS: Mapping[str, type] = _RULES | _LIMITS
+"""The figures of votes that can be varied, with the kind of each: rules and limits."""
 
 
-def parse_grid(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def parse_grid(words: Sequence[str], kinds: Mapping[str, type] = KINDS) -> dict[str, tuple[str, ...]]:
     """Return the values of each figure from words such as ``stop_loss_share=0.01,0.02`` or ``votes=ema+trend,macd``.
+
+    ``kinds`` names the figures there are, with the kind of each: those of rules of votes and their limits by default.
 
     Raises:
         SettingsError: a name that is no rule and no limit, no values, or one that is no value of its kind.
@@ -31,19 +35,19 @@ def parse_grid(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
     for word in words:
         name, _, values = word.partition("=")
         parts = tuple(part.strip() for part in values.split(",") if part.strip())
-        if name not in _RULES and name not in _LIMITS:
-            raise SettingsError((f"{name!r} can not be varied; known are {', '.join([*_RULES, *_LIMITS])}.",))
+        if name not in kinds:
+            raise SettingsError((f"{name!r} can not be varied; known are {', '.join(kinds)}.",))
         if not parts:
             raise SettingsError((f"{word!r} names no values; write {name}=A,B,C.",))
-        grid[name] = _without_duplicates(name, parts)
+        grid[name] = _without_duplicates(name, parts, kinds[name])
     return grid
 
 
-def _without_duplicates(name: str, parts: Sequence[str]) -> tuple[str, ...]:
+def _without_duplicates(name: str, parts: Sequence[str], kind: type) -> tuple[str, ...]:
     """Return the texts whose values differ, each as it was first written: 5, 5.0 and 5 again are one try."""
     first: dict[object, str] = {}
     for part in parts:
-        first.setdefault(_value(name, part, _RULES.get(name) or _LIMITS[name]), part)
+        first.setdefault(value_of(name, part, kind), part)
     return tuple(first.values())
 
 
@@ -79,7 +83,7 @@ def varied(setup: Setup, variant: Variant) -> Setup:
     limits: dict[str, Any] = {}
     for name, text in variant:
         kind = _RULES.get(name) or _LIMITS[name]
-        (rules if name in _RULES else limits)[name] = _value(name, text, kind)
+        (rules if name in _RULES else limits)[name] = value_of(name, text, kind)
     try:
         return replace(setup, rules=replace(setup.rules, **rules), limits=replace(setup.limits, **limits))
     except ValueError as error:
@@ -91,7 +95,8 @@ def label(variant: Variant) -> str:
     return " ".join(f"{name}={value}" for name, value in variant) or "as given"
 
 
-def _value(name: str, text: str, kind: type) -> object:
+def value_of(name: str, text: str, kind: type) -> Any:
+    """Return the value that a text of a grid means; ``SettingsError`` where it is none of its kind."""
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]

@@ -1,4 +1,4 @@
-"""One round of chart analysis: candles, picture, opinion, record; a failing pair does not stop the others."""
+"""One round of chart analysis: candles, image, opinion, record; a failing pair does not stop the others."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from src.storage.rows import ChartAnalysis, Owner, PanelRow
 log = logging.getLogger(__name__)
 
 HISTORY: Final = 1_000
-_LONGEST_SKIP: Final = 4  # intervals of the candles: an analysis older than that is made anew in any case
+_LONGEST_SKIP: Final = 4  # intervals of the candles: an older analysis is renewed in any case
 _TRADES_SHOWN: Final = 50
 
 Candles = Callable[[str, str, int], Sequence[Candle]]
@@ -30,7 +30,7 @@ class Pictures(Protocol):
     """Draws charts."""
 
     def draw(self, view: ChartView, marks: ChartAnnotations | None = None) -> ChartPicture:
-        """Return the picture of a view; ``ChartUnavailable`` where none can be made."""
+        """Return the image of a view; ``ChartUnavailable`` if it cannot be drawn."""
 
 
 class Analyst(Protocol):
@@ -45,11 +45,11 @@ class Analyst(Protocol):
         """The model that is asked first, empty for the rules and for a panel."""
 
     def analyze_chart(self, view: ChartView, png: bytes) -> Opinion:
-        """Return an opinion, whatever goes wrong."""
+        """Return an opinion; never fails."""
 
 
 class AnalysisStore(Protocol):
-    """Where analyses are kept."""
+    """Stores analyses."""
 
     def save_chart_analysis(self, analysis: ChartAnalysis) -> int:
         """Write one analysis and return its id."""
@@ -60,7 +60,7 @@ class AnalysisStore(Protocol):
 
 @dataclass(slots=True)
 class RoundResult:
-    """What one round did: pairs by what became of them, failures with their reason."""
+    """The result of one round: pairs by outcome, failures with their reason."""
 
     analysed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -78,10 +78,10 @@ class RoundResult:
 
 
 class ChartAnalysisJob:
-    """Looks at the chart of every pair.
+    """Analyses the chart of every pair.
 
     Args:
-        owner: in whose name rows are written and whose trades are drawn.
+        owner: of the rows that are written and the trades that are drawn.
         pairs: the contracts.
         interval: of the candles.
         clock: the exchange's.
@@ -91,7 +91,7 @@ class ChartAnalysisJob:
         store: keeps.
         reports: what was kept before, positions and trades.
         console: tells.
-        min_move_atr: a chart whose price moved less than this many ATR since it was last read is not read again.
+        min_move_atr: a chart is not analysed again if its price moved less than this many ATR since.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class ChartAnalysisJob:
         self._min_move_atr = min_move_atr
 
     def run_round(self) -> RoundResult:
-        """Take one round; a pair that fails is told and noted, and stops no other."""
+        """Run one round; a failing pair is logged and recorded, and does not stop the others."""
         result = RoundResult()
         for symbol in self._pairs:
             try:
@@ -156,10 +156,10 @@ class ChartAnalysisJob:
         result.analysed.append(symbol)
 
     def _why_skip(self, view: ChartView, last: dict[str, Any] | None) -> str:
-        """Return why the chart need not be read again, empty where it must.
+        """Return why the chart is not analysed again, empty if it must be.
 
-        It must where nobody read it, another analyst or interval did, the last look is too old or from the future
-        (another run of a replayed market), or the price has moved.
+        It must be if there is no analysis, it is of another analyst or interval, too old or from the future (another
+        run of a replayed market), or the price has moved.
         """
         wanted = (self._analyst.kind, self._analyst.name, self._interval)
         if last is None or (last["analyst"], last["model"], last["interval"]) != wanted or last["price"] is None:
@@ -169,7 +169,7 @@ class ChartAnalysisJob:
             return ""
         moved, atr = abs(view.price - last["price"]), view.latest.atr
         if atr > 0.0 and moved < self._min_move_atr * atr:
-            return f"price moved {moved / atr:.2f} ATR since the last look, less than {self._min_move_atr:g}"
+            return f"price moved {moved / atr:.2f} ATR since the last analysis, less than {self._min_move_atr:g}"
         return ""
 
     def _note_failure(self, symbol: str, reason: str) -> None:
@@ -190,7 +190,7 @@ class ChartAnalysisJob:
 
 
 def record_of(view: ChartView, opinion: Opinion, file: str, now_ms: int) -> ChartAnalysis:
-    """Return the row of an opinion; where the rules stood in for a model, ``error`` says why."""
+    """Return the row of an opinion; if the rules replaced a model, ``error`` says why."""
     reading = opinion.reading
     return ChartAnalysis(
         timestamp=utc_text(now_ms),
@@ -235,7 +235,7 @@ def panel_rows(view: ChartView, opinion: Opinion, analysis_id: int, now_ms: int)
 
 
 def marks_of(reports: ReportService, scope: Scope) -> ChartAnnotations:
-    """Return what the bot did and holds in a symbol: entry, stop and target of its open trade, its last trades."""
+    """Return the annotations of a symbol: entry, stop and target of the open trade, and the last trades."""
     rows = reports.trades(TradeFilter(scope=scope), limit=_TRADES_SHOWN).rows
     held = next((row for row in rows if row["status"] == "open"), None)
     marks = [mark for row in rows for mark in _marks_of_trade(row)]

@@ -1,4 +1,4 @@
-"""What a chart shows and what an analysis may contain, the same for every analyst."""
+"""The input (chart) and the output (analysis) of every analyst."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ _SAME_PRICE_SHARE: Final = 0.0005  # a level this close to the price is both sup
 
 @dataclass(frozen=True, slots=True)
 class TechnicalSignals:
-    """What three indicators say by themselves."""
+    """The signals of three indicators."""
 
     ema_alignment: Lean
     rsi_condition: RsiCondition
@@ -72,9 +72,9 @@ class ChartObservation:
 
 @dataclass(frozen=True, slots=True)
 class ChartView:
-    """One chart: the candles that are seen, oldest first, and the indicators after each of them.
+    """One chart: the visible candles, oldest first, and the indicators after each of them.
 
-    The indicators were fed from candles before the first one seen, so they have settled.
+    The indicators include candles before the first visible one, so they have settled.
     """
 
     symbol: str
@@ -120,8 +120,8 @@ def view_of(symbol: str, interval: str, candles: Sequence[Candle], seen: int = 1
 def visible_levels(view: ChartView, levels: Iterable[float], below: bool) -> tuple[float, ...]:
     """Return those of ``levels`` that the chart can show, the nearest to the price first, at most three.
 
-    Dropped are: what is no price, what lies beyond the visible range (by more than 2 % of it), what lies on the wrong
-    side of the price (a support above it), and doubles.
+    Dropped are invalid prices, levels outside the visible range (by more than 2 % of it), levels on the wrong side of
+    the price (a support above it), and duplicates.
 
     Args:
         view: the chart they were read from.
@@ -142,7 +142,7 @@ def visible_levels(view: ChartView, levels: Iterable[float], below: bool) -> tup
 
 
 def technical_signals(latest: Indicators) -> TechnicalSignals:
-    """Return what EMAs, RSI and MACD say; neutral where they are not ready."""
+    """Return the signals of EMAs, RSI and MACD; neutral if they are not ready."""
     return TechnicalSignals(_alignment(latest), _rsi_condition(latest.rsi), _macd_lean(latest))
 
 

@@ -11,13 +11,13 @@ _TRENDS = {"bullish": "📈", "bearish": "📉", "neutral": "➡️"}
 
 
 class ChartConsole:
-    """The chart bot's voice; on a terminal with icons, elsewhere plain log lines."""
+    """Console output of the chart bot; with icons on a terminal, elsewhere plain log lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def summary(self, view: ChartView, opinion: Opinion, file: str) -> None:
-        """Say what one look at one chart gave."""
+        """Print the result of one chart analysis."""
         say, reading, name = self._console.say, opinion.reading, view.symbol
         self._console.rule()
         say(f"{name} Chart Analysis Summary: {utc_text(view.candles[-1].open_ms)[:16]} {view.interval}", "📊", "bold")
@@ -39,15 +39,15 @@ class ChartConsole:
         say(f"{name} Chart: {file}", "🖼️")
 
     def skipped(self, symbol: str, reason: str) -> None:
-        """Say why a chart was not looked at."""
+        """Print why a chart was not analysed."""
         self._console.say(f"{symbol} not analysed: {reason}", "⏭️")
 
     def failed(self, symbol: str, reason: str) -> None:
-        """Say that a chart could not be looked at."""
+        """Print that a chart analysis failed."""
         self._console.say(f"{symbol} chart analysis failed: {reason}", "❌", "red")
 
     def start(self, settings: Settings, world: str) -> None:
-        """Say what is about to run."""
+        """Print the start banner."""
         say = self._console.say
         mode = settings.mode.upper() if settings.mode != "paper" else f"PAPER ({world})"
         analyst = {"openai": settings.openai_model, "panel": "panel of analysts"}.get(
@@ -64,20 +64,20 @@ class ChartConsole:
         say("Press Ctrl+C to stop gracefully", "🛑")
 
     def trouble(self, half: str, reason: str) -> None:
-        """Say that one half of the work did not succeed."""
+        """Print that the chart or the news round failed."""
         self._console.say(f"{half} round failed: {reason}", "❌", "red")
 
     def sleeping(self, seconds: float, half: str) -> None:
-        """Say how long until the next round."""
+        """Print the time until the next round."""
         self._console.say(f"Next: {half} in {seconds:.0f} seconds...", "⏳")
 
     def stopped(self) -> None:
-        """Say goodbye."""
+        """Print the end."""
         self._console.say("Chart bot stopped.", "👋")
 
 
 def analyst_text(opinion: Opinion) -> str:
-    """Return which analyst gave the opinion, at what cost, and why not another one."""
+    """Return the analyst of an opinion, its cost, and why it was not another analyst."""
     if opinion.analyst == "local":
         return f"local rules, no model{f' ({opinion.note})' if opinion.note else ''}"
     tokens = f"{opinion.input_tokens} + {opinion.output_tokens} tokens, ${opinion.cost_usd:.6f}"

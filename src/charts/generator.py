@@ -1,7 +1,7 @@
 """Chart files: timestamped names, written atomically, old ones pruned.
 
-The drawing itself (and the large libraries it needs) is loaded with the first picture. Processes that must stay small
-leave drawing to a child: see ``chart_worker.py``.
+The drawing code (and its large libraries) is loaded with the first image. Processes that must stay small use a worker
+process: see ``chart_worker.py``.
 """
 
 import os
@@ -26,7 +26,7 @@ _LEFTOVER_MS: Final = 600_000
 
 
 class ChartUnavailable(SuiteError):
-    """No picture could be made: too few candles, or the folder cannot be written."""
+    """The chart could not be drawn: too few candles, or the folder cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ChartGenerator:
         folder: where pictures go; made when missing.
         keep: how many pictures of one symbol and interval are kept.
         layout: size, overlays and panels; 1200 by 900 pixels with everything by default.
-        clock: whose time stands in the names; the machine's when None.
+        clock: of the time in the file names; the machine's when None.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ChartGenerator:
         Args:
             symbol: the contract; stands in the name.
             interval: of the candles, such as 15m.
-            candles: oldest first; all of them feed the indicators, so hand in 1,000 where there are that many.
+            candles: oldest first; all of them feed the indicators, so pass 1,000 if available.
             marks: entry, stop, target and trades to draw.
             seen: how many candles are shown.
 

@@ -1,7 +1,7 @@
 """The latest chart analysis of each pair, as text for the market context.
 
-Words on purpose: a person, a page or an agent can read them; no rule can reckon with them, so what a model says of a
-chart never places an order.
+Deliberately text, for people, dashboard and agents: no rule can compute with it, so a model's opinion never places an
+order.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Evidence = tuple[tuple[str, str], ...]
 
 
 def chart_evidence(database: TradingDatabase, pairs: Sequence[str], now_ms: int, max_age_ms: int) -> Evidence:
-    """Return for each pair with a fresh analysis (symbol, what it said); nothing where the database is away."""
+    """Return (symbol, text) for each pair with a fresh analysis; nothing if the database is unavailable."""
     owner, column = database.owner, chart_analyses.c
     query = (
         select(chart_analyses)

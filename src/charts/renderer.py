@@ -1,6 +1,6 @@
 """Renders one chart as a picture; the only module that uses mplfinance, matplotlib and pandas.
 
-Import it in a process that may be large: it costs a second and some 90 MB.
+Importing it costs a second and some 90 MB.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # before pyplot: no screen is ever asked for
+mpl.use("Agg")  # before pyplot: no display is used
 
 import matplotlib.pyplot as plt
 import mplfinance as mpf
@@ -26,7 +26,7 @@ from src.domain.clock import utc_text
 UP: Final = "#0b8f6a"
 DOWN: Final = "#d1384a"
 _DPI: Final = 100
-_COLOURS: Final = 64  # of the stored picture: an eighth of the size, and nobody sees it
+_COLOURS: Final = 64  # of the stored image: an eighth of the size, no visible difference
 _FONT_POINTS: Final = 11.5
 _OVERLAYS: Final[dict[str, tuple[str, str, float]]] = {
     "ema_9": ("EMA 9", "#e08a00", 1.3),
@@ -77,7 +77,7 @@ def draw_chart(view: ChartView, marks: ChartAnnotations | None = None, layout: C
             addplot=added,
             volume="volume" in layout.panels,
             volume_panel=_panel("volume", layout),
-            volume_exponent=0,  # true figures on the axis, not thousands that only its name would explain
+            volume_exponent=0,  # full figures on the axis instead of an offset
             panel_ratios=(5.0, *(1.25 for _ in layout.panels)),
             figsize=(layout.width / _DPI, layout.height / _DPI),
             datetime_format="%d %b %H:%M",
@@ -95,7 +95,7 @@ def draw_chart(view: ChartView, marks: ChartAnnotations | None = None, layout: C
 
 
 def resized(png: bytes, width: int, height: int) -> bytes:
-    """Return a picture in another size, as PNG: what a model gets, when it counts pixels."""
+    """Return an image in another size, as PNG, for a model that charges by pixels."""
     with Image.open(BytesIO(png)) as picture:
         if picture.size == (width, height):
             return png
@@ -116,7 +116,7 @@ def _series(view: ChartView, name: str) -> list[float]:
 
 
 def _known(values: Sequence[float]) -> bool:
-    """A line without a single point cannot be drawn."""
+    """Return whether the line has any point to draw."""
     return any(math.isfinite(value) for value in values)
 
 
@@ -135,7 +135,7 @@ def _overlay_plots(view: ChartView, layout: ChartLayout) -> list[Any]:
 
 
 def _panel_plots(view: ChartView, layout: ChartLayout) -> list[Any]:
-    """RSI in fixed bounds; MACD, signal and histogram on one axis, where the crossing is where it looks to be."""
+    """RSI in fixed bounds; MACD, signal and histogram on one axis, so that crossings are in the right place."""
     plots = []
     rsi, panel = _series(view, "rsi"), _panel("rsi", layout)
     if panel and _known(rsi):
@@ -312,7 +312,7 @@ def _style() -> Any:
 
 
 def _png(figure: Any) -> bytes:
-    """Render, and keep few colours: a sixth of the bytes on disk and on the wire."""
+    """Render with few colours: a sixth of the bytes on disk and in transfer."""
     raw = BytesIO()
     figure.savefig(raw, format="raw", dpi=_DPI)
     width, height = (round(side) for side in figure.get_size_inches() * _DPI)

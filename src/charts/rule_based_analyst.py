@@ -1,7 +1,7 @@
 """Analyses a chart by rules: swing points, slope, alignment, divergence. Free, without a model.
 
 The same candles always give the same reading. Five figures between -1 and 1 are added up with fixed weights; how far
-they agree is the confidence. Nothing here was fitted to any outcome, and the reading says so.
+they agree is the confidence. Nothing here was fitted to results, and the analysis says so.
 """
 
 import math
@@ -22,7 +22,7 @@ from src.charts.analysis_schema import (
 from src.domain.market import Candle
 
 MARK: Final = "By rules, no model"
-_REACH: Final = 3  # candles on either side that a swing point must overtop
+_REACH: Final = 3  # candles on either side that a swing point must exceed
 _CLUSTER_ATR: Final = 0.75  # swing points this close (in ATR) are one level
 _STEEP_ATR: Final = 6.0  # a regression line that moves this many ATR over the chart is a full trend
 _ADVISE_FROM: Final = 0.35
@@ -95,7 +95,7 @@ def slope_atr(view: ChartView) -> float:
 
 
 def divergence(view: ChartView) -> Lean:
-    """Return which way price and RSI part: bullish where lower lows meet a rising RSI, bearish the other way round.
+    """Return the divergence of price and RSI: bullish for lower lows with a rising RSI, bearish for the opposite.
 
     Only the last two turning points of a kind count; where both kinds diverge, the later one does (neither does
     where one wild candle made both).
@@ -136,7 +136,7 @@ def _advice(total: float) -> Advice:
 
 
 def _grade(scores: dict[str, float], total: float) -> Grade:
-    """How much of what spoke at all spoke the same way; no votes is low."""
+    """Return the agreement of the non-neutral scores; low without any."""
     spoken = sum(_WEIGHTS[name] * abs(score) for name, score in scores.items())
     agreement = abs(total) / spoken if spoken > 0.0 else 0.0
     if spoken >= 0.5 and agreement >= _FULL_AGREEMENT:
@@ -180,7 +180,7 @@ def _gap(view: ChartView) -> float:
 
 
 def _parts(view: ChartView, swings: Sequence[Swing], falling: bool) -> bool:
-    """Whether price made a new extreme at the second swing that RSI did not."""
+    """Return whether price, but not RSI, made a new extreme at the second swing."""
     if len(swings) < 2:
         return False
     first, second = swings

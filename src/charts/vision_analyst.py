@@ -1,7 +1,7 @@
 """Analyses a chart with a vision model, or by rules when the model is unavailable or over budget.
 
-Whatever goes wrong, an opinion comes back, marked with who gave it. The picture and figures go in as data; no tool is
-offered; of the answer only what fits the schema and the chart is believed. Nothing here can place an order.
+There is always an opinion, marked with its author. Image and figures are passed as data, without tools; only the parts
+of the answer that fit the schema and the chart are used. Nothing here can place an order.
 """
 
 import logging
@@ -47,7 +47,7 @@ _LONGEST_REASON: Final = 300
 
 
 class SignalsFormat(BaseModel):
-    """Three indicators as the model reads them; no defaults, as strict schemas want it."""
+    """Three indicators as the model reads them; no defaults, as strict schemas require."""
 
     ema_alignment: Lean
     rsi_condition: RsiCondition
@@ -104,11 +104,11 @@ Resize = Callable[[bytes, int, int], bytes]
 
 
 class OpenAIAnalyzer:
-    """Asks the model, and falls back on the rules.
+    """Queries the model, and falls back to the rules.
 
     Args:
         model: what is asked; None: the rules alone.
-        resize: makes a picture smaller (PNG, width, height), so that no pixel is paid for that says nothing.
+        resize: makes an image smaller (PNG, width, height) to save cost.
     """
 
     def __init__(self, model: BudgetedModel | None, resize: Resize) -> None:
@@ -123,13 +123,13 @@ class OpenAIAnalyzer:
 
     @property
     def name(self) -> str:
-        """Who is asked first: the model's name, empty for the rules."""
+        """The model's name, empty for the rules."""
         return self._model.model if self._model else ""
 
     def analyze_chart(self, view: ChartView, png: bytes, mode: Mode = "full") -> Opinion:
         """Return an opinion on a chart.
 
-        In full mode a model that is too dear for what the month has left is asked the simple question, if that fits.
+        In full mode a model too expensive for the remaining monthly budget gets the simple request, if that fits.
 
         Args:
             view: what the picture shows.
@@ -197,7 +197,7 @@ class OpenAIAnalyzer:
 def build_analyzer(
     settings: Settings, ledger: UsageLedger, resize: Resize, use_local: bool | None = None
 ) -> OpenAIAnalyzer:
-    """Return the analyzer that the settings ask for (CHART_ANALYST); ``use_local`` overrules them."""
+    """Return the analyzer of the settings (CHART_ANALYST); ``use_local`` overrides them."""
     local = settings.chart_analyst_name == LOCAL if use_local is None else use_local
     return OpenAIAnalyzer(None if local else paid_model(settings, ledger, settings.openai_model), resize)
 
@@ -219,7 +219,7 @@ def chart_text(view: ChartView) -> str:
 
 
 def believed(view: ChartView, said: ChartFormat) -> tuple[ChartObservation, tuple[float, ...]]:
-    """Return what of a model's answer fits its chart, and the levels that do not.
+    """Return the valid part of a model's answer, and the levels that do not fit the chart.
 
     Raises:
         ModelFailed: the score is no figure from 0 to 10.

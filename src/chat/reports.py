@@ -78,7 +78,7 @@ class ChatReports:
         pause = beat["details"].get("pause") or "entries allowed"
         halts = [f"{symbol}: {why}" for symbol, why in sorted((beat["details"].get("halts") or {}).items()) if why]
         return _lines(
-            f"{self.label}: {'running' if health.well else 'DOWN'}, {health.reason}",
+            f"{self.label}: {'running' if health.healthy else 'DOWN'}, {health.reason}",
             f"Entries: {pause}",
             f"Circuit breaker: {breaker.status}{f', {breaker.reason}' if breaker.tripped else ''}",
             f"Rules: {beat['details'].get('rules') or 'unknown'}",

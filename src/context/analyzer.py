@@ -1,7 +1,7 @@
 """The market context of the traded pair, assembled from several sources.
 
-Every figure names its source; one that is missing is None with the reason and never stops a turn. In a synthetic or
-replayed market all figures come from that market: the outside sources speak of another world and are not handed in.
+Every figure names its source; a missing one is None with the reason and never stops a turn. In a synthetic or replayed
+market all figures come from that market; external sources do not apply and are not used.
 """
 
 import logging
@@ -55,7 +55,7 @@ class ContextStore(Protocol):
 
 
 class MarketContextAnalyzer:
-    """Puts the context together, at most once in ``cache_s``, and never takes longer than ``wait_s`` for it.
+    """Assembles the context, at most once in ``cache_s``, within at most ``wait_s``.
 
     ``MarketContextAnalyzer()`` takes everything from the project's settings.
 
@@ -64,13 +64,13 @@ class MarketContextAnalyzer:
         candles: called as ``candles(symbol, interval, limit)``; the last closed candles, oldest first. Without clock
             or candles, all the others are the settings' as well.
         fear_greed: sources of the index, first choice first.
-        prices: BTC and ETH from outside; the exchange's own candles stand in, figure by figure.
-        dominance: BTC's share from outside.
+        prices: BTC and ETH from external sources; the exchange's own candles replace missing figures.
+        dominance: BTC's share from external sources.
         store: where ``save_to_database`` writes.
-        charts: what was last said of each pair's chart.
+        charts: the latest chart opinion on each pair.
         world: ``live``, ``synthetic`` or ``replay``.
-        cache_s: how long a context is good at most, in seconds of ``clock``: until the next full multiple, so that
-            two runs over the same market see the same contexts.
+        cache_s: maximum age of a context, in seconds of ``clock``: until the next full multiple, so that two runs over
+            the same market see the same contexts.
         wait_s: how long to wait for all sources together, in wall seconds.
     """
 
@@ -108,7 +108,7 @@ class MarketContextAnalyzer:
         self._readings: dict[str, SourceReading] = {}
 
     def observe(self) -> MarketContext:
-        """Return the present context; figures that no source gave are None, with the reason in ``unknown``."""
+        """Return the present context; missing figures are None, with the reason in ``unknown``."""
         now_ms = self._clock.now_ms()
         context = self._context
         if context is None or now_ms // self._cache_ms != context.as_of_ms // self._cache_ms:
@@ -156,7 +156,7 @@ class MarketContextAnalyzer:
         self._store.save_market_context(context if isinstance(context, MarketContext) else context_from(context))
 
     def reading_of(self, figure: str) -> SourceReading | None:
-        """Return the reading from which a figure of the present context was taken, or None where unknown."""
+        """Return the reading behind a figure of the present context, or None if unknown."""
         return self._readings.get(figure)
 
     def _assemble(self, now_ms: int) -> MarketContext:
@@ -185,7 +185,7 @@ class MarketContextAnalyzer:
         )
 
     def _ask_all(self) -> tuple[dict[str, SourceReading], dict[str, str]]:
-        """Return for each figure the reading it is to be taken from, and the reasons where there is none."""
+        """Return the reading to use for each figure, and the reasons for missing ones."""
         asked: dict[str, Callable[[], SourceReading]] = {"btc": self._days["btc"].read, "eth": self._days["eth"].read}
         if self._index_sources:
             asked["index"] = self._read_index
@@ -243,14 +243,14 @@ def context_from(values: Mapping[str, Any]) -> MarketContext:
 
 
 def world_of(settings: Settings) -> str:
-    """Return the world whose figures may be shown: ``live`` (also for the mirror), ``synthetic`` or ``replay``."""
+    """Return the kind of market: ``live`` (also for the mirror), ``synthetic`` or ``replay``."""
     return settings.world
 
 
 def build_analyzer(
     settings: Settings, clock: Clock, candles: Candles, store: ContextStore | None = None
 ) -> MarketContextAnalyzer:
-    """Return an analyzer with the sources that belong to the settings' world."""
+    """Return an analyzer with the sources for the settings' market."""
     world = world_of(settings)
     charts = evidence_reader(store, settings, clock) if isinstance(store, TradingDatabase) else tuple
     if world != "live":
@@ -282,7 +282,7 @@ def build_analyzer(
 
 
 def _configured() -> MarketContextAnalyzer:
-    """The analyzer of the project's settings; an exchange that is away leaves its figures unknown."""
+    """The analyzer of the project's settings; the figures of an unavailable exchange stay unknown."""
     from src.exchanges.binance.client import BinanceClient
 
     settings = Settings.load()
@@ -294,7 +294,7 @@ def _configured() -> MarketContextAnalyzer:
 
 
 def check_report(analyzer: MarketContextAnalyzer) -> list[str]:
-    """Return one line a figure: its value, source and age, or the reason why it is unknown; then what they say."""
+    """Return one line per figure: value, source and age, or why it is unknown; then the classification."""
     context = analyzer.observe()
     lines = [f"world            {context.world}   at {utc_text(context.as_of_ms)}"]
     for name in _FIGURES:
@@ -314,7 +314,7 @@ def check_report(analyzer: MarketContextAnalyzer) -> list[str]:
 
 
 def missing_figures(context: MarketContext) -> list[str]:
-    """Return the unknown figures that the context's world should have."""
+    """Return the unknown figures that should be known in this market."""
     expected = _FIGURES if context.world == "live" else _PRICE_FIGURES
     return [name for name, _ in context.unknown if name in expected]
 

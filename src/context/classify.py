@@ -1,6 +1,6 @@
 """Classifies market figures as trend, regime and volatility; "unknown" when the figures are unknown.
 
-Where the lines are drawn: BTC's perpetual, 2022-06 to 2024-06 in quarter-hours, has a 24 h volatility with median
+Basis of the thresholds: BTC's perpetual, 2022-06 to 2024-06 in quarter-hours, has a 24 h volatility with median
 2.1 %, lower quartile 1.5 % and upper fifth 3.0 %; its absolute 24 h change has median 1.1 % and upper fifth 2.9 %.
 """
 
@@ -26,7 +26,7 @@ def btc_trend(change_24h: float | None) -> str:
 
 
 def market_trend(btc_change_24h: float | None, eth_change_24h: float | None, fear_greed_index: int | None) -> str:
-    """Return ``bullish`` or ``bearish`` when the known votes lean that way by more than half, else ``neutral``.
+    """Return ``bullish`` or ``bearish`` if more than half of the known votes agree, else ``neutral``.
 
     BTC and ETH vote from 1 percent on, the index from 60 (greed) and to 40 (fear). Without BTC it is unknown.
     """
@@ -44,7 +44,7 @@ def market_trend(btc_change_24h: float | None, eth_change_24h: float | None, fea
 
 
 def market_regime(btc_change_24h: float | None, eth_change_24h: float | None, fear_greed_index: int | None) -> str:
-    """Return ``risk_on`` when the signs of appetite outweigh, else ``risk_off``: in doubt, caution.
+    """Return ``risk_on`` if the signs of risk appetite outweigh, else ``risk_off``, also on a tie.
 
     Signs: BTC up by 0.5 percent, ETH (the riskier of the two) doing better than BTC by 0.5, greed; each may also
     speak against. With fewer than two of BTC, ETH and the index known, the regime is unknown.
@@ -62,7 +62,7 @@ def market_regime(btc_change_24h: float | None, eth_change_24h: float | None, fe
 def volatility_level(volatility_24h: float | None, change_24h: float | None) -> str:
     """Return ``high`` from 3 percent of realised 24 h volatility, ``low`` below 1.5, ``medium`` between.
 
-    Where the volatility is unknown the absolute 24 h change stands in, with 3 and 1.
+    If the volatility is unknown, the absolute 24 h change is used, with 3 and 1.
     """
     if volatility_24h is not None:
         return _level(volatility_24h, _CALM_VOLATILITY, _WILD_VOLATILITY)
@@ -70,7 +70,7 @@ def volatility_level(volatility_24h: float | None, change_24h: float | None) -> 
 
 
 def fear_greed_label(index: int) -> str:
-    """Return a word for the index where its source gave none; sources draw their own, shifting lines."""
+    """Return a label for the index if its source gives none; sources use differing thresholds."""
     if index <= 25:
         return "Extreme Fear"
     if index <= 46:

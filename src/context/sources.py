@@ -1,7 +1,7 @@
 """Sources of market context: two Fear & Greed providers, CoinGecko, the paper exchange's own market.
 
-Each source is asked as seldom as its terms want, by all processes together: its answers, and its refusals with the
-time it wants to be left alone, lie in the shared cache. A source that fails costs a figure, never a turn.
+Each source is queried as rarely as its terms require, counted over all processes: responses, and refusals with the
+back-off time, are in the shared cache. A failing source costs a figure, never a turn.
 """
 
 import json
@@ -24,7 +24,7 @@ COINGECKO_URL: Final = "https://api.coingecko.com/api/v3"
 
 _HOUR_S: Final = 3_600.0
 _COINGECKO_S: Final = 600.0
-_OLDEST_INDEX_MS: Final = 26 * 3_600_000  # a day's value, and two hours for its successor to appear
+_OLDEST_INDEX_MS: Final = 26 * 3_600_000  # a day's value, and two hours until the next one appears
 _AHEAD_MS: Final = 3_600_000
 _QUIET_S: Final = 300.0
 _QUIET_RATE_S: Final = 60.0
@@ -34,7 +34,7 @@ _HOPELESS: Final = frozenset({401, 403, 404, 422, 426})
 
 @dataclass(frozen=True, slots=True)
 class SourceReading:
-    """Figures that came from one source together; ``as_of_ms`` is the instant they speak of."""
+    """Figures from one source; ``as_of_ms`` is the time they refer to."""
 
     figures: Mapping[str, float]
     source: str
@@ -47,14 +47,14 @@ class ContextSource(Protocol):
 
     @property
     def name(self) -> str:
-        """The source as it is shown beside its figures."""
+        """The name shown with the figures."""
 
     def read(self) -> SourceReading:
         """Return its present figures; ``SourceUnavailable`` with the reason where there are none."""
 
 
 class AlternativeMe:
-    """The Crypto Fear & Greed Index of alternative.me, who ask to be named beside it."""
+    """The Crypto Fear & Greed Index of alternative.me, which requires attribution."""
 
     name = "alternative.me"
 
@@ -161,7 +161,7 @@ class CoinGeckoDominance:
 
 
 class PaperWorld:
-    """The mood of the paper exchange's own market, where it has one; asked once an hour, as it changes once a day."""
+    """The Fear & Greed index of the paper exchange's own market, if it has one; queried hourly, as it changes daily."""
 
     name = "paper exchange"
 
@@ -216,14 +216,14 @@ class PaperDominance:
 
 
 class PoliteSource:
-    """A source asked at most every ``every_s``, by all processes together, and left alone after a refusal.
+    """A source queried at most every ``every_s`` by all processes together, with back-off after a refusal.
 
     Args:
-        source: whom to ask.
+        source: the source to query.
         cache: shared by all processes.
         clock: the cache's clock.
         every_s: how long an answer is good, in seconds.
-        keep_ms: how long after its instant an answer may still stand in while the source is away; 0 for never.
+        keep_ms: how long a response may still be used while the source is unavailable; 0 for never.
         key: name in the cache; two requests to one provider need two.
     """
 
@@ -246,7 +246,7 @@ class PoliteSource:
 
     @property
     def name(self) -> str:
-        """The source as it is shown beside its figures."""
+        """The name shown with the figures."""
         return self._source.name
 
     def read(self) -> SourceReading:
@@ -261,7 +261,7 @@ class PoliteSource:
 
     def _fetch(self) -> dict[str, Any]:
         refusal = self._cache.peek(f"quiet:{self._key}")
-        if refusal is not None:  # asked lately, perhaps by the process we waited for
+        if refusal is not None:  # queried just now, perhaps by the process we waited for
             raise SourceUnavailable(str(refusal))
         try:
             reading = self._source.read()
@@ -283,7 +283,7 @@ class PoliteSource:
 
 
 def quiet_s(error: SourceUnavailable) -> float:
-    """Return for how many seconds a source that failed this way is to be left alone."""
+    """Return the back-off in seconds after this kind of failure."""
     if not isinstance(error, SourceRefused):
         return _QUIET_S
     if error.retry_after_s is not None:
@@ -296,7 +296,7 @@ def quiet_s(error: SourceUnavailable) -> float:
 def fear_greed_sources(
     fetcher: WebFetcher, cache: CacheManager, clock: Clock, fng_url: str = "", cmc_url: str = ""
 ) -> list[ContextSource]:
-    """Return the two houses of the index, first choice first; the first keeps its day's value while it is away."""
+    """Return the two providers of the index, first choice first; the first one's value outlives an outage."""
     first = AlternativeMe(fetcher, clock, fng_url)
     second = CoinMarketCap(fetcher, clock, cmc_url)
     return [

@@ -38,7 +38,8 @@ class FreshnessLimits:
 class BotView:
     """What a card may ask; ``wall_ms`` is now by the machine's clock. ``kept`` are answers already found.
 
-    ``rules`` is the rule set in force, None where its file cannot be read; ``query`` is what the page asks for.
+    ``rules`` is the rule set in force, None where its file cannot be read; ``query`` is what the page asks for;
+    ``remembered`` outlives a look: answers that are too dear to work out each time.
     """
 
     reports: ReportService
@@ -53,6 +54,7 @@ class BotView:
     query: PageQuery = WHOLE
     settings: Settings | None = None
     lab: LabJobs | None = None
+    remembered: dict[Any, Any] = field(default_factory=dict)
 
     def beat(self, process: str = TRADING) -> Mapping[str, Any] | None:
         """Return this bot's last sign of life of a process."""

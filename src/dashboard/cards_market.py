@@ -1,6 +1,6 @@
 """The cards about the market and what is said of it: prices, context, chart analysis, news."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from src.dashboard.widgets import (
     number,
     percent,
     price,
+    share,
     side_word,
     word,
     words,
@@ -28,6 +29,11 @@ from src.dashboard.widgets import (
 from src.reporting.pages import NewsFilter, SignalFilter
 
 SHOWN_ONLY: Final = "none: it is shown and scored, and no decision follows from it"
+_EFFECTS: Final = {
+    "size": "the rules in force make entries against it smaller",
+    "veto": "the rules in force make entries against it wait",
+}
+_UNSCORED: Final = "not scored yet"
 _HEADLINES: Final = 6
 _MOODS: Final = {"bullish": "up", "bearish": "down"}
 _LEVELS: Final = {"high": "good", "medium": "", "low": "warn"}
@@ -106,6 +112,8 @@ def context(look: BotView) -> Card:
         Fact("BTC trend", words(row["btc_trend"])),
         Fact("Regime", words(row["market_regime"])),
         Fact("Volatility", words(row["volatility_level"])),
+        Fact("Fear & Greed as a forecast", words(_verdict(look, "fear_greed"))),
+        Fact("Effect of the regime on orders", words(_effect(look, "regime"))),
     )
     missing = tuple(f"{name.replace('_', ' ')}: {why}" for name, why in sorted((row["unknown"] or {}).items()))
     age_s = look.machine_s(look.limits.context_s) + look.turn_s
@@ -156,8 +164,31 @@ def _analysis(look: BotView, row: Mapping[str, Any]) -> tuple[Fact, ...]:
         Fact("Analyst", words(" ".join(filter(None, (row["analyst"], row["model"]))))),
         Fact("Cost", amount(row["cost_usd"], "USD", 4)),
         Fact("Made", instant(row["timestamp"])),
-        Fact("Effect on orders", words(SHOWN_ONLY)),
+        *_panel(row),
+        Fact("Verdict", words(_verdict(look, "chart", row["model"] or row["analyst"]))),
+        Fact("Effect on orders", words(_effect(look, "chart"))),
     )
+
+
+def _panel(row: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """Return how far a panel disagrees and the strongest argument against it; nothing for a single analyst."""
+    if row["disagreement"] is None:
+        return ()
+    return (
+        Fact("Panel disagrees", share(row["disagreement"], 0)),
+        Fact("Against it", words(row["counter_argument"] or "nothing was said")),
+    )
+
+
+def _verdict(look: BotView, forecaster: str, model: str = "") -> str:
+    """Return how the forecasts behind an opinion are judged."""
+    return look.reports.forecast_verdict(look.scope, forecaster, model) or _UNSCORED
+
+
+def _effect(look: BotView, name: str) -> str:
+    """Return what the rule set in force lets an opinion do."""
+    counted = getattr(look.rules.evidence, name) if look.rules is not None else "off"
+    return _EFFECTS.get(counted, SHOWN_ONLY)
 
 
 def _levels(levels: list[float] | None, tick: Decimal | None) -> Cell:
@@ -185,12 +216,18 @@ def news(look: BotView) -> Card:
         Fact("Bullish", count(sum(row["sentiment"] == "bullish" for row in judged))),
         Fact("Bearish", count(sum(row["sentiment"] == "bearish" for row in judged))),
         Fact("Neutral", count(sum(row["sentiment"] == "neutral" for row in judged))),
-        Fact("Effect on orders", words(SHOWN_ONLY)),
+        Fact("Mood as a forecast", words(_verdict(look, "news", "local" if _read_locally(judged) else "model"))),
+        Fact("Effect on orders", words(_effect(look, "news"))),
     )
     rows = tuple(_headline(row) for row in page.rows[:_HEADLINES])
     table = Table("Newest headlines", ("Headline", "Mood", "Score", "Source", "Published"), rows, (2,), look="news")
     as_of = max(look.wall_of(page.rows[0]["timestamp"], CHARTS) or 0, _round_ms(look, charts))
     return Card("news", title, "data", as_of, age_s, "charts", facts=facts, tables=(table,))
+
+
+def _read_locally(judged: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the newest headline was judged on this machine."""
+    return not judged or str(judged[0]["sentiment_mode"]).startswith("LOCAL")
 
 
 def _round_ms(look: BotView, charts: Mapping[str, Any] | None) -> int:

@@ -81,9 +81,23 @@ def _bot_words(look: BotView, action: str, target: str, rules: Mapping[str, str]
         if not _NAME.fullmatch(target) or target not in rules:
             raise SettingsError((f"There is no rule set {target!r}.",))
         return f"From the next turn on entries and exits follow {target}: {rules[target]} Open positions included."
+    if target:
+        return _one_pair_words(look, action, target)
     return _WORDS[action]
 
 
+def _one_pair_words(look: BotView, action: str, symbol: str) -> str:
+    """Return what a pause or its end means for one pair."""
+    if action not in _OF_A_PAIR or symbol not in (look.details.get("cycle_ms") or {}):
+        raise SettingsError((f"{action} cannot be done for {symbol!r}: pairs of this bot can be paused and resumed.",))
+    return _OF_A_PAIR[action].format(symbol)
+
+
+_OF_A_PAIR: Final = {
+    "pause": "The bot opens no new position in {} until its entries are resumed, also after a restart. Other pairs go "
+    "on; an open position keeps its stop, target and rules.",
+    "resume": "The bot may open positions in {} again from its next turn on.",
+}
 _WORDS: Final = {
     "pause": "The bot opens no new position until entries are resumed, also after a restart. Open positions keep "
     "their stop, target and rules.",
@@ -145,8 +159,10 @@ def control_card(look: BotView) -> Card:
     tries = select(login_attempts).order_by(login_attempts.c.id.desc()).limit(_SHOWN)
     requested, attempts = look.reports.rows(query), look.reports.rows(tries)
     pause, rules = look.details.get("pause") or "", look.details.get("rules")
+    paused: Mapping[str, str] = look.details.get("paused_pairs") or {}
     facts = (
         Fact("Entries", word("PAUSED", "warn", pause) if pause else word("allowed", "good")),
+        *[Fact(symbol, word("PAUSED", "warn", reason)) for symbol, reason in sorted(paused.items()) if reason],
         Fact("Rules in force", words(rules)),
     )
     tables = []

@@ -19,17 +19,21 @@ _ORDERS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """Parts of the sentence in order, its tone (good, warn, bad), whether entries are paused, own open positions."""
+    """Parts of the sentence in order, its tone (good, warn, bad), whether entries are paused, own open positions.
+
+    ``paused_pairs`` are those whose entries a person paused one by one.
+    """
 
     tone: str
     parts: tuple[Cell, ...]
     paused: bool = False
     open: int = 0
+    paused_pairs: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as the page's script reads it."""
         return {"tone": self.tone, "parts": [asdict(part) for part in self.parts], "paused": self.paused,
-                "open": self.open}  # fmt: skip
+                "open": self.open, "paused_pairs": list(self.paused_pairs)}  # fmt: skip
 
 
 def headline(look: BotView) -> Headline:
@@ -43,7 +47,7 @@ def headline(look: BotView) -> Headline:
     parts = (position, *blocked, *waits, *_restarted(look), *_next_decision(look))
     tone = "bad" if position.tone == "bad" else "warn" if blocked or held is None else "good"
     own = sum(1 for row in held or () if row["own"])
-    return Headline(tone, parts, bool(look.details.get("pause")), own)
+    return Headline(tone, parts, bool(look.details.get("pause")), own, tuple(look.details.get("paused_pairs") or ()))
 
 
 def unprotected(look: BotView, held: Sequence[Mapping[str, Any]]) -> list[str]:

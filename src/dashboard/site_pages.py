@@ -48,7 +48,11 @@ PERFORMANCE: Final = SitePage(
 )  # fmt: skip
 STRATEGIES: Final = SitePage(
     "strategies", "/strategies", "Strategies", "What the bot follows, and what each forecaster is worth.",
-    (("full", ("rules",)), ("pair", ("training", "news"))),
+    (("full", ("rules", "forecasts")), ("pair", ("training", "news"))),
+)  # fmt: skip
+REVIEW: Final = SitePage(
+    "review", "/review", "Review", "A day and a week in sentences: traded, refused, paid, foretold.",
+    (("full", ("review",)),),
 )  # fmt: skip
 LAB: Final = SitePage(
     "lab", "/lab", "Lab", "Backtests, sweeps and retraining, run from here.", (("full", ("lab",)),)
@@ -79,5 +83,5 @@ EVERYTHING: Final = SitePage(
     ),
     glance=True,
 )  # fmt: skip
-MENU: Final = (OVERVIEW, TRADE, JOURNAL, PERFORMANCE, STRATEGIES, LAB, SYSTEM)
+MENU: Final = (OVERVIEW, TRADE, JOURNAL, PERFORMANCE, STRATEGIES, REVIEW, LAB, SYSTEM)
 PAGES: Final = {page.name: page for page in (*MENU, SETTINGS, STORY, EVERYTHING)}

@@ -15,11 +15,13 @@ from src.dashboard import (
     cards_bot,
     cards_bots,
     cards_equity,
+    cards_forecasts,
     cards_lab,
     cards_learning,
     cards_market,
     cards_orders,
     cards_performance,
+    cards_review,
     cards_rules,
     cards_story,
     cards_system,
@@ -75,6 +77,8 @@ BUILDERS: Final[dict[str, Builder]] = {
     "months": cards_performance.months,
     "breakdown": cards_performance.breakdown,
     "rules": cards_rules.rules,
+    "forecasts": cards_forecasts.forecasts,
+    "review": cards_review.review,
     "lab": cards_lab.lab,
     "alerts": cards_system.alerts,
     "datasources": cards_system.data_sources,
@@ -112,6 +116,8 @@ TITLES: Final = {
     "months": "By month",
     "breakdown": "Where it came from",
     "rules": "Rule sets",
+    "forecasts": "What each forecaster is worth",
+    "review": "Review",
     "lab": "Runs",
     "alerts": "Alerts",
     "datasources": "Data sources",
@@ -127,6 +133,7 @@ class SnapshotService:
 
     def __init__(self, reports: ReportService, settings: Settings, clock: Clock, lab: LabJobs | None = None) -> None:
         self._lab = lab
+        self._remembered: dict[Any, Any] = {}
         self._reports = reports
         self._settings = settings
         self._account_age_s = read_rules(settings).max_account_age_ms / 1_000
@@ -154,7 +161,7 @@ class SnapshotService:
         own_settings = self._settings
         return BotView(
             reports, chosen, scope, beats, now_ms, self.limits, chart_dir=own_settings.chart_dir, rules=rules,
-            query=query, settings=own_settings, lab=self._lab,
+            query=query, settings=own_settings, lab=self._lab, remembered=self._remembered,
         )  # fmt: skip
 
     def _rules_of(self, beat: Mapping[str, Any] | None) -> DecisionRules | None:
@@ -241,7 +248,7 @@ class SnapshotService:
             return headline(look).as_dict()
         except _DAMAGED as error:
             log.warning("headline cannot be made: reason=%r", error)
-            return {"tone": "bad", "parts": [], "paused": False, "open": 0}
+            return {"tone": "bad", "parts": [], "paused": False, "open": 0, "paused_pairs": []}
 
     def _guarded_words(self, look: BotView) -> list[str] | None:
         """The positions for the alarm; None where nobody can say."""

@@ -93,3 +93,7 @@ class ModelRefused(SuiteError):
 
 class DataRefused(SuiteError):
     """A file or row of market data is impossible; the store was not changed."""
+
+
+class StrategyFailed(SuiteError):
+    """A user's strategy cannot be loaded, raised an error, took too long or returned targets that cannot be."""

@@ -6,7 +6,7 @@ market. A record of what was settled therefore decides; the grid stands in only 
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 HOUR_MS: Final = 3_600_000
 _MINUTE_MS: Final = 60_000
@@ -14,6 +14,13 @@ LONGEST_INTERVAL_MS: Final = 8 * HOUR_MS
 """No contract settles less often: two recorded settlements further apart than this have a hole between them."""
 USUAL_RATE: Final = 0.0001
 """The exchange's default, a share of notional, where no record tells the real one."""
+
+
+class FundingRate(NamedTuple):
+    """One settlement of funding: its instant and the rate as a share of notional; longs pay where it is above 0."""
+
+    time_ms: int
+    rate: float
 
 
 def settled_ms(stamp_ms: int) -> int:

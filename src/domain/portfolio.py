@@ -1,6 +1,6 @@
 """Positions, the account, and completed trades."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -57,6 +57,10 @@ class Position:
     def pnl_at(self, price: Decimal) -> Decimal:
         """Return the profit before costs, in quote currency, were it closed at ``price``."""
         return (price - self.entry_price) * self.quantity * self.direction.sign
+
+    def at_mark(self, mark: Decimal) -> "Position":
+        """Return the position valued at another mark price."""
+        return replace(self, mark_price=mark, unrealized_pnl=self.pnl_at(mark))
 
 
 @dataclass(frozen=True, slots=True)

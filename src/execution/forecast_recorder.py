@@ -59,16 +59,25 @@ class ForecastRecorder:
         history: called as ``history(symbol, "1m", count)``, for minutes that the feed no longer has.
         interval_ms: the length of the candles that the rules decide on.
         one_way_share: fee and spread of one order as a share of notional.
+        trend: the trend portfolio's signal for a pair after so many closed minutes; None while it is not known.
     """
 
     def __init__(
-        self, store: ForecastStore, feed: Feed, history: History, interval_ms: int, one_way_share: float
+        self,
+        store: ForecastStore,
+        feed: Feed,
+        history: History,
+        interval_ms: int,
+        one_way_share: float,
+        *,
+        trend: Callable[[str, Sequence[Candle]], float | None] = lambda _symbol, _minutes: None,
     ) -> None:
         self._store = store
         self._feed = feed
         self._history = history
         self._interval_ms = interval_ms
         self._one_way_share = one_way_share
+        self._trend = trend
         self._open: OpenForecasts | None = None
 
     def take(self, turns: Sequence[Turn]) -> None:
@@ -98,7 +107,8 @@ class ForecastRecorder:
         sign = seen.position.direction.sign if seen.own and seen.position is not None else 0
         agent = forecasters.of_agent(at, seen.recommendation, sign, self._one_way_share)
         mood = forecasters.of_fear_greed(at, seen.context.fear_greed_index if seen.context else None)
-        yield from (each for each in (agent, mood) if each is not None)
+        trend = forecasters.of_trend(at, self._trend(seen.symbol, self._feed.candles(seen.symbol)))
+        yield from (each for each in (agent, mood, trend) if each is not None)
         yield from self._evidence(at)
         yield from _external(at, seen.context)
 

@@ -41,6 +41,7 @@ class PairSettings:
         self._exchange, self._clock = exchange, clock
         self._leverage, self._margin_type = leverage, margin_type
         self._not_wanted = not_wanted
+        self.pause_reason = ""  # a person's, of this pair alone
         self._instrument = exchange.instrument(symbol)
         self._rules_read_ms = clock.now_ms()
         self._rules_doubt = False

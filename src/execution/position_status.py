@@ -87,7 +87,18 @@ class PositionStatus:
             return ""
         if self._protection.problem or not self._protected:
             return self._protection.problem or "whether its stop stands is being checked"
+        if trade.target_price is None:
+            return f"its stop at {trade.stop_price} stands at the exchange"
         return f"its stop at {trade.stop_price} and target at {trade.target_price} stand at the exchange"
+
+    @property
+    def standing(self) -> str:
+        """Return one sentence on the open position and its stop, "" when flat."""
+        trade = self.trade
+        if trade is None:
+            return ""
+        held = f"{trade.direction} {self.open_quantity} {trade.symbol} from {trade.entry_price}"
+        return f"{held} stays open; {self.protection}."
 
     def owns(self, position: Position | None) -> bool:
         """Return whether a position is the bot's own round trip: by its fills, not by the symbol alone."""

@@ -6,38 +6,29 @@ The trader cannot tell which world it serves: clock, feed, exchange and journal 
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from src.domain.clock import MINUTE_MS, Clock, is_over, monotonic_s
 from src.domain.errors import ExchangeError, OrderRefused, Rejection, StoreUnavailable
 from src.domain.market import Candle, MarketContext, MarkPrice
-from src.domain.portfolio import Direction, Position
+from src.domain.portfolio import Direction
 from src.domain.ports import MarketFeed
 from src.domain.risk import ActiveLimits, RiskLimits
+from src.execution.decision_maker import DecisionMaker, VoteDecisions
 from src.execution.journal import Journal, Turn
 from src.execution.pair_settings import PairSettings
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
-from src.strategy.decision import Decision, DecisionRules, Observation, Verdict, decide
+from src.strategy.decision import Decision, DecisionRules, Observation, Verdict
 from src.strategy.external_votes import count_external
-from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource, ready
+from src.strategy.indicators import IndicatorFold, Indicators, IndicatorSource, only_ready
 from src.strategy.q_agent import QLearningAgent, context_code, encode
+from src.strategy.q_state import Remembered
 from src.strategy.signals import SILENT, Signal, generate_signal
 from src.strategy.timeframes import DecisionCandles
 from src.strategy.votes import vote_values
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """What the next turn needs to know of this one in order to learn from it."""
-
-    state: int
-    position_sign: int
-    close: float
-    open_ms: int
 
 
 class Trader:
@@ -62,11 +53,14 @@ class Trader:
         slow: DecisionCandles | None = None,
         slow_indicators: IndicatorSource | None = None,
         trends: Callable[[Sequence[Candle]], tuple[int, ...]] = lambda _minutes: (),
+        decisions: DecisionMaker | None = None,
     ) -> None:
         """``slow`` makes the candles that signal and agent look at, where those are not the one-minute ones.
 
         ``trends`` tells the trends of still longer candles after so many minutes (``HigherTimeframeTrend.look``).
+        ``decisions`` decides in place of the rules of votes.
         """
+        self._decisions = decisions or VoteDecisions()
         self._bot_id = bot_id
         self.settings = settings
         self._feed = feed
@@ -162,13 +156,14 @@ class Trader:
             began_s = monotonic_s()
             self._mend()
             seen = self._observe()
-            decision = decide(seen, self._rules, self._limits.current)
+            decision = self._decisions.decide(seen, self._rules, self._limits.current)
             cycle_ms = (monotonic_s() - began_s) * 1000.0
             turn = Turn(seen, decision, "", cycle_ms, self._rules.candle_interval)
             self._journal.record_turn(turn)
             outcome = self._act(seen, decision)
             if outcome is not None:
                 self._journal.settle_turn(turn, acted=not outcome, outcome=outcome)
+                self._decisions.note_outcome(self.symbol, outcome)
             self._learn(seen)
             return turn
 
@@ -178,7 +173,7 @@ class Trader:
 
     def calculate_indicators(self, candles: Sequence[Candle]) -> Indicators | None:
         """Return the indicators after the last candle, or None while there are too few candles."""
-        return _ready(self._fold.look(candles))
+        return only_ready(self._fold.look(candles))
 
     def generate_signal(self, indicators: Indicators | None) -> Signal:
         """Return the signal of the votes; HOLD without indicators."""
@@ -261,13 +256,7 @@ class Trader:
 
     def standing(self) -> str:
         """Return one sentence on the open position and its stop, "" when flat."""
-        trade = self._position.trade
-        if trade is None:
-            return ""
-        return (
-            f"{trade.direction} {self._position.open_quantity} {trade.symbol} from {trade.entry_price} stays open; "
-            f"{self._position.protection}."
-        )
+        return self._position.standing
 
     def _may_ask(self) -> bool:
         """Return whether the exchange may be asked between turns: of a pair it does not list only once a minute."""
@@ -309,7 +298,8 @@ class Trader:
         indicators, decided_on = self._look(candles, risk_indicators)
         context = self._context()
         account, mark = self._feed.account(), self._feed.mark_price(self.symbol)
-        position, now = self._at_mark(self._position.position(account), mark), self._clock.now_ms()
+        position, now = self._position.position(account), self._clock.now_ms()
+        position = position.at_mark(mark.mark) if position and mark else position
         signal = count_external(self.generate_signal(indicators), self._rules, context, self.symbol, now)
         state = self.prepare_rl_state(indicators, context, self._trends(candles))
         own = self._position.owns(position) or (position is None and self._position.trade is not None)
@@ -331,7 +321,7 @@ class Trader:
             context=context,
             breaker_tripped=breaker.tripped,
             breaker_reason=breaker.reason,
-            halt_reason=self._trouble or self._agent.refusal or self._position.halt_reason or self._risk.halt_reason,
+            halt_reason=self._trouble or self._refusal or self._position.halt_reason or self._risk.halt_reason,
             day_start_equity=self._risk.day_start(account),
             position_opened_ms=self._position.trade.entry_ms if self._position.trade else None,
             stopping=self._stopping(),
@@ -340,20 +330,20 @@ class Trader:
             own=own,
         )
 
+    @property
+    def _refusal(self) -> str:
+        told = self._agent.refusal if self._decisions.uses_agent else ""  # without a say it stops nothing
+        return told or self.settings.pause_reason
+
     def _look(
         self, candles: Sequence[Candle], indicators: Indicators | None
     ) -> tuple[Indicators | None, Candle | None]:
         """Return what signal and agent look at: indicators, and the candle they end with; both may be the minute's."""
         if self._slow is not None:
             candles = self._slow.look(candles)
-            indicators = _ready(self._slow_fold.look(candles))
+            indicators = only_ready(self._slow_fold.look(candles))
         self._decided_on = candles[-1] if candles else None
         return indicators, self._decided_on
-
-    def _at_mark(self, position: Position | None, mark: MarkPrice | None) -> Position | None:
-        if position is None or mark is None:
-            return position
-        return replace(position, mark_price=mark.mark, unrealized_pnl=position.pnl_at(mark.mark))
 
     def _act(self, seen: Observation, decision: Decision) -> str | None:
         """Carry out the decision; None when there was nothing to do, "" when done, else why it was not."""
@@ -367,15 +357,30 @@ class Trader:
             return self.execute_buy(price, decision.quantity, decision.reason)
         if decision.verdict is Verdict.ENTER_SHORT:
             return self._enter(Direction.SHORT, price, decision.quantity, decision.reason)
-        return None
+        return self._resize(seen, decision)
+
+    def _resize(self, seen: Observation, decision: Decision) -> str | None:
+        """Increase or reduce the open position; None when that is not what was decided."""
+        position, now = seen.position, self._clock.now_ms()
+        if position is None or decision.verdict not in (Verdict.INCREASE, Verdict.REDUCE):
+            return None
+        log.info("resizing: symbol=%s verdict=%s quantity=%s", self.symbol, decision.verdict, decision.quantity)
+        if decision.verdict is Verdict.REDUCE:
+            done = self._position.reduce(decision.quantity, now, decision.exit_reason)
+            return "" if done else "the reduction is not done yet"
+        return self._sent(lambda: self._position.increase(position.direction, decision.quantity, now, decision.reason))
 
     def _enter(self, direction: Direction, price: Decimal, quantity: Decimal, reason: str) -> str:
         refused = self.settings.confirm()
         if refused:
             return refused
         log.info("entering: symbol=%s direction=%s quantity=%s price=%s", self.symbol, direction, quantity, price)
+        return self._sent(lambda: self._position.open(direction, quantity, self._clock.now_ms(), reason))
+
+    def _sent(self, send: Callable[[], str]) -> str:
+        """Return what came of an order that opens or increases: "" or why nothing, or nothing known, was done."""
         try:
-            return self._position.open(direction, quantity, self._clock.now_ms(), reason)
+            return send()
         except StoreUnavailable as error:
             return f"the intent could not be written down, so nothing was sent: {error}"
         except ExchangeError as error:  # sent, and what became of it is refused to be told: it is settled from here
@@ -393,7 +398,3 @@ class Trader:
             self._agent.learn(before.state, before.position_sign, candle.close / before.close - 1.0, state)
         trade = self._position.trade
         self._before = Remembered(state, 0 if trade is None else trade.direction.sign, candle.close, candle.open_ms)
-
-
-def _ready(indicators: Indicators | None) -> Indicators | None:
-    return indicators if indicators is not None and ready(indicators) else None

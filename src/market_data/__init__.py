@@ -1,1 +1,1 @@
-"""Past market data: fetched from Binance's public archive, imported, checked, kept in parquet."""
+"""Historical market data: downloaded from Binance's public archive, imported, checked, stored as parquet."""

@@ -1,7 +1,7 @@
 """The command ``python3 -m src.market_data``: download, import, check.
 
-Exit codes: 0 done, 2 wrong arguments, 65 bad data (nothing was changed), 69 the archive is away, 73 cannot write, 130
-broken off (run again to continue).
+Exit codes: 0 done, 2 wrong arguments, 65 bad data (nothing was changed), 69 the archive is unavailable, 73 cannot
+write, 130 interrupted (run again to continue).
 """
 
 import argparse
@@ -125,7 +125,7 @@ def _download(command: argparse.Namespace, store: MarketStore) -> int:
 
 
 def _fetch_part(archive: Archive, store: MarketStore, kind: str, command: argparse.Namespace, part: Part) -> list[str]:
-    """Take in one month, as one file or day by day; return the names of what the archive has not."""
+    """Import one month, as one file or day by day; return the files missing in the archive."""
     month = month_file(kind, command.symbol, command.interval, part.first)
     if kind == "funding":  # comes in months only
         return [] if _take_in(archive, store, kind, command, month) else [month.name]
@@ -136,7 +136,7 @@ def _fetch_part(archive: Archive, store: MarketStore, kind: str, command: argpar
 
 
 def _take_in(archive: Archive, store: MarketStore, kind: str, command: argparse.Namespace, file: ArchiveFile) -> bool:
-    """Fetch a file and merge it into the store; return whether the archive has it."""
+    """Download a file and merge it into the store; return whether the archive has it."""
     checksum = archive.checksum(file)
     if checksum is None:
         return False
@@ -147,7 +147,7 @@ def _take_in(archive: Archive, store: MarketStore, kind: str, command: argparse.
 
 
 class _Part(NamedTuple):
-    """What one file holds: funding rates, or candles of an interval; and of which contract."""
+    """The content of one file: funding rates, or candles of an interval; and the contract."""
 
     name: str
     symbol: str
@@ -158,7 +158,7 @@ class _Part(NamedTuple):
 
 
 def _read_fetched(path: Path, kind: str, symbol: str, interval: str) -> _Part:
-    """Return what a file of the archive holds; what it is, the command and the archive's folder said."""
+    """Return the content of an archive file; command and archive folder determine its kind."""
     if kind == "funding":
         return _Part(path.name, symbol, SeriesKind.FUNDING, "", read_funding(path))
     series = _KINDS[kind]
@@ -172,7 +172,7 @@ def _merge(store: MarketStore, part: _Part) -> Merged:
 
 
 def _import(command: argparse.Namespace, store: MarketStore) -> int:
-    """Take in all files or, where one of them is bad, none."""
+    """Import all files, or none if one of them is bad."""
     parts = _parts(command)
     for part in parts:
         if not part.symbol:
@@ -191,7 +191,7 @@ def _import(command: argparse.Namespace, store: MarketStore) -> int:
 
 
 def _parts(command: argparse.Namespace) -> list[_Part]:
-    """Return what each file holds, in the order given."""
+    """Return the content of each file, in the given order."""
     series = _KINDS[command.kind] if command.kind else None
     told = Told(command.symbol.upper(), series, INTERVAL_MS.get(command.interval, 0), command.utc_offset)
     rates = [series is SeriesKind.FUNDING or (series is None and holds_funding(path)) for path in command.files]
@@ -216,7 +216,7 @@ def _candles(file: CandleFile) -> _Part:
 
 
 def _refuse_doubtful(store: MarketStore, part: _Part) -> None:
-    """Raise ``DataRefused`` where a file seems to be of another market than the series that it would change."""
+    """Raise ``DataRefused`` if a file seems to belong to another market than the stored series."""
     if isinstance(part.rows, Candles):
         doubt = store.mismatch(part.symbol, part.interval, part.rows, part.series)
         if doubt:
@@ -283,7 +283,7 @@ def _say_stored(store: MarketStore, kind: str, symbol: str, interval: str) -> No
 
 @contextmanager
 def _progress(archive: Archive, parts: int) -> Iterator[Callable[[], None]]:
-    """Show a bar for all parts and one for the file on its way; yield what moves the first on."""
+    """Show a progress bar for all parts and one for the current file; yield the callback that advances the first."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:

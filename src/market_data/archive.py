@@ -1,7 +1,7 @@
 """Binance's public archive: which files cover a span; downloaded, verified, resumed.
 
-A manifest beside the store remembers the checksum of every file taken in: a second run asks for checksums only, and a
-file cut off half-way is continued where it stopped.
+A manifest next to the store has the checksum of every imported file: a second run fetches only checksums, and a partial
+file is resumed.
 """
 
 import hashlib
@@ -66,11 +66,11 @@ class Archive:
     _session: requests.Session = field(default_factory=requests.Session)
 
     def known_sum(self, file: ArchiveFile) -> str:
-        """Return the checksum under which the file was last taken in, or an empty text."""
+        """Return the checksum of the last import of the file, or an empty text."""
         return self._manifest().get(file.path, "")
 
     def remember(self, file: ArchiveFile, checksum: str) -> None:
-        """Note that the file was taken in, and drop its copy."""
+        """Record that the file was imported, and delete its copy."""
         known = {**self._manifest(), file.path: checksum}
         path = self.folder / "manifest.json"
         fresh = path.with_suffix(".new")
@@ -79,11 +79,11 @@ class Archive:
         (self.folder / file.name).unlink(missing_ok=True)
 
     def checksum(self, file: ArchiveFile) -> str | None:
-        """Return the SHA-256 that the archive gives for the file, None where it has no such file.
+        """Return the archive's SHA-256 of the file, None if the archive does not have it.
 
         Raises:
             SourceUnavailable: the archive cannot be reached.
-            DataRefused: what it gave is no checksum.
+            DataRefused: the response is not a checksum.
         """
         answer = self._get(f"{file.path}.CHECKSUM")
         if answer.status_code == _NOT_FOUND:
@@ -94,11 +94,11 @@ class Archive:
         return found.group(1)
 
     def fetch(self, file: ArchiveFile, checksum: str) -> Path:
-        """Return the local copy of a file, downloaded or continued, and held to its checksum.
+        """Return the local copy of a file, downloaded or resumed, and verified.
 
         Raises:
-            SourceUnavailable: the archive cannot be reached, or broke off; the part stays and is continued later.
-            DataRefused: the checksum differs; the copy is gone.
+            SourceUnavailable: the archive cannot be reached, or the transfer broke off; it is resumed later.
+            DataRefused: the checksum differs; the copy was deleted.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         whole, part = self.folder / file.name, self.folder / f"{file.name}.part"
@@ -114,13 +114,13 @@ class Archive:
         there = part.stat().st_size if part.is_file() else 0
         answer = self._get(file.path, {"Range": f"bytes={there}-"} if there else {}, stream=True)
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # all of it is there already
+            return  # it is complete already
         if answer.status_code == _NOT_FOUND:
             raise DataRefused(f"The archive has a checksum of {file.name}, but not the file.")
         if answer.status_code != requests.codes.partial_content:
             there = 0
         total = there + int(answer.headers.get("Content-Length", 0))
-        answer.raw.enforce_content_length = False  # what came before a break is kept, and its length is looked at here
+        answer.raw.enforce_content_length = False  # the part before an interruption is kept; its length is the offset
         try:
             with part.open("ab" if there else "wb") as copy:
                 while piece := answer.raw.read(_PIECE):

@@ -7,10 +7,10 @@ from src.market_data.columns import Candles, Floats
 
 
 def minutes_from(coarse: Candles, interval_ms: int) -> Candles:
-    """Return one-minute candles that go through coarse ones: open, first extreme, second extreme, close in thirds.
+    """Return one-minute candles that pass through open, first extreme, second extreme and close of coarse ones.
 
-    What happened within a coarse candle is not known; a backtest on these sees its extremes, in the order that the
-    candle's direction suggests, and not its noise. Volume is spread evenly.
+    The real path within a coarse candle is unknown; a backtest on these sees its extremes, in the order that the
+    candle's direction suggests, without noise. Volume is spread evenly.
     """
     minutes = interval_ms // 60_000
     if minutes == 1:

@@ -17,7 +17,7 @@ Stamps = NDArray[np.int64]
 class Candles:
     """Closed candles, oldest first, as columns of equal length (72 bytes a candle); see ``Candle`` for the units.
 
-    ``open_ms`` rises strictly; where the market has a gap, there is no row.
+    ``open_ms`` is strictly increasing; gaps of the market have no rows.
     """
 
     open_ms: Stamps
@@ -79,7 +79,7 @@ def _column(name: str, values: Sequence[float]) -> NDArray[Any]:
 
 
 class CandleView(Sequence[Candle]):
-    """The rows ``first..beyond-1`` of columns as a sequence of candles that are made when asked for."""
+    """The rows ``first..beyond-1`` as a sequence of candles that are created on access."""
 
     def __init__(self, columns: Candles, first: int, beyond: int) -> None:
         self._columns = columns

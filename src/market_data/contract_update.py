@@ -22,7 +22,7 @@ def fetch_contracts(base_url: str) -> dict[str, Any]:
 
     Raises:
         SourceUnavailable: the exchange cannot be reached.
-        DataRefused: its answer is none of those.
+        DataRefused: its response is not such a list.
     """
     info, funding = _get(base_url, "exchangeInfo"), _get(base_url, "fundingInfo")
     symbols = info.get("symbols") if isinstance(info, dict) else None
@@ -45,7 +45,7 @@ def brackets_in(path: Path) -> list[dict[str, Any]]:
 
 
 def store_contracts(folder: Path, document: dict[str, Any]) -> Path:
-    """Put the list in the place of the one before, whole or not at all; brackets of the one before stay."""
+    """Replace the stored list atomically; its leverage brackets are kept."""
     path = folder / FILE_NAME
     if "leverageBracket" not in document and path.is_file():
         before = read_contracts(path)

@@ -36,14 +36,14 @@ class Funding(NamedTuple):
 
 
 class Read(NamedTuple):
-    """The candles of one file, and what was understood of it."""
+    """The candles of one file, and how it was read."""
 
     candles: Candles
     file: CandleFile
 
 
 def symbol_of(path: Path) -> str:
-    """Return the contract that a file's name says; raises ``DataRefused`` where it says none."""
+    """Return the contract of a file's name; raises ``DataRefused`` if it has none."""
     found = facts_of(path.name).symbol
     if not found:
         raise DataRefused(
@@ -58,7 +58,7 @@ def holds_funding(path: Path) -> bool:
 
 
 def read_file(path: Path, told: Told | None = None) -> CandleFile:
-    """Return the candles of a file of any known kind, with what was understood of it.
+    """Return the candles of a file of any supported format, and how it was read.
 
     Raises:
         DataRefused: missing, damaged, of wrong columns or instruments, unsorted, doubled, empty, or with an
@@ -75,7 +75,7 @@ def read_file(path: Path, told: Told | None = None) -> CandleFile:
 
 
 def read_candles(path: Path, series: SeriesKind | None = None, interval_ms: int = 0) -> Candles:
-    """Return the candles of one file; what may be unfinished is left out.
+    """Return the closed candles of one file.
 
     Args:
         path: of any known kind.
@@ -85,7 +85,7 @@ def read_candles(path: Path, series: SeriesKind | None = None, interval_ms: int 
     Raises:
         DataRefused: as ``read_file``.
     """
-    own = (_STORE,) if series else ()  # a series of the store is what it was stored as, whatever its folder's name
+    own = (_STORE,) if series else ()  # the kind of a stored series comes from its file name, not its folder
     told = Told(series=series, interval_ms=interval_ms, folders=own)
     return candles_of(whole_files([read_file(path, told)])[0])
 
@@ -104,7 +104,7 @@ def read_in_order(paths: Sequence[Path], told: Told | None = None) -> list[Read]
     """Return the candles of several files of one contract, in time's order.
 
     Raises:
-        DataRefused: as ``read_file``; two files hold the same stretch, or different contracts.
+        DataRefused: as ``read_file``; two files overlap, or have different contracts.
     """
     files = sorted(whole_files([read_file(path, told) for path in paths]), key=lambda each: int(each.open_ms[0]))
     named = {each.symbol: each.name for each in files if each.symbol}
@@ -133,7 +133,7 @@ def read_funding(path: Path, told: Told | None = None) -> Funding:
 
 
 def interval_ms_of(candles: Candles, name: str = "The candles") -> int:
-    """Return the candles' length; raises ``DataRefused`` where they do not tell it."""
+    """Return the candles' interval; raises ``DataRefused`` if it cannot be determined."""
     return length_of(name, candles.open_ms)
 
 

@@ -14,7 +14,7 @@ _JUMP_SHARE = 0.10
 
 
 class Stretch(NamedTuple):
-    """So many candles from an instant on."""
+    """A number of candles from an instant on."""
 
     first_ms: int
     candles: int
@@ -44,7 +44,7 @@ class Quality(NamedTuple):
 
 
 def examine(candles: Candles, has_volume: bool = True, interval_ms: int = 0) -> Quality:
-    """Return what is doubtful about candles; mark prices have no volume, which is no doubt there.
+    """Return the doubtful parts of candles; mark prices have no volume, so there it is not doubtful.
 
     ``interval_ms`` is their length, 0 to take it from their steps.
 

@@ -25,7 +25,7 @@ _LARGEST_STEP = 1.5
 
 
 class Merged(NamedTuple):
-    """What a merge did: rows that were new, rows that took the place of differing ones, and the whole length."""
+    """The result of a merge: new rows, rows that replaced differing ones, and the total number."""
 
     added: int
     replaced: int
@@ -43,7 +43,7 @@ class MarketStore:
         self.folder = folder
 
     def candle_path(self, symbol: str, interval: str, series: SeriesKind = SeriesKind.PERPETUAL) -> Path:
-        """Return where the series is kept, whether it exists or not."""
+        """Return the path of the series, whether it exists or not."""
         return self.folder / f"{_checked(symbol)}{_MIDDLE[series]}-{interval}.parquet"
 
     def intervals(self, symbol: str, series: SeriesKind = SeriesKind.PERPETUAL) -> list[str]:
@@ -99,10 +99,10 @@ class MarketStore:
         return Merged(len(whole) - len(before), replaced, len(whole))
 
     def mismatch(self, symbol: str, interval: str, new: Candles, series: SeriesKind = SeriesKind.PERPETUAL) -> str:
-        """Return why new candles may belong to another market than the stored series, empty where nothing speaks so.
+        """Return why new candles may belong to another market than the stored series, empty if they match.
 
-        What an archive re-issues differs here and there. Where most candles of the same instants differ, or prices
-        jump by half from the nearest stored ones, it is another instrument.
+        Re-issued archive files differ in a few candles. If most candles of the same times differ, or prices jump by
+        half from the nearest stored ones, it is another instrument.
         """
         if not self.candle_path(symbol, interval, series).is_file():
             return ""
@@ -149,7 +149,7 @@ def _joined(before: Candles, new: Candles) -> tuple[Candles, Merged]:
 
 
 def _write(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write beside the old file, bring it to the disk, and put it in the old one's place."""
+    """Write a new file, flush it to disk, and replace the old one."""
     import pyarrow
     from pyarrow import parquet
 

@@ -28,7 +28,7 @@ from src.storage.tables import (
 
 TRADES: Final = "trading_bot"
 _LOGIN_WINDOW_MS: Final = 600_000
-_RESTING: Final = frozenset({"stopped", "stopping"})  # ended in order: that is no alarm
+_RESTING: Final = frozenset({"stopped", "stopping"})  # stopped properly: no alert
 Pair = tuple[str, str]
 
 
@@ -39,13 +39,13 @@ def gather(
     restarts: Iterable[Pair] = (),
     ends: Iterable[Pair] = (),
 ) -> AlertFacts:
-    """Return all facts as they are now; a database that cannot be read is one of them.
+    """Return all present facts; an unreadable database is one of them.
 
     Args:
         database: opened to read.
-        wall_ms: the machine's time, by which processes show signs of life.
+        wall_ms: the machine's time, which heartbeats carry.
         folder: on the disk whose free space counts.
-        restarts: services that keep dying, with a sentence each.
+        restarts: services that were restarted repeatedly, with a sentence each.
         ends: processes that ended without having been stopped, likewise.
     """
     disk = free_disk_share(folder)
@@ -63,6 +63,7 @@ def gather(
                 restarts=tuple(restarts),
                 ends=tuple(ends),
                 pairs=[pair for beat in bots for pair in _pair_problems(beat)],
+                strategies=[(beat["bot_id"], beat["details"]["strategy"]) for beat in bots if _strategy_failed(beat)],
                 failed_logins=_failed_logins(connection, wall_ms),
                 free_disk_share=disk,
             )
@@ -71,17 +72,17 @@ def gather(
 
 
 def silent_processes(beats: Iterable[Mapping[str, Any]], wall_ms: int) -> list[Pair]:
-    """Return the processes that missed two cycles without having been stopped in order."""
+    """Return the unresponsive processes: two cycles without a heartbeat, and not stopped properly."""
     silent = []
     for beat in beats:
         health = heartbeat_health(beat, wall_ms)
-        if not health.well and "silent" in health.reason and beat["phase"] not in _RESTING:
+        if not health.healthy and "unresponsive" in health.reason and beat["phase"] not in _RESTING:
             silent.append((f"{beat['bot_id']}/{beat['process']}", f"{health.reason}."))
     return silent
 
 
 def read_beats(database: TradingDatabase) -> list[dict[str, Any]]:
-    """Return the last sign of life of every process; raises ``StoreUnavailable`` or ``StoreCorrupt``."""
+    """Return the last heartbeat of every process; raises ``StoreUnavailable`` or ``StoreCorrupt``."""
     with database.read() as connection:
         return _beats(connection)
 
@@ -93,13 +94,13 @@ def read_failed_logins(database: TradingDatabase, wall_ms: int) -> int:
 
 
 def market_ms(beat: Mapping[str, Any], wall_ms: int) -> int:
-    """Return the exchange's time now, carried on from a sign of life; never more than a day beyond it."""
+    """Return the exchange's present time, extrapolated from a heartbeat by at most a day."""
     passed_ms = max(wall_ms - instant_of(beat["beat_at"]), 0) * beat["speed"]
     return instant_of(beat["timestamp"]) + int(min(passed_ms, DAY_MS))
 
 
 def figures_of_day(database: TradingDatabase, wall_ms: int) -> str:
-    """Return, in a line for each bot, what the last 24 hours of its market brought: for the daily digest."""
+    """Return one line per bot with the result of its last 24 hours of market time, for the daily digest."""
     try:
         with database.read() as connection:
             return "\n".join(_day_line(connection, beat, wall_ms) for beat in _beats(connection, TRADES))
@@ -108,7 +109,7 @@ def figures_of_day(database: TradingDatabase, wall_ms: int) -> str:
 
 
 def free_disk_share(folder: Path) -> float | None:
-    """Return the free share of the disk that holds ``folder``, None where nobody can say."""
+    """Return the free share of the disk that holds ``folder``, None if it cannot be determined."""
     try:
         usage = shutil.disk_usage(folder)
     except OSError:
@@ -128,7 +129,7 @@ def _owner(beat: Mapping[str, Any]) -> Owner:
 
 
 def _positions(connection: Connection, beat: Mapping[str, Any]) -> list[HeldPosition]:
-    """What the bot's account holds, in the mode it runs in now: rows of a former mode say nothing."""
+    """Return the positions of the bot's account in its present mode; rows of an earlier mode are ignored."""
     guarded = set(
         connection.execute(
             select(orders.c.symbol).where(
@@ -152,17 +153,21 @@ def _positions(connection: Connection, beat: Mapping[str, Any]) -> list[HeldPosi
 
 
 def _halts(beat: Mapping[str, Any]) -> list[Pair]:
-    """Return what keeps a bot from trusting its own books; an exit under way is nothing strange."""
+    """Return where journal and exchange differ; an exit in progress is not a difference."""
     halts: Mapping[str, str] = beat["details"].get("differences", {})
     return [(f"{beat['bot_id']}/{symbol}", f"{reason}.") for symbol, reason in halts.items() if reason]
 
 
 def _pair_problems(beat: Mapping[str, Any]) -> list[Pair]:
-    """Return why pairs of a running bot open nothing: their settings at the exchange, or their listing."""
+    """Return why entries of a running bot's pairs are blocked: their settings at the exchange, or their listing."""
     if beat["phase"] in _RESTING:
         return []
     reasons: Mapping[str, str] = beat["details"].get("settings", {})
     return [(f"{beat['bot_id']}/{symbol}", f"{reason}.") for symbol, reason in reasons.items() if reason]
+
+
+def _strategy_failed(beat: Mapping[str, Any]) -> bool:
+    return bool(beat["details"].get("strategy")) and beat["phase"] not in _RESTING
 
 
 def _loss_limit(connection: Connection, beat: Mapping[str, Any], wall_ms: int) -> list[Pair]:
@@ -173,14 +178,15 @@ def _loss_limit(connection: Connection, beat: Mapping[str, Any], wall_ms: int) -
     )
     if connection.execute(query).first() is None:
         return []
-    return [(beat["bot_id"], f"Bot {beat['bot_id']} reached its loss limit on {day}; it opens nothing until tomorrow.")]
+    text = f"Bot {beat['bot_id']} reached its loss limit on {day}; no entries until the next UTC day."
+    return [(beat["bot_id"], text)]
 
 
 def _breaker(database: TradingDatabase, beat: Mapping[str, Any], wall_ms: int) -> list[Pair]:
     state = from_events(database.breaker_events(beat["bot_id"], limit=1), market_ms(beat, wall_ms))
     if not state.tripped:
         return []
-    command = f" {state.reset_requested_by} asks for a reset." if state.reset_requested_by else ""
+    command = f" {state.reset_requested_by}  requests a reset." if state.reset_requested_by else ""
     return [
         (beat["bot_id"], f"{state.reason} Tripped by {state.actor}; only a person with the PIN resets it.{command}")
     ]

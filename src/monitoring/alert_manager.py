@@ -1,4 +1,4 @@
-"""Which alerts become messages: one at the start, one at the end, quiet hours, a daily digest.
+"""Decides which alerts are sent: at their start and end, with quiet hours, reminders and a daily digest.
 
 The manager is a state and a step; the caller keeps the state (``as_dict``) and sends the messages.
 """
@@ -12,12 +12,12 @@ from typing import Any, Final
 from src.monitoring.alert_rules import Alert, AlertKind
 
 MINUTE_MS: Final = 60_000
-_CONFIRM_MS: Final = {  # a fill is on its way to its stop for a moment, and a turn passes before a difference is sure
+_CONFIRM_MS: Final = {  # the stop follows the fill after a moment, and a difference is certain only after another turn
     AlertKind.NO_STOP: 20_000,
     AlertKind.DIFFERENCE: 90_000,
     AlertKind.PAIR: 90_000,
 }
-_OVER_AFTER_MS: Final = 2 * MINUTE_MS  # what comes and goes is one alert
+_OVER_AFTER_MS: Final = 2 * MINUTE_MS  # an alert that returns within this time is the same one
 
 
 class MessageKind(StrEnum):
@@ -31,7 +31,7 @@ class MessageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message to people: a title of one line, and a text."""
+    """One message to the operator: a title of one line, and a text."""
 
     kind: MessageKind
     title: str
@@ -41,10 +41,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """When people are told.
+    """When alerts are sent.
 
-    ``quiet`` are the minutes of the local day between which only critical alerts are told (None: never quiet);
-    ``digest_minute`` is the local minute of the daily sign of life (None: no digest).
+    ``quiet`` are the minutes of the local day between which only critical alerts are sent (None: no quiet hours);
+    ``digest_minute`` is the local minute of the daily digest (None: no digest).
     """
 
     quiet: tuple[int, int] | None = None
@@ -54,7 +54,7 @@ class AlertPolicy:
 
 @dataclass(frozen=True, slots=True)
 class LocalTime:
-    """The wall's instant, and what day and minute people's clocks show then."""
+    """An instant, with the local day and minute of the day."""
 
     now_ms: int
     day: str
@@ -63,7 +63,7 @@ class LocalTime:
 
 @dataclass(frozen=True, slots=True)
 class AlertCase:
-    """One alert as long as it lasts: since when, last seen, last told (0: not yet)."""
+    """An active alert: since when, last seen, last sent (0: not yet)."""
 
     kind: str
     subject: str
@@ -79,10 +79,10 @@ class AlertCase:
 
 
 class AlertManager:
-    """Turns what is alarming now into the messages that are due."""
+    """Turns the alerts of the moment into the messages that are due."""
 
     def __init__(self, rules: AlertPolicy, kept: Mapping[str, Any] | None = None) -> None:
-        """Go on from what ``as_dict`` returned; nonsense in it is a fresh start."""
+        """Continue from the result of ``as_dict``; invalid entries in it are ignored."""
         self._rules = rules
         self._cases: dict[str, AlertCase] = {}
         self._digest_day = ""
@@ -97,16 +97,16 @@ class AlertManager:
 
     @property
     def open_alerts(self) -> list[Alert]:
-        """What people were told and what is not over yet."""
+        """The alerts that were sent and are still active."""
         return [case.alert for case in self._cases.values() if case.told_ms]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what the next process must know in order not to tell everything again."""
+        """Return the state that the next process needs so that no alert is sent twice."""
         cases = [asdict(case) for case in self._cases.values()]
         return {"cases": cases, "digest_day": self._digest_day, "raised_today": self._raised_today}
 
     def step(self, alerts: Sequence[Alert], now: LocalTime, figures: str) -> list[Message]:
-        """Return what is to be told now; ``figures`` is what the digest says of the bots."""
+        """Return the messages to send now; ``figures`` is the digest's text about the bots."""
         for alert in alerts:
             before = self._cases.get(alert.key)
             if before is None:
@@ -114,10 +114,10 @@ class AlertManager:
             else:
                 self._cases[alert.key] = replace(before, text=alert.text, seen_ms=now.now_ms)
         quiet = self._is_quiet(now.minute)
-        told = [message for key in list(self._cases) if (message := self._news_of(key, now.now_ms, quiet))]
+        told = [message for key in list(self._cases) if (message := self._message_of(key, now.now_ms, quiet))]
         return told + self._digest(now, figures)
 
-    def _news_of(self, key: str, now_ms: int, quiet: bool) -> Message | None:
+    def _message_of(self, key: str, now_ms: int, quiet: bool) -> Message | None:
         case = self._cases[key]
         alert = case.alert
         if now_ms - case.seen_ms >= (_OVER_AFTER_MS if case.told_ms else 1):
@@ -130,18 +130,18 @@ class AlertManager:
         kind = MessageKind.REMINDER if case.told_ms else MessageKind.RAISED
         self._raised_today += kind is MessageKind.RAISED
         lasting = f" (for {_span(now_ms - case.since_ms)})" if kind is MessageKind.REMINDER else ""
-        return Message(kind, f"{_name(alert)}: {alert.subject}{lasting}", f"{alert.text}\n{alert.page}", alert.critical)
+        return Message(kind, f"{alert.title}: {alert.subject}{lasting}", f"{alert.text}\n{alert.page}", alert.critical)
 
     def _end(self, key: str, case: AlertCase, quiet: bool) -> Message | None:
-        """Close the case; what people never heard of is not resolved either."""
+        """Close the case; an alert that was never sent has no message about its end."""
         alert = case.alert
         if case.told_ms and quiet and not alert.critical:
-            return None  # told when the quiet hours end
+            return None  # sent when the quiet hours end
         del self._cases[key]
         if not case.told_ms:
             return None
         lasted = _span(case.seen_ms - case.since_ms)
-        return Message(MessageKind.RESOLVED, f"over: {_name(alert)}: {alert.subject}", f"It lasted {lasted}.")
+        return Message(MessageKind.RESOLVED, f"over: {alert.title}: {alert.subject}", f"It lasted {lasted}.")
 
     def _digest(self, now: LocalTime, figures: str) -> list[Message]:
         due = self._rules.digest_minute
@@ -149,8 +149,8 @@ class AlertManager:
             return []
         self._digest_day = now.day
         count, self._raised_today = self._raised_today, 0
-        standing = [f"- {_name(alert)}: {alert.subject}" for alert in self.open_alerts]
-        lines = [figures, f"Alerts since the last digest: {count}. Standing now: {len(standing)}.", *standing]
+        standing = [f"- {alert.title}: {alert.subject}" for alert in self.open_alerts]
+        lines = [figures, f"Alerts since the last digest: {count}. Active now: {len(standing)}.", *standing]
         return [Message(MessageKind.DIGEST, f"alive on {now.day}", "\n".join(filter(None, lines)))]
 
     def _is_quiet(self, minute: int) -> bool:
@@ -158,10 +158,6 @@ class AlertManager:
             return False
         start, end = self._rules.quiet
         return start <= minute < end if start <= end else minute >= start or minute < end
-
-
-def _name(alert: Alert) -> str:
-    return str(alert.kind).replace("-", " ")
 
 
 def _span(span_ms: int) -> str:

@@ -10,7 +10,7 @@ RUNBOOK: Final = "docs/operations.md"
 
 
 class AlertKind(StrEnum):
-    """What can be alarming; the value is the heading's anchor in the runbook."""
+    """The kinds of alerts; the value is the anchor of the runbook section."""
 
     SILENT = "bot-silent"
     NO_STOP = "position-without-stop"
@@ -25,14 +25,16 @@ class AlertKind(StrEnum):
     DATABASE = "database-unreadable"
     ENDED = "service-ended"
     PAIR = "pair-opens-nothing"
+    STRATEGY = "strategy-failed"
 
 
-WARNINGS: Final = frozenset({AlertKind.LOSS_LIMIT, AlertKind.DISK, AlertKind.MODEL})  # these wait out the quiet hours
+WARNINGS: Final = frozenset({AlertKind.LOSS_LIMIT, AlertKind.DISK, AlertKind.MODEL})  # held back in the quiet hours
+_TITLES: Final = {AlertKind.SILENT: "process unresponsive", AlertKind.PAIR: "entries of a pair blocked"}
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that is wrong: ``subject`` (a bot, a pair, a folder) tells it from others of its kind."""
+    """One problem; ``subject`` (a bot, a pair, a folder) distinguishes it from others of its kind."""
 
     kind: AlertKind
     subject: str
@@ -40,23 +42,28 @@ class Alert:
 
     @property
     def key(self) -> str:
-        """What makes two alerts the same one."""
+        """The identity of an alert: kind and subject."""
         return f"{self.kind}:{self.subject}"
 
     @property
+    def title(self) -> str:
+        """The kind of alert in words, for messages."""
+        return _TITLES.get(self.kind) or self.kind.replace("-", " ")
+
+    @property
     def critical(self) -> bool:
-        """Whether it is told at any hour."""
+        """Whether it is sent even during the quiet hours."""
         return self.kind not in WARNINGS
 
     @property
     def page(self) -> str:
-        """Where the runbook says what to do."""
+        """The runbook section that says what to do."""
         return f"{RUNBOOK}#{self.kind}"
 
 
 @dataclass(frozen=True, slots=True)
 class HeldPosition:
-    """A position as the database has it; ``guarded`` is whether a stop order of it stands."""
+    """A position as the database has it; ``guarded`` says whether it has an open stop order."""
 
     bot_id: str
     symbol: str
@@ -69,12 +76,12 @@ class HeldPosition:
 
 @dataclass(frozen=True, slots=True)
 class AlertFacts:
-    """All that is judged, each as pairs of subject and sentence where it needs no figure.
+    """The input of the alert rules: pairs of subject and sentence, or figures.
 
-    ``silent`` are processes that missed two cycles, ``ends`` those that ended without having been stopped, ``pairs``
-    what keeps a pair's settings at the exchange from being as they should, ``halts`` bots whose position and exchange
-    disagree, ``failed_logins`` the wrong and refused log-ins of the last ten minutes, ``free_disk_share`` None where
-    nobody could look.
+    ``silent`` are unresponsive processes, ``ends`` processes that exited without having been stopped, ``pairs``
+    problems with a pair's settings at the exchange, ``halts`` bots whose journal and exchange differ, ``strategies``
+    failures of a strategy's last decision, ``failed_logins`` the wrong and locked-out log-in attempts of the last ten
+    minutes, ``free_disk_share`` None if unknown.
     """
 
     silent: Sequence[tuple[str, str]] = ()
@@ -86,6 +93,7 @@ class AlertFacts:
     restarts: Sequence[tuple[str, str]] = ()
     ends: Sequence[tuple[str, str]] = ()
     pairs: Sequence[tuple[str, str]] = ()
+    strategies: Sequence[tuple[str, str]] = ()
     failed_logins: int = 0
     free_disk_share: float | None = None
     database_trouble: str = ""
@@ -93,15 +101,15 @@ class AlertFacts:
 
 @dataclass(frozen=True, slots=True)
 class AlertLimits:
-    """From which figure on something is alarming."""
+    """The thresholds of the alert rules."""
 
     liquidation_share: Decimal = Decimal("0.05")
     free_disk_share: float = 0.10
-    failed_logins: int = 5  # from here on log-in delays everybody, so that more are few
+    failed_logins: int = 5  # log-in is locked out from here on, so higher counts are rare
 
 
 def alerts_of(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
-    """Return everything that is alarming, the same alert once."""
+    """Return all alerts, each once."""
     found = [
         *(Alert(AlertKind.SILENT, *each) for each in facts.silent),
         *(Alert(AlertKind.DIFFERENCE, *each) for each in facts.halts),
@@ -111,6 +119,7 @@ def alerts_of(facts: AlertFacts, limits: AlertLimits) -> list[Alert]:
         *(Alert(AlertKind.RESTARTS, *each) for each in facts.restarts),
         *(Alert(AlertKind.ENDED, *each) for each in facts.ends),
         *(Alert(AlertKind.PAIR, *each) for each in facts.pairs),
+        *(Alert(AlertKind.STRATEGY, *each) for each in facts.strategies),
         *(alert for each in facts.positions for alert in _of_position(each, limits)),
         *_of_machine(facts, limits),
     ]

@@ -14,7 +14,7 @@ from src.monitoring.alert_rules import Alert, AlertFacts, AlertLimits, alerts_of
 from src.monitoring.health import heartbeat_health
 from src.monitoring.notifications import Notifier, keep, read_kept
 from src.runtime.process import AlreadyRunning, single_instance
-from src.runtime.process_ends import unwished_ends
+from src.runtime.process_ends import unexpected_exits
 from src.runtime.settings import Settings
 from src.storage.database import TradingDatabase
 
@@ -22,20 +22,20 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 3.0
 _NO_DIGEST: Final = AlertPolicy(digest_minute=None)
-_RETURN_MS: Final = 60_000  # who was silent when we began may be starting just now, as after a reboot
+_RETURN_MS: Final = 60_000  # a process that was unresponsive at our start may just be starting, as after a reboot
 
 
 class FallbackAlerter:
-    """To be asked every few seconds by processes that are no bots: dashboard and API. One thread at a time.
+    """Called every few seconds by dashboard and API, by one thread at a time.
 
-    However many of them look, one tells: the one that holds the lock beside ``kept``, as long as it lives.
+    Of all processes that check, only the one that holds the lock beside ``kept`` sends alerts, until it ends.
 
     Args:
         database: opened to read.
-        notifier: through which people are told, once and when it is over.
+        notifier: sends each alert once, and again when it has ended.
         clock: the machine's.
-        kept: where it is noted what people were told, so that the next process does not repeat it; None: nowhere,
-            and nobody else tells.
+        kept: the file of the alerts that were sent, so that the next process does not repeat them; None: no file, and
+            this is the only process that alerts.
     """
 
     def __init__(self, database: TradingDatabase, notifier: Notifier, clock: Clock, kept: Path | None = None) -> None:
@@ -43,49 +43,49 @@ class FallbackAlerter:
         self.notifier = notifier
         self._clock = clock
         self._kept = kept
-        self._voice = ExitStack()
+        self._sender_lock = ExitStack()
         self._alert_manager = AlertManager(_NO_DIGEST) if kept is None else None
         self._began_ms = clock.now_ms()
 
     @classmethod
     def from_settings(cls, settings: Settings, database: TradingDatabase, clock: Clock) -> "FallbackAlerter":
-        """Return the one that the settings name; raises ``SettingsError`` where alerts cannot be sent."""
+        """Return the alerter that the settings describe; raises ``SettingsError`` if alerts cannot be sent."""
         kept = settings.state_dir / f"told-{settings.bot_id}.json"
         return cls(database, Notifier.from_settings(settings), clock, kept)
 
     def look(self) -> list[Pair]:
-        """Return the silent processes, each with a sentence, and tell people unless watcher or sister does."""
+        """Return the unresponsive processes, each with a sentence; send alerts unless another process does."""
         now_ms = self._clock.now_ms()
         try:
             beats = read_beats(self._database)
             silent, failed = silent_processes(beats, now_ms), read_failed_logins(self._database, now_ms)
         except (StoreUnavailable, StoreCorrupt) as error:
-            beats, silent, failed = [], [("database", f"No sign of life can be read: {error}")], 0
-        alert_manager = self._alert_manager or self._take_the_word()
+            beats, silent, failed = [], [("database", f"No heartbeat can be read: {error}")], 0
+        alert_manager = self._alert_manager or self._acquire_sender_lock()
         if alert_manager is not None:
-            ends = [] if self._kept is None else unwished_ends(self._kept.parent)
+            ends = [] if self._kept is None else unexpected_exits(self._kept.parent)
             alerts = alerts_of(AlertFacts(silent=silent, ends=ends, failed_logins=failed), AlertLimits())
-            self._tell(alert_manager, self._due(alert_manager, alerts, beats, now_ms), now_ms)
+            self._send(alert_manager, self._due(alert_manager, alerts, beats, now_ms), now_ms)
         return silent
 
-    def _take_the_word(self) -> AlertManager | None:
+    def _acquire_sender_lock(self) -> AlertManager | None:
         """Return the alert manager with its earlier state, or None while another process alerts."""
         assert self._kept is not None
         try:
-            self._voice.enter_context(single_instance(self._kept.stem, self._kept.parent))
+            self._sender_lock.enter_context(single_instance(self._kept.stem, self._kept.parent))
         except AlreadyRunning:
             return None
-        except OSError as error:  # a full disk is when people must be told: twice is better than not at all
-            log.warning("who tells cannot be agreed upon, so this process does: reason=%s", error)
+        except OSError as error:  # on a full disk alerts matter most: twice is better than never
+            log.warning("alert lock unavailable, this process sends alerts: reason=%s", error)
         self._alert_manager = AlertManager(_NO_DIGEST, read_kept(self._kept))
         return self._alert_manager
 
     def _due(
         self, alert_manager: AlertManager, alerts: list[Alert], beats: Iterable[Mapping[str, Any]], now_ms: int
     ) -> list[Alert]:
-        """Leave out what the watcher tells, and who may be starting; what was told once is followed to its end."""
+        """Drop alerts of the watchdog and of processes that may be starting; one already sent is kept until it ends."""
         told = {alert.key for alert in alert_manager.open_alerts}
-        watched = any(beat["process"] == "watcher" and heartbeat_health(beat, now_ms).well for beat in beats)
+        watched = any(beat["process"] == "watcher" and heartbeat_health(beat, now_ms).healthy for beat in beats)
         early = now_ms < self._began_ms + _RETURN_MS
         returning = {
             f"{beat['bot_id']}/{beat['process']}"
@@ -94,7 +94,7 @@ class FallbackAlerter:
         }
         return [each for each in alerts if each.key in told or not (watched or each.subject in returning)]
 
-    def _tell(self, alert_manager: AlertManager, alerts: list[Alert], now_ms: int) -> None:
+    def _send(self, alert_manager: AlertManager, alerts: list[Alert], now_ms: int) -> None:
         messages = alert_manager.step(alerts, LocalTime(now_ms, "", 0), "")
         for message in messages:
             self.notifier.tell(message)

@@ -21,7 +21,7 @@ from src.domain.version import VERSION_LINE
 from src.runtime.settings import Settings
 
 _ANSWER_TIMEOUT_S: Final = 4.0
-_SHORTEST_LIMIT_S: Final = 5.0  # a beat may be late by this much however fast the market runs
+_SHORTEST_LIMIT_S: Final = 5.0  # a heartbeat may be late by this much, however fast the market runs
 _OLDEST_MARKET_S: Final = 15.0
 _ASK_AGAIN_MS: Final = 150.0
 _RESTING: Final = frozenset({"starting", "stopping", "stopped"})
@@ -29,17 +29,17 @@ _RESTING: Final = frozenset({"starting", "stopping", "stopped"})
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """Whether a service is well, and the sentence that says why."""
+    """Whether a service is healthy, and the sentence that says why."""
 
-    well: bool
+    healthy: bool
     reason: str
 
 
 def heartbeat_health(beat: Mapping[str, Any] | None, now_ms: int, pid: int | None = None) -> ServiceHealth:
-    """Judge the newest row of ``bot_status`` by the machine's clock.
+    """Check the newest row of ``bot_status`` against the machine's clock.
 
-    A process is well until it has missed two of its cycles. With ``pid`` the beat must be of that very process:
-    the one before may have died a second ago.
+    A process is healthy until it has missed two of its cycles. With ``pid`` the heartbeat must be from that process:
+    the previous one may have died a second ago.
     """
     if beat is None:
         return ServiceHealth(False, "no heartbeat yet")
@@ -49,12 +49,12 @@ def heartbeat_health(beat: Mapping[str, Any] | None, now_ms: int, pid: int | Non
     if pid is not None and beat["pid"] != pid:
         return ServiceHealth(False, f"no heartbeat of process {pid} yet")
     if age_s > limit_s:
-        return ServiceHealth(False, f"{told}: silent for more than {limit_s:.0f} s")
+        return ServiceHealth(False, f"{told}: unresponsive for more than {limit_s:.0f} s")
     return ServiceHealth(beat["phase"] not in _RESTING, told)
 
 
 def exchange_trouble(beat: Mapping[str, Any]) -> str:
-    """Return what a running bot does not hear from the exchange at present, by its own sign of life; "" when all is."""
+    """Return which data a running bot is not receiving from the exchange, by its heartbeat; "" for none."""
     if beat["phase"] in _RESTING:
         return ""
     sockets: Mapping[str, Mapping[str, Any]] = (beat.get("details") or {}).get("sockets") or {}
@@ -68,14 +68,14 @@ def exchange_trouble(beat: Mapping[str, Any]) -> str:
 
 
 def _changes(beat: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what of the trading rules the settings change."""
+    """Return which trading rules the settings override."""
     changes = (beat.get("details") or {}).get("rules_changed") or ()
     return (f"settings change the rules ({'; '.join(changes)})",) if changes else ()
 
 
 def process_health(settings: Settings, processes: tuple[str, ...], pid: int | None = None) -> ServiceHealth:
-    """Judge a process that writes ``bot_status`` under one of these names."""
-    from sqlalchemy import select  # half a second that the questions about servers do not need
+    """Check a process that writes ``bot_status`` under one of these names."""
+    from sqlalchemy import select  # costs half a second, which the checks of servers do not need
 
     from src.storage.database import TradingDatabase
     from src.storage.tables import bot_status
@@ -95,7 +95,7 @@ def process_health(settings: Settings, processes: tuple[str, ...], pid: int | No
 
 
 def web_health(host: str, port: int, path: str) -> ServiceHealth:
-    """Judge a server by its own answer: 200 is well, and what it says of itself is the reason."""
+    """Check a server by its own answer: 200 is healthy, and the answer's status is the reason."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where we ask, not where we listen
     connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_TIMEOUT_S)
     try:
@@ -110,7 +110,7 @@ def web_health(host: str, port: int, path: str) -> ServiceHealth:
 
 
 def _own_word(body: bytes) -> str:
-    """Return what the body's ``status`` says, if it says anything."""
+    """Return the ``status`` of the body, "" if it has none."""
     try:
         answer = json.loads(body)
     except ValueError:
@@ -130,24 +130,24 @@ SERVICES: Final[dict[str, Callable[[Settings, int | None], ServiceHealth]]] = {
 
 
 def service_health(settings: Settings, name: str, pid: int | None = None) -> ServiceHealth:
-    """Judge a service by the name of its start script: ``rl_bot``, ``mcp_server``, ...; ``KeyError`` for another."""
+    """Check a service by the name of its start script: ``rl_bot``, ``mcp_server``, ...; ``KeyError`` for another."""
     return SERVICES[name](settings, pid)
 
 
 def health_within(settings: Settings, name: str, pid: int, patience_s: float) -> ServiceHealth:
-    """Judge a service that is starting as process ``pid``: again and again, until it is well, gone, or time is over."""
+    """Check a service that is starting as process ``pid`` repeatedly, until it is healthy, gone, or time is up."""
     deadline_s = monotonic_s() + patience_s
     while True:
         health = service_health(settings, name, pid)
-        if health.well or monotonic_s() >= deadline_s or begun(pid) is None:
+        if health.healthy or monotonic_s() >= deadline_s or begun(pid) is None:
             return health
         SystemClock().wait(threading.Event(), _ASK_AGAIN_MS)
 
 
 def recorded_process(pid_file: Path) -> tuple[int, bool] | None:
-    """Return the PID that a start script wrote and whether that very process runs; None where nothing is meant to.
+    """Return the PID that a start script wrote and whether that process runs; None if no service should run.
 
-    A number is used again by the system: the process must have begun at the instant recorded beside it, too.
+    PIDs are reused: the process must also have started at the time recorded beside its PID.
     """
     try:
         pid_text, *instants = pid_file.read_text(encoding="ascii").split()
@@ -160,13 +160,13 @@ def recorded_process(pid_file: Path) -> tuple[int, bool] | None:
 
 
 def _start_of(pid_file: Path) -> str:
-    """When the process of a PID file began, as the start script wrote it down; empty where it did not."""
+    """Return the start time that the start script recorded for a PID file; empty if there is none."""
     file = pid_file.with_suffix(".start")
     return file.read_text(encoding="ascii").strip() if file.exists() else ""
 
 
 def begun(pid: int) -> str | None:
-    """Return when a process began, in the system's own ticks; None where it has ended."""
+    """Return the start time of a process in system ticks; None if it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -203,7 +203,7 @@ def main(arguments: list[str]) -> int:
         case _:
             health = service_health(settings, question)
     print(health.reason)
-    return 0 if health.well else 1
+    return 0 if health.healthy else 1
 
 
 if __name__ == "__main__":

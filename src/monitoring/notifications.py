@@ -1,8 +1,8 @@
 """Sends notifications: to the log always, and to Apprise services where ALERT_URLS names some.
 
-Apprise is optional and known here alone (``requirements-alerts.txt``). A message that could not be
-delivered is kept and tried again; a push address, where there is one, is called while all is well, so a missing call
-tells of a machine that died as a whole.
+Only this module uses Apprise, which is optional (``requirements-alerts.txt``). A message that could not be delivered is
+kept and tried again. The push address, if set, is called while no critical alert is active, so a missing call means
+that the whole machine is down.
 """
 
 import json
@@ -24,17 +24,17 @@ _TITLE: Final = "trading suite"
 
 
 class Sender(Protocol):
-    """What delivers a message; Apprise is one."""
+    """Delivers a message, for example Apprise."""
 
     def __call__(self, title: str, text: str, urgency: str) -> bool:
         """Deliver it (``urgency`` is failure, warning, success or info); return whether everybody was reached."""
 
 
 def apprise_sender(urls: str) -> Sender:
-    """Return what sends to all of ``urls`` (Apprise's addresses, blanks or commas between).
+    """Return a sender to all of ``urls`` (Apprise's addresses, separated by blanks or commas).
 
     Raises:
-        SettingsError: Apprise is not installed, or an address is none.
+        SettingsError: Apprise is not installed, or an address is invalid.
     """
     try:
         import apprise
@@ -45,7 +45,7 @@ def apprise_sender(urls: str) -> Sender:
     wrong = [number for number, url in enumerate(urls.replace(",", " ").split(), 1) if not services.add(url)]
     if wrong:
         numbers = ", ".join(map(str, wrong))
-        raise SettingsError((f"ALERT_URLS is wrong: address number {numbers} is none that Apprise knows.",))
+        raise SettingsError((f"ALERT_URLS is wrong: address number {numbers} is not one that Apprise supports.",))
 
     def send(title: str, text: str, urgency: str) -> bool:
         return bool(services.notify(body=text, title=title, notify_type=urgency))
@@ -54,7 +54,7 @@ def apprise_sender(urls: str) -> Sender:
 
 
 class Notifier:
-    """Delivers messages in order; what fails waits for the next ``flush``. One thread at a time."""
+    """Delivers messages in order; failed ones wait for the next ``flush``. For one thread at a time."""
 
     def __init__(self, bot_id: str, sender: Sender | None = None, push: Callable[[], None] | None = None) -> None:
         self._bot_id = bot_id
@@ -70,7 +70,7 @@ class Notifier:
         address = settings.alert_push_url.get_secret_value()
         push = None
         if address:
-            from src.runtime.http_fetch import WebFetcher  # megabytes that nobody without a push address needs
+            from src.runtime.http_fetch import WebFetcher  # uses megabytes that are needed only with a push address
 
             fetcher = WebFetcher(follow_redirects=False)
 
@@ -105,8 +105,8 @@ class Notifier:
             self._waiting.popleft()
             self._failing = False
 
-    def say_alive(self) -> None:
-        """Tell the push address, if there is one, that the watcher and what it watches are well."""
+    def ping(self) -> None:
+        """Call the push address, if there is one: the watchdog runs and no critical alert is active."""
         if self._push is None:
             return
         try:
@@ -124,19 +124,19 @@ def _urgency(message: Message) -> str:
 
 
 def read_kept(path: Path) -> Mapping[str, Any]:
-    """Return what the last process left in ``path``; empty where there is nothing readable."""
+    """Return the state that the last process saved in ``path``; empty if there is none or it is unreadable."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        log.warning("what was told before cannot be read, alerts may repeat: reason=%s", error)
+        log.warning("state of sent alerts cannot be read, alerts may repeat: reason=%s", error)
         return {}
     return kept if isinstance(kept, dict) else {}
 
 
 def keep(path: Path, state: Mapping[str, Any]) -> None:
-    """Put ``state`` in place of what ``path`` held; a full disk keeps the old one."""
+    """Replace the content of ``path`` with ``state``; on a full disk the old content stays."""
     fresh = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -146,4 +146,4 @@ def keep(path: Path, state: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        log.warning("what was told cannot be kept: reason=%s", error)
+        log.warning("state of sent alerts cannot be saved: reason=%s", error)

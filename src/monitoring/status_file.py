@@ -1,9 +1,9 @@
 """Keeps a status file of all services, for scripts that wait for several of them at once.
 
 ``python3 -m src.monitoring.status_file`` prints it; with a FILE it is rewritten whenever a state changes,
-until the process that asked is gone.
-The first line names the mode; a line for each running service follows: ``rl_bot 4711 well heartbeat 2 s ago, ...``.
-One process keeps it, since every start of Python and its libraries takes half a second of a core.
+until the process that started it has ended.
+The first line names the mode; a line for each running service follows: ``rl_bot 4711 healthy heartbeat 2 s ago, ...``.
+One process writes it for all, since each start of Python and its libraries costs half a second of CPU time.
 """
 
 import os
@@ -33,7 +33,7 @@ def running_services(folder: Path) -> list[Running]:
 
 
 def judged(settings: Settings, running: list[Running]) -> dict[Running, ServiceHealth]:
-    """Return the health of each, asked all at once: a server that answers late keeps nobody waiting."""
+    """Return the health of each, checked in parallel, so that a slow server does not delay the others."""
     if not running:
         return {}
     with ThreadPoolExecutor(len(running)) as pool:
@@ -42,10 +42,10 @@ def judged(settings: Settings, running: list[Running]) -> dict[Running, ServiceH
 
 
 def sheet(mode: str, healths: Mapping[Running, ServiceHealth]) -> str:
-    """Return the sheet's text."""
+    """Return the text of the status file."""
     lines = [f"mode {mode}"]
     for (name, pid), health in healths.items():
-        lines.append(f"{name} {pid} {'well' if health.well else 'ill'} {' '.join(health.reason.split())}")
+        lines.append(f"{name} {pid} {'healthy' if health.healthy else 'unhealthy'} {' '.join(health.reason.split())}")
     return "\n".join([*lines, ""])
 
 
@@ -53,20 +53,20 @@ def keep(settings: Settings, folder: Path, file: Path) -> None:
     """Write the status to ``file`` until the parent process ends; one that was healthy is not checked again."""
     parent, clock = os.getppid(), SystemClock()
     deadline_ms = clock.now_ms() + _PATIENCE_MS
-    well: dict[Running, ServiceHealth] = {}
+    healthy: dict[Running, ServiceHealth] = {}
     written = replaced(file, sheet(settings.mode, {}))
     while os.getppid() == parent and clock.now_ms() < deadline_ms:
         running = running_services(folder)
-        healths = judged(settings, [service for service in running if service not in well])
-        well |= {service: health for service, health in healths.items() if health.well}
-        text = sheet(settings.mode, {service: well.get(service) or healths[service] for service in running})
+        healths = judged(settings, [service for service in running if service not in healthy])
+        healthy |= {service: health for service, health in healths.items() if health.healthy}
+        text = sheet(settings.mode, {service: healthy.get(service) or healths[service] for service in running})
         if text != written:
             written = replaced(file, text)
         clock.wait(threading.Event(), _EVERY_MS)
 
 
 def replaced(file: Path, text: str) -> str:
-    """Put ``text`` in the place of ``file`` in one step; return it."""
+    """Replace ``file`` atomically by ``text``; return it."""
     fresh = file.with_name(f"{file.name}.new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(file)
@@ -74,10 +74,10 @@ def replaced(file: Path, text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Print or keep the sheet; return the exit code."""
+    """Print the status, or keep writing it to a file; return the exit code."""
     try:
         settings = Settings.load()
-        if arguments:  # a start: what it would be refused for is found before anything that runs is stopped
+        if arguments:  # at a start, find wrong settings before anything is stopped
             Notifier.from_settings(settings)
     except SettingsError as error:
         print("\n".join(error.problems), file=sys.stderr)

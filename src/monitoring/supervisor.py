@@ -1,10 +1,10 @@
 """Restarts services that died or hang, with growing delays, and never one that a person stopped.
 
-The start scripts leave a PID file as long as a service is meant to run: dead with a PID file means that it died
-(``kill -9``, a crash), no PID file that it was stopped. A service that ended in order because a signal asked it to
-(``kill``, ``pkill``) leaves ``NAME.stopped`` instead of its PID file: it is left stopped, and told. While a start
-fails (which removes the PID file) ``NAME.wanted`` stands for the intention; ``stop`` takes it away. A script may
-take a minute: nobody waits for it; every look asks whether it has ended.
+The start scripts keep a PID file while a service is supposed to run: a dead process with a PID file has crashed or was
+killed (``kill -9``), without a PID file it was stopped. A service that shut down properly on a signal (``kill``,
+``pkill``) leaves ``NAME.stopped`` instead of its PID file: it is not restarted, and this is logged. While a start fails
+(which removes the PID file) ``NAME.wanted`` records that the service should run; ``stop`` removes it. Start scripts may
+take a minute and are not waited for: every check polls whether they have ended.
 """
 
 import logging
@@ -28,7 +28,7 @@ _SCRIPT_TIMEOUT_S: Final = 240.0
 
 
 class ScriptRun(Protocol):
-    """A start script under way."""
+    """A running start script."""
 
     def poll(self) -> int | None:
         """Return its exit code, None while it runs."""
@@ -43,7 +43,7 @@ Ask = Callable[[str, int], ServiceHealth]
 
 @dataclass(slots=True)
 class ServiceState:
-    """What is remembered of one service; seconds are monotonic."""
+    """The supervision state of one service; seconds are monotonic."""
 
     dead_looks: int = 0
     unhealthy_since_s: float | None = None
@@ -61,14 +61,14 @@ class ServiceState:
 
 
 class Supervisor:
-    """Looks after the services that start scripts have started.
+    """Supervises the services that start scripts have started.
 
     Args:
         names: of the services, in the order in which they are started.
         folder: where the PID files are.
-        manage: begins a start script with a verb; None where there is none to begin.
+        manage: runs a start script with a verb; None if the service has none.
         ask: returns the health of a service that runs as a PID.
-        needs: who is not started while another one is being started.
+        needs: for each service, the one that must not be starting at the same time.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Supervisor:
         self._needs = needs or {}
         self._patients = {name: ServiceState() for name in names}
 
-    def look(self, now_s: float) -> None:
-        """Look at every service once and start again what needs it."""
+    def check(self, now_s: float) -> None:
+        """Check every service once and restart those that need it."""
         for name, service_state in self._patients.items():
             if service_state.request is not None and not self._ended(name, service_state, service_state.request, now_s):
                 continue
@@ -95,16 +95,16 @@ class Supervisor:
                 self._revive(name, service_state, now_s)
 
     def troubled(self, now_s: float) -> list[tuple[str, str]]:
-        """Return services that were started again three times or more within the last 10 minutes, with a sentence."""
+        """Return services that were restarted three times or more within the last 10 minutes, with a sentence."""
         told = []
         for name, service_state in self._patients.items():
             count = sum(1 for instant in service_state.restarts_s if now_s - instant <= GOOD_AFTER_S)
             if count >= _MANY:
-                told.append((name, f"{name} was started again {count} times within ten minutes: see its error log."))
+                told.append((name, f"{name} was restarted {count} times within ten minutes: see its error log."))
         return told
 
     def _note_stop(self, name: str) -> None:
-        """Say once that a service was asked to end by a signal, and no longer try to start it."""
+        """Log once that a service was stopped by a signal, and do not restart it."""
         note = self._folder / f"{name}.stopped"
         if not note.exists():
             return
@@ -120,10 +120,10 @@ class Supervisor:
         return self._folder / f"{name}.wanted"
 
     def _examine(self, name: str, service_state: ServiceState, pid: int, now_s: float) -> None:
-        """A service that runs: is it well, or does it hang?"""
+        """Check a running service: restart it if it hangs."""
         service_state.dead_looks = 0
         health = self._ask(name, pid)
-        if health.well:
+        if health.healthy:
             service_state.unhealthy_since_s = None
             service_state.well_since_s = now_s if service_state.well_since_s is None else service_state.well_since_s
             self._wanted(name).unlink(missing_ok=True)
@@ -139,14 +139,14 @@ class Supervisor:
             self._send(name, service_state, "stop", now_s)
 
     def _revive(self, name: str, service_state: ServiceState, now_s: float) -> None:
-        """A service that is dead; seen twice, since a stop in order leaves the PID file for a moment."""
+        """Restart a dead service, once two checks have seen it: a normal stop leaves the PID file for a moment."""
         service_state.dead_looks += 1
         if service_state.dead_looks < 2 or now_s < service_state.rest_until_s:
             return
         needed = self._patients.get(self._needs.get(name, ""))
         if needed is not None and needed.request is not None:
             return
-        log.error("service died, starting it again: name=%s failures=%d", name, service_state.failures)
+        log.error("service died, restarting it: name=%s failures=%d", name, service_state.failures)
         self._start(name, service_state, now_s)
 
     def _start(self, name: str, service_state: ServiceState, now_s: float) -> None:
@@ -162,13 +162,13 @@ class Supervisor:
         service_state.request = self._manage(name, verb)
 
     def _ended(self, name: str, service_state: ServiceState, request: ScriptRun, now_s: float) -> bool:
-        """Whether the script has ended and its service can be looked at again; a stop is followed by a start."""
+        """Return whether the script has ended and its service can be checked again; a stop is followed by a start."""
         code = request.poll()
         if code is None and now_s - service_state.running_since_s < _SCRIPT_TIMEOUT_S:
             return False
         if code is None:
             request.kill()
-            log.error("start script took too long and was ended: name=%s verb=%s", name, service_state.verb)
+            log.error("start script took too long and was killed: name=%s verb=%s", name, service_state.verb)
         service_state.request = None
         service_state.rest_until_s = now_s + service_state.rest_s()
         if service_state.verb == "stop":
@@ -182,7 +182,7 @@ class Supervisor:
 
 
 def script_manager(scripts: Path) -> Manage:
-    """Return what begins ``start_NAME.sh VERB``; its words go to our standard output, as the log does."""
+    """Return a function that runs ``start_NAME.sh VERB``; its output goes to our standard output, as the log does."""
 
     def manage(name: str, verb: str) -> ScriptRun | None:
         command = [str(scripts / f"start_{name}.sh"), verb]

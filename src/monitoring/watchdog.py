@@ -1,8 +1,9 @@
 """The watchdog: restarts dead services, sends alerts, prunes the database.
 
-It runs apart because no process can report its own death. Who watches the watcher: its sign of life stands in
-``bot_status``; while it is silent the API's process or the dashboard's tells of silent bots and of log-in attacks
-(``src/monitoring/fallback_alerts.py``), and a push address that is no longer called tells that the machine is gone.
+It is a separate process because no process can report its own death. Its own heartbeat is in ``bot_status``; while that
+is missing, the API or the dashboard alerts about unresponsive bots and log-in attacks
+(``src/monitoring/fallback_alerts.py``). An external service behind the push address notices when the whole machine is
+down.
 """
 
 import logging
@@ -22,7 +23,7 @@ from src.monitoring.health import service_health
 from src.monitoring.notifications import Notifier, keep, read_kept
 from src.monitoring.supervisor import Supervisor, script_manager
 from src.runtime.process import run_process, run_rounds
-from src.runtime.process_ends import unwished_ends
+from src.runtime.process_ends import unexpected_exits
 from src.runtime.settings import PROJECT_ROOT, Settings
 from src.storage.database import TradingDatabase
 from src.storage.retention import prune_old
@@ -30,14 +31,14 @@ from src.storage.rows import Heartbeat, Owner
 
 log = logging.getLogger("watcher")
 
-LOOK_EVERY_S = 5.0
+CHECK_EVERY_S = 5.0
 _FACTS_EVERY_S = 15.0
 _PUSH_EVERY_S = 60.0
 SERVICES = ("paper_exchange", "rl_bot", "chart_bot", "mcp_server", "web_dashboard", "telegram_bot")
 
 
 def alert_policy(settings: Settings) -> AlertPolicy:
-    """Return when people are told, by the settings."""
+    """Return the alert policy of the settings."""
     hours = settings.alert_quiet_hours
     quiet = (minute_of(hours[:5]), minute_of(hours[6:])) if hours else None
     digest = None if settings.alert_digest_time == "off" else minute_of(settings.alert_digest_time)
@@ -50,13 +51,13 @@ def minute_of(hour: str) -> int:
 
 
 def local_time(now_ms: int, zone: str) -> LocalTime:
-    """Return what clocks in ``zone`` show at an instant."""
+    """Return day and minute in ``zone`` at an instant."""
     moment = datetime.fromtimestamp(now_ms / 1000, ZoneInfo(zone))
     return LocalTime(now_ms, f"{moment:%Y-%m-%d}", moment.hour * 60 + moment.minute)
 
 
 class Watcher:
-    """One look every five seconds: services first, then facts and messages, then what is done once a day."""
+    """Checks services every five seconds, then alert conditions, then runs the daily tasks."""
 
     def __init__(
         self, settings: Settings, database: TradingDatabase, notifier: Notifier, supervisor: Supervisor, clock: Clock
@@ -73,13 +74,13 @@ class Watcher:
         self._limits = AlertLimits(settings.alert_liquidation_distance, float(settings.alert_disk_free))
         self._facts_due_s = self._push_due_s = monotonic_s()
         self._migrated = False
-        self._looks = 0
+        self._checks = 0
         self._started = utc_text(clock.now_ms())
 
-    def look(self) -> None:
-        """Look once."""
+    def check(self) -> None:
+        """Run one check."""
         now_s = monotonic_s()
-        self._supervisor.look(now_s)
+        self._supervisor.check(now_s)
         if now_s >= self._facts_due_s:
             self._facts_due_s = now_s + _FACTS_EVERY_S
             self._make_tables()
@@ -88,23 +89,23 @@ class Watcher:
             self._prune()
 
     def close(self) -> None:
-        """Say that it ended in order, and let go of the database."""
+        """Write a final heartbeat and close the database."""
         self._beat("stopped")
         self._database.close()
 
     def _make_tables(self) -> None:
-        """Bring the tables up to date once, as soon as that is possible: a first start is no alarm."""
+        """Migrate the tables once, as soon as possible; before a first start that is no problem."""
         if self._migrated:
             return
         try:
             self._database.migrate()
             self._migrated = True
         except (StoreUnavailable, StoreCorrupt) as error:
-            log.warning("the tables cannot be brought up to date yet: reason=%s", error)
+            log.warning("database not migrated yet: reason=%s", error)
 
     def _judge(self, now_s: float) -> None:
         now_ms = self._clock.now_ms()
-        ends = unwished_ends(self._settings.state_dir)
+        ends = unexpected_exits(self._settings.state_dir)
         facts = gather(self._database, now_ms, PROJECT_ROOT, self._supervisor.troubled(now_s), ends)
         local = local_time(now_ms, self._settings.time_zone)
         messages = self._alert_manager.step(
@@ -117,14 +118,14 @@ class Watcher:
             self._keep()
         if now_s >= self._push_due_s and not any(alert.critical for alert in self._alert_manager.open_alerts):
             self._push_due_s = now_s + _PUSH_EVERY_S
-            self._notifier.say_alive()
+            self._notifier.ping()
 
     def _keep(self) -> None:
         keep(self._state, self._alert_manager.as_dict() | {"pruned_day": self._pruned_day})
 
     def _beat(self, phase: str = "waiting") -> None:
-        """Note a sign of life; a database that is away is told as an alert, not here."""
-        self._looks += 1
+        """Write a heartbeat; an unavailable database is reported as an alert, not here."""
+        self._checks += 1
         now = utc_text(self._clock.now_ms())
         beat = Heartbeat(
             timestamp=now,
@@ -136,7 +137,7 @@ class Watcher:
             version=VERSION,
             config_hash=self._settings.config_hash(),
             interval_s=_FACTS_EVERY_S,
-            cycle_no=self._looks,
+            cycle_no=self._checks,
             cycle_started=now,
             cycle_finished=now,
             details={
@@ -147,7 +148,7 @@ class Watcher:
         try:
             self._database.heartbeat(beat)
         except (StoreUnavailable, StoreCorrupt) as error:
-            log.warning("no sign of life could be written: reason=%s", error)
+            log.warning("heartbeat not written: reason=%s", error)
 
     def _prune(self) -> None:
         """Once a day, delete what is older than KEEP_DAYS."""
@@ -165,7 +166,7 @@ class Watcher:
 
 
 def main(stop: threading.Event) -> None:
-    """Watch until told to stop."""
+    """Run until ``stop`` is set."""
     settings = Settings.load()
     clock = SystemClock()
     notifier = Notifier.from_settings(settings)
@@ -180,7 +181,7 @@ def main(stop: threading.Event) -> None:
     watcher = Watcher(settings, database, notifier, supervisor, clock)
     log.info("watching: services=%s", ",".join(SERVICES))
     try:
-        run_rounds(watcher.look, LOOK_EVERY_S, stop)
+        run_rounds(watcher.check, CHECK_EVERY_S, stop)
     finally:
         watcher.close()
 

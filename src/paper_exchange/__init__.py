@@ -1,1 +1,1 @@
-"""A stand-in for Binance USDⓈ-M futures; it knows the ground alone, and no line of the client."""
+"""A replacement for Binance USDⓈ-M futures; it imports only ``domain``, and shares no code with the client."""

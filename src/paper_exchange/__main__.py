@@ -140,7 +140,7 @@ async def serve(exchange: PaperExchange) -> int:
 
 
 async def _until_asked(server: Server, asked: asyncio.Event) -> None:
-    """Return when asked to end; a failed heartbeat or save is raised: a half-dead exchange must not look alive."""
+    """Return when asked to end; a failed heartbeat or save is raised, so that the process ends, too."""
     work = [asyncio.create_task(server.beat()), asyncio.create_task(server.keep())]
     wait = asyncio.create_task(asked.wait())
     await asyncio.wait((*work, wait), return_when=asyncio.FIRST_COMPLETED)
@@ -178,7 +178,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _note_stop(code: int) -> None:
-    """Tell the scripts that started this process that its end was asked for: ``NAME.pid`` becomes ``NAME.stopped``."""
+    """Rename ``NAME.pid`` to ``NAME.stopped``: the start scripts and the watchdog then know that it was stopped."""
     pid_file = Path(os.environ.get("SERVICE_PID_FILE") or os.devnull)
     with contextlib.suppress(OSError):
         if code == 0 and pid_file.read_text(encoding="ascii").strip() == str(os.getpid()):

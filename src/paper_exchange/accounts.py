@@ -29,9 +29,9 @@ FIRST_TRAN_ID = 9_689_322_392
 
 @dataclass(slots=True)
 class VenuePosition:
-    """One leg of a symbol; ``amount`` is signed, ``fees`` are those paid to open what is still open.
+    """One leg of a symbol; ``amount`` is signed, ``fees`` are those paid for the part that is still open.
 
-    ``realized`` is the running total before fees; it outlives the position, as ACCOUNT_UPDATE's ``cr`` does.
+    ``realized`` is the running total before fees; it continues after the position, like ACCOUNT_UPDATE's ``cr``.
     """
 
     symbol: str

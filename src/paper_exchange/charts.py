@@ -10,7 +10,8 @@ from src.domain.clock import DAY_MS, MINUTE_MS
 from src.domain.market import Candle
 from src.paper_exchange.intrabar_path import CLOSE_MS, FIRST_EXTREME_MS, HOLD_MS, SECOND_EXTREME_MS
 from src.paper_exchange.markets import Market
-from src.paper_exchange.markets.klines import MONTH, aggregate, bar_end_ms, joined, span_ms
+from src.paper_exchange.markets.klines import FIXED_MS, MONTH, aggregate, bar_end_ms, joined, span_ms
+from src.paper_exchange.markets.whole_hours import HOUR_MS, HourlyMarket
 from src.paper_exchange.prices import MARK_WINDOW_MS, Prices
 
 _WHOLE_DAYS = frozenset(("1d", "3d", "1w", MONTH))
@@ -24,7 +25,7 @@ Reader = Callable[[int, int], list[Candle]]
 
 @dataclass(frozen=True, slots=True)
 class KlineRange:
-    """Which bars are asked for: startTime, endTime and how many."""
+    """The requested bars: startTime, endTime and limit."""
 
     start_ms: int | None
     end_ms: int | None
@@ -64,7 +65,8 @@ class Charts:
 
     def bars(self, symbol: str, interval: str, span: KlineRange) -> list[Candle]:
         """Return bars of the last price; the last one may still be open."""
-        read = self._by_days if interval in _WHOLE_DAYS else self._known
+        by_hours = self._by_hours if FIXED_MS.get(interval, 0) >= HOUR_MS else self._known
+        read = self._by_days if interval in _WHOLE_DAYS else by_hours
         return self._collect(interval, span, lambda start_ms, end_ms: read(symbol, start_ms, end_ms))
 
     def mark_bars(self, symbol: str, interval: str, span: KlineRange) -> list[Candle]:
@@ -115,6 +117,18 @@ class Charts:
             return [*candles, running]
         return candles
 
+    def _by_hours(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Closed hours as one candle each where the market tells them so, and minutes before and after them."""
+        first_ms = -(-start_ms // HOUR_MS) * HOUR_MS
+        shocks = self._quotes.shocks.get(symbol, ())
+        known_to_ms = min([self._now(), end_ms, *(from_ms - MINUTE_MS for from_ms, _ in shocks)])
+        beyond_ms = known_to_ms // HOUR_MS * HOUR_MS
+        if not isinstance(self._market, HourlyMarket) or first_ms >= beyond_ms:
+            return self._known(symbol, start_ms, end_ms)
+        before = self._known(symbol, start_ms, first_ms) if start_ms < first_ms else []
+        after = self._known(symbol, beyond_ms, end_ms) if beyond_ms < end_ms else []
+        return [*before, *self._market.hours(symbol, first_ms, beyond_ms), *after]
+
     def _by_days(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Whole days as one candle each, remembered: a year of days would read half a million minutes each time."""
         today_ms = self._now() // DAY_MS * DAY_MS
@@ -122,7 +136,7 @@ class Charts:
         for day_ms in range(start_ms // DAY_MS * DAY_MS, min(end_ms, today_ms + DAY_MS), DAY_MS):
             known = self._days.get((symbol, day_ms))
             if known is None:
-                parts = self._known(symbol, day_ms, day_ms + DAY_MS)
+                parts = self._by_hours(symbol, day_ms, day_ms + DAY_MS)
                 if not parts:
                     continue
                 known = joined(day_ms, parts)

@@ -33,7 +33,7 @@ def unwanted(name: str) -> VenueError:
 
 
 def check_order_form(accounts: Accounts, request: OrderRequest) -> Contract:
-    """Check what can be said of an order without looking at the account (steps 3 to 8), and return its contract."""
+    """Check an order as far as possible without the account (steps 3 to 8), and return its contract."""
     _check_parameters(request)
     _check_words(request, TIMES_IN_FORCE, {"LIMIT", "MARKET"} | CONDITIONAL_TYPES)
     if request.time_in_force == "GTD" and request.good_till_ms <= accounts.now_ms + LEAST_GTD_MS:
@@ -206,7 +206,7 @@ def matched_price(accounts: Accounts, rules: Instrument, side: str, word: str) -
 
 
 def check_algo_form(accounts: Accounts, request: AlgoRequest) -> Contract:
-    """Check what can be said of a conditional order without looking at the account, and return its contract."""
+    """Check a conditional order as far as possible without the account, and return its contract."""
     _check_algo_parameters(request)
     _check_words(request, ALGO_TIMES_IN_FORCE, CONDITIONAL_TYPES)
     if request.working_type not in ("MARK_PRICE", "CONTRACT_PRICE"):

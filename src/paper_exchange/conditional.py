@@ -121,7 +121,7 @@ def is_due(order: AlgoOrder, price: float) -> bool:
 
 
 def react(accounts: Accounts, ledger: AccountLedger, order: AlgoOrder) -> None:
-    """Let happen what is due: a trailing stop is activated, any other order fires."""
+    """Apply a reached trigger: a trailing stop is activated, any other order is triggered."""
     if order.type == TRAILING and not order.activated:
         active = replace(order, activated=True, peak=watched_price(accounts, order), updated_ms=accounts.now_ms)
         _tell(accounts, ledger, active)
@@ -186,7 +186,7 @@ def _request(ledger: AccountLedger, order: AlgoOrder) -> OrderRequest:
 
 
 def remember_peak(ledger: AccountLedger, order: AlgoOrder, peak: float) -> None:
-    """Note the best price an active trailing stop has seen; nobody is told."""
+    """Record the best price since a trailing stop was activated; no event is sent."""
     if peak != order.peak:
         keep(ledger, replace(order, peak=peak))
 

@@ -1,8 +1,8 @@
 """Reads lists of contracts in the form of Binance's exchangeInfo: the one shipped, and a newer one where there is one.
 
 The public list tells filters and ticks, ``fundingInfo`` the interval and cap of funding where they are not the usual
-ones. Leverage brackets are told to account holders only: where a list has none of a contract, a cautious table of our
-own stands in (``assumed_brackets``), and ``assumed`` names the contract.
+ones. Leverage brackets are available to account holders only: if a list has none for a contract, a conservative table
+is used (``assumed_brackets``), and ``assumed`` names the contract.
 """
 
 import json
@@ -42,7 +42,7 @@ class ContractList:
     assumed: frozenset[str] = field(default_factory=frozenset)
 
     def contract(self, symbol: str) -> Contract:
-        """Return a contract's rules; ``DataRefused`` says how to come by those of one that is not listed."""
+        """Return a contract's rules; ``DataRefused`` says how to add one that is not listed."""
         found = self.contracts.get(symbol)
         if found is None:
             raise DataRefused(

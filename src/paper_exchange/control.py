@@ -80,7 +80,7 @@ class Control:
     async def _clock(self, command: OperatorCommand) -> Any:
         """``{"freeze": true}``, ``{"freeze": false}`` or ``{"advance_ms": 60000}``, ``{"advance_to": instant}``.
 
-        The state is saved at once unless ``{"save": false}`` is said.
+        The state is saved at once unless ``{"save": false}`` is given.
         """
         market_clock = self._exchange.market_clock
         if "freeze" in command:
@@ -95,7 +95,7 @@ class Control:
         return await self._clock_state(command)
 
     async def _clock_state(self, command: OperatorCommand) -> Any:
-        """The time, and what tells a stepping test that a client is ready: its sockets, what it asked."""
+        """Return the time, and the state of clients for a stepping test: sockets and requests."""
         market_clock, asked = self._exchange.market_clock, Counter[str]()
         for (_, endpoint), count in self._exchange.limits.requests.items():
             asked[endpoint] += count

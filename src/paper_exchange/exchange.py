@@ -31,7 +31,7 @@ from src.paper_exchange.venue import Venue
 
 log = logging.getLogger(__name__)
 
-# A replay begins so many minutes into its file (or a quarter of it), so that there is a past to look at.
+# A replay begins so many minutes into its file (or a quarter of it), so that there is a history.
 PAST_MINUTES = 11_520
 # A picture is saved at most so often, and never for more than a fiftieth of the time.
 SAVE_EVERY_S = 0.2
@@ -124,7 +124,7 @@ class PaperExchange:
                 tell_key(key)
 
     def wire_ms(self) -> int:
-        """Return the time as the exchange tells it to clients: the market's, and a fault's skew."""
+        """Return the time sent to clients: the market's, plus a fault's skew."""
         return self.market_clock.now_ms() + self.faults.skew_ms
 
     def remember(self, account: str, endpoint: str, parameters: dict[str, str]) -> None:
@@ -173,7 +173,7 @@ class PaperExchange:
         return (self._dirty and now_s >= self._next_save_s) or now_s - self._last_save_s > IDLE_SAVE_S
 
     async def save_beside(self, side: Executor) -> None:
-        """Save a picture while the event loop goes on: only the taking of it holds the loop up."""
+        """Save a snapshot while the event loop continues: only taking it blocks the loop."""
         start_s, loop = monotonic_s(), asyncio.get_running_loop()
         picture = self._store.picture(self._state())
         self._dirty = False
@@ -188,7 +188,7 @@ class PaperExchange:
         self._next_save_s = self._last_save_s + max(SAVE_EVERY_S, SAVE_SHARE * took_s)
 
     async def sync_beside(self, side: Executor) -> None:
-        """Bring the journal to the disk while the event loop goes on."""
+        """Flush the journal to disk while the event loop continues."""
         try:
             await asyncio.get_running_loop().run_in_executor(side, self._store.sync_journal)
         except DiskFull as error:
@@ -244,7 +244,7 @@ def saved_anchor(saved: dict[str, Any], store: StateStore) -> tuple[Anchor, int]
 
 
 def _listed(config: PaperConfig, market: OpenedMarket) -> dict[str, Contract]:
-    """Return the contracts that are traded: those of the market that are asked for and whose rules are known."""
+    """Return the traded contracts: the requested ones of the market whose rules are known."""
     wanted = config.symbols or market.symbols
     absent = [symbol for symbol in wanted if symbol not in market.symbols]
     if absent:

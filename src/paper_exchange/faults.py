@@ -9,7 +9,7 @@ from src.domain.clock import monotonic_s
 from src.paper_exchange.limits import too_many_requests
 
 UNKNOWN_TEXT = "Unknown error, please check your request or try again later."
-# name: HTTP status, body. Which of them leave the order placed is said by the test, with ``placed``.
+# name: HTTP status, body. The test sets with ``placed`` which of them leave the order placed.
 ANSWERS: dict[str, tuple[int, Any]] = {
     "unknown_error": (503, {"code": -1000, "msg": UNKNOWN_TEXT}),
     "service_unavailable": (503, {"code": -1000, "msg": "Service Unavailable."}),

@@ -1,6 +1,6 @@
 """The market data streams: what each sends, and on which route.
 
-A feed is asked about every 20 ms of wall time and returns what is due by market time; what came too fast in between
+A feed is polled about every 20 ms of wall time and returns what is due by market time; what came too fast in between
 is left out, but never a closed candle.
 """
 
@@ -21,7 +21,7 @@ from src.paper_exchange.trade_tape import Tick, first_trade_id
 KLINE_EVERY_MS = 250
 TAPE_EVERY_MS = 100
 TICKER_EVERY_MS = 1_000
-# A book in which nothing moves is told again so often: clients take silence for a broken connection.
+# An unchanged book is sent again this often: clients take silence for a broken connection.
 REPEAT_EVERY_MS = 1_000
 DIFF_LEVELS = 100
 _DEPTH = re.compile(r"depth(?P<levels>5|10|20)?@((?P<every>0|100|250|500)ms)?")
@@ -45,7 +45,7 @@ class Cadence:
         self._last = -1
 
     def due(self, now_ms: int) -> bool:
-        """Return whether a new span has begun since the last time this said so."""
+        """Return whether a new span has begun since the last time this returned True."""
         span = now_ms // self._every_ms
         if span == self._last:
             return False
@@ -160,7 +160,7 @@ class TapeFeed:
 
 
 def _listed(exchange: PaperExchange, contracts: list[Contract]) -> list[Contract]:
-    """Return the contracts that are still on the list: one that left it falls silent, the stream stays."""
+    """Return the contracts that are still listed: a delisted one sends no more frames, the stream stays."""
     return [each for each in contracts if each.symbol in exchange.contracts]
 
 
@@ -173,7 +173,7 @@ class BookTickerFeed:
         self._last: dict[str, tuple[object, int]] = {}
 
     def frames(self, now_ms: int) -> list[Frame]:
-        """Return one frame for each contract whose best prices moved, or were told a second ago."""
+        """Return one frame for each contract whose best prices changed, or were sent a second ago."""
         frames = (self._frame(contract.rules) for contract in _listed(self._exchange, self._contracts))
         return [frame for frame in frames if frame]
 
@@ -204,7 +204,7 @@ class DepthFeed:
     """The book: the whole of a few levels, or what changed in ``DIFF_LEVELS`` of them.
 
     Differences also correct what GET depth has shown meanwhile: deeper levels, and those of an instant between frames.
-    While nothing changes, the best level of each side is told again once a second.
+    While nothing changes, the best level of each side is sent again once a second.
     """
 
     def __init__(self, exchange: PaperExchange, contract: Contract, levels: int, every_ms: int) -> None:
@@ -218,7 +218,7 @@ class DepthFeed:
         self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
 
     def frames(self, now_ms: int) -> list[Frame]:
-        """Return an update when it is due and something moved, or was told a second ago."""
+        """Return an update when it is due and something changed, or was sent a second ago."""
         if not self._cadence.due(now_ms):
             return []
         book = self._exchange.venue.book(self._rules.symbol, self._levels or DIFF_LEVELS)
@@ -323,7 +323,7 @@ def route_of(stream: str) -> str:
 
 
 def open_feed(exchange: PaperExchange, stream: str) -> StreamFeed | None:
-    """Return the source of a stream, None for one that nobody feeds: it stays silent."""
+    """Return the source of a stream, None for one without data."""
     if stream.startswith("!"):
         return _feed_of_all(exchange, *_kind(stream[1:]))
     name, _, rest = stream.partition("@")

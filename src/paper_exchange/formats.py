@@ -96,7 +96,7 @@ def amendment_row(row: OrderAmendment, instrument: Instrument) -> Json:
 
 
 def order_row(order: VenueOrder, instrument: Instrument) -> Json:
-    """Return what GET order, openOrder and openOrders answer; here the fill price stands."""
+    """Return the response of GET order, openOrder and openOrders, which has the fill price."""
     price, quantity = instrument.price_precision, instrument.quantity_precision
     return {
         "orderId": order.order_id,

@@ -143,7 +143,7 @@ def risk_v2(row: PositionView, instrument: Instrument) -> Json:
 
 
 def risk_v3(row: PositionView, instrument: Instrument) -> Json:
-    """Return one element of GET /fapi/v3/positionRisk; leverage and margin type are not told here."""
+    """Return one element of GET /fapi/v3/positionRisk; it has no leverage and margin type."""
     return {
         "symbol": row.symbol,
         "positionSide": row.position_side,

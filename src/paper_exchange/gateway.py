@@ -47,7 +47,7 @@ _CHANGING = frozenset(
 
 @dataclass(slots=True)
 class Usage:
-    """What a request has used up; filled while it is admitted, so that a refusal tells it too."""
+    """The usage of a request; filled while it is admitted, so that a refusal reports it too."""
 
     weight_1m: int | None = None
     orders: OrderCount | None = None
@@ -75,14 +75,14 @@ class Gateway:
         """Return the endpoint's answer.
 
         Args:
-            endpoint: what is asked.
+            endpoint: of the request.
             parameters: as they were sent.
             address: whose request weight it counts towards.
-            identify: returns the account that asks ("" for nobody); raises ``VenueError`` for a stranger.
+            identify: returns the calling account ("" without one); raises ``VenueError`` for an unknown key.
             usage: is filled with what the request used up.
 
         Raises:
-            VenueError: over a limit, from a stranger, or refused by the venue.
+            VenueError: over a limit, from an unknown key, or refused by the venue.
         """
         limits, now = self._exchange.limits, self._exchange.tick()
         if endpoint.funding_pool:

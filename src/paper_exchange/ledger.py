@@ -42,7 +42,7 @@ def fill(
     fresh: bool = False,
     execution: str = "TRADE",
 ) -> VenueOrder:
-    """Execute part of an order against the account and return the order as it stands then.
+    """Execute part of an order against the account and return the updated order.
 
     Position, isolated margin, profit and fee are booked and the events emitted in the exchange's order; ``fresh``
     puts the order's NEW behind the first TRADE_LITE, as the exchange does for an order that fills at once.
@@ -169,7 +169,7 @@ def _executed(accounts: Accounts, order: VenueOrder, trade: VenueTrade) -> Venue
 
 
 def keep(ledger: AccountLedger, order: VenueOrder | AlgoOrder) -> None:
-    """Write the order down as it stands, among the open ones or not."""
+    """Store the order, among the open ones if it is open."""
     if isinstance(order, AlgoOrder):
         ledger.algos[order.algo_id] = order
         ledger.newest_algo[order.client_id] = order.algo_id

@@ -134,7 +134,7 @@ def _order(accounts: Accounts, held: VenuePosition, side: str, price: Decimal, k
 
 
 def _clear(accounts: Accounts, ledger: AccountLedger, held: VenuePosition, notional: Decimal, left: Decimal) -> None:
-    """Book the liquidation fee, at most what is left; where less than nothing is left, the fund pays it back."""
+    """Book the liquidation fee, at most the remaining balance; a negative balance is paid by the insurance fund."""
     fee = money8(notional * accounts.contracts[held.symbol].rules.liquidation_fee_share)
     cleared = -min(fee, left) if left > 0 else -left
     if left < 0 and any(True for _ in margin.cross_positions(ledger)) and held.symbol not in ledger.isolated:

@@ -12,7 +12,7 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 @dataclass(frozen=True, slots=True)
 class ListenKey:
-    """One key and the market instant until which it lives."""
+    """A key and the market time until which it is valid."""
 
     account: str
     key: str
@@ -27,7 +27,7 @@ class ListenKeys:
         self._made = 0
 
     def create(self, account: str, now_ms: int) -> str:
-        """Return the account's key, a new one or the living one; it lives for an hour from now."""
+        """Return the account's key, a new or the present one, valid for an hour from now."""
         known = self._by_account.get(account)
         key = known.key if known and now_ms < known.expires_ms else self._new_key(account, now_ms)
         self._by_account[account] = ListenKey(account, key, now_ms + LIFE_MS)

@@ -199,7 +199,7 @@ def _leg_order_margin(accounts: Accounts, ledger: AccountLedger, symbol: str, le
 
 
 def _adl(held: VenuePosition, profit: Decimal) -> int:
-    """Where the position stands in the queue of automatic deleveraging: losers last."""
+    """Return the position's rank in the queue of automatic deleveraging: losing ones last."""
     return 0 if not held.amount else 2 if profit > 0 else 1
 
 

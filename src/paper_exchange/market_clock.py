@@ -21,7 +21,7 @@ class MarketClock:
     """The market's clock: one wall second is ``speed`` market seconds.
 
     It runs on the wall's monotonic time, so that a correction of the machine's clock moves no market. ``end_ms``,
-    where given, is the last instant: a recorded market stands still when its recording ends.
+    where given, is the last instant: a recorded market stops when its recording ends.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class MarketClock:
 
     @property
     def frozen(self) -> bool:
-        """Whether market time stands by order."""
+        """Whether market time was stopped by a command."""
         return self._frozen
 
     @property
@@ -70,7 +70,7 @@ class MarketClock:
         self._set(self.now_ms(), frozen=True)
 
     def resume(self) -> None:
-        """Let market time run on from where it stands."""
+        """Resume market time from where it stopped."""
         self._set(self.now_ms(), frozen=False)
 
     def advance_to(self, market_ms: int) -> None:

@@ -15,7 +15,7 @@ Level = tuple[Decimal, Decimal]
 
 
 def place(accounts: Accounts, ledger: AccountLedger, request: OrderRequest) -> VenueOrder:
-    """Check and place an order, match it, and return it as it stands after that."""
+    """Check and place an order, match it, and return its state after that."""
     return enter(accounts, ledger, checked(accounts, ledger, request))
 
 
@@ -63,7 +63,7 @@ def _price(accounts: Accounts, contract: Contract, request: OrderRequest) -> Dec
 
 
 def _quantity(ledger: AccountLedger, request: OrderRequest, closing: bool) -> Decimal:
-    """The quantity asked for; a MARKET order that only closes is cut to what there is (-2022 when there is nothing)."""
+    """Return the order quantity; a reduce-only MARKET order is cut to the position (-2022 without one)."""
     quantity = request.quantity or ZERO
     if not closing:
         return quantity

@@ -69,7 +69,7 @@ class AlgoRequest:
 
 @dataclass(frozen=True, slots=True)
 class VenueOrder:
-    """A regular order as it stands at ``updated_ms``; a new value is made for every change.
+    """The state of a regular order at ``updated_ms``; every change makes a new value.
 
     ``price`` is 0 for MARKET; ``cum_quote`` is the quote amount filled; ``algo_id`` is 0 unless a trigger made it.
     ``expiry_reason`` is the ``er`` of events. ``activate_price`` and ``callback_rate`` come from a trailing stop.
@@ -122,7 +122,7 @@ class VenueOrder:
 
 @dataclass(frozen=True, slots=True)
 class AlgoOrder:
-    """A conditional order as it stands at ``updated_ms``.
+    """The state of a conditional order at ``updated_ms``.
 
     ``status``: NEW, TRIGGERING, TRIGGERED, FINISHED, CANCELED, EXPIRED or REJECTED. ``actual_*`` tell of the order
     that the trigger made (id 0 before that). ``peak`` is the best price an activated trailing stop has seen.
@@ -201,7 +201,7 @@ class IncomeRow:
 
 @dataclass(frozen=True, slots=True)
 class OrderAmendment:
-    """One change of an open order; ``count`` says how often this order has been changed, this time included."""
+    """One change of an open order; ``count`` is the number of changes of this order, including this one."""
 
     number: int
     order_id: int

@@ -7,7 +7,7 @@ UNKNOWN = "another process"
 
 
 def port_owner(port: int) -> str:
-    """Return ``process 123 (python3 src/x.py)`` of the listener on ``port``; "another process" if nobody tells."""
+    """Return ``process 123 (python3 src/x.py)`` of the listener on ``port``; "another process" if unknown."""
     inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -29,7 +29,7 @@ _REMEMBERED = 64
 
 
 CalmUntil = Callable[[str, int, int, float, float], int]
-"""``calm_until(symbol, open_ms, end_ms, low, high)``: a market that has its candles at hand may offer to find the
+"""``calm_until(symbol, open_ms, end_ms, low, high)``: a market with loaded candles may offer to find the
 first minute from ``open_ms`` on, at most ``end_ms`` and a minute, that is missing or not strictly inside the band.
 """
 
@@ -126,7 +126,7 @@ class Prices:
     def mark_price(self, symbol: str, time_ms: int) -> Decimal:
         """Return the mark price as money, eight decimals."""
         second = time_ms - time_ms % SECOND_MS
-        known_symbol, known_second, known = self._last_mark  # one instant's price is asked for many times in a row
+        known_symbol, known_second, known = self._last_mark  # the price of one instant is requested many times in a row
         if second == known_second and symbol == known_symbol:
             return known
         price = Decimal(f"{self.mark(symbol, second):.8f}")

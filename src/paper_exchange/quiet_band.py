@@ -1,6 +1,6 @@
 """The price range in which no order or margin level triggers, so that quiet minutes cost almost nothing.
 
-All in floats: the bands only decide where to look closely; what really happens is decided in ``timeline.py``.
+All in floats: the bands only decide where to check closely; ``timeline.py`` decides what happens.
 """
 
 import math

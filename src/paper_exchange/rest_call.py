@@ -35,7 +35,7 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request's parameters, the account it comes from ("" for nobody) and the market instant of its arrival."""
+    """A request's parameters, its account ("" without one) and the market time of its arrival."""
 
     parameters: Mapping[str, str]
     account: str

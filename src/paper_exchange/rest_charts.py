@@ -75,7 +75,7 @@ def chart_weight(parameters: Mapping[str, str]) -> int:
 
 
 def is_long(parameters: Mapping[str, str]) -> bool:
-    """Return whether the candles asked for reach over more than ``LONG_SPAN_MS``."""
+    """Return whether the requested candles span more than ``LONG_SPAN_MS``."""
     return FIXED_MS.get(parameters.get("interval", ""), LONG_SPAN_MS) * _limit(parameters) > LONG_SPAN_MS
 
 

@@ -36,7 +36,7 @@ def _span(exchange: PaperExchange, call: Call) -> tuple[str, KlineRange]:
 
 
 def _closed(exchange: PaperExchange, contract: Contract, period: str, span: KlineRange) -> list[Candle]:
-    """The bars of the span that are over: statistics are told of whole periods."""
+    """Return the closed bars of the span: statistics cover whole periods."""
     now = exchange.venue.now_ms
     wanted = KlineRange(span.start_ms, span.end_ms, span.limit + 1)
     bars = exchange.charts.bars(contract.symbol, period, wanted)

@@ -28,7 +28,7 @@ from src.paper_exchange.trade_tape import Tick, minute_of_tick
 DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
 TAPE_MS = 48 * 3_600_000
 USUAL_FUNDING_CAP = Decimal("0.02")
-# Open interest is not modelled; it is told as this part of the last day's volume.
+# Open interest is not modelled; it is reported as this part of the last day's volume.
 OPEN_INTEREST_SHARE = 0.6
 # Four days of one contract; more are answered beside the event loop.
 FEW_SETTLEMENTS = 12
@@ -192,7 +192,7 @@ def funding_rates(exchange: PaperExchange, call: Call) -> list[Json]:
 
 
 def many_settlements(parameters: Mapping[str, str]) -> bool:
-    """Return whether so many settlements are asked for that their days' prices may have to be made first."""
+    """Return whether so many settlements are requested that their days' prices may have to be generated first."""
     return _number(parameters, 100) > FEW_SETTLEMENTS
 
 

@@ -38,7 +38,7 @@ def no_brackets(exchange: PaperExchange, call: Call) -> list[Json]:
 
 
 def system_status(exchange: PaperExchange, call: Call) -> Json:
-    """GET /sapi/v1/system/status: 0 is normal, and whoever gets this answer is served."""
+    """GET /sapi/v1/system/status: 0 is normal; a running exchange always returns 0."""
     return {"status": 0, "msg": "normal"}
 
 

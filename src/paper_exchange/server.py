@@ -44,14 +44,14 @@ class Server:
         return application
 
     async def beat(self) -> None:
-        """Keep time: let the venue go on and send what is due. Ends only by a failure."""
+        """Advance the venue with market time and send due events. Ends only by a failure."""
         ended = False
         while True:
             await asyncio.sleep(BEAT_S)
             self._hub.pump(self._exchange.tick())
             if self._exchange.market_clock.finished and not ended:
                 ended = True
-                log.info("recording ended: market time stands at %s", utc_text(self._exchange.venue.now_ms))
+                log.info("recording ended: market time stopped at %s", utc_text(self._exchange.venue.now_ms))
 
     async def keep(self) -> None:
         """Keep what changed on the disk, a few times a second at most. Ends only by a failure."""

@@ -71,7 +71,7 @@ def _secret(text: str) -> str:
 
 
 def merged_parameters(query: str, body: str) -> dict[str, str]:
-    """Return the parameters of a request; one that stands in both places is taken from the query."""
+    """Return the parameters of a request; one in both places is taken from the query."""
     parameters = dict(parse_qsl(body, keep_blank_values=True))
     parameters.update(parse_qsl(query, keep_blank_values=True))
     return parameters
@@ -91,7 +91,7 @@ def check_text_signature(payload: str, given: str, secret: str) -> None:
 def signature_of(secret: str, query: str, body: str = "") -> str:
     """Return the HMAC-SHA256 (hex) of the raw query and the raw body, joined without ``&`` as Binance does.
 
-    A ``signature`` parameter inside them is left out, wherever it stands.
+    A ``signature`` parameter inside them is left out, at any position.
     """
     payload = signed_text(query, body)
     return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()

@@ -29,7 +29,7 @@ _COLUMNS: dict[type, tuple[tuple[str, bool], ...]] = {
 
 
 def snapshot(accounts: Accounts) -> dict[str, Any]:
-    """Return everything the future depends on and everything that can still be asked for; events are not part of it."""
+    """Return the complete state, including everything that can still be queried, but no events."""
     return {
         "version": VERSION,
         **{name: getattr(accounts, name) for name in _COUNTERS},

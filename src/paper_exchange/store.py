@@ -115,7 +115,7 @@ class StateStore:
             yield command
 
     def append(self, market_ms: int, account: str, endpoint: str, parameters: dict[str, str]) -> None:
-        """Hand a command to the operating system before it is carried out: it outlives this process.
+        """Write a command to the operating system before it is executed, so that it survives this process.
 
         What a failure of power could still take is limited by ``sync_journal``.
 
@@ -128,7 +128,7 @@ class StateStore:
             self._reserve()
         with _full_disk_told(self._journal_path):
             written = os.pwrite(self._journal, line, self._offset)
-        if written < len(line):  # what is there has no end: it counts for nothing, the next line goes over it
+        if written < len(line):  # an incomplete line is ignored and overwritten by the next one
             raise DiskFull(f"no space for {self._journal_path}")
         self._number += 1
         self._offset += written
@@ -160,13 +160,13 @@ class StateStore:
             self._reserved = self._offset + RESERVE_BYTES
 
     def picture(self, state: dict[str, Any]) -> StateSnapshot:
-        """Return the state as it stands after the last command, ready to be written."""
+        """Return the state after the last command, ready to be written."""
         content = {"format": FORMAT, "number": self._number, **state}
         self._serial += 1
         return StateSnapshot(self._serial, self._number, orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
 
     def write(self, picture: StateSnapshot) -> None:
-        """Replace the state file by this picture, atomically, unless a newer one stands there already.
+        """Replace the state file by this snapshot, atomically, unless a newer one is there already.
 
         May be called beside the event loop; raises ``DiskFull``.
         """
@@ -227,7 +227,7 @@ class StateStore:
 
     def corrupt(self, why: str) -> StateCorrupt:
         """Return the error that says why the file cannot be used."""
-        return StateCorrupt(f"the state file {self.path} is damaged: {why}. Move it away to begin anew.")
+        return StateCorrupt(f"the state file {self.path} is damaged: {why}. Move it away to start with a new one.")
 
 
 def _aside(path: Path, name: str) -> Path:
@@ -247,7 +247,7 @@ def _locked(path: Path) -> int:
             "stop it, or give this one its own PAPER_STATE"
         ) from None
     os.ftruncate(handle, 0)
-    with suppress(OSError):  # a full disk: the lock holds all the same, it only does not say whose it is
+    with suppress(OSError):  # a full disk: the lock works anyway, it only does not name its holder
         os.write(handle, f"{os.getpid()}\n".encode())
     return handle
 

@@ -34,7 +34,7 @@ MAX_BEHIND = 20_000
 class Listener:
     """One open socket: its route, what it subscribed to, and the frames that wait for it.
 
-    ``keys`` leads from each listen key of the private route to the account that owns it, "" for nobody's.
+    ``keys`` maps each listen key of the private route to its account, "" for an unknown key.
     """
 
     socket: web.WebSocketResponse
@@ -158,7 +158,7 @@ class Hub:
         return [key for key in (*names, *asked, *fields.get("listenKey", [])) if key]
 
     def _subscribe(self, listener: Listener, streams: list[str]) -> None:
-        """Let streams flow; on the private route they are listen keys, of which a stranger's stays silent."""
+        """Start streams; on the private route they are listen keys, and an unknown one sends nothing."""
         if listener.route == "private":
             listener.streams.update(dict.fromkeys(streams))
             listener.keys.update({key: self._exchange.listen_keys.owner(key) or "" for key in streams})
@@ -302,7 +302,7 @@ def _plan(path: str, query: str) -> tuple[str, bool, list[str]] | None:
 
 
 def _frames_of(feed: StreamFeed, now_ms: int) -> list[Frame]:
-    """Return the feed's frames; that of a contract which left the list falls silent."""
+    """Return the feed's frames, none for a delisted contract."""
     try:
         return list(feed.frames(now_ms))
     except VenueError as error:

@@ -47,7 +47,7 @@ class Timeline:
                 self._happen()
 
     def _look_around(self) -> None:
-        """Work out anew between which prices, and until when, nothing can happen."""
+        """Recompute the price range and the time until which nothing can happen."""
         accounts = self._accounts
         self._bands = [(symbol, band.low, band.high) for symbol, band in bands_of(accounts).items()]
         self._timed_ms = min(self._dates(), default=NEVER_MS)
@@ -56,7 +56,7 @@ class Timeline:
         accounts.changed = False
 
     def _dates(self) -> Iterator[int]:
-        """The instants known beforehand: funding, good-till dates, countdowns."""
+        """Return the times known in advance: funding, good-till dates, countdowns."""
         for ledger in self._accounts.ledgers.values():
             for held in ledger.live():
                 yield self._accounts.quotes.next_funding_ms(held.symbol, self._accounts.now_ms)
@@ -134,7 +134,7 @@ class Timeline:
         return _touch(whole, edge, order.side == "SELL", start, end)
 
     def _touch_level(self, order: VenueOrder, minute: Minute) -> Decimal:
-        """The last price at which a waiting order meets depth that nobody has consumed in that minute."""
+        """Return the last price at which a resting order meets depth not yet consumed in that minute."""
         number, gone = self._accounts.consumed.get((order.symbol, order.side), (-1, Decimal(0)))
         away = self._accounts.contracts[order.symbol].rules.tick_size
         if number == minute.open_ms // MINUTE_MS:
@@ -206,7 +206,7 @@ class Timeline:
                     conditional.remember_peak(ledger, order, peak)
 
     def _happen(self) -> None:
-        """Let happen what is due now: triggers, fills, dates, then funding and margin."""
+        """Process what is due now: triggers, fills, dates, then funding and margin."""
         accounts = self._accounts
         accounts.changed = True
         for ledger in list(accounts.ledgers.values()):

@@ -242,7 +242,7 @@ class Venue:
 
     # regular orders
     def place_order(self, account: str, request: OrderRequest) -> VenueOrder:
-        """Place the order, match it, and return it as it stands after that (the RESULT view)."""
+        """Place the order, match it, and return its state after that (the RESULT view)."""
         return matching.place(self._accounts, self._ledger(account), request)
 
     def test_order(self, account: str, request: OrderRequest) -> VenueOrder:

@@ -115,7 +115,7 @@ class WebSocketApi:
                 await asyncio.wait_for(session.socket.close(code=WSCloseCode.GOING_AWAY), 0.5)
 
     async def _serve(self, session: ApiSession) -> None:
-        """Answer message after message, each in a task of its own: a slow one delays no other."""
+        """Answer messages, each in a separate task, so that a slow one does not delay the others."""
         tasks: set[asyncio.Task[None]] = set()
         async for message in session.socket:
             if message.type is WSMsgType.TEXT:
@@ -268,7 +268,7 @@ def _refusal(refusal: VenueError) -> dict[str, Any]:
 
 
 def rate_limits(usage: Usage) -> list[dict[str, Any]]:
-    """Return the limits with what is used of each; an order counts no weight, which Binance tells as -1."""
+    """Return the limits with their usage; an order has no weight, which Binance reports as -1."""
     weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1}
     if usage.orders is None:
         return [{**weight, "limit": WEIGHT_LIMIT, "count": usage.weight_1m or 0}]

@@ -1,4 +1,4 @@
-"""What people and programs read from the database: pages, aggregates, equity, states of the bots.
+"""Read models for dashboard, API and reports: pages, aggregates, equity, states of the bots.
 
 Public: ``service.ReportService``. Reads only.
 """

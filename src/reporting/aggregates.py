@@ -1,7 +1,7 @@
 """Aggregates over a period: signals, trades, and the equity of one account.
 
-Whole days come from the counters that the journal keeps with each row; only the first, broken day of a period is
-counted row by row: a summary of a million signals takes the time of a few hundred rows.
+Whole days come from the counters that the journal keeps; only the first, partial day of a period is counted row by row,
+so a summary of a million signals takes the time of a few hundred rows.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from src.reporting.pages import Scope, TradeFilter, count_up_to, trade_queries
 from src.storage.tables import EVERY, daily_performance, signals, trades
 
 _MOST_OPEN = 1_000_000
-_KEPT = 64  # statements: to compose one takes longer than to ask it
+_KEPT = 64  # statements: composing one takes longer than running it
 _COUNTS = (
     *("cycles", "buy_signals", "sell_signals", "hold_signals", "acted", "vetoed"),
     *("strength_sum", "confidence_sum"),
@@ -44,12 +44,11 @@ class SignalStats:
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """What trading brought in a period, for one account.
+    """The trading results of a period, for one account.
 
-    ``max_drawdown_share`` is the worst fall below the highest equity until then, as seen at every turn; the highest
-    moves with what is paid in or out, so that only trading makes a drawdown;
-    ``equity_reason`` says why figures of equity are missing. Ratios and transfers count the day in which the period
-    begins as a whole; everything else begins at its instant.
+    ``max_drawdown_share`` is the largest fall below the highest equity until then, over all turns; the highest is
+    adjusted by transfers, so that only trading causes a drawdown. ``equity_reason`` says why figures of equity are
+    missing. Ratios and transfers include the whole first day of the period; everything else starts at its exact time.
     """
 
     figures: TradeFigures
@@ -64,7 +63,7 @@ class Performance:
     equity_reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures flat, as an answer holds them."""
+        """Return the figures as a flat dictionary."""
         rest = {name: value for name, value in asdict(self).items() if name != "figures"}
         return asdict(self.figures) | rest
 
@@ -89,7 +88,7 @@ def count_signals(connection: Connection, scope: Scope, since_ms: int | None) ->
 
 
 def sum_performance(connection: Connection, scope: Scope, since_ms: int | None) -> Performance:
-    """Return what trades (by exit) and equity brought, in all or since an instant."""
+    """Return the results of trades (by exit) and equity, in total or since an instant."""
     sums = _trade_sums(sums_of_days(connection, scope, since_ms, _TRADES))
     if since_ms is not None:
         sums = sums + _broken_day_trades(connection, scope, since_ms)
@@ -113,7 +112,7 @@ def sum_performance(connection: Connection, scope: Scope, since_ms: int | None) 
 
 
 def symbol_days(scope: Scope) -> list[ColumnElement[bool]]:
-    """Return what a day's row of one of the scope's symbols must meet."""
+    """Return the conditions for a day's row of the scope's symbols."""
     return [*scope.conditions(daily_performance), daily_performance.c.symbol != EVERY]
 
 
@@ -123,7 +122,7 @@ def _broken_day(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def _rest_of_day(since_ms: int) -> dict[str, str]:
-    """The rest of the day in which a period begins, as the statements ask for it."""
+    """Return the bounds of the period's first, partial day for the statements."""
     return {"begin": utc_text(since_ms), "end": utc_day(since_ms) + "~"}
 
 

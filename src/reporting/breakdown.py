@@ -1,4 +1,4 @@
-"""Closed trades of a period grouped by what a person compares: pair, hour, weekday, reason, length."""
+"""Closed trades of a period grouped by pair, hour, weekday, reason or length."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 @dataclass(slots=True)
 class GroupSum:
-    """What a group of closed trades brought, net, with its costs."""
+    """The net result of a group of closed trades, with its costs."""
 
     trades: int = 0
     wins: int = 0
@@ -46,12 +46,12 @@ class GroupSum:
 
     @property
     def win_rate(self) -> float | None:
-        """The share of trades that won, None without trades."""
+        """The share of winning trades, None without trades."""
         return self.wins / self.trades if self.trades else None
 
 
 def closed_trades_query(scope: Scope, since_ms: int | None) -> Select[Any]:
-    """Return the query for what is grouped: closed trades by their exit, oldest first."""
+    """Return the query for closed trades by their exit, oldest first."""
     columns = [trades.c[name] for name in _COLUMNS]
     query = select(*columns).where(*scope.conditions(trades), trades.c.status == "closed")
     if since_ms is not None:
@@ -101,7 +101,7 @@ def by_weekday(row: Row) -> str:
 
 
 def by_length(row: Row) -> str:
-    """Return how long the position was open, as one of a few spans."""
+    """Return the span in which the holding time falls."""
     seconds = (instant_of(row["exit_time"]) - instant_of(row["entry_time"])) / 1_000
     return next((name for most, name in _LENGTHS if seconds < most), _LONGEST)
 

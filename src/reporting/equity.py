@@ -1,7 +1,7 @@
 """The equity of one account: daily values, curve, ratios, and drawdown within a period.
 
-An account has a row a day, and one for each turn. The days are read as the database keeps them, and only what is told
-is made money; what must be looked for among a day's turns is looked for by the database.
+An account has one row per day, and one per turn. Days are read as stored, and only returned figures become ``Decimal``;
+searches among a day's turns are done by the database.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,11 +35,11 @@ from src.storage.tables import EVERY, account_balance, daily_performance
 
 T = TypeVar("T")
 
-_KEPT = 64  # statements: to compose one takes longer than to ask it
+_KEPT = 64  # statements: composing one takes longer than running it
 
 
 class EquityPoint(NamedTuple):
-    """Equity at a moment (an instant, or a day's end), and what of it was paid in, less what was paid out."""
+    """Equity at an instant or a day's end, and the net transfers contained in it."""
 
     moment: str
     equity: Decimal
@@ -47,7 +47,7 @@ class EquityPoint(NamedTuple):
 
 
 class Day(NamedTuple):
-    """A day on which the equity is known, as kept: ``high`` is the highest without what was paid in or out."""
+    """A day with known equity, as stored: ``high`` is the highest equity without transfers."""
 
     bot_id: str
     mode: str
@@ -82,7 +82,7 @@ def account_days(connection: Connection, scope: Scope, since_ms: int | None) -> 
 
 
 def known_days(connection: Connection, scope: Scope) -> tuple[tuple[Day, ...], str]:
-    """Return the days on which the account's equity is known, oldest first, or why there are none to be told."""
+    """Return the days with known equity of the account, oldest first, or why there are none."""
     if scope.symbol is not None:
         return (), "equity is the account's, not one symbol's"
     days = _days_of(connection, scope)
@@ -92,20 +92,20 @@ def known_days(connection: Connection, scope: Scope) -> tuple[tuple[Day, ...], s
 
 
 def paid_in(days: Iterable[Day]) -> Decimal:
-    """Return what was paid in on these days, less what was paid out."""
+    """Return the net transfers of these days."""
     return sum((money_of(day.transfers) for day in days if day.transfers), Decimal(0))
 
 
 @lru_cache(8)
 def ratios(days: tuple[Day, ...]) -> Ratios:
-    """Return the ratios over these days; kept, since nearly all that ask ask for the same days."""
+    """Return the ratios over these days; cached, since most callers use the same days."""
     solvent = bool(days) and days[0].start > 0 and all(day.end > 0 for day in days)
     returns = returns_of(*_filled(days)) if solvent else []
     return Ratios(sharpe(returns), sortino(returns))
 
 
 def present_drawdown(days: Sequence[Day]) -> float | None:
-    """Return by which share the equity stands below its highest, moved by what was paid in or out since the first."""
+    """Return the present drawdown: the share by which the equity is below its highest, adjusted by transfers."""
     if not days:
         return None
     highest = money_of(max(day.high for day in days)) + paid_in(days)
@@ -115,12 +115,12 @@ def present_drawdown(days: Sequence[Day]) -> float | None:
 def begin_of(
     connection: Connection, scope: Scope, since_ms: int | None, days: Sequence[Day], period: Sequence[Day]
 ) -> tuple[Decimal | None, float | None]:
-    """Return the equity at the instant where the period begins, and its worst drawdown; None where nothing is known.
+    """Return the equity at the start of the period, and the worst drawdown in it; None if unknown.
 
-    ``period`` are those of the ``days`` from the one of ``since_ms`` on. Of this first, broken day only what followed
-    the instant counts, as far as its turns are still kept.
+    ``period`` are the ``days`` from that of ``since_ms`` on. Of this first, partial day only turns after the instant
+    count, as far as they are still stored.
     """
-    if not period:  # since then no turn was made: the equity stands where it stood
+    if not period:  # no turn since then: the equity is unchanged
         return (money_of(days[-1].end) if days else None), present_drawdown(days)
     whole = money_of(period[0].start), max(day.drawdown_share for day in period)
     if since_ms is None or period[0].day != utc_day(since_ms):
@@ -194,7 +194,7 @@ def _days(scope: Scope) -> Select[Any]:
 
 
 def _turns(scope: Scope) -> tuple[Select[Any], ColumnElement[float], ColumnElement[float]]:
-    """The turns of a day; their equity, and what of it was paid in."""
+    """The turns of a day with their equity and net transfers."""
     column = account_balance.c
     query = select().where(
         *scope.account.conditions(account_balance),
@@ -220,7 +220,7 @@ def _highest_before(scope: Scope) -> Select[Any]:
 
 @lru_cache(_KEPT)
 def _falls_after(scope: Scope) -> Select[Any]:
-    """How many turns followed, and the worst fall among them below the highest until then."""
+    """The number of turns that followed, and the worst drawdown among them."""
     query, equity, moved = _turns(scope)
     column, known = account_balance.c, bindparam("highest", type_=Float)
     seen = func.max(equity - moved).over(order_by=(column.timestamp, column.id))
@@ -235,7 +235,7 @@ def _falls_after(scope: Scope) -> Select[Any]:
 
 
 def _filled(days: Sequence[Day]) -> tuple[list[float], list[float]]:
-    """The first day's start, then equity and transfers of every day; without a bot the equity stood still."""
+    """The first day's start, then equity and transfers of every day; without a bot the equity is unchanged."""
     equity, transfers = [days[0].start], [0.0]
     due = date.fromisoformat(days[0].day)
     for each in days:

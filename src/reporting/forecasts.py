@@ -1,4 +1,4 @@
-"""The forecast ledger as people and programs read it: pages of forecasts, and the scoreboard."""
+"""Read models of the forecasts: pages, and scores by forecaster."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 from src.domain.clock import utc_text
 from src.domain.forecast_scores import Score, Settled, score
 from src.reporting.pages import Scope, utc_bound
-from src.storage.tables import chart_analyses, forecasts, panel_answers
+from src.storage.tables import api_usage, chart_analyses, forecasts, panel_answers
 
 LIVE: Final = "live"
 PAST: Final = "past"
@@ -34,9 +34,9 @@ class ForecastFilter:
 
 @dataclass(frozen=True, slots=True)
 class ForecasterScore:
-    """One line of the scoreboard: who looked how far ahead, how often, and how good that was.
+    """The score of one forecaster, model and horizon.
 
-    ``missed`` are forecasts whose end no candle tells; ``first`` and ``last`` the instants of the settled ones.
+    ``missed`` are forecasts without a candle at their end; ``first`` and ``last`` the times of the settled ones.
     """
 
     forecaster: str
@@ -80,7 +80,7 @@ def read_scores(
     forecaster: str | None = None,
     model: str = "",
 ) -> list[ForecasterScore]:
-    """Return the scoreboard of the scope, one line for each forecaster, model and horizon, by name.
+    """Return the scores of the scope, one line for each forecaster, model and horizon, by name.
 
     Args:
         connection: of the database.
@@ -142,7 +142,7 @@ def _counts(wanted: list[ColumnElement[bool]]) -> Select[Any]:
 def _settled_figures(
     connection: Connection, wanted: list[ColumnElement[bool]]
 ) -> dict[tuple[str, str, int], list[tuple[float, ...]]]:
-    """Return probability, direction, return and net return of every settled forecast by who made it."""
+    """Return probability, direction, return and net return of every settled forecast by forecaster."""
     c = forecasts.c
     query = select(
         c.forecaster, c.model, c.horizon_s, c.probability, c.direction, c.return_share, c.net_share
@@ -164,3 +164,18 @@ def _spent(connection: Connection, scope: Scope, since_ms: int | None) -> dict[t
         charts, panel = charts.where(c.timestamp >= utc_text(since_ms)), panel.where(p.timestamp >= utc_text(since_ms))
     found = {(_CHART, name): float(spent or 0) for name, spent in connection.execute(charts)}
     return found | {(f"{_PANEL}:{role}", name): float(spent or 0) for role, name, spent in connection.execute(panel)}
+
+
+def spent_by_name(connection: Connection, scope: Scope, since_ms: int) -> dict[str, float]:
+    """Return what each forecaster that costs anything came to, in US dollars: chart analysts, panel, news by model."""
+    u = api_usage.c
+    news = (
+        select(u.model, func.sum(u.cost_usd))
+        .where(*scope.conditions(api_usage), u.timestamp >= utc_text(since_ms), u.operation == "text")
+        .group_by(u.model)
+    )
+    found = {
+        f"{forecaster}:{model}": spent for (forecaster, model), spent in _spent(connection, scope, since_ms).items()
+    }
+    found |= {f"news:{model}": float(spent or 0) for model, spent in connection.execute(news)}
+    return {name: spent for name, spent in found.items() if spent > 0.0}

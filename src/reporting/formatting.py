@@ -1,7 +1,7 @@
 """Rows as stored in the database, for answers that are passed on without calculation.
 
-A long list is mostly figures that are passed on and JSON that is written out again as it was. Made into ``Decimal``
-and lists first, as the rows of ``reports.py`` are, it takes three times as long.
+A long list is mostly figures and JSON that are passed on unchanged. Converting them to ``Decimal`` and lists first, as
+other reports do, takes three times as long.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ _MONEY, _SQLITE = Money(), sqlite.dialect()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """How rows are wanted: which ``columns`` are read (as ``as_kept`` returns them), and what ``make`` makes of them.
+    """The format of rows: the ``columns`` to read (as ``as_kept`` returns them), and the conversion ``make``.
 
-    ``timestamp`` and ``id`` are among the columns, and under these names in what is made.
+    ``timestamp`` and ``id`` are among the columns, and have these names in the result.
     """
 
     columns: tuple[ColumnElement[Any], ...]
@@ -50,9 +50,9 @@ def _json_of_others(element: JsonText, compiler: SQLCompiler, **rest: Any) -> st
 
 
 def as_kept(column: Column[Any]) -> ColumnElement[Any]:
-    """Return the column, under its name, so that its values come as the database keeps them.
+    """Return the column, under its name, so that its values are returned as stored.
 
-    JSON comes as text, money as float or int from SQLite, as ``Decimal`` from PostgreSQL; all else as ever.
+    JSON is returned as text, money as float or int from SQLite, as ``Decimal`` from PostgreSQL; others unchanged.
     """
     if isinstance(column.type, JSON):
         return JsonText(column, Text).label(column.name)
@@ -60,12 +60,12 @@ def as_kept(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def money_of(kept: float | Decimal) -> Decimal:
-    """Return the money that lies in the database as ``kept``; the same that a query for money returns."""
+    """Return the amount stored as ``kept``, equal to the result of a query for money."""
     found = _MONEY.process_result_value(kept, _SQLITE)
     assert found is not None
     return found
 
 
 def clean(total: Any) -> Decimal:
-    """Return a sum without the dust that adding doubles leaves behind (8 decimals)."""
+    """Return a sum without floating-point residue (8 decimals)."""
     return round(Decimal(total or 0), 8).normalize() + 0

@@ -1,7 +1,7 @@
 """Pages of signals, trades, orders and news: filters, keyset cursors, cheap counts.
 
-A page is read backwards in time along an index, from where the last one ended, so that the thousandth page costs
-what the first does, and rows written meanwhile neither repeat nor vanish.
+A page is read backwards in time along an index, from the end of the previous one, so that the thousandth page costs as
+much as the first, and rows written meanwhile are neither repeated nor skipped.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from src.strategy.votes import MOST_VOTES
 MOST_ROWS = 1_000
 MOST_COUNTED = 1_000
 _USUAL_VOTES = 3  # an entry needs as many
-_KEPT = 64  # to compose a statement takes as long as to read twenty rows, and the same ones are asked for
+_KEPT = 64  # composing a statement takes as long as reading twenty rows, and the same ones recur
 _SCOPE = ("bot_id", "mode", "world", "symbol")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose rows: None is everybody's. A mode and a world should always be said where figures are summed."""
+    """The owner of rows: None matches all. Always give a mode and a world when figures are summed."""
 
     bot_id: str | None = None
     mode: str | None = None
@@ -35,11 +35,11 @@ class Scope:
 
     @property
     def account(self) -> "Scope":
-        """The same without the symbol: what concerns the account as a whole."""
+        """The same without the symbol: rows of the account as a whole."""
         return replace(self, symbol=None)
 
     def conditions(self, table: Table) -> list[ColumnElement[bool]]:
-        """Return what a row of ``table`` must meet."""
+        """Return the conditions for rows of ``table``."""
         wanted = {name: getattr(self, name) for name in _SCOPE if name in table.c}
         return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
@@ -77,7 +77,7 @@ class TradeFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFilter:
-    """Which orders; ``finished`` False are those with which something can still happen."""
+    """Which orders; ``finished`` False means that they can still change."""
 
     scope: Scope = Scope()
     status: str | None = None
@@ -117,17 +117,17 @@ class Page:
 
 
 def utc_bound(moment: str) -> str:
-    """Return a day or an instant of any zone as text to compare with; ``ValueError`` for anything else."""
+    """Return a day or an instant of any zone as comparable UTC text; ``ValueError`` for anything else."""
     return utc_text(instant_of(moment))
 
 
 def cursor_of(row: dict[str, Any]) -> str:
-    """Return the cursor that goes on after ``row``."""
+    """Return the cursor that continues after ``row``."""
     return f"{row['timestamp']}_{row['id']}"
 
 
 def cursor_place(cursor: str) -> tuple[str, int]:
-    """Return instant and id of a cursor; ``ValueError`` where it is not one of ours."""
+    """Return instant and id of a cursor; ``ValueError`` if it is invalid."""
     moment, _, number = cursor.rpartition("_")
     if utc_bound(moment) != moment or not number.isdecimal():
         raise ValueError("this cursor was not made by us")
@@ -219,7 +219,7 @@ def external_queries(scope: Scope, source: str | None) -> tuple[Select[Any], ...
 
 @lru_cache(_KEPT)
 def context_queries(scope: Scope, since: str) -> tuple[Select[Any], ...]:
-    """Return the query for the looks at the wider market since an instant."""
+    """Return the query for the market contexts since an instant."""
     table = market_context
     return (select(table).where(*scope.conditions(table), table.c.timestamp >= since),)
 
@@ -282,7 +282,7 @@ def page_statement(
 
 
 def count_up_to(connection: Connection, table: Table, queries: tuple[Select[Any], ...], most: int) -> int:
-    """Return how many rows the queries have together, but stop counting at ``most``."""
+    """Return how many rows the queries have together, counting up to ``most``."""
     return int(connection.execute(_count_statement(table, queries, most)).scalar_one()) if queries else 0
 
 
@@ -296,11 +296,11 @@ def _count_statement(table: Table, queries: tuple[Select[Any], ...], most: int) 
 def _query(
     table: Table, rare: str, scope: Scope, equal: dict[str, Any], start: str | None, end: str | None
 ) -> Select[Any]:
-    """The rows that equal what is wanted, and lie in time.
+    """Return the rows that match the conditions within the time span.
 
-    One condition leads to the rows along its index (``rare``, else the symbol, else the first wanted, else the
-    bot); the others are worded so that they only test: a database that knows nothing of its rows would else take
-    the index of the bot, whose rows are nearly all.
+    One condition selects the index (``rare``, else the symbol, else the first condition, else the bot); the others are
+    written so that no index applies to them: without statistics a database would otherwise use the bot's index, which
+    covers nearly all rows.
     """
     everything = equal | {name: getattr(scope, name) for name in _SCOPE if name in table.c}
     wanted = {name: value for name, value in everything.items() if value is not None}
@@ -315,5 +315,5 @@ def _query(
 
 
 def _tested(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The column itself, in words for which no index serves."""
+    """The column, in a form to which no index applies."""
     return func.coalesce(column, column)

@@ -1,13 +1,15 @@
 """Frequent queries about the bots' state, composed once.
 
-To compose one takes longer than to ask it.
+Composing one takes longer than running it.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Select, Table, bindparam, case, func, select
 
+from src.domain.clock import instant_of
 from src.reporting.aggregates import symbol_days
 from src.reporting.pages import Scope
 from src.storage.tables import (
@@ -20,6 +22,7 @@ from src.storage.tables import (
     positions,
 )
 
+_MISSED_CYCLES = 2
 _KEPT = 64  # questions of a kind
 
 BEATS: Final = select(bot_status).order_by(bot_status.c.bot_id, bot_status.c.process)
@@ -59,7 +62,7 @@ def newest(table: Table, scope: Scope) -> Select[Any]:
 
 @lru_cache(_KEPT)
 def newest_good_chart(scope: Scope) -> Select[Any]:
-    """Return the query for the newest look at a chart that succeeded."""
+    """Return the query for the newest successful chart analysis."""
     return newest(chart_analyses, scope).where(chart_analyses.c.status == "ok")
 
 
@@ -80,3 +83,22 @@ def results_of_days(scope: Scope, most: int | None) -> Select[Any]:
         .order_by(day.desc())
         .limit(most)
     )
+
+
+def heartbeat_ages(row: Mapping[str, Any], wall_ms: int) -> dict[str, Any]:
+    """Return how old a heartbeat and what it reports are, in seconds, and whether the next cycle is overdue."""
+    age_s = (wall_ms - instant_of(row["beat_at"])) / 1000
+    now_ms = instant_of(row["timestamp"]) + age_s * 1000 * row["speed"]
+
+    def since(moment: str | None) -> float | None:
+        return None if moment is None else (now_ms - instant_of(moment)) / 1000
+
+    cycle_age_s = since(row["cycle_finished"])
+    waited_s = since(row["started_at"]) if cycle_age_s is None else cycle_age_s
+    return {
+        "age_s": age_s,
+        "cycle_age_s": cycle_age_s,
+        "market_age_s": since(row["last_market"]),
+        "private_age_s": since(row["last_private"]),
+        "overdue": waited_s is None or waited_s > _MISSED_CYCLES * row["interval_s"],
+    }

@@ -1,24 +1,31 @@
-"""What people and programs read: pages, summaries, performance, the state of the bots.
+"""Read access for dashboard, API and reports: pages, summaries, performance, the state of the bots.
 
-Everything is read-only and short. Sums over whole days come from the counters that the journal keeps with each
-row; only the first, broken day of a period is counted row by row: a summary of a million signals takes the time
-of a few hundred rows. Money is ``Decimal``, instants are UTC text, and what is not known is ``None``.
+All queries are read-only and short. Sums over whole days come from the counters that the journal keeps; only the first,
+partial day of a period is counted row by row. Money is ``Decimal``, times are UTC text, and unknown values are
+``None``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select
 
 from src.domain.circuit_breaker import BreakerState, from_events
-from src.domain.clock import DAY_MS, instant_of, utc_day, utc_text
+from src.domain.clock import DAY_MS, utc_day, utc_text
 from src.domain.errors import StoreCorrupt, StoreUnavailable
 from src.reporting.aggregates import Performance, SignalStats, count_signals, sum_performance, sums_of_days
 from src.reporting.breakdown import closed_trades_query
 from src.reporting.equity import EquityPoint, account_days, curve_of_days, curve_of_turns
-from src.reporting.forecasts import LIVE, ForecasterScore, ForecastFilter, forecast_queries, read_scores, verdicts
+from src.reporting.forecasts import (
+    LIVE,
+    ForecasterScore,
+    ForecastFilter,
+    forecast_queries,
+    read_scores,
+    verdicts,
+)
 from src.reporting.formatting import Form, clean
 from src.reporting.news_sentiment import SentimentInterval, Step, read_sentiment
 from src.reporting.pages import (
@@ -42,6 +49,7 @@ from src.reporting.queries import (
     BEATS,
     COSTS,
     LAST_EVENT,
+    heartbeat_ages,
     newest,
     newest_first,
     newest_good_chart,
@@ -64,7 +72,7 @@ from src.storage.tables import (
     training_runs,
 )
 
-_MISSED_CYCLES = 2
+Found = TypeVar("Found")
 _FINE_CURVE_MS = 7 * DAY_MS  # a longer curve is drawn from days
 
 
@@ -73,7 +81,7 @@ ALL_SIGNALS, ALL_TRADES, ALL_ORDERS, ALL_NEWS = SignalFilter(), TradeFilter(), O
 
 
 class ReadConnections(Protocol):
-    """What lends connections for reading."""
+    """Provides connections for reading."""
 
     def read(self) -> AbstractContextManager[Connection]:
         """Lend a connection whose queries all see one and the same instant."""
@@ -91,9 +99,9 @@ class _Lent:
 
 
 class ReportService:
-    """Answers questions about one database; safe to share between threads.
+    """Queries one database; safe to share between threads.
 
-    Every method may raise ``StoreUnavailable`` or ``StoreCorrupt``; dates that are none raise ``ValueError``.
+    Every method may raise ``StoreUnavailable`` or ``StoreCorrupt``; invalid dates raise ``ValueError``.
     """
 
     def __init__(self, database: ReadConnections) -> None:
@@ -101,7 +109,7 @@ class ReportService:
 
     @contextmanager
     def at_one_instant(self) -> Iterator["ReportService"]:
-        """Lend reports whose answers all speak of the same instant; for one thread, and short."""
+        """Yield a service whose queries all see the same snapshot; for one thread, and short."""
         with self._database.read() as connection:
             yield ReportService(_Lent(connection))
 
@@ -168,15 +176,20 @@ class ReportService:
     def forecast_scores(
         self, scope: Scope, source: str = LIVE, since_ms: int | None = None, until_ms: int | None = None
     ) -> list[ForecasterScore]:
-        """Return the scoreboard: how good each forecaster of the scope was."""
+        """Return the score of each forecaster of the scope."""
         with self._database.read() as connection:
             return read_scores(connection, scope, source, since_ms, until_ms)
 
     def forecast_verdict(self, scope: Scope, forecaster: str, model: str = "") -> str | None:
-        """Return how the live forecasts of one forecaster are judged, in words; None where it made none."""
+        """Return the verdict on the live forecasts of one forecaster, in words; None if it made none."""
         with self._database.read() as connection:
             found = verdicts(read_scores(connection, scope, forecaster=forecaster, model=model))
         return next(iter(found.values()), None)
+
+    def read(self, query: Callable[[Connection], Found]) -> Found:
+        """Return what another module's query finds."""
+        with self._database.read() as connection:
+            return query(connection)
 
     def signal(self, signal_id: int) -> dict[str, Any] | None:
         """Return one turn whole, or None where there is none of that id."""
@@ -201,7 +214,7 @@ class ReportService:
             return count_signals(connection, scope, since_ms)
 
     def performance(self, scope: Scope = EVERYBODY, since_ms: int | None = None) -> Performance:
-        """Return what trades (by exit) and equity brought, in all or since an instant.
+        """Return the results of trades (by exit) and equity, in total or since an instant.
 
         Figures of equity need one account: name the bot where there are several, and no symbol.
         """
@@ -223,7 +236,7 @@ class ReportService:
         return [row | {"pnl": clean(row["pnl"])} for row in reversed(rows)]
 
     def closed_trades(self, scope: Scope = EVERYBODY, since_ms: int | None = None) -> list[dict[str, Any]]:
-        """Return what ``report_breakdown`` groups of the closed trades, all or by their exit since an instant."""
+        """Return the closed trades for ``breakdown``, all or by their exit since an instant."""
         with self._database.read() as connection:
             return _rows(connection, closed_trades_query(scope, since_ms))
 
@@ -239,7 +252,7 @@ class ReportService:
         return self._first(newest(account_balance, scope.account))
 
     def open_positions(self, scope: Scope = EVERYBODY) -> list[dict[str, Any]]:
-        """Return the positions as the exchange last had them, foreign ones among them (``own`` false)."""
+        """Return the positions as last reported by the exchange, including external ones (``own`` false)."""
         with self._database.read() as connection:
             return _rows(connection, positions_of(scope))
 
@@ -269,20 +282,20 @@ class ReportService:
         return self._page(market_context, queries, limit, cursor, offset, form)
 
     def chart_analysis(self, scope: Scope = EVERYBODY, only_good: bool = False) -> dict[str, Any] | None:
-        """Return the newest look at a chart (with ``only_good``: the newest that succeeded), or None."""
+        """Return the newest chart analysis (with ``only_good``: the newest successful one), or None."""
         return self._first(newest_good_chart(scope) if only_good else newest(chart_analyses, scope))
 
     def bot_status(self, wall_ms: int) -> list[dict[str, Any]]:
-        """Return the last sign of life of every process with ages, ``wall_ms`` being the machine's time.
+        """Return the last heartbeat of every process with ages; ``wall_ms`` is the machine's time.
 
         ``age_s`` is in seconds of the machine; ``cycle_age_s``, ``market_age_s`` and ``private_age_s`` are in
         seconds of the exchange, None before the first. ``overdue`` is true after two missed cycles.
         """
         with self._database.read() as connection:
-            return [row | _ages(row, wall_ms) for row in _rows(connection, BEATS)]
+            return [row | heartbeat_ages(row, wall_ms) for row in _rows(connection, BEATS)]
 
     def breaker(self, bot_id: str, now_ms: int) -> BreakerState:
-        """Return the state of a bot's circuit breaker; TRIPPED where there is none."""
+        """Return the state of a bot's circuit breaker; TRIPPED if there is none."""
         with self._database.read() as connection:
             return from_events(_rows(connection, LAST_EVENT, bot_id=bot_id), now_ms)
 
@@ -314,12 +327,12 @@ class ReportService:
             return _rows(connection, select(table).where(table.c.run_id == run_id).order_by(table.c.episode))
 
     def rows(self, query: Select[Any]) -> list[dict[str, Any]]:
-        """Return the rows of a query that a wing has composed for itself."""
+        """Return the rows of a query composed by the caller."""
         with self._database.read() as connection:
             return _rows(connection, query)
 
     def trouble(self) -> str:
-        """Return "" where the database can be read, else in one sentence why not."""
+        """Return "" if the database can be read, else the reason in one sentence."""
         try:
             with self._database.read() as connection:
                 connection.execute(select(bot_status.c.id).limit(1))
@@ -370,7 +383,7 @@ def _counted(
 
 
 def _plain_total(connection: Connection, wanted: SignalFilter) -> int:
-    """How many signals there are in all, of a type, or with an order, from the days' counters."""
+    """Return the number of signals in total, of a type, or with an order, from the daily counters."""
     if wanted.acted is not None and wanted.signal_type is not None:
         return count_up_to(connection, signals, signal_queries(wanted), MOST_COUNTED)
     if wanted.acted is False:
@@ -379,21 +392,3 @@ def _plain_total(connection: Connection, wanted: SignalFilter) -> int:
     kind = "cycles" if wanted.signal_type is None else f"{wanted.signal_type.lower()}_signals"
     name = "acted" if wanted.acted else kind
     return int(sums_of_days(connection, wanted.scope, None, (name,))[name])
-
-
-def _ages(row: dict[str, Any], wall_ms: int) -> dict[str, Any]:
-    age_s = (wall_ms - instant_of(row["beat_at"])) / 1000
-    now_ms = instant_of(row["timestamp"]) + age_s * 1000 * row["speed"]
-
-    def since(moment: str | None) -> float | None:
-        return None if moment is None else (now_ms - instant_of(moment)) / 1000
-
-    cycle_age_s = since(row["cycle_finished"])
-    waited_s = since(row["started_at"]) if cycle_age_s is None else cycle_age_s
-    return {
-        "age_s": age_s,
-        "cycle_age_s": cycle_age_s,
-        "market_age_s": since(row["last_market"]),
-        "private_age_s": since(row["last_private"]),
-        "overdue": waited_s is None or waited_s > _MISSED_CYCLES * row["interval_s"],
-    }

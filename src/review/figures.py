@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from src.domain.clock import utc_text
 from src.reporting.forecasts import ForecasterScore, read_scores
 from src.reporting.pages import Scope
-from src.storage.tables import api_usage, signals, trades
+from src.storage.tables import api_usage, chart_analyses, signals, trades
 
 HINDSIGHT_MS: Final = 3_600_000
 """A refused entry is judged by the price an hour later."""
@@ -41,7 +41,11 @@ class RefusedFigures:
 
 @dataclass(frozen=True, slots=True)
 class ReviewFigures:
-    """All that a review is written from."""
+    """All that a review is written from.
+
+    ``services`` are paid calls by the machine's time, as on the bill; ``analyses`` what looks at charts cost by the
+    market's time, which may run faster.
+    """
 
     first_ms: int
     last_ms: int
@@ -52,6 +56,7 @@ class ReviewFigures:
     by_reason: Mapping[str, GroupFigures]
     refused: Mapping[str, RefusedFigures]
     services: Mapping[str, Decimal]
+    analyses: Decimal
     forecasts: tuple[ForecasterScore, ...]
 
 
@@ -78,7 +83,15 @@ def read_figures(connection: Connection, scope: Scope, first_ms: int, last_ms: i
         services={
             name: spent or Decimal(0) for name, spent in connection.execute(services.group_by(api_usage.c.service))
         },
+        analyses=connection.execute(_analyses(scope, first, last)).scalar() or Decimal(0),
         forecasts=tuple(read_scores(connection, scope, since_ms=first_ms, until_ms=last_ms)),
+    )
+
+
+def _analyses(scope: Scope, first: str, last: str) -> Select[Any]:
+    c = chart_analyses.c
+    return select(func.sum(c.cost_usd)).where(
+        *scope.conditions(chart_analyses), c.timestamp >= first, c.timestamp < last
     )
 
 

@@ -14,6 +14,7 @@ _SETTINGS: Final = {
     "confidence": ("MIN_CONFIDENCE", "min_confidence=0.1,0.2,0.3"),
     "agent": ("RULES", "min_confidence=0.3,1"),
 }
+_EVIDENCE: Final = ("news", "regime", "chart")
 _BACKTEST: Final = "python3 -m src.backtest sweep --train-days 30"
 
 
@@ -49,6 +50,8 @@ def _costs(f: ReviewFigures) -> Iterator[str]:
     yield f"Costs: fees {_money(f.fees)}, funding {_money(f.funding)}."
     for service, spent in f.services.items():
         yield f"  {service}: {spent:.4f} USD"
+    if f.analyses:
+        yield f"  chart analyses, in the market's time: {f.analyses:.4f} USD"
 
 
 def _forecasts(f: ReviewFigures) -> Iterator[str]:
@@ -64,18 +67,29 @@ def suggestion(f: ReviewFigures) -> Iterator[str]:
     wrong = [
         (each.net_mean * each.judged, gate, each)
         for gate, each in f.refused.items()
-        if gate in _SETTINGS and each.net_mean is not None and each.net_mean > 0 and each.judged >= _FEWEST
+        if (gate in _SETTINGS or gate in _EVIDENCE)
+        and each.net_mean is not None
+        and each.net_mean > 0
+        and each.judged >= _FEWEST
     ]
     if wrong:
         _, gate, each = max(wrong)
-        setting, grid = _SETTINGS[gate]
+        setting, command = _trial(gate)
         yield f"Suggestion: {setting}. {each.judged} entries stopped by the gate {gate} would have gained on average."
-        yield f"  Try it on other days first: {_BACKTEST} --grid {grid}"
+        yield f"  Try it on other days first: {command}"
     elif f.trades.trades >= _FEWEST and f.fees > abs(f.trades.net + f.fees - f.funding):
         yield f"Suggestion: RULES=patient_trend. Fees of {_money(f.fees)} exceed what the trades moved before them."
         yield "  Try it on other days first: python3 -m src.backtest run --rules patient_trend"
     else:
         yield "Suggestion: none. These figures are too few, or speak for no change."
+
+
+def _trial(gate: str) -> tuple[str, str]:
+    """Return the setting that a gate hangs on, and the command that would test another value of it."""
+    if gate in _EVIDENCE:
+        return f"[evidence] {gate} of the rule set", f"python3 -m src.backtest run --evidence {gate}=off"
+    setting, grid = _SETTINGS[gate]
+    return setting, f"{_BACKTEST} --grid {grid}"
 
 
 def _money(value: Decimal) -> str:

@@ -1,4 +1,4 @@
-"""Numbers on the command line, typed and bounded; what is wrong is said in one sentence."""
+"""Types for numbers on the command line, with bounds and one-sentence errors."""
 
 import argparse
 from collections.abc import Callable
@@ -12,9 +12,9 @@ def whole_number(least: int, most: int = 10**9) -> Callable[[str], int]:
         try:
             number = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not within {least:,} and {most:,}")
+            raise argparse.ArgumentTypeError(f"{text} is not between {least:,} and {most:,}")
         return number
 
     return parsed
@@ -26,7 +26,7 @@ def amount(least: Decimal, most: Decimal) -> Callable[[str], Decimal]:
     def parsed(text: str) -> Decimal:
         number = _decimal(text)
         if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not within {least:,} and {most:,}")
+            raise argparse.ArgumentTypeError(f"{text} is not between {least:,} and {most:,}")
         return number
 
     return parsed
@@ -40,8 +40,8 @@ def share(most: Decimal) -> Callable[[str], Decimal]:
         number = _decimal(text.strip().removesuffix("%")) / (100 if percent else 1)
         if not 0 <= number <= most:
             raise argparse.ArgumentTypeError(
-                f"{text} is a share of {float(number):g}, and it must be within 0 and {most}; 0.05 % is written 0.0005 "
-                "or 0.05%"
+                f"{text} is a share of {float(number):g}, and it must be between 0 and {most}; 0.05 % is written "
+                "0.0005 or 0.05%"
             )
         return number
 
@@ -54,5 +54,5 @@ def _decimal(text: str) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return number

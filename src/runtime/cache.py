@@ -1,8 +1,8 @@
 """A disk cache of fetched data, shared by all processes of the suite.
 
-One entry is one file, written whole or not at all, so a killed writer leaves the old entry or the new one. A file's
-modification time is the instant at which its entry expires: sweeping needs no reading. One lock file per key lets
-one process fetch while the others wait for its result; the lock dies with its holder.
+One entry is one file, written atomically, so a killed writer leaves the old entry or the new one. A file's modification
+time is its entry's expiry time, so that sweeping needs no reading. One lock file per key lets one process fetch while
+the others wait for its result; the lock ends with its holder.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from src.domain.errors import SourceUnavailable
 
 log = logging.getLogger(__name__)
 
-_BLOCK_BYTES: Final = 4096  # what the smallest file costs on disk
+_BLOCK_BYTES: Final = 4096  # disk usage of the smallest file
 _STALE_WORK_FILE_MS: Final = 60_000
 _COUNTS_KEPT_BACK: Final = 32
 _POLL_S: Final = 0.02
@@ -34,7 +34,7 @@ _work_file_number = count()
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One value as it was stored; instants in milliseconds of the cache's clock."""
+    """A stored value; times in milliseconds of the cache's clock."""
 
     key: str
     value: Any
@@ -48,9 +48,9 @@ class CacheManager:
     Args:
         directory: root of all caches; made when missing.
         namespace: folder of this one.
-        ttl_s: how long an entry is good when ``set`` is not told otherwise, in seconds.
-        max_mb: upper bound of this namespace on disk, kept also with eight processes writing.
-        clock: what tells the age of entries; the machine's clock when None.
+        ttl_s: default lifetime of an entry, in seconds.
+        max_mb: upper bound of this namespace on disk, even with eight writing processes.
+        clock: determines the age of entries; the machine's clock when None.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class CacheManager:
         self.ttl_s = ttl_s
 
     def lookup(self, key: str) -> CacheEntry | None:
-        """Return the entry that is stored and still good, or None; counts as hit or miss."""
+        """Return the stored entry if it has not expired, or None; counts as hit or miss."""
         entry = self._read(key)
         self._count("misses" if entry is None else "hits")
         return entry
@@ -83,7 +83,7 @@ class CacheManager:
         return None if entry is None else entry.value
 
     def peek(self, key: str) -> Any:
-        """Return as ``get`` does without counting: for notes that are no question, such as who is to be left alone."""
+        """Return as ``get`` does without counting: for internal entries, such as back-off times of sources."""
         entry = self._read(key)
         return None if entry is None else entry.value
 
@@ -115,8 +115,7 @@ class CacheManager:
     def get_or_fetch(self, key: str, fetch: Callable[[], Any], ttl_s: float | None = None, wait_s: float = 10.0) -> Any:
         """Return the stored value, or call ``fetch`` and store what it returns.
 
-        However many processes and threads ask at once, one of them fetches. When that one fails or dies, the next
-        one tries.
+        Of several processes and threads that ask at once, one fetches. If it fails or dies, the next one tries.
 
         Args:
             key: name of the value.
@@ -130,7 +129,7 @@ class CacheManager:
         entry = self._read(key)
         if entry is None:
             with self._alone(key, wait_s):
-                entry = self._read(key)  # the one we waited for may have brought it
+                entry = self._read(key)  # the process we waited for may have stored it
                 if entry is None:
                     self._count("misses")
                     value = fetch()
@@ -140,32 +139,32 @@ class CacheManager:
         return entry.value
 
     def delete(self, key: str) -> bool:
-        """Forget one entry; return whether there was one."""
+        """Delete one entry; return whether there was one."""
         return _remove(self._file_of(key))
 
     def invalidate_pattern(self, pattern: str) -> int:
-        """Forget every entry whose key matches a shell pattern (``price:BTC*``); return how many."""
+        """Delete all entries whose key matches a shell pattern (``price:BTC*``); return their number."""
         paths = list(self._folder.glob("*.json"))
         return sum(_remove(path) for path in paths if fnmatchcase(_key_in(path), pattern))
 
     def clear(self) -> int:
-        """Forget everything in this namespace; return how many entries that were."""
+        """Delete all entries of this namespace; return their number."""
         return sum(_remove(path) for path in self._folder.glob("*.json"))
 
     def cleanup_expired(self) -> int:
-        """Remove expired entries and what killed processes left behind; return the number of entries removed."""
+        """Remove expired entries and leftovers of killed processes; return the number of entries removed."""
         before, _ = self._measure()
         self._sweep()
         after, _ = self._measure()
         return max(before - after, 0)
 
     def get_stats(self) -> dict[str, Any]:
-        """Return what all processes together did since the folder was made.
+        """Return the statistics of all processes since the folder was created.
 
         Returns:
             ``hits misses writes evictions failures`` (numbers), ``hit_rate`` (share 0..1, None before the first
-            look), ``entries``, ``size_bytes`` and ``max_bytes`` (on disk). A killed process loses its last counts,
-            at most 31.
+            lookup), ``entries``, ``size_bytes`` and ``max_bytes`` (on disk). A killed process loses its last counts, at
+            most 31.
         """
         self._save_counts()
         totals: dict[str, Any] = _saved_counts(self._folder / "statistics")
@@ -192,7 +191,7 @@ class CacheManager:
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("cache entry unreadable, taken as missing: key=%s reason=%s", key, error)
             return None
-        # An entry from the future belongs to another run of a replayed market.
+        # An entry from the future comes from another run of a replayed market.
         good = entry.key == key and entry.stored_ms <= self._clock.now_ms() < entry.expires_ms
         return entry if good else None
 
@@ -216,13 +215,13 @@ class CacheManager:
             descriptor = _lock(path, wait_s)
             if descriptor is None:
                 raise SourceUnavailable(f"another process has been fetching {key} for more than {wait_s:g} s")
-        except OSError as error:  # a disk that refuses: better two fetches than none
+        except OSError as error:  # the disk refuses: better two fetches than none
             log.warning("cache not locked: key=%s reason=%s", key, error)
         try:
             yield
         finally:
             if descriptor is not None:
-                _remove(path)  # while still held: a waiting process sees that the name is gone and locks again
+                _remove(path)  # while still held: a waiting process sees that the file is gone and locks again
                 os.close(descriptor)
 
     def _make_room(self, size: int) -> None:
@@ -235,7 +234,7 @@ class CacheManager:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Drop what expired, then what expires soonest until half is free: eight writers then stay in bounds."""
+        """Delete expired entries, then those that expire soonest until half is free: eight writers stay in bounds."""
         now_ms = self._clock.now_ms()
         kept: list[tuple[int, int, str]] = []
         for path, status in self._files():
@@ -287,14 +286,14 @@ class CacheManager:
 
 
 class MarketDataCache(CacheManager):
-    """Prices and indices: five minutes."""
+    """Prices and indices: kept five minutes."""
 
     def __init__(self, directory: str | Path = "cache", max_mb: float = 16.0, clock: Clock | None = None) -> None:
         super().__init__(directory, "market_data", 300.0, max_mb, clock)
 
 
 class SentimentCache(CacheManager):
-    """Judgements of headlines: one hour where each is paid for by a fresh model, a day in cost-saving mode."""
+    """Sentiment of headlines: kept one hour, or one day in cost-saving mode."""
 
     def __init__(
         self,
@@ -307,7 +306,7 @@ class SentimentCache(CacheManager):
 
 
 class NewsCache(CacheManager):
-    """Answers of news sources: one hour."""
+    """Responses of news sources: kept one hour."""
 
     def __init__(self, directory: str | Path = "cache", max_mb: float = 16.0, clock: Clock | None = None) -> None:
         super().__init__(directory, "news", 3_600.0, max_mb, clock)
@@ -329,7 +328,7 @@ def _remove(path: Path) -> bool:
 
 
 def _remove_leftover(path: Path, status: os.stat_result) -> None:
-    """Remove the work file or lock of a process that was killed; a lock that is held stays."""
+    """Remove the temporary file or lock of a killed process; a lock that is held stays."""
     if SystemClock().now_ms() - status.st_ctime_ns // 1_000_000 < _STALE_WORK_FILE_MS:
         return
     if path.suffix == ".tmp":
@@ -360,7 +359,7 @@ def _lock(path: Path, wait_s: float) -> int | None:
             if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor
         except (BlockingIOError, FileNotFoundError):
-            pass  # held by another, or its holder removed it between our two looks
+            pass  # held by another, or its holder removed it between our two checks
         os.close(descriptor)
         if monotonic_s() >= until_s:
             return None

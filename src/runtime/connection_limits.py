@@ -1,7 +1,7 @@
 """Bounds the connections of a server: per address, in all, and in the time a request may take to arrive.
 
-A connection that sends nothing, or a header byte by byte, costs its client nothing and us a place. Whoever asks
-something gets one: where all are taken, the connection that has waited longest without a request gives way.
+A connection that sends nothing, or a header byte by byte, costs its client nothing and occupies a slot here. When all
+slots are taken, the connection that has waited longest without a request is closed, so new requests are always served.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _SWEEP_EVERY_S: Final = 1.0
 
 
 class Connection(Protocol):
-    """What is asked of a connection: a channel of waitress."""
+    """The methods of a connection that are used: a channel of waitress."""
 
     addr: Any
     requests: list[Any]
@@ -32,14 +32,14 @@ class Connection(Protocol):
 
 
 class ConnectionLimits:
-    """Decides which connections of one server end; called by the thread of its loop."""
+    """Decides which connections of a server are closed; called by the thread of its loop."""
 
     def __init__(self, most: int = MOST, most_of_one_address: int = MOST_OF_ONE_ADDRESS) -> None:
         self._most, self._most_of_one = most, most_of_one_address
         self._swept_s = 0.0
 
     def admit(self, new: Connection, others: Iterable[Connection]) -> None:
-        """Make room for a connection that was just accepted; end it where everybody else is being served."""
+        """Free a slot for a connection that was just accepted; close it if all others are being served."""
         known = [each for each in others if each is not new]
         of_address = [each for each in known if _address(each) == _address(new)]
         crowd = of_address if len(of_address) >= self._most_of_one else known if len(known) >= self._most else []
@@ -50,7 +50,7 @@ class ConnectionLimits:
         victim.handle_close()
 
     def sweep(self, connections: Iterable[Connection]) -> None:
-        """End what has taken too long to ask; does so about once a second."""
+        """Close connections whose request took too long to arrive; about once a second."""
         now_s = monotonic_s()
         if now_s - self._swept_s < _SWEEP_EVERY_S:
             return
@@ -69,7 +69,7 @@ def _patience_s(connection: Connection) -> float:
 
 
 def _waits(connection: Connection) -> bool:
-    """Return whether nothing is being made or sent for the connection."""
+    """Return whether no response is being made or sent for the connection."""
     return not connection.requests and not connection.total_outbufs_len
 
 

@@ -25,7 +25,7 @@ class EnvMissing(SuiteError):
 
 
 class EnvNotWritable(SuiteError):
-    """The file or its folder does not let itself be written; nothing was changed."""
+    """The file or its folder is not writable; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ def read_env(path: Path) -> bytes:
 
 
 def value_in(content: bytes, name: str) -> str | None:
-    """Return the value that counts for ``name`` (the last one written, without quotes), or None."""
+    """Return the effective value of ``name`` (the last one, without quotes), or None."""
     found = _spans(content, name)
     return _unquoted(content[slice(*found[-1])]) if found else None
 
 
 def changes_in(content: bytes, wanted: Mapping[str, str]) -> list[Change]:
-    """Return what would have to change so that each name has its wanted value."""
+    """Return the changes that give each name its wanted value."""
     present = {name: value_in(content, name) for name in wanted}
     return [Change(name, present[name], value) for name, value in wanted.items() if present[name] != value]
 
@@ -86,8 +86,8 @@ def write_env(path: Path, content: bytes) -> Path:
     work_file = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         state = target.stat()
-        if not state.st_mode & stat.S_IWUSR:  # root could write it all the same; its owner said no
-            raise EnvNotWritable(f"{path} is read-only: type `chmod u+w {path}` to let it be changed.")
+        if not state.st_mode & stat.S_IWUSR:  # root could write it anyway, but its owner made it read-only
+            raise EnvNotWritable(f"{path} is read-only: type `chmod u+w {path}` to allow changes.")
         _write_whole(backup, target.read_bytes(), 0o600)
         _write_whole(work_file, content, stat.S_IMODE(state.st_mode))
         if os.geteuid() == 0:
@@ -100,9 +100,9 @@ def write_env(path: Path, content: bytes) -> Path:
 
 
 def _spans(content: bytes, name: str) -> list[tuple[int, int]]:
-    """Return from where to where the values of a name stand, in the order of the file; capitals do not matter.
+    """Return the spans of the values of a name, in the order of the file; case does not matter.
 
-    A quoted value may reach over several lines, and what looks like a setting within one is none.
+    A quoted value may span several lines; text inside it that looks like a setting is not one.
     """
     pattern = re.compile(_LINE % re.escape(name).encode(), re.MULTILINE | re.IGNORECASE | re.DOTALL)
     mark = b"\xef\xbb\xbf" if content.startswith(b"\xef\xbb\xbf") else b""

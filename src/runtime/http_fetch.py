@@ -1,7 +1,7 @@
 """One HTTP GET from an untrusted server, bounded in time and size. Uses requests.
 
-A source is never trusted with our time: reading stops at a deadline however slowly the bytes drip, and a body that
-is too long is refused. Nor with our place: where it leads on, it may not lead back into this machine or its network.
+Reading stops at a deadline however slowly the bytes arrive, and a body that is too long is refused. Redirects to this
+machine or its local network are refused.
 """
 
 import json
@@ -31,10 +31,10 @@ _MOST_HOPS: Final = 3
 
 
 class SourceRefused(SourceUnavailable):
-    """A source answered, but not with what was asked for.
+    """A source gave an error or an unusable response.
 
-    ``status`` is the HTTP status (0 without an answer), ``retry_after_s`` what the source asked us to wait (None
-    when it said nothing), ``body`` the first part of its answer.
+    ``status`` is the HTTP status (0 without a response), ``retry_after_s`` the wait that the source asked for (None
+    without), ``body`` the first part of the response.
     """
 
     def __init__(self, reason: str, status: int = 0, retry_after_s: float | None = None, body: bytes = b"") -> None:
@@ -46,7 +46,7 @@ class SourceRefused(SourceUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class WebAnswer:
-    """What came back: 200, or 304 when the caller's validators still hold (then without a body)."""
+    """A response: 200, or 304 if the caller's validators still match (then without a body)."""
 
     status: int
     body: bytes
@@ -54,21 +54,21 @@ class WebAnswer:
     url: str = ""
 
     def json(self) -> Any:
-        """Return the body as JSON; ``SourceRefused`` when it is none, as with an HTML page under status 200."""
+        """Return the body as JSON; ``SourceRefused`` if it is not JSON, such as an HTML page with status 200."""
         try:
             return json.loads(self.body)
         except ValueError as error:
-            raise SourceRefused("the answer is no JSON", self.status, body=self.body[:2000]) from error
+            raise SourceRefused("the answer is not JSON", self.status, body=self.body[:2000]) from error
 
 
 class WebFetcher:
-    """Fetches; may be used from several threads.
+    """Fetches URLs; thread-safe.
 
     Args:
-        connect_s: how long a connection may take to come about.
+        connect_s: how long connecting may take.
         deadline_s: how long the whole answer may take.
         max_bytes: how long the body may be, unpacked.
-        follow_redirects: False where a header carries a key, which must not travel on to another host.
+        follow_redirects: False if a header carries a key, which must not be sent to another host.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class WebFetcher:
             headers: added to our own; keys belong here.
 
         Raises:
-            SourceRefused: any status but 200 and 304, too long, too slow, led astray, or no answer at all.
+            SourceRefused: any status but 200 and 304, too long, too slow, a refused redirect, or no answer at all.
         """
         host = urlsplit(url).netloc
         until_s = monotonic_s() + self._deadline_s
@@ -111,12 +111,12 @@ class WebFetcher:
             raise SourceRefused(f"{host} did not finish within {self._deadline_s:g} s") from error
         except (requests.RequestException, HTTPError, OSError) as error:
             raise SourceRefused(f"{host} cannot be reached ({type(error).__name__})") from error
-        raise SourceRefused(f"{host} leads on and on")
+        raise SourceRefused(f"{host} redirects too often")
 
     def _follow(
         self, hop: "_Hop", parameters: Mapping[str, str] | None, headers: Mapping[str, str] | None, until_s: float
     ) -> "WebAnswer | _Hop":
-        """Return the answer of one address, or the address to which it leads."""
+        """Return the response of one address, or the address to which it redirects."""
         host = urlsplit(hop.url).netloc
         with requests.Session() as session:
             if hop.address:
@@ -147,27 +147,27 @@ class WebFetcher:
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """Where to ask: a URL, and the IP address that its host was found to have ("" where whoever set it is trusted)."""
+    """A URL, with the resolved IP address of its host ("" for trusted addresses from the settings)."""
 
     url: str
     address: str = ""
 
 
 class _PinnedAdapter(HTTPAdapter):
-    """Connects to one IP address whatever the name means by now: a name that is asked twice may answer twice."""
+    """Connects to one fixed IP address: a second look-up of the name might give another one (DNS rebinding)."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         super().__init__()
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **named: Any) -> requests.Response:
-        """Send the request under the name that it was meant for, past any proxy, which would ask the name again."""
+        """Send the request with its original host name, bypassing any proxy, which would resolve the name again."""
         request.headers["Host"] = urlsplit(request.url or "").netloc
         named["proxies"] = {}
         return super().send(request, *arguments, **named)
 
     def build_connection_pool_key_attributes(self, *arguments: Any, **named: Any) -> tuple[Any, Any]:
-        """Return the pinned address as the host, and the name as what a certificate must speak of."""
+        """Return the pinned address as the host, and the name to verify the certificate against."""
         host, pool = super().build_connection_pool_key_attributes(*arguments, **named)
         known: dict[str, Any] = dict(pool)
         if host["scheme"] == "https":
@@ -176,20 +176,20 @@ class _PinnedAdapter(HTTPAdapter):
 
 
 def _led_to(hop: _Hop, location: str) -> _Hop:
-    """Return where ``hop`` leads; ``SourceRefused`` where no honest source would send us."""
+    """Return the target of a redirect; ``SourceRefused`` if it is not a public address."""
     here, there = urlsplit(hop.url), urlsplit(urljoin(hop.url, location))
     if there.scheme not in ("https", here.scheme):
-        raise SourceRefused(f"{here.netloc} leads to {there.scheme or 'nowhere'}: refused")
+        raise SourceRefused(f"{here.netloc} redirects to {there.scheme or 'nowhere'}: refused")
     if there.netloc == here.netloc:
         return _Hop(there.geturl(), hop.address)
     address = _public_address(there.hostname or "")
     if not address:
-        raise SourceRefused(f"{here.netloc} leads to {there.netloc}, which is no public address: refused")
+        raise SourceRefused(f"{here.netloc} redirects to {there.netloc}, which is not a public address: refused")
     return _Hop(there.geturl(), address)
 
 
 def _public_address(host: str) -> str:
-    """Return an address of a name whose addresses all belong to the internet, "" for any other name."""
+    """Return an address of a name if all its addresses are public, "" for any other name."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

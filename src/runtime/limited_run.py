@@ -12,7 +12,7 @@ _NICE = 15
 
 
 def main(arguments: list[str]) -> None:
-    """Set the limits, then run the module as if it had been started by itself."""
+    """Set the limits, then run the module as ``python3 -m`` does."""
     megabytes, seconds, module, *rest = arguments
     os.nice(_NICE)
     size = int(megabytes) * 1024 * 1024

@@ -21,7 +21,7 @@ _LINE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line; what is no log line of ours has no time and no logger, and counts as INFO."""
+    """One line; a line in another format has no time and no logger, and counts as INFO."""
 
     time: str
     level: str

@@ -1,7 +1,7 @@
 """Logging: one event per line, in UTC, secrets redacted, repeated lines held back.
 
-Lines go to standard output, warnings also to standard error where that leads elsewhere. Where either is a file of
-LOG_DIR opened for appending (as the start scripts do), it is kept below LOG_MAX_MB with LOG_BACKUPS older copies.
+Lines go to standard output, warnings also to standard error if that is a different file. If either is a file of LOG_DIR
+opened for appending (as the start scripts do), it is rotated at LOG_MAX_MB with LOG_BACKUPS older copies.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from src.domain.clock import utc_text
 from src.runtime.settings import Settings
 
 HIDDEN = "[hidden]"
-_SHORTEST_SECRET = 6  # shorter ones would blank out half of every line
+_SHORTEST_SECRET = 6  # shorter ones would match half of every line
 _NAMED_SECRET = re.compile(
     r"(?i)\b(signature|listen_?key|api_?key|x-mbx-apikey|secret(?:_?key)?|token|password|authorization|pin)"
     r"(\\?[\"']?\s*[=:]\s*\\?[\"']?(?:bearer\s+)?)([^\s&\"'\\,;})\]]+)"
@@ -45,7 +45,7 @@ _NOISY_LIBRARIES = (
 
 
 class Redactor:
-    """Blanks out the secrets it was told, and whatever is named like one."""
+    """Redacts the known secrets, and values whose name indicates a secret."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class Redactor:
         self.hide(*secrets)
 
     def hide(self, *secrets: str) -> None:
-        """Never show these values again (those below six characters are left as they are)."""
+        """Redact these values from now on (except those below six characters)."""
         with self._lock:
             for secret in secrets:
                 if len(secret) >= _SHORTEST_SECRET:
@@ -69,11 +69,11 @@ class Redactor:
         return _NAMED_SECRET.sub(rf"\1\2{HIDDEN}", text)
 
 
-_REDACTOR = Redactor()  # one for the process, as the log is one
+_REDACTOR = Redactor()  # one per process, like the log
 
 
 def hide(*secrets: str) -> None:
-    """Keep values learned later, such as listen keys, out of log and console."""
+    """Redact values that become known later, such as listen keys, in log and console."""
     _REDACTOR.hide(*secrets)
 
 
@@ -90,10 +90,10 @@ class _Window:
 
 
 class RepeatFilter:
-    """Lets the same event pass ``limit`` times in ``window_s`` seconds, then counts, then says how many it held.
+    """Passes the same event ``limit`` times in ``window_s`` seconds, then counts the repeats and logs their number.
 
-    Warnings and errors are the same when logger, template and kind of exception are, so that an outage whose words
-    change stays a few lines; lower levels only when their whole text is.
+    Warnings and errors are the same if logger, template and kind of exception are, so that a long outage stays a few
+    lines; lower levels only if their whole text is the same.
     """
 
     def __init__(self, limit: int = 5, window_s: float = 60.0) -> None:
@@ -103,7 +103,7 @@ class RepeatFilter:
         self._latest_s = 0.0
 
     def admit(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
-        """Return what is to be written now: summaries that are due, then the record itself or nothing."""
+        """Return the records to write now: summaries that are due, then the record itself unless suppressed."""
         self._latest_s = max(self._latest_s, record.created)
         yield from self.due(record.created)
         text = record.msg if record.levelno >= logging.WARNING else record.getMessage()
@@ -115,7 +115,7 @@ class RepeatFilter:
             yield record
 
     def due(self, now_s: float) -> Iterator[logging.LogRecord]:
-        """Return a summary for each flood whose time is over by ``now_s``, dated now: lines stay in order."""
+        """Return a summary for each window that has ended by ``now_s``, dated now, so that lines stay in order."""
         for key in [key for key, window in self._windows.items() if now_s - window.started_s >= self._window_s]:
             window = self._windows.pop(key)
             if window.seen > self._limit:
@@ -130,14 +130,14 @@ class RepeatFilter:
 
 
 class LineFormatter(logging.Formatter):
-    """One line for each event: ``2026-11-22T10:30:15.000Z INFO trader: event``, or one JSON object."""
+    """One line per event: ``2026-11-22T10:30:15.000Z INFO trader: event``, or one JSON object."""
 
     def __init__(self, as_json: bool = False) -> None:
         super().__init__()
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, clean of secrets and control characters, without its end."""
+        """Return the line, without secrets, control characters and line end."""
         time = utc_text(int(record.created * 1000))
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         if self._as_json:
@@ -154,7 +154,7 @@ class LineFormatter(logging.Formatter):
 
 
 class Sink:
-    """A stream that takes lines from one level upwards, and is cut when its file grows too large."""
+    """A stream for lines of at least one level; its file is rotated when it grows too large."""
 
     def __init__(self, stream: IO[str], level: int, file: Path | None, max_bytes: int, backups: int) -> None:
         self.level = level
@@ -181,7 +181,7 @@ class Sink:
 
 
 class LogHandler(logging.Handler):
-    """Takes all records of the process, holds floods back and writes lines to its sinks."""
+    """Handles all records of the process, suppresses repeats and writes lines to its sinks."""
 
     def __init__(self, sinks: list[Sink], gate: RepeatFilter) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class LogHandler(logging.Handler):
             self.handleError(record)  # a full disk or a wrong format string must not stop the trading
 
     def close(self) -> None:
-        """Say what was held back."""
+        """Write the summaries of suppressed records."""
         with self.lock or threading.RLock():
             self._write(self._gate.due(float("inf")))
         super().close()
@@ -210,7 +210,7 @@ class LogHandler(logging.Handler):
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send all log records of this process where they belong, hiding the secrets of ``settings``."""
+    """Configure the logging of this process, redacting the secrets of ``settings``."""
     hide(*settings.secrets())
     handler = LogHandler(_sinks(settings), RepeatFilter())
     handler.setFormatter(LineFormatter(settings.log_format == "json"))
@@ -226,7 +226,7 @@ def configure_logs(settings: Settings) -> None:
 
 
 def _sinks(settings: Settings) -> list[Sink]:
-    """A terminal shows the console's words, so of the log only what is wrong (or all of it at DEBUG)."""
+    """A terminal shows the console output, so of the log only warnings and errors (or everything at DEBUG)."""
     on_terminal = sys.stdout.isatty() and settings.log_level != "DEBUG"
     sinks = [_sink(sys.stdout, logging.WARNING if on_terminal else logging.DEBUG, settings)]
     if not sys.stderr.isatty() and not _same_file(sys.stdout, sys.stderr):
@@ -236,7 +236,7 @@ def _sinks(settings: Settings) -> list[Sink]:
 
 def _sink(stream: IO[str], level: int, settings: Settings) -> Sink:
     if isinstance(stream, TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")  # a poor locale shows a poor line rather than none
+        stream.reconfigure(errors="backslashreplace")  # a limited locale shows a damaged line rather than none
     file = _log_file(stream, settings.log_dir)
     return Sink(stream, level, file, int(settings.log_max_mb * 1_000_000), settings.log_backups)
 

@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class ParallelFetcher(Generic[T]):
-    """Asks in background threads; who has not answered in time goes on and is not asked a second time meanwhile.
+    """Fetches in background threads; a source that is late keeps running and is not asked again meanwhile.
 
     Args:
-        wait_s: how long ``gather`` may take, in wall seconds, whatever the sources do.
+        wait_s: the longest duration of ``gather``, in wall seconds.
     """
 
     def __init__(self, wait_s: float) -> None:
@@ -23,7 +23,7 @@ class ParallelFetcher(Generic[T]):
         self._running: dict[str, Future[T]] = {}
 
     def gather(self, asked: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, str]]:
-        """Return the answers by name, and the reasons of those who gave none (``SourceUnavailable`` or too slow)."""
+        """Return the answers by name, and the reasons for missing ones (``SourceUnavailable`` or too slow)."""
         until_s = monotonic_s() + self._wait_s
         for name, ask in asked.items():
             if name not in self._running:
@@ -43,7 +43,7 @@ class ParallelFetcher(Generic[T]):
 
 
 def _in_background(ask: Callable[[], T]) -> Future[T]:
-    """Start ``ask`` in a thread that does not outlive the process: even the look-up of a host's name may hang."""
+    """Start ``ask`` in a daemon thread: even resolving a host name may hang."""
     future: Future[T] = Future()
 
     def work() -> None:
@@ -52,8 +52,8 @@ def _in_background(ask: Callable[[], T]) -> Future[T]:
         except SuiteError as error:
             future.set_exception(error)
         finally:
-            if not future.done():  # a fault in our own code: its trace is printed by the thread
-                future.set_exception(RuntimeError("a source failed in a way it must not"))
+            if not future.done():  # an error in our own code: the thread prints its traceback
+                future.set_exception(RuntimeError("a source failed with an unexpected exception"))
 
     threading.Thread(target=work, name="source", daemon=True).start()
     return future

@@ -1,8 +1,8 @@
 """Process lifecycle: single instance, rounds, signals, exit codes.
 
-Exit codes: 0 done, 1 programming error (traceback in the log), 65 damaged data, 69 a service is away, 73 cannot
-write, 75 try again later (another one runs, a port or the database is taken), 78 wrong settings, 130 and 143 hard
-stop by a second signal.
+Exit codes: 0 done, 1 programming error (traceback in the log), 65 damaged data, 69 a service is unavailable, 73 cannot
+write, 75 try again later (another instance runs, a port or the database is in use), 78 wrong settings, 130 and 143
+killed by a second signal.
 """
 
 import argparse
@@ -55,7 +55,7 @@ _WRITE_FAULTS: Final = frozenset(
 
 
 class AlreadyRunning(SuiteError):
-    """Another process holds the place."""
+    """Another instance of the process is running."""
 
 
 _EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (  # the first that fits
@@ -75,8 +75,8 @@ def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoR
     """Run ``main`` until it returns or a signal sets its ``stop``; then end the process with its exit code.
 
     The process is the only one of ``name`` and BOT_ID in its STATE_DIR. SIGTERM and SIGINT set ``stop``; a second one
-    ends the process on the spot with 143 or 130. An exception in any thread stops it: what is half dead must not look
-    alive.
+    ends the process at once with 143 or 130. An exception in any thread stops the process, so that none continues half
+    working.
 
     Args:
         name: of the process, as in ``bot_status`` and in the lock's file name.
@@ -111,7 +111,7 @@ def run_process(name: str, main: Callable[[threading.Event], int | None]) -> NoR
 
 
 def _forget_end_later(folder: Path, place: str) -> None:
-    """Take a process that has lived for a while for a good one: how the last one ended is of no interest then."""
+    """Delete the record of the last exit once this process has run for a while."""
     timer = threading.Timer(_GOOD_AFTER_S, forget_end, (folder, place))
     timer.daemon = True
     timer.start()
@@ -129,9 +129,9 @@ def reject_arguments() -> None:
 def run_rounds(work: Callable[[], object], every_s: float, stop: threading.Event, clock: Clock | None = None) -> None:
     """Call ``work`` about every ``every_s`` seconds of ``clock``'s time until ``stop`` is set.
 
-    The time a round takes is part of its interval. A failure of the suite ends the round, never the process (save a
-    damaged database or wrong settings, which no next round heals); a programming error ends the process, so that it
-    is seen. After each good round the service manager's watchdog is told.
+    The time a round takes is part of its interval. A ``SuiteError`` ends the round, never the process (except a damaged
+    database or wrong settings, which a next round cannot repair); a programming error ends the process, so that it is
+    noticed. After each successful round the service manager's watchdog is notified.
     """
     clock = clock or SystemClock()
     while not stop.is_set():
@@ -153,10 +153,10 @@ def run_rounds(work: Callable[[], object], every_s: float, stop: threading.Event
 
 @contextmanager
 def single_instance(name: str, folder: Path) -> Iterator[None]:
-    """Hold the place of ``name``; the system frees it however the process ends.
+    """Hold the lock of ``name``; the system releases it however the process ends.
 
     Raises:
-        AlreadyRunning: it is taken; the sentence names the process that holds it.
+        AlreadyRunning: another process holds it; the sentence names it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -165,7 +165,7 @@ def single_instance(name: str, folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-            raise AlreadyRunning(f"{name} runs already as process {holder}: stop that one first.") from None
+            raise AlreadyRunning(f"{name} is already running as process {holder}: stop that one first.") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -174,7 +174,7 @@ def single_instance(name: str, folder: Path) -> Iterator[None]:
 
 
 def notify_manager(state: str) -> None:
-    """Tell systemd, where it started us with a socket to tell it; ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``."""
+    """Notify systemd if it started us with a notify socket: ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``."""
     address = service_manager_socket()
     if not address:
         return
@@ -189,7 +189,7 @@ def notify_manager(state: str) -> None:
 
 
 def _note_stop() -> None:
-    """Turn this process's PID file into ``NAME.stopped``: asked by a signal, it ended in order, and is left ended."""
+    """Turn this process's PID file into ``NAME.stopped``: it was stopped by a signal and is not to be restarted."""
     name = inherited_environment().get("SERVICE_PID_FILE")
     if not name:  # no start script started this process
         return
@@ -197,15 +197,14 @@ def _note_stop() -> None:
     try:
         if pid_file.read_text(encoding="ascii").split()[:1] == [str(os.getpid())]:
             pid_file.rename(pid_file.with_suffix(".stopped"))
-    except (OSError, UnicodeDecodeError) as error:  # the watcher will take the stop for a death, and start it again
-        log.warning("this stop could not be noted: reason=%s", error)
+    except (OSError, UnicodeDecodeError) as error:  # the watchdog will take the stop for a crash and restart it
+        log.warning("stop not recorded: reason=%s", error)
 
 
 def _bind_signals(stop: threading.Event) -> list[int]:
-    """Let the first signal set ``stop`` and the second end the process; return the list in which they are kept.
+    """Let the first signal set ``stop`` and the second end the process; return the list of received signals.
 
-    The handler only writes to a pipe: were it to set the event itself, it could wait for a lock that the thread it
-    interrupted is holding.
+    The handler only writes to a pipe: setting the event itself could deadlock on a lock of the interrupted thread.
     """
     heard, spoken = os.pipe()
     os.set_blocking(spoken, False)
@@ -228,7 +227,7 @@ def _bind_signals(stop: threading.Event) -> list[int]:
 
 
 def _watch_threads(stop: threading.Event) -> list[BaseException]:
-    """Let an exception that ends a thread stop the process; return the list in which they are kept."""
+    """Let an exception that ends a thread stop the process; return the list of such exceptions."""
     crashes: list[BaseException] = []
 
     def on_crash(crash: threading.ExceptHookArgs) -> None:
@@ -244,7 +243,7 @@ def _watch_threads(stop: threading.Event) -> list[BaseException]:
 
 
 def _explain(error: Exception) -> tuple[int, str]:
-    """Say what ended the process; return its exit code and the sentence."""
+    """Return the exit code and a sentence for the exception that ended the process."""
     if isinstance(error, SuiteError):
         sentences = error.problems if isinstance(error, SettingsError) else (str(error),)
         for sentence in sentences:
@@ -253,13 +252,13 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno in _WRITE_FAULTS:
         return CANNOT_WRITE, _complain(f"cannot write: {error}")
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return TRY_LATER, _complain(f"the port is taken: {error}")
+        return TRY_LATER, _complain(f"the port is in use: {error}")
     log.critical("programming error", exc_info=error)
     return PROGRAMMING_ERROR, f"a programming error ({type(error).__name__}): see the log"
 
 
 def _complain(sentence: str) -> str:
-    """Log it and return it; before there is a log, write it to standard error."""
+    """Log the sentence and return it; before logging is configured, write it to standard error."""
     if logging.getLogger().handlers:
         log.critical("%s", sentence)
     else:
@@ -268,10 +267,10 @@ def _complain(sentence: str) -> str:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process, after a moment for threads that have something to finish and after the last log line.
+    """End the process, after a short wait for unfinished threads and after the last log line.
 
-    Not by the interpreter's own farewell: it cuts threads off wherever they are, and a lock that one of them held
-    then keeps the process half alive for ever. Seen on a busy machine: "Bot stopped.", and there it stayed.
+    Not by the interpreter's normal exit: it stops threads anywhere, and a lock that one of them held can then block the
+    process for ever. This happened on a busy machine, after "Bot stopped.".
     """
     lasting = [
         thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.current_thread()

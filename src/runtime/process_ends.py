@@ -1,6 +1,6 @@
-"""How each process ended, where nobody wished it to: kept in a small file, for whoever alerts people.
+"""Unexpected exits of processes, recorded in small files for the alerts.
 
-The last sign of life in the database cannot tell of a start that failed before the database was open; this can.
+Heartbeats in the database cannot report a start that failed before the database was open; these files can.
 """
 
 import json
@@ -15,7 +15,7 @@ _PREFIX: Final = "ended-"
 
 
 def note_end(folder: Path, name: str, code: int, reason: str) -> None:
-    """Keep that a process ended with ``code`` although nobody stopped it; a folder that cannot be written is logged."""
+    """Record that a process exited with ``code`` although nobody stopped it; an unwritable folder is logged."""
     file = _file(folder, name)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -23,24 +23,26 @@ def note_end(folder: Path, name: str, code: int, reason: str) -> None:
         draft.write_text(json.dumps({"name": name, "code": code, "reason": reason}), encoding="utf-8")
         draft.replace(file)
     except OSError as error:
-        log.warning("the end cannot be noted: reason=%s", error)
+        log.warning("exit not recorded: reason=%s", error)
 
 
 def forget_end(folder: Path, name: str) -> None:
-    """Forget how the last process of this name ended: another one runs, or was stopped in order."""
+    """Delete the record of the last exit of this name: another process runs, or was stopped properly."""
     try:
         _file(folder, name).unlink(missing_ok=True)
     except OSError as error:
-        log.warning("the note of the last end cannot be deleted: reason=%s", error)
+        log.warning("record of the last exit not deleted: reason=%s", error)
 
 
-def unwished_ends(folder: Path) -> list[tuple[str, str]]:
-    """Return the processes that ended without having been stopped, each with a sentence."""
+def unexpected_exits(folder: Path) -> list[tuple[str, str]]:
+    """Return the processes that exited without having been stopped, each with a sentence."""
     told = []
     for file in sorted(folder.glob(f"{_PREFIX}*.json")):
         try:
             noted = json.loads(file.read_text(encoding="utf-8"))
-            told.append((str(noted["name"]), f"{noted['name']} ended by itself ({noted['code']}): {noted['reason']}"))
+            told.append(
+                (str(noted["name"]), f"{noted['name']} exited unexpectedly ({noted['code']}): {noted['reason']}")
+            )
         except (OSError, ValueError, KeyError, TypeError):
             told.append((file.stem.removeprefix(_PREFIX), f"{file.name} cannot be read: see the service's log."))
     return told

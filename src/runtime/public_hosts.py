@@ -1,8 +1,8 @@
-"""Names under which a reverse proxy may offer a server, and which requests come from this machine itself.
+"""Public names of a server behind a reverse proxy, and which requests are local.
 
-``PUBLIC_HOSTS=bot.example.org,example.org/bot``: the server answers to these names, under that path, and believes what
-the proxy says of HTTPS. Everybody reading by a proxy must show who they are; so must everybody else, once a public name
-is set, since a proxy that adds no header cannot be told from a person at this machine.
+``PUBLIC_HOSTS=bot.example.org,example.org/bot``: the server accepts these names, under that path, and trusts the
+proxy's header about HTTPS. Requests through a proxy need authentication; once a public name is set all requests do,
+since a proxy that adds no header cannot be distinguished from a local client.
 """
 
 import ipaddress
@@ -20,13 +20,13 @@ Application = Callable[[Environment, Any], Iterable[bytes]]
 
 
 def public_paths(text: str) -> dict[str, str]:
-    """Return the path under which each public name offers the server; ``ValueError`` for what is no name."""
+    """Return the path of each public name; ``ValueError`` for an invalid name."""
     found = {}
     for entry in filter(None, (each.strip().rstrip("/") for each in text.split(","))):
         name, slash, path = entry.partition("/")
         match = _ENTRY.fullmatch(name.lower() + slash + path)
         if match is None:
-            raise ValueError(f"{entry} is no host name with or without a path")
+            raise ValueError(f"{entry} is not a host name with or without a path")
         found[match[1]] = match[2]
     return found
 
@@ -40,7 +40,7 @@ def name_of(host: str) -> str:
 def is_from_this_machine(environment: Mapping[str, Any], public: Mapping[str, str]) -> bool:
     """Return whether a request to a server on loopback comes from this machine and not through a proxy on it.
 
-    Asked for by a loopback name, by HTTP/1.1 (simple proxies speak 1.0), without any header that proxies add.
+    Local means: a loopback host name, HTTP/1.1 (simple proxies use 1.0), and no header that proxies add.
     """
     if public or environment.get("SERVER_PROTOCOL") == "HTTP/1.0":
         return False
@@ -56,7 +56,7 @@ def is_from_this_machine(environment: Mapping[str, Any], public: Mapping[str, st
 
 
 class PublicHosts:
-    """Hands requests for a public name on with the path and the scheme under which the proxy offers it."""
+    """Passes requests for a public name on with the proxy's path and scheme."""
 
     def __init__(self, application: Application, public: Mapping[str, str]) -> None:
         self._application, self._public = application, public

@@ -1,22 +1,25 @@
 """Loads the rule set that the settings name, with the values that the settings override.
 
-A set's own figures hold. One that is written in ``.env`` or the environment wins over the file, and wherever it says
-something else than the file, ``changed_figures`` says so.
+A setting in ``.env`` or the environment overrides the rule set's own value; ``changed_figures`` lists each one that
+differs.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from src.domain.errors import SettingsError
+from src.domain.errors import SettingsError, StrategyFailed
 from src.domain.risk import RiskLimits
-from src.runtime.settings import PROJECT_ROOT, Settings
+from src.runtime.settings import Settings
+from src.runtime.strategy_loader import STRATEGIES, LoadedStrategy, load_strategy, read_strategy_file, strategy_names
+from src.runtime.strategy_process import checked_rules
+from src.runtime.target_files import RULES_FOLDER, target_rule_names, target_rules_of_file
 from src.strategy.rules import DecisionRules, limits_under, load_rules, unreachable_parts
-from src.strategy.target_rules import TargetRules, load_target_rules
+from src.strategy.target_rules import TargetRules, is_target_rules, load_target_rules
 
-_FOLDER: Final = PROJECT_ROOT / "config" / "rules"
 _FIGURES: Final = {
     "min_signal_threshold": "min_signal_strength",
     "min_confidence": "min_confidence",
@@ -26,21 +29,24 @@ _FIGURES: Final = {
     "max_mark_age_s": "max_mark_age_ms",
     "max_account_age_s": "max_account_age_ms",
 }
-"""The settings that may stand in for a figure of the rules, and that figure."""
+"""The settings that can override a value of the rules, and that value."""
 
 _SHARES: Final = {
     "stop_loss_percentage": ("stop_scale", "stop_loss_share"),
     "take_profit_percentage": ("target_scale", "take_profit_share"),
     "position_percentage": ("size_scale", "position_share"),
 }
-"""The shares that a rule set scales as long as nobody writes them: the scale, and the limit of risk it acts on."""
+"""The shares that a rule set scales unless they are set: the scale, and the risk limit it applies to."""
+
+
+_NEVER_MS: Final = 1 << 60
 
 
 @dataclass
 class RuleSets:
-    """The rule sets there are: how one is read by name, which is in force, which the settings name.
+    """The available rule sets: how one is read by name, which is active, which the settings name.
 
-    ``changes`` tells which figures of a named set the settings change.
+    ``changes`` returns which values of a named set the settings override.
     """
 
     read: Callable[[str], tuple[DecisionRules, RiskLimits]]
@@ -50,11 +56,13 @@ class RuleSets:
 
 
 def read_rules(settings: Settings) -> DecisionRules:
-    """Return the named set of decision rules, with those figures changed that the settings name.
+    """Return the named set of decision rules, with the values that the settings override.
 
     Raises:
         SettingsError: the file is missing or wrong, or a partial target lies beyond the target.
     """
+    if names_targets(settings):
+        return turn_rules(trading_target_rules(settings))
     rules = replace(_of_file(settings), **_set_figures(settings))
     late = unreachable_parts(rules, limits_under(rules, settings.risk_limits))
     if late:
@@ -62,28 +70,71 @@ def read_rules(settings: Settings) -> DecisionRules:
     return rules
 
 
-def refuse_unnamed(settings: Settings) -> None:
-    """Raise ``SettingsError`` where money would be traded by rules that nobody chose.
+def names_targets(settings: Settings) -> bool:
+    """Return whether ``RULES`` names a strategy of targets."""
+    return settings.rules in (*target_rule_names(), *strategy_names())
 
-    The sentence names the sets there are and what each has shown.
+
+def trading_target_rules(settings: Settings, stop: threading.Event | None = None) -> TargetRules:
+    """Return the strategy of targets that ``RULES`` names, as it may trade, with the figures that the settings name.
+
+    A user's own is not run in this process: it has passed its check, and decides in a process of its own, which
+    ``stop`` ends.
+
+    Raises:
+        SettingsError: the file is missing or wrong, or a user's strategy has not passed its check.
+    """
+    if settings.rules not in strategy_names():
+        return read_target_rules(settings, settings.rules)
+    try:
+        return _with_settings(settings, checked_rules(settings.state_dir, settings.rules, stop or threading.Event()))
+    except StrategyFailed as error:
+        raise SettingsError((f"RULES: {error}",)) from error
+
+
+def turn_rules(rules: TargetRules) -> DecisionRules:
+    """Return what a pair's minute turn needs under a strategy of targets: ages of data, and votes that never decide."""
+    return DecisionRules(
+        name=rules.name,
+        description=rules.description,
+        tried=rules.tried,
+        shown=rules.shown,
+        min_signal_strength=6,
+        agent_must_agree=False,
+        min_confidence=1.0,
+        exit_confidence=1.0,
+        cut_losses_on_hold=False,
+        min_holding_ms=_NEVER_MS,
+    )
+
+
+def read_limits(settings: Settings, rules: DecisionRules) -> RiskLimits:
+    """Return the limits of risk in force: those of the strategy's file, or the settings' as the votes scale them."""
+    if names_targets(settings):
+        return trading_target_rules(settings).limits.risk_limits()
+    return limits_under(rules, settings.risk_limits)
+
+
+def refuse_unnamed(settings: Settings) -> None:
+    """Raise ``SettingsError`` if live trading would use rules that were not chosen explicitly.
+
+    The sentence names the available sets and the results of each.
     """
     if settings.mode != "live" or "rules" in settings.model_fields_set:
         return
-    known = (
-        load_rules(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.toml")) if _is_of_votes(path)
-    )
-    sets = "; ".join(f"{rules.name} ({rules.shown or 'nothing shown yet'})" for rules in known)
-    reason = f"RULES names no strategy, and live trading starts only with one that you chose. There are: {sets}."
-    raise SettingsError((f"{reason} What the figures rest on is in docs/results.md.",))
+    known = [_any_rules(path) for path in sorted(RULES_FOLDER.glob("*.toml"))]
+    sets = "; ".join(f"{rules.name} ({rules.shown or 'no results yet'})" for rules in known)
+    reason = f"RULES is not set, and live trading needs an explicit choice. Available: {sets}."
+    raise SettingsError((f"{reason} The evidence for these figures is in docs/results.md.",))
 
 
 def named(settings: Settings, rules: str) -> Settings:
-    """Return the settings as they would be with another ``RULES``."""
+    """Return the settings with another ``RULES``."""
     return settings.model_copy(update={"rules": rules})
 
 
 def load_rule_sets(settings: Settings) -> RuleSets:
-    """Return the sets that a person may choose among while the bot runs."""
+    """Return the sets that can be selected while the bot runs."""
     return RuleSets(
         lambda name: other_rules(settings, name),
         settings.rules,
@@ -98,16 +149,23 @@ def other_rules(settings: Settings, name: str) -> tuple[DecisionRules, RiskLimit
     Raises:
         SettingsError: there is no such set.
     """
+    targets = (*target_rule_names(), *strategy_names())
+    if name != settings.rules and (name in targets or settings.rules in targets):
+        ways = f"{settings.rules} and {name} decide in different ways"
+        raise SettingsError((f"{ways}: write RULES={name} into .env and restart the bot.",))
     rules = read_rules(named(settings, name))
     return rules, limits_under(rules, settings.risk_limits)
 
 
 def changed_figures(settings: Settings) -> tuple[str, ...]:
-    """Return what the settings change in the named set of rules, such as ``MIN_SIGNAL_THRESHOLD=2 instead of 3``.
+    """Return what the settings override in the named rule set, such as ``MIN_SIGNAL_THRESHOLD=2 instead of 3``.
 
     Raises:
         SettingsError: as ``read_rules``.
     """
+    if names_targets(settings):
+        own = trading_target_rules(settings) if settings.rules in strategy_names() else None
+        return changed_target_figures(settings, settings.rules, written=own)
     rules, changed = _of_file(settings), _set_figures(settings)
     figures = tuple(
         f"{name.upper()}={_in_words(getattr(settings, name))} instead of {_in_words(_as_setting(name, rules))}"
@@ -118,7 +176,7 @@ def changed_figures(settings: Settings) -> tuple[str, ...]:
 
 
 def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
-    """The written shares that differ from what the set makes of the defaults; a set may leave a share alone."""
+    """Return the set shares that differ from the rule set's scaled defaults."""
     defaults = {limit: Settings.model_fields[name].default for name, (_, limit) in _SHARES.items()}
     meant = limits_under(rules, replace(settings.risk_limits, **defaults))
     for name, (scale, limit) in _SHARES.items():
@@ -130,20 +188,17 @@ def _changed_shares(settings: Settings, rules: DecisionRules) -> Iterator[str]:
 def _of_file(settings: Settings) -> DecisionRules:
     path = settings.rules_path
     if path.stem != settings.rules or not path.is_file():
-        known = ", ".join(sorted(each.stem for each in _FOLDER.glob("*.toml") if _is_of_votes(each)))
-        raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; known are {known}.",))
+        known = ", ".join(sorted(each.stem for each in RULES_FOLDER.glob("*.toml")))
+        raise SettingsError((f"RULES: there are no rules named {settings.rules!r}; available: {known}.",))
     try:
         return load_rules(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError((f"RULES: {path.name} cannot be used: {error}.",)) from error
 
 
-def _is_of_votes(path: Path) -> bool:
-    try:
-        load_rules(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
+def _any_rules(path: Path) -> DecisionRules | TargetRules:
+    text = path.read_text(encoding="utf-8")
+    return load_target_rules(text) if is_target_rules(text) else load_rules(text)
 
 
 def _set_figures(settings: Settings) -> dict[str, Any]:
@@ -173,27 +228,38 @@ _TARGET_LIMITS: Final = {
     "early_stop_percentage": "early_stop_share",
     "max_daily_loss_percentage": "max_daily_loss_share",
 }
-"""The settings that may stand in for a limit of a target strategy's rule set, and that limit."""
+"""The settings that can override a limit of a target strategy's rule set, and that limit."""
 
 
-def read_target_rules(settings: Settings, name: str) -> TargetRules:
-    """Return the named rule set of a target strategy, with those figures changed that the settings name.
+def read_target_rules(settings: Settings, name: str, folder: Path = STRATEGIES) -> TargetRules:
+    """Return the named rule set of a target strategy, with the values that the settings override.
+
+    ``folder`` holds the users' strategies: one of that name is loaded, which runs its file.
 
     Raises:
-        SettingsError: the file is missing or wrong, or a limit cannot be.
+        SettingsError: the file is missing or wrong, or a limit is impossible.
+        StrategyFailed: a user's strategy cannot be loaded.
     """
-    rules = _target_rules_of_file(name)
+    return _with_settings(settings, _target_rules_of_file(name, folder))
+
+
+def _with_settings(settings: Settings, rules: TargetRules) -> TargetRules:
     changed = {limit: getattr(settings, field) for field, limit in _set_target_limits(settings)}
     pairs = settings.pairs if _names_pairs(settings) else rules.pairs
     try:
         return replace(rules, limits=replace(rules.limits, **changed), pairs=pairs)
     except ValueError as error:
-        raise SettingsError((f"{name}: {error} (limits that .env names win over the rule set's).",)) from error
+        raise SettingsError((f"{rules.name}: {error} (limits in .env override the rule set's).",)) from error
 
 
-def changed_target_figures(settings: Settings, name: str) -> tuple[str, ...]:
-    """Return what the settings change in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``."""
-    rules = _target_rules_of_file(name)
+def changed_target_figures(
+    settings: Settings, name: str, folder: Path = STRATEGIES, written: TargetRules | None = None
+) -> tuple[str, ...]:
+    """Return what the settings override in a target strategy's rule set, such as ``LEVERAGE=5 instead of 3``.
+
+    ``written`` is the rule set where it is at hand, so that its file is not read.
+    """
+    rules = written or _target_rules_of_file(name, folder)
     limits = tuple(
         f"{field.upper()}={getattr(settings, field)} instead of {getattr(rules.limits, limit)}"
         for field, limit in _set_target_limits(settings)
@@ -204,20 +270,23 @@ def changed_target_figures(settings: Settings, name: str) -> tuple[str, ...]:
     return (*limits, f"TRADING_PAIRS={','.join(settings.pairs)} instead of {','.join(rules.pairs)}")
 
 
-def target_rule_names() -> tuple[str, ...]:
-    """Return the names of the rule sets of target strategies."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml") if not _is_of_votes(path)))
+def rules_of_strategy(strategy: LoadedStrategy) -> TargetRules:
+    """Return a user's strategy as a rule set, with the pairs and limits of its class."""
+    return TargetRules(
+        name=strategy.name,
+        description=strategy.description,
+        tried=strategy.tried,
+        pairs=strategy.pairs,
+        limits=strategy.limits,
+        own=strategy,
+    )
 
 
-def _target_rules_of_file(name: str) -> TargetRules:
-    path = _FOLDER / f"{name}.toml"
-    if name not in target_rule_names():
-        known = ", ".join(target_rule_names())
-        raise SettingsError((f"There is no strategy of targets named {name!r}; known are {known}.",))
-    try:
-        return load_target_rules(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError((f"{path.name} cannot be used: {error}.",)) from error
+def _target_rules_of_file(name: str, folder: Path) -> TargetRules:
+    """Return the named rule set, or the user's strategy of that name, as its file says it."""
+    if name in target_rule_names() or name not in strategy_names(folder):
+        return target_rules_of_file(name, strategy_names(folder))
+    return rules_of_strategy(load_strategy(read_strategy_file(name, folder)))
 
 
 def _set_target_limits(settings: Settings) -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ from src.domain.errors import SettingsError
 from src.domain.market import QUOTE_ASSETS, quote_asset_of
 from src.domain.risk import RiskLimits
 from src.runtime.settings_fields import PROJECT_ROOT, SettingFields, first_of, is_loopback
+from src.runtime.strategy_loader import noted_pairs, strategy_names
+from src.runtime.target_files import pairs_of
 
 __all__ = [
     "ENV_FILE",
@@ -58,7 +60,7 @@ Mode = Literal["paper", "testnet", "live"]
 
 
 class Settings(SettingFields):
-    """All settings, once they fit together; see ``SettingFields`` for the single ones."""
+    """All settings, validated together; see ``SettingFields`` for the single ones."""
 
     UNHASHED: ClassVar[frozenset[str]] = frozenset({"database_url"})  # may hold a password
 
@@ -66,10 +68,10 @@ class Settings(SettingFields):
     def load(cls, env_file: Path | None = None) -> Self:
         """Return the settings of ``env_file`` (the project's ``.env`` by default) under the environment's.
 
-        A file that does not exist is an empty one.
+        A missing file counts as empty.
 
         Raises:
-            SettingsError: with every problem there is, one sentence each.
+            SettingsError: lists every problem, one sentence each.
         """
         path = ENV_FILE if env_file is None else env_file
         problems = _file_problems(path)
@@ -99,12 +101,14 @@ class Settings(SettingFields):
 
     @property
     def pairs(self) -> tuple[str, ...]:
-        """The contracts to trade, in the order written."""
-        return tuple((self.trading_pairs or self.trading_pair).split(","))
+        """The contracts to trade, in the order written; else those of the strategy of targets, else TRADING_PAIR."""
+        if self.trading_pairs:
+            return tuple(self.trading_pairs.split(","))
+        return pairs_of(self.rules) or noted_pairs(self.state_dir, self.rules) or (self.trading_pair,)
 
     @property
     def quote_asset(self) -> str:
-        """The asset that equity and all limits are reckoned in: the one that every pair is quoted in."""
+        """The asset of equity and all limits: the quote asset of every pair."""
         return quote_asset_of(self.pairs[0])
 
     @property
@@ -114,7 +118,7 @@ class Settings(SettingFields):
 
     @property
     def exchange_key(self) -> SecretStr:
-        """The account's key in the present mode; of several on the paper exchange the first."""
+        """The account's key in the present mode; the first of several on the paper exchange."""
         return first_of(self.paper_api_key) if self.mode == "paper" else self.binance_api_key
 
     @property
@@ -129,7 +133,7 @@ class Settings(SettingFields):
 
     @property
     def world(self) -> Literal["live", "synthetic", "replay"]:
-        """Whose figures may be shown: the real world's (also for the mirror), or those of a market of our own."""
+        """The market: ``live`` (also for the mirror), ``synthetic`` or ``replay``."""
         kind = self.paper_market.partition(":")[0]
         if self.mode == "paper" and kind in {"synthetic", "replay"}:
             return "synthetic" if kind == "synthetic" else "replay"
@@ -137,7 +141,7 @@ class Settings(SettingFields):
 
     @property
     def exploration_share(self) -> float:
-        """EXPLORATION_RATE in paper mode, else 0: nothing is tried at random with real money."""
+        """EXPLORATION_RATE in paper mode, else 0: no random actions with real money."""
         return self.exploration_rate if self.mode == "paper" else 0.0
 
     @property
@@ -183,13 +187,13 @@ class Settings(SettingFields):
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """Return all secret values that are set: what no log may show."""
+        """Return all secret values that are set, for redaction in logs."""
         values = (value.get_secret_value() for _, value in self if isinstance(value, SecretStr))
         password = urlsplit(self.database_url).password
         return tuple(filter(None, [*values, password]))
 
     def config_hash(self) -> str:
-        """Return 12 hexadecimal digits that change with any setting that is no secret."""
+        """Return 12 hexadecimal digits that change with any setting except secrets."""
         open_values = {
             name: _place(value) if isinstance(value, Path) else str(value)
             for name, value in self
@@ -199,6 +203,8 @@ class Settings(SettingFields):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
+        if "trading_pair" in self.model_fields_set and not {"rules", "trading_pairs"} & self.model_fields_set:
+            self.__dict__["rules"] = "safety_first"  # one named pair is traded by the specification's rule
         problems = [*_mode_problems(self), *_asset_problems(self), *_model_address_problems(self)]
         problems += [*_risk_problems(self), *_access_problems(self)]
         if problems:
@@ -214,7 +220,7 @@ def origin_of(name: str, file_names: frozenset[str]) -> Literal["environment", "
 
 
 def state_folder() -> tuple[Path, str]:
-    """Return STATE_DIR and BOT_ID as far as they can be known, also where the settings as a whole are wrong."""
+    """Return STATE_DIR and BOT_ID as far as possible, even if the settings as a whole are wrong."""
     try:
         written = dotenv_values(ENV_FILE, encoding="utf-8-sig") if ENV_FILE.is_file() else {}
     except (OSError, UnicodeDecodeError):
@@ -225,7 +231,7 @@ def state_folder() -> tuple[Path, str]:
 
 
 def service_manager_socket() -> str:
-    """Return the address at which systemd waits for news of this process; empty where it does not."""
+    """Return the address of systemd's notify socket; empty without one."""
     return os.environ.get("NOTIFY_SOCKET", "")
 
 
@@ -235,17 +241,17 @@ def inherited_environment() -> dict[str, str]:
 
 
 def export(values: Mapping[str, str]) -> None:
-    """Put switches into the environment, for libraries that can be told in no other way; before they are imported."""
+    """Set environment variables for libraries that have no other configuration; call before they are imported."""
     os.environ.update(values)
 
 
 def is_example(secret: SecretStr) -> bool:
-    """Return whether a secret is one that stands in a document for everybody to read."""
+    """Return whether a secret is an example value from the documentation."""
     return secret.get_secret_value().strip().lower() in EXAMPLE_VALUES
 
 
 def _mode_problems(settings: Settings) -> list[str]:
-    """Say what contradicts itself about the account to trade."""
+    """Return contradictions between the settings of the account to trade."""
     problems = []
     if "use_testnet" in settings.model_fields_set and settings.trading_mode:
         if settings.trading_mode == "live" and settings.use_testnet:
@@ -253,7 +259,7 @@ def _mode_problems(settings: Settings) -> list[str]:
         if settings.trading_mode == "testnet" and not settings.use_testnet:
             problems.append("TRADING_MODE=testnet contradicts USE_TESTNET=false: change one of them.")
     if settings.mode == "paper" and settings.paper_market == "mirror" and settings.paper_speed != 1:
-        problems.append("PAPER_MARKET=mirror runs with the real market: write PAPER_SPEED=1.")
+        problems.append("PAPER_MARKET=mirror runs at the speed of the real market: write PAPER_SPEED=1.")
     if settings.mode != "paper":
         problems += _account_problems(settings)
     host = urlsplit(settings.binance_base_url).hostname or ""
@@ -265,13 +271,13 @@ def _mode_problems(settings: Settings) -> list[str]:
 
 
 def _model_address_problems(settings: Settings) -> list[str]:
-    """Say where the address of one call stands in place of the base address."""
+    """Return problems where the address of a single call is given instead of the base address."""
     base, call, _ = re.split(r"(/(?:chat/completions|completions|models|api/chat)/?$)|$", settings.openai_base_url)[:3]
     return [f"OPENAI_BASE_URL ends with {call}, the address of one call: write {base}."] if call else []
 
 
 def _asset_problems(settings: Settings) -> list[str]:
-    """Say where the pairs' quote assets are none that one bot can keep its books in: limits are sums of one asset."""
+    """Return problems of the pairs' quote assets: one bot keeps equity and limits in one known asset."""
     name = "TRADING_PAIRS" if settings.trading_pairs else "TRADING_PAIR"
     foreign = [pair for pair in settings.pairs if not quote_asset_of(pair)]
     if foreign:
@@ -304,12 +310,14 @@ def _account_problems(settings: Settings) -> list[str]:
 
 
 def _risk_problems(settings: Settings) -> list[str]:
-    """Say which risks exclude each other."""
+    """Return contradictions between the risk settings."""
     problems = []
     share, total = settings.position_percentage, settings.max_total_position_percentage
     if share > total:
         problems.append(f"POSITION_PERCENTAGE={share} exceeds MAX_TOTAL_POSITION_PERCENTAGE={total}: lower the first.")
     at_stake = Decimal(1) if settings.margin_type == "ISOLATED" else max(share, total)
+    if (pairs_of(settings.rules) or settings.rules in strategy_names()) and "leverage" not in settings.model_fields_set:
+        return problems  # a strategy of targets has a leverage of its own, and its rule set refuses such a stop
     if settings.stop_loss_percentage * settings.leverage * at_stake >= Decimal("0.9"):
         problems.append(
             f"STOP_LOSS_PERCENTAGE={settings.stop_loss_percentage} with LEVERAGE={settings.leverage} lies beyond "
@@ -319,7 +327,7 @@ def _risk_problems(settings: Settings) -> list[str]:
 
 
 def _access_problems(settings: Settings) -> list[str]:
-    """Say which doors stand too far open, and which two are the same."""
+    """Return problems of servers: weak secrets for remote access, and equal ports."""
     problems = []
     doors = {"DASHBOARD_PORT": settings.dashboard_port, "MCP_PORT": settings.mcp_port}
     if settings.mode == "paper":
@@ -330,16 +338,16 @@ def _access_problems(settings: Settings) -> list[str]:
     for name, host in (("DASHBOARD_HOST", settings.dashboard_host), ("MCP_HOST", settings.mcp_host)):
         if not is_loopback(host):
             for secret in ("flask_secret_key", "bot_control_pin"):
-                problems += _weak(secret, getattr(settings, secret), f"while {name}={host} lets others in")
+                problems += _weak(secret, getattr(settings, secret), f"while {name}={host} accepts remote connections")
             if settings.flask_debug:
-                problems.append(f"FLASK_DEBUG=true shows the inside to others while {name}={host}: write false.")
+                problems.append(f"FLASK_DEBUG=true exposes internals to others while {name}={host}: write false.")
     if settings.mode == "live" and settings.flask_debug:
         problems.append("FLASK_DEBUG=true is refused in live trading: write false.")
     return list(dict.fromkeys(problems))
 
 
 def _weak(name: str, secret: SecretStr, when: str) -> list[str]:
-    """Return the reason why a secret of ours does not protect, if there is one."""
+    """Return why a secret is too weak, if it is."""
     least = 6 if name == "bot_control_pin" else _MIN_SECRET_LENGTH
     if is_example(secret):
         return [f"{name.upper()} is the example value: replace it {when}."]
@@ -349,7 +357,7 @@ def _weak(name: str, secret: SecretStr, when: str) -> list[str]:
 
 
 def _file_problems(path: Path) -> list[str]:
-    """Say which lines of the file cannot be read, and which names look mistyped."""
+    """Return which lines of the file cannot be read, and which names look mistyped."""
     try:
         text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
@@ -361,12 +369,12 @@ def _file_problems(path: Path) -> list[str]:
             problems.append(f"{path.name} line {binding.original.line} is not NAME=value.")
         elif binding.key and binding.key.upper() not in known:
             near = get_close_matches(binding.key.upper(), known, n=1, cutoff=0.85)
-            problems += [f"{binding.key} in {path.name} is no setting: did you mean {near[0]}?"] if near else []
+            problems += [f"{binding.key} in {path.name} is not a setting: did you mean {near[0]}?"] if near else []
     return problems
 
 
 def _all_problems(kind: type[Settings], path: Path, error: ValidationError) -> list[str]:
-    """Return a sentence for each fault, also for those seen only once single values are put right."""
+    """Return a sentence for each problem, including those visible only once single values are corrected."""
     wrong = {str(each["loc"][0]): each["msg"] for each in error.errors() if each["loc"]}
     problems = [_sentence(kind, name, reason) for name, reason in wrong.items()]
     if not wrong:

@@ -1,6 +1,6 @@
-"""Changes settings in ``.env`` as a start would read them: checked whole, written in one step.
+"""Changes settings in ``.env``: validated as a whole like at start-up, written atomically.
 
-A change is refused where the file with it would not start. Secrets can be set but are never returned.
+A change with which the suite would not start is refused. Secrets can be set but are never returned.
 """
 
 import os
@@ -22,12 +22,12 @@ MOST_CHANGES: Final = 50
 LONGEST_VALUE: Final = 500
 HIDDEN: Final = "(hidden)"
 LOCKED: Final = frozenset({"BOT_CONTROL_PIN", "FLASK_SECRET_KEY", "DATABASE_URL", "BOT_ID"})
-"""Changed by hand alone: with them somebody at the page could let others in or point the bot at other data."""
+"""Changed only in the file: with them a dashboard user could admit others or point the bot at other data."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingView:
-    """One setting as a person sees it; ``value`` of a secret is whether it is set."""
+    """One setting for display; ``value`` of a secret says whether it is set."""
 
     name: str
     value: str
@@ -49,7 +49,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A checked change: what it changes, what forbids it, and the file's new content (None where refused)."""
+    """A validated change: its differences, its problems, and the file's new content (None if refused)."""
 
     differences: tuple[Difference, ...]
     problems: tuple[str, ...]
@@ -72,7 +72,7 @@ def setting_views(settings: Settings, env_file: Path) -> list[SettingView]:
 
 
 def draft(settings: Settings, env_file: Path, wanted: Mapping[str, str]) -> Draft:
-    """Return what a change would do; nothing is written. ``EnvMissing`` where there is no file."""
+    """Return the effect of a change; nothing is written. ``EnvMissing`` if there is no file."""
     problems = _unwritable(settings, env_file, wanted)
     content = read_env(env_file)
     changes = changes_in(content, wanted)
@@ -105,16 +105,16 @@ def _unwritable(settings: Settings, env_file: Path, wanted: Mapping[str, str]) -
         if name not in known:
             problems.append(f"There is no setting {name[:40]!r}.")
         elif name in LOCKED:
-            problems.append(f"{name} is changed in .env by hand alone.")
+            problems.append(f"{name} can only be changed in .env itself.")
         elif origin_of(name, file_names) == "environment":
-            problems.append(f"{name} is set in the environment, which wins over .env: change it there.")
+            problems.append(f"{name} is set in the environment, which overrides .env: change it there.")
         elif len(value) > LONGEST_VALUE or not value.isprintable():
             problems.append(f"{name} must be one line of at most {LONGEST_VALUE} characters.")
     return problems
 
 
 def _problems(kind: type[Settings], content: bytes, wanted: Mapping[str, str]) -> list[str]:
-    """Read the new content as a start would, and say what would stop it."""
+    """Read the new content as at start-up, and return what would prevent a start."""
     written = dotenv_values(stream=StringIO(content.decode("utf-8-sig", errors="replace")))
     odd = [name for name, value in wanted.items() if (written.get(name) or "") != value]
     if odd:

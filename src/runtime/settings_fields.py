@@ -44,7 +44,7 @@ def _seconds_of_rules() -> Any:
 
 
 class SettingFields(BaseSettings):
-    """All settings. Names in ``.env`` and the environment are the fields' in upper case; environment wins.
+    """All settings. Names in ``.env`` and the environment are the field names in upper case; the environment wins.
 
     Shares are shares (0.02 is 2 %) although the names say percentage; the stop and the target are shares of price
     move from entry. Relative paths count from the project's folder. An empty value is the default.
@@ -90,7 +90,7 @@ class SettingFields(BaseSettings):
     )
     max_daily_loss_percentage: Decimal = _share("0.05", "loss of the UTC day's starting equity")
     allow_short: bool | None = Field(None, description=f"true or false; {_BY_RULES}")
-    rules: str = Field("safety_first", pattern=r"^[a-z0-9_]+$", description="a file's name in config/rules")
+    rules: str = Field("trend_portfolio", pattern=r"^[a-z0-9_]+$", description="a file's name in config/rules")
 
     # The agent
     model_path: Path = Field(Path("models/rl_trading_model.pkl"), description="a file")
@@ -304,7 +304,7 @@ class SettingFields(BaseSettings):
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether ``host`` can be reached from this machine alone."""
+    """Return whether ``host`` is reachable only from this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -312,5 +312,5 @@ def is_loopback(host: str) -> bool:
 
 
 def first_of(listed: SecretStr) -> SecretStr:
-    """Return the first of several texts with commas between them."""
+    """Return the first of several comma-separated texts."""
     return SecretStr(listed.get_secret_value().partition(",")[0].strip())

@@ -1,8 +1,8 @@
 """Re-executes a command inside the project's virtual environment when another Python started it.
 
 ``src/__init__.py`` and ``src/src.py`` call ``use_project_python`` before anything else of the project is imported, so
-that it holds for ``python3 src/NAME.py``, ``python3 -m src.NAME``, the scripts at the root, and for snippets. Knows the
-standard library alone.
+it works for ``python3 src/NAME.py``, ``python3 -m src.NAME``, the scripts at the root, and for snippets. Uses only the
+standard library.
 """
 
 import os
@@ -19,13 +19,13 @@ _EX_CONFIG: Final = 78
 
 
 def use_project_python() -> None:
-    """Return where the project's libraries can be imported; else start the same command again with ``.venv``'s Python.
+    """Return if the project's libraries can be imported; else start the same command again with ``.venv``'s Python.
 
-    A command of ours always goes on inside ``.venv`` where there is one. A snippet (``python3 -c``, standard input, the
-    prompt) cannot be started again; it borrows the libraries. Somebody's other virtual environment is left alone as
-    long as it has them. Where there is neither environment nor libraries, the environment is made first.
+    A command of the project always runs inside ``.venv`` if there is one. A snippet (``python3 -c``, standard input,
+    the prompt) cannot be re-executed; it uses the libraries of ``.venv``. Another virtual environment is used if it has
+    the libraries. If there is neither environment nor libraries, the environment is created first.
 
-    Exits with 78 and one sentence where the libraries cannot be had.
+    Exits with 78 and one sentence if the libraries are not available.
     """
     if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
         return
@@ -45,12 +45,12 @@ def _own() -> Path:
 
 
 def _complete() -> bool:
-    """Whether this Python has the libraries itself, as in a container's image."""
+    """Return whether this Python has the libraries itself, as in the container image."""
     return all(find_spec(name) is not None for name in _NEEDED)
 
 
 def _is_our_command() -> bool:
-    """Whether a file or a module of the project was typed, not a snippet or somebody's own program."""
+    """Return whether a file or module of the project was started, not a snippet or another program."""
     program = sys.argv[0] if sys.argv else ""
     if program == "-m":  # what Python calls it while it looks for the module
         place = sys.orig_argv.index("-m") + 1 if "-m" in sys.orig_argv else 0
@@ -62,7 +62,7 @@ def _is_our_command() -> bool:
 
 
 def _make_environment() -> None:
-    """Make ``.venv`` as the start scripts do; what they say goes to standard error."""
+    """Create ``.venv`` as the start scripts do; their output goes to standard error."""
     script = ROOT / "scripts" / "lib" / "environment.sh"
     command = ["bash", "-c", 'source "$1" && prepare_environment', "bash", str(script)]
     made = script.exists() and not subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL).returncode  # noqa: S603, PLW1510
@@ -71,7 +71,7 @@ def _make_environment() -> None:
 
 
 def _borrow_libraries() -> None:
-    """Let this Python import what lies in ``.venv``, where it is of the same version."""
+    """Let this Python import the packages of ``.venv``, if it has the same version."""
     if not _libraries().is_dir():
         _refuse(f"This Python is not the version of the project's environment: type {_own()} instead.")
     sys.path.insert(0, str(_libraries()))

@@ -1,7 +1,7 @@
 """Worker subprocess: JSON-lines requests over a socketpair; killed on timeout, stopped when idle.
 
-What is large (drawing, a model's library, feeds) lives there and dies with it, so the parent stays small and flat, and
-no request can hold it up. The child's log goes where the parent's goes. It ends by itself when the parent does.
+Large libraries (drawing, model client, feeds) are loaded only there, so the parent stays small, and no request can
+block it. The worker's log goes where the parent's goes. It ends by itself when the parent does.
 """
 
 import json
@@ -35,7 +35,7 @@ class WorkerProcess:
     Args:
         module: run as ``python -m module``; serves with ``requests``.
         folder: where it runs, the project's root.
-        arguments: handed to it; no secrets, anybody can read them.
+        arguments: passed to it; no secrets, since other users can read them.
     """
 
     def __init__(self, module: str, folder: Path, arguments: tuple[str, ...] = ()) -> None:
@@ -47,7 +47,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """The child's number, None while there is none."""
+        """The worker's PID, None while there is none."""
         return self._process.pid if self._process else None
 
     def ask(
@@ -66,14 +66,14 @@ class WorkerProcess:
             while_waiting: called five times a second meanwhile.
 
         Raises:
-            WorkerRequestFailed: it said that it failed, died, was too late, or ``stop`` was set.
+            WorkerRequestFailed: it reported an error, died, was too late, or ``stop`` was set.
         """
         try:
             self._send(request)
             answer = json.loads(self._wait(deadline_s, stop, while_waiting))
         except OSError as error:
             self.end(0.0)
-            raise WorkerRequestFailed(f"the child process for {request.get('request')} is gone ({error})") from error
+            raise WorkerRequestFailed(f"the worker process for {request.get('request')} has ended ({error})") from error
         if not answer.get("ok"):
             raise WorkerRequestFailed(str(answer.get("error") or "no reason given"))
         return dict(answer)

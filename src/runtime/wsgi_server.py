@@ -1,7 +1,7 @@
 """Waitress around a WSGI application: bounded threads and bodies, no server header, graceful shutdown.
 
-Slow clients hold no thread: requests are read, and answers written, by one loop; a thread has a request only while it
-makes its answer.
+Slow clients block no thread: one loop reads requests and writes responses; a thread is used only while it makes a
+response.
 """
 
 import logging
@@ -17,26 +17,26 @@ from waitress.task import ErrorTask, WSGITask
 from src.domain.clock import monotonic_s
 from src.runtime.connection_limits import ConnectionLimits
 
-_NO_LIMIT: Final = 1_000_000  # waitress would stop accepting, so that nobody could ask any more: see ConnectionLimits
+_NO_LIMIT: Final = 1_000_000  # waitress would stop accepting connections altogether: see ConnectionLimits
 _SLOW_CLIENT_S: Final = 30
-_LARGEST_BUFFERED: Final = 1024 * 1024  # what is longer than a form is refused by the application itself
+_LARGEST_BUFFERED: Final = 1024 * 1024  # larger bodies are refused by the application itself
 _LOOK_S: Final = 0.25
 _LAST_TURNS, _LAST_TURN_S = 10, 0.02
 
 Refusal = Callable[[int], tuple[Mapping[str, str], bytes]]
-"""Returns headers and body of the answer to what is no request at all (a broken line, an endless header)."""
+"""Returns headers and body of the response to a malformed request (a broken line, an endless header)."""
 
 
 class _KeptTask(WSGITask):  # type: ignore[misc]
     def set_close_on_finish(self) -> None:
-        """Let the connection stay after an answer without a body (304), which ends with its head."""
+        """Keep the connection open after a response without a body (304), which ends with its headers."""
         asked = self.request.headers.get("CONNECTION", "").lower()
         if self.has_body or self.version != "1.1" or asked == "close":
             super().set_close_on_finish()
 
 
 def _channel_class(refusal: Refusal, limits: ConnectionLimits) -> type[Any]:
-    """Return the kind of channel that answers with the application's own refusal, names no server and has limits."""
+    """Return the channel class with the application's own refusals, no Server header, and limits."""
 
     class _RefusalTask(ErrorTask):  # type: ignore[misc]
         def execute(self) -> None:
@@ -67,8 +67,8 @@ class WsgiServer:
         app: a WSGI application.
         host: the address to bind to.
         port: 0 takes any free one; ``port`` then says which. ``OSError`` where it is taken.
-        threads: how many answers are made at once.
-        refusal: what is answered to what is no request.
+        threads: how many responses are made at once.
+        refusal: the response to a malformed request.
         watched: read one request ahead, so that a stream can learn that its client left
             (``waitress.client_disconnected`` in the environment).
     """
@@ -76,7 +76,7 @@ class WsgiServer:
     def __init__(
         self, app: Callable[..., Any], host: str, port: int, threads: int, refusal: Refusal, watched: bool = False
     ) -> None:
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a call waits its turn is no event
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queued request is not worth a log line
         self._sockets: dict[int, Any] = {}
         self._limits = ConnectionLimits()
         self._server = create_server(
@@ -102,7 +102,7 @@ class WsgiServer:
         return int(self._listeners[0].effective_port)
 
     def serve(self, stop: threading.Event) -> None:
-        """Answer until ``stop`` is set; calls in flight are finished and their answers handed over first."""
+        """Serve until ``stop`` is set; requests in progress are finished and answered first."""
         while not stop.is_set():
             self._turn(_LOOK_S)
         for listener in self._listeners:

@@ -1,7 +1,7 @@
 """Backs up database and model into one verified archive while everything runs, and restores it.
 
 ``python3 -m src.storage.backup make [FOLDER] [--keep N]`` and ``python3 -m src.storage.backup restore FILE``.
-An archive never holds ``.env`` nor the paper exchange's account.
+An archive never contains ``.env`` or the paper exchange's account.
 """
 
 import argparse
@@ -39,7 +39,7 @@ _POSTGRES_TIMEOUT_S: Final = 1_800.0
 def make_backup(settings: Settings, folder: Path, keep: int) -> Path:
     """Write an archive of database and model into ``folder`` and return it; only the newest ``keep`` stay.
 
-    Taken while all run: the database as of one instant, the model as its last whole file.
+    Works while everything runs: a consistent snapshot of the database, and the last complete model file.
 
     Raises:
         StoreUnavailable, StoreCorrupt: the database cannot be read, or its copy is damaged.
@@ -67,13 +67,13 @@ def make_backup(settings: Settings, folder: Path, keep: int) -> Path:
 
 
 def restore_backup(settings: Settings, archive: Path) -> list[str]:
-    """Put an archive in place of database and model; return what was done, a sentence each.
+    """Replace database and model by those of an archive; return what was done, one sentence each.
 
-    What stood there is moved aside, not deleted. Nothing is changed unless the whole archive is in order.
+    The existing files are moved aside, not deleted. Nothing is changed unless the whole archive is valid.
 
     Raises:
         AlreadyRunning: a process of this bot runs.
-        DataRefused: the archive is none of ours, damaged, or of another kind of database.
+        DataRefused: the archive is not one of this suite, damaged, or of another kind of database.
     """
     with _nobody_runs(settings), tempfile.TemporaryDirectory(dir=PROJECT_ROOT, prefix=".restoring-") as name:
         place = Path(name)
@@ -103,7 +103,7 @@ def restore_backup(settings: Settings, archive: Path) -> list[str]:
 
 
 def verify_backup(archive: Path) -> str:
-    """Unpack an archive beside nothing, check every file, and say in a sentence that it is whole.
+    """Unpack an archive into a temporary folder, check every file, and return a sentence with the result.
 
     Raises:
         DataRefused, StoreCorrupt: the archive or the database in it is damaged.
@@ -114,7 +114,7 @@ def verify_backup(archive: Path) -> str:
         if (place / _SQLITE).exists():
             _check_sqlite(place / _SQLITE)
         files = ", ".join(sorted(manifest["files"]))
-    return f"{archive.name} is whole: {files}."
+    return f"{archive.name} is complete: {files}."
 
 
 def _copy_database(url: URL, place: Path) -> Path:
@@ -149,7 +149,7 @@ def _check_sqlite(file: Path) -> None:
 
 
 def _copy_model(settings: Settings, place: Path) -> list[Path]:
-    """Copy the model with its checksum; a model that is replaced in that moment is copied once more."""
+    """Copy the model with its checksum; if it is replaced meanwhile, copy it again."""
     model = settings.model_path
     beside = model.with_name(f"{model.name}.sha256")
     if not model.exists():
@@ -160,30 +160,30 @@ def _copy_model(settings: Settings, place: Path) -> list[Path]:
             copy.write_bytes(model.with_name(copy.name).read_bytes())
         if len(copies) == 1 or copies[1].read_text().startswith(_sha256(copies[0])):
             return copies
-    raise DataRefused(f"The model {model.name} and its checksum do not agree: retrain, or take it away.")
+    raise DataRefused(f"The model {model.name} and its checksum do not agree: retrain, or remove it.")
 
 
 def _unpack(archive: Path, place: Path) -> dict[str, Any]:
-    """Unpack the files that the manifest names, each with the right checksum, and return the manifest."""
+    """Unpack the files of the manifest, verify their checksums, and return the manifest."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
             inside = tar.extractfile(_MANIFEST)
             manifest = json.load(inside) if inside is not None else {}
             for name, digest in manifest["files"].items():
                 if Path(name).name != name or not tar.getmember(name).isfile():
-                    raise DataRefused(f"{archive.name} names a file that is none of ours: {name}.")
+                    raise DataRefused(f"{archive.name} names an unknown file: {name}.")
                 content = tar.extractfile(name)
                 if content is not None:
                     (place / name).write_bytes(content.read())
                 if _sha256(place / name) != digest:
                     raise DataRefused(f"{archive.name} is damaged: {name} has another checksum.")
     except (OSError, tarfile.TarError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataRefused(f"{archive} is no backup of ours, or damaged ({error}).") from error
+        raise DataRefused(f"{archive} is not a backup of this suite, or damaged ({error}).") from error
     return dict(manifest)
 
 
 def _put(source: Path, target: Path, stamp: str, endings: Sequence[str]) -> list[str]:
-    """Move what stands at ``target`` aside and ``source`` there; return what was done."""
+    """Move an existing ``target`` aside and ``source`` to its place; return what was done."""
     done = []
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for ending in endings:
@@ -191,7 +191,7 @@ def _put(source: Path, target: Path, stamp: str, endings: Sequence[str]) -> list
         if old.exists():
             aside = target.with_name(f"{target.name}.before-{stamp}{ending}")
             old.replace(aside)
-            done.append(f"{old.name} stands aside as {aside.name}.")
+            done.append(f"{old.name} was moved to {aside.name}.")
     fresh = target.with_name(f".{target.name}.restored")
     fresh.write_bytes(source.read_bytes())
     fresh.chmod(0o600)
@@ -201,7 +201,7 @@ def _put(source: Path, target: Path, stamp: str, endings: Sequence[str]) -> list
 
 @contextmanager
 def _nobody_runs(settings: Settings) -> Iterator[None]:
-    """Hold the places of all processes of the bot, so that none runs and none starts meanwhile."""
+    """Hold the locks of all processes of the bot, so that none runs and none starts meanwhile."""
     with ExitStack() as places:
         for process in _PROCESSES:
             places.enter_context(single_instance(f"{process}-{settings.bot_id}", settings.state_dir))
@@ -209,7 +209,7 @@ def _nobody_runs(settings: Settings) -> Iterator[None]:
 
 
 def _postgres(command: list[str], url: URL, file: Path) -> None:
-    """Run one of PostgreSQL's own programs; the password goes by its environment, never by an argument."""
+    """Run one of PostgreSQL's own programs; the password is passed in the environment, never as an argument."""
     libpq = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query).render_as_string()
     flag = "--dbname" if command[0] == "pg_restore" else "--file"
     words = [*command, flag, libpq if flag == "--dbname" else str(file), str(file) if flag == "--dbname" else libpq]
@@ -231,7 +231,7 @@ def _postgres(command: list[str], url: URL, file: Path) -> None:
 
 
 def _with_password(url: URL) -> dict[str, str]:
-    """Return the little environment that PostgreSQL's programs need."""
+    """Return the minimal environment for PostgreSQL's programs."""
     little = {"PATH": os.defpath, "LC_ALL": "C"}
     return little | ({"PGPASSWORD": str(url.password)} if url.password else {})
 
@@ -242,16 +242,18 @@ def _sha256(file: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Make or restore; return the exit code: 65 damaged, 73 cannot write, 75 something runs, 78 wrong settings."""
+    """Make or restore a backup; return the exit code: 65 damaged, 73 cannot write, 75 running, 78 wrong settings."""
     parser = argparse.ArgumentParser(prog="python3 -m src.storage.backup", description="Back up database and model.")
     parser.add_argument("--version", action="version", version=VERSION_LINE)
     actions = parser.add_subparsers(dest="action", required=True)
-    make = actions.add_parser("make", help="write an archive, while everything may run")
+    make = actions.add_parser("make", help="write an archive; services may keep running")
     make.add_argument("folder", nargs="?", type=Path, default=PROJECT_ROOT / "backups")
     make.add_argument(
         "--keep", type=whole_number(1, 10_000), default=14, metavar="N", help="archives to keep (default 14)"
     )
-    actions.add_parser("restore", help="put an archive back; nothing may run").add_argument("archive", type=Path)
+    actions.add_parser("restore", help="restore an archive; all services must be stopped").add_argument(
+        "archive", type=Path
+    )
     command = parser.parse_args(arguments)
     try:
         settings = Settings.load()

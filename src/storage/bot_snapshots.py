@@ -1,7 +1,7 @@
-"""Writes snapshots of the running bot for the dashboard: candles, live prices, what it may do.
+"""Writes snapshots of the running bot for the dashboard: candles, live prices, tick and step sizes, warnings.
 
-The page reads these rows instead of asking the exchange, so that it shows the bot's own candles, needs no key, and
-tells the truth also while the exchange is away.
+The dashboard reads these rows instead of querying the exchange, so that it shows the bot's own candles, needs no key,
+and stays correct while the exchange is unavailable.
 """
 
 import os
@@ -27,7 +27,7 @@ _KEY: Final = ("bot_id", "mode", "world", "symbol", "interval", "open_ms")
 
 
 class SnapshotFeed(Protocol):
-    """What is asked of the market feed."""
+    """The part of the market feed that is used here."""
 
     def candles(self, symbol: str) -> Sequence[Candle]:
         """Return the closed candles of a pair, oldest first."""
@@ -37,9 +37,9 @@ class SnapshotFeed(Protocol):
 
 
 class BotSnapshotWriter:
-    """Writes down what the page draws; ``interval`` is that of the candles in ``feed``.
+    """Writes the bot's snapshots; ``interval`` is that of the candles in ``feed``.
 
-    ``cautions`` are sentences for the person who runs the bot, shown for as long as it runs.
+    ``cautions`` are warnings for the operator, shown as long as the bot runs.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class BotSnapshotWriter:
         self._written_ms: dict[str, int] = {}
 
     def note_candles(self) -> None:
-        """Write, behind, the candles that closed since the last call; the first time all there are."""
+        """Write, in the background, the candles that closed since the last call; at the first call all of them."""
         for symbol in self._instruments:
             last_ms = self._written_ms.get(symbol, -1)
             new = [each for each in self._feed.candles(symbol)[-KEPT:] if each.open_ms > last_ms]
@@ -81,7 +81,7 @@ class BotSnapshotWriter:
         }
 
     def valued(self, account: Account) -> Account:
-        """Return the account with the instant of the prices at which its positions are valued."""
+        """Return the account with the time of the prices at which its positions are valued."""
         marks = [self._feed.mark_price(each.symbol) for each in account.positions]
         valued_ms = max((mark.time_ms for mark in marks if mark is not None), default=0)
         if valued_ms <= account.as_of_ms:
@@ -104,7 +104,7 @@ class BotSnapshotWriter:
 
 
 def first_beat(settings: Settings, clock: ExchangeClock, version: str) -> Heartbeat:
-    """Return the sign of life of a bot that is starting."""
+    """Return the heartbeat of a bot that is starting."""
     now = utc_text(clock.now_ms())
     return Heartbeat(
         timestamp=now,
@@ -133,7 +133,7 @@ def _row(candle: Candle) -> dict[str, Any]:
 
 
 def _save(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write candles; the same one again is the same one."""
+    """Write candles; a known candle is not written twice."""
     statement = insert_or(connection, candles).on_conflict_do_nothing(index_elements=_KEY)
     connection.execute(statement, list(rows))
 

@@ -1,8 +1,8 @@
 """The queue of operator commands: rows that the dashboard writes and the bot answers.
 
-The page holds no key of the exchange: it can only queue a command here. A command has a key of its own, so that the
-same click twice is one command; it expires when no bot took it in time, lest a bot that is started hours later
-close a position of another day.
+The dashboard has no exchange key: it can only queue a command here. Each command has an idempotency key, so that a
+double click is one command. It expires if no bot takes it in time, so that a bot started hours later does not execute
+it.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from src.storage.rows import Owner
 from src.storage.tables import EVERY, control_requests
 
 ACTIONS: Final = ("pause", "resume", "close", "trip", "reset", "rules")
+_OF_ONE_PAIR: Final = ("close", "pause", "resume")
 VALID_FOR_S: Final = 60.0
 WAITING, TAKEN, DONE, REFUSED, FAILED, EXPIRED = "waiting", "taken", "done", "refused", "failed", "expired"
 _PENDING: Final = (WAITING, TAKEN)
@@ -25,9 +26,11 @@ _PATIENCE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OperatorCommand:
-    """What is requested: ``target`` is a contract (close), the name of a rule set (rules), or empty.
+    """What is requested: ``target`` is a contract (close, pause, resume), the name of a rule set (rules), or empty.
 
-    ``actor`` is who requests it, ``origin`` from where; ``key`` is the same for the same click.
+    To pause or resume without a contract means all of them.
+
+    ``actor`` is who requests it, ``origin`` from where; ``key`` is the idempotency key of the click.
     """
 
     key: str
@@ -49,7 +52,7 @@ class CommandResult:
 
 def submit(store: Database, owner: Owner, command: OperatorCommand, now_ms: int) -> dict[str, Any]:
     """Queue a command and return its row; the same key, or the same command still pending, returns the existing row."""
-    row = owner.columns(command.target if command.action == "close" else EVERY) | {
+    row = owner.columns(command.target if command.action in _OF_ONE_PAIR and command.target else EVERY) | {
         "timestamp": utc_text(now_ms),
         "expires_at": utc_text(now_ms + round(VALID_FOR_S * 1000)),
         "request_key": command.key,
@@ -57,7 +60,7 @@ def submit(store: Database, owner: Owner, command: OperatorCommand, now_ms: int)
         "target": command.target,
         "actor": command.actor,
         "origin": command.origin,
-        "status": WAITING if command.action in ACTIONS else TAKEN,  # what no bot does, its writer does
+        "status": WAITING if command.action in ACTIONS else TAKEN,  # their writer executes these
     }
     return store.write(lambda connection: _submit(connection, row, utc_text(now_ms)))
 
@@ -74,7 +77,7 @@ def _submit(connection: Connection, row: Mapping[str, Any], now: str) -> dict[st
 
 
 def find(store: Database, key: str) -> dict[str, Any] | None:
-    """Return the command of that key, or None."""
+    """Return the command with this key, or None."""
     query = select(control_requests).where(control_requests.c.request_key == key)
     with store.read() as connection:
         row = connection.execute(query).mappings().first()
@@ -91,7 +94,7 @@ def pending(store: Database, bot_id: str) -> list[dict[str, Any]]:
 
 
 def take(store: Database, command_id: int, now_ms: int) -> bool:
-    """Mark a pending command as taken, on disk before anything is done; False if another process took it."""
+    """Mark a pending command as taken, committed before it is executed; False if another process took it."""
     column = control_requests.c
     change = (
         update(control_requests)
@@ -102,7 +105,7 @@ def take(store: Database, command_id: int, now_ms: int) -> bool:
 
 
 def answer(store: Database, command_id: int, given: CommandResult, now_ms: int) -> None:
-    """Write the outcome of a command, behind the turn."""
+    """Write the outcome of a command, in the background."""
     change = (
         update(control_requests)
         .where(control_requests.c.id == command_id)
@@ -117,8 +120,13 @@ def answer(store: Database, command_id: int, given: CommandResult, now_ms: int) 
     store.write_later(lambda connection: connection.execute(change))
 
 
-def last_done(store: Database, bot_id: str, actions: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the last of these commands that was executed: what a person meant to hold over a restart."""
+def last_done(
+    store: Database, bot_id: str, actions: tuple[str, ...], target: str | None = None
+) -> dict[str, Any] | None:
+    """Return the last of these commands that was executed, of any target unless one is given.
+
+    What a person decided must hold over a restart.
+    """
     column = control_requests.c
     query = (
         select(control_requests)
@@ -126,11 +134,13 @@ def last_done(store: Database, bot_id: str, actions: tuple[str, ...]) -> dict[st
         .order_by(column.id.desc())
         .limit(1)
     )
+    if target is not None:
+        query = query.where(column.target == target)
     with store.read() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else dict(row)
 
 
 def is_overdue(row: Mapping[str, Any], now_ms: int) -> bool:
-    """Return whether a command waited longer than it may."""
+    """Return whether a command has expired."""
     return instant_of(row["expires_at"]) < now_ms

@@ -1,6 +1,6 @@
 """Opens the database and maps its driver's errors.
 
-What is peculiar to SQLite stands here and nowhere else: one file, read-only readers, writers that lock at once.
+Everything specific to SQLite is in this module: one file, read-only readers, writers that lock at once.
 """
 
 import json
@@ -23,13 +23,13 @@ _UNDEFINED_TABLE = "42P01"
 
 
 class StoreLocked(StoreUnavailable):
-    """Another program holds the database; trying again can help."""
+    """Another program has locked the database; a retry can succeed."""
 
 
 class DatabaseFile:
-    """The file that connections of this process hold; an open connection would not notice that it is gone.
+    """The file that this process has open; an open connection does not notice that its file was deleted.
 
-    Beside it, ``NAME.db-made`` says that there was a database once: a later one that is empty was not wished.
+    The file ``NAME.db-made`` next to it records that a database existed: a new, empty one is then unintended.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,12 +37,12 @@ class DatabaseFile:
         self._held: tuple[int, int] | None = None
 
     def trouble(self) -> str:
-        """Return "" while the file is the one first seen, else what happened to it and what to do."""
+        """Return "" while the file is still the same one, else what happened to it and what to do."""
         try:
             status = self.path.stat()
         except OSError as error:
             if self._held is None:
-                return ""  # whoever opens it says what is wrong
+                return ""  # opening it reports what is wrong
             reason = error.strerror or type(error).__name__
             return f"is gone while it is in use ({reason}): put it back, or stop the services and restore a backup"
         found = (status.st_dev, status.st_ino)
@@ -51,16 +51,16 @@ class DatabaseFile:
         return "" if found == self._held else "was replaced by another file while in use: restart the services"
 
     def release(self) -> None:
-        """Forget which file it was: all connections to it are closed."""
+        """Forget the file: all connections to it are closed."""
         self._held = None
 
     @property
     def was_made(self) -> bool:
-        """Whether a database was made here before."""
+        """Whether a database existed here before."""
         return self._mark.exists()
 
     def note_made(self) -> None:
-        """Keep that a database was made here."""
+        """Record that a database exists here."""
         try:
             os.close(os.open(self._mark, os.O_WRONLY | os.O_CREAT, 0o600))
         except OSError as error:
@@ -72,15 +72,15 @@ class DatabaseFile:
 
 
 def is_memory(url: URL) -> bool:
-    """Return whether the database lives in this process's memory alone."""
+    """Return whether the database is in this process's memory only."""
     return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
 
 
 def open_engines(url: URL, read_only: bool) -> tuple[Engine, Engine]:
-    """Return the engine to read and the engine to write with (the same one where two make no sense).
+    """Return the engines for reading and for writing (the same one in memory).
 
     Raises:
-        StoreUnwritable: the file cannot be made, or made private.
+        StoreUnwritable: the file cannot be created, or its permissions cannot be restricted.
     """
     words = partial(json.dumps, allow_nan=False, ensure_ascii=False)
     options: dict[str, Any] = {"json_serializer": words, "json_deserializer": orjson.loads}
@@ -105,7 +105,7 @@ def open_engines(url: URL, read_only: bool) -> tuple[Engine, Engine]:
 
 
 def failure_of(error: DBAPIError, name: str) -> StoreUnavailable | StoreCorrupt | None:
-    """Return what the driver's error means to us; None for a fault in our own query."""
+    """Return the suite's error for a driver's error; None for a mistake in our own query."""
     cause = error.orig
     word = getattr(cause, "sqlite_errorname", None) or ""
     if word.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
@@ -126,9 +126,9 @@ def failure_of(error: DBAPIError, name: str) -> StoreUnavailable | StoreCorrupt 
 
 
 def version_seen_by(connection: Connection) -> str:
-    """Return SQLite's count of the commits that changed the file under this connection, which is in no transaction.
+    """Return SQLite's count of commits by other connections; this connection is in no transaction.
 
-    The driver is asked at once, in a tenth of the time; what it cannot answer is asked again so that it is told.
+    The driver is asked directly, which takes a tenth of the time; on an error the query is repeated through SQLAlchemy.
     """
     driver = connection.connection.driver_connection
     try:
@@ -179,7 +179,7 @@ def _begin_to_write(connection: Connection) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file if need be, and let nobody else read it (log and index of SQLite inherit this)."""
+    """Create the file if needed, readable by its owner only (SQLite's log and index files inherit this)."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         if path.stat().st_mode & 0o077:

@@ -1,7 +1,7 @@
 """Daily rows of one account: equity, limits, and running totals.
 
-There is a row a day for the account (symbol "*") and one for each symbol. All methods work within a transaction of
-the caller's, so that a sum and what it counts are written together or not at all.
+Each day has one row for the account (symbol "*") and one for each symbol. All methods work within the caller's
+transaction, so that a sum and the rows it counts are committed together.
 """
 
 from decimal import Decimal
@@ -20,12 +20,12 @@ _COLUMN = daily_performance.c
 
 
 def earned_equity() -> ColumnElement[Decimal]:
-    """Return what a row of ``account_balance`` says of the equity without the money that was paid in or out."""
+    """Return the equity of a row of ``account_balance`` without deposits and withdrawals."""
     return type_coerce(account_balance.c.equity - func.coalesce(account_balance.c.transferred, 0), Money())
 
 
 class DailyRepository:
-    """The days of ``owner``; rows carry the instant of ``clock`` at which they changed last."""
+    """The daily rows of ``owner``; each has the time of its last change by ``clock``."""
 
     def __init__(self, owner: Owner, clock: Clock) -> None:
         self._owner = owner
@@ -36,13 +36,13 @@ class DailyRepository:
         self._save(connection, symbol, day, sums, {name: _COLUMN[name] + value for name, value in sums.items()})
 
     def mark_limit(self, connection: Connection, day: str) -> None:
-        """Note that the account's loss limit was reached."""
+        """Record that the account's daily loss limit was reached."""
         self._save(connection, EVERY, day, {"limit_hit": True}, {"limit_hit": True})
 
     def note_equity(
         self, connection: Connection, day: str, account: Account, transfers: Decimal, drawdown: float
     ) -> None:
-        """Note the newest equity, what the day's transfers come to, and the share by which it is below the highest."""
+        """Record the newest equity, the sum of the day's transfers, and the drawdown from the highest equity."""
         equity, earned = account.equity, account.earned
         row = {
             "end_equity": equity,
@@ -63,9 +63,9 @@ class DailyRepository:
         self._save(connection, EVERY, day, row, changes)
 
     def start(self, connection: Connection, day: str, equity: Decimal) -> Decimal:
-        """Return the equity with which the day began, which is ``equity`` where none was noted before.
+        """Return the equity at the start of the day, ``equity`` if none was recorded before.
 
-        What was paid in or out on the day itself is no part of it.
+        Deposits and withdrawals of the day itself are not part of it.
         """
         kept = func.coalesce(_COLUMN.start_balance, equity)
         self._save(connection, EVERY, day, {"start_balance": equity}, {"start_balance": kept})
@@ -74,7 +74,7 @@ class DailyRepository:
         return Decimal(connection.execute(query).scalar_one())
 
     def highest_earned(self, connection: Connection, since_ms: int = 0) -> Decimal | None:
-        """Return the highest equity without transfers since then: days by their rows, the first by single balances."""
+        """Return the highest equity without transfers since then: from daily rows, for the first day from balances."""
         day = utc_day(since_ms)
         balances = select(func.max(earned_equity())).where(
             self._owner.rows_of(account_balance),
@@ -90,7 +90,7 @@ class DailyRepository:
     def _save(
         self, connection: Connection, symbol: str, day: str, values: dict[str, Any], changes: dict[str, Any]
     ) -> None:
-        """Insert the day with ``values``, or make ``changes`` where it is there already."""
+        """Insert the day with ``values``, or apply ``changes`` if it exists."""
         stamp = {"timestamp": utc_text(self._clock.now_ms())}
         row = self._owner.columns(symbol) | {"day": day} | stamp | values
         statement = insert_or(connection, daily_performance).values(row)

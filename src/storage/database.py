@@ -1,7 +1,7 @@
-"""The trading database: what every process writes, and what it reads back at its start.
+"""The trading database: the rows that every process writes, and reads back at its start.
 
-The orders, trades and turns of a bot go through ``database_journal.py``; all that people read is in ``reports.py``.
-``python3 src/database.py`` brings the tables up to date and says how the database is.
+Orders, trades and turns of a bot are written by ``journal_repository.py``; dashboard, API and reports read through
+``src/reporting``. ``python3 src/database.py`` migrates the tables and prints the state of the database.
 """
 
 import sys
@@ -60,10 +60,10 @@ _PRUNED = (
 
 
 class TradingDatabase(Database):
-    """The suite's one database, on behalf of one owner (bot, mode, world).
+    """The suite's database, used by one owner (bot, mode, world).
 
-    Every method may raise ``StoreUnavailable`` (nothing was written) or ``StoreCorrupt``. Methods that say
-    *behind* return at once and write in order from a thread of their own; ``flush`` waits for them.
+    Every method may raise ``StoreUnavailable`` (nothing was written) or ``StoreCorrupt``. Methods that write *in the
+    background* return at once; a separate thread writes the rows in order, and ``flush`` waits for it.
 
     Args:
         url: as ``Database``.
@@ -79,7 +79,7 @@ class TradingDatabase(Database):
         self.owner = owner or Owner()
 
     def save_market_context(self, context: MarketContext) -> None:
-        """Note the market's context, behind."""
+        """Write the market context, in the background."""
         row = {name: value for name, value in context.as_dict().items() if name in market_context.c}
         row |= self.owner.columns(EVERY) | {"world": context.world, "timestamp": utc_text(context.as_of_ms)}
         self.write_later(lambda connection: connection.execute(insert(market_context), row))
@@ -94,18 +94,18 @@ class TradingDatabase(Database):
         self.write(lambda connection: connection.execute(insert(panel_answers), rows))
 
     def save_news(self, articles: Sequence[NewsArticle]) -> int:
-        """Write the articles and return how many were new; a known one takes over a sentiment it did not have."""
+        """Write the articles and return how many were new; a known one gets a sentiment that it did not have."""
         rows = [asdict(article) for article in articles]
         pieces = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         return sum(self.write(partial(_save_news, rows=piece)) for piece in pieces)
 
     def record_api_usage(self, usage: ApiUsage) -> None:
-        """Note a paid or limited call, behind."""
+        """Record a paid or limited call, in the background."""
         row = self.owner.columns(usage.symbol) | asdict(usage)
         self.write_later(lambda connection: connection.execute(insert(api_usage), row))
 
     def month_cost_usd(self, month: str, service: str) -> Decimal:
-        """Return what calls to ``service`` cost in the UTC month (``2026-11``), all bots together."""
+        """Return the cost of all bots' calls to ``service`` in the UTC month (``2026-11``)."""
         with self.read() as connection:
             query = select(func.sum(api_usage.c.cost_usd)).where(
                 api_usage.c.service == service, api_usage.c.timestamp >= month, api_usage.c.timestamp < month + "~"
@@ -113,7 +113,7 @@ class TradingDatabase(Database):
             return connection.execute(query).scalar() or Decimal(0)
 
     def heartbeat(self, beat: Heartbeat) -> None:
-        """Note a sign of life, behind; there is one row for each process of each bot."""
+        """Write a heartbeat, in the background; there is one row for each process of each bot."""
         row = self.owner.columns(beat.symbol) | asdict(beat)
         keys = ("bot_id", "process")
         changed = {name: value for name, value in row.items() if name not in keys}
@@ -164,10 +164,10 @@ class TradingDatabase(Database):
         self.write(lambda connection: connection.execute(change))
 
     def prune(self, before_ms: int, owner: Owner | None = None) -> int:
-        """Delete what is older than ``before_ms`` and return how many rows; trades, days and the breaker's stay.
+        """Delete rows older than ``before_ms`` and return their number; trades, days and breaker events stay.
 
-        With ``owner`` only its rows go, and the news of its world. Done a hundred rows at a time, so that no other
-        writer waits long. Orders that are not finished stay.
+        With ``owner`` only its rows are deleted, and the news of its world. Deletes a hundred rows at a time, so that
+        no other writer waits long. Unfinished orders stay.
         """
         return sum(self._prune(table, utc_text(before_ms), owner) for table in _PRUNED)
 
@@ -225,7 +225,7 @@ def add_breaker_event(connection: Connection, event: dict[str, Any], expected: b
 
 
 def describe(database: TradingDatabase) -> list[str]:
-    """Return what a person wants to know of the database, a line each; reads every table."""
+    """Return the state of the database, one line per item; reads every table."""
     lines = [f"database   {database.name}"]
     with database.read() as connection:
         if database.is_sqlite:
@@ -254,7 +254,7 @@ def _last_trade(connection: Connection) -> str:
 
 
 def self_check(url: str) -> list[str]:
-    """Migrate and check the database and return what there is to say of it; raises as ``TradingDatabase`` does."""
+    """Migrate and check the database and return its description; raises as ``TradingDatabase`` does."""
     with closing(TradingDatabase(url, patience_s=CHECK_PATIENCE_S)) as database:
         database.migrate()
         database.check()
@@ -262,7 +262,7 @@ def self_check(url: str) -> list[str]:
 
 
 def main() -> int:
-    """Print how the database is; return 0, or the code that says what is wrong with it."""
+    """Print the state of the database; return 0 or the exit code of the problem."""
     from src.runtime.settings import Settings
 
     try:

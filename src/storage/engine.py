@@ -1,6 +1,6 @@
 """One database under several processes: engines, transactions, retries, write-behind.
 
-SQLAlchemy is used here and in the modules that compose queries; its exceptions end here. Writers begin with
+SQLAlchemy is used here and in the modules that compose queries; its exceptions are translated here. Writers begin with
 BEGIN IMMEDIATE, since a transaction that first reads and then writes is refused as soon as another process wrote
 in between; readers open the file read-only and keep their transactions short, so that the log can be folded back.
 """
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Callable[[Connection], object]
 
-BATCH = 100  # rows in one transaction: a longer one would keep the trader's next order intent waiting
+BATCH = 100  # rows per transaction: a longer one would delay the trader's next order intent
 _MIGRATION_LOCK = 727_001  # any number of our own, for PostgreSQL's advisory locks
 
 
@@ -49,8 +49,8 @@ class Database:
     Args:
         url: SQLAlchemy's address: ``sqlite:///FILE``, ``sqlite://`` (memory), ``postgresql+psycopg://...``.
         read_only: never writes, and refuses to create a file.
-        patience_s: how long a write waits for a lock unless told otherwise.
-        most_waiting: rows that may wait in memory to be written behind.
+        patience_s: how long a write waits for a lock by default.
+        most_waiting: rows that may wait in memory for the background writer.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Database:
         self._most_waiting = most_waiting
         self._waiting: deque[Work] = deque()
         self._changed = threading.Condition()
-        self._urgent = 0  # callers who wait for their write: what is written behind lets them go first
-        self._writing = threading.Lock()  # our own threads take turns at once; SQLite would have them sleep and retry
+        self._urgent = 0  # callers that wait for their write: the background writer lets them go first
+        self._writing = threading.Lock()  # our own threads queue for the lock; SQLite would let them sleep and retry
         self._writer: threading.Thread | None = None
         self._stopping = False
         self._trouble: Exception | None = None
@@ -79,7 +79,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """Where the database is, without a password."""
+        """The address of the database, without a password."""
         if self._in_memory:
             return "memory"
         return self._url.database or "" if self.is_sqlite else self._url.render_as_string(hide_password=True)
@@ -96,7 +96,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Lend a connection for a short read; all its queries see one and the same instant.
+        """Lend a connection for a short read; all its queries see the same snapshot.
 
         Raises:
             StoreUnavailable, StoreCorrupt: instead of the library's own exceptions.
@@ -105,10 +105,10 @@ class Database:
             yield connection
 
     def write(self, work: Callable[[Connection], T], patience_s: float | None = None) -> T:
-        """Do ``work`` in one transaction and return what it returns; it is on disk then.
+        """Run ``work`` in one transaction and return its result; it is committed then.
 
-        While another program holds the lock, tries again for ``patience_s`` seconds; ``work`` may so be called
-        more than once, each time on a clean slate.
+        While another program holds the lock, retries for ``patience_s`` seconds, so ``work`` may be called more than
+        once, each time in a new transaction.
 
         Raises:
             StoreUnavailable: nothing of it was written.
@@ -124,10 +124,10 @@ class Database:
                 self._changed.notify_all()
 
     def write_later(self, work: Work) -> None:
-        """Queue ``work`` to be written soon, in order, by a thread of its own; a locked database delays it only.
+        """Queue ``work`` for the background writer, which keeps the order; a locked database only delays it.
 
         Raises:
-            StoreUnavailable: too much waits already; this work was not taken.
+            StoreUnavailable: the queue is full; this work was not accepted.
         """
         if self._in_memory:  # one connection, one thread
             self.write(work)
@@ -143,20 +143,20 @@ class Database:
             self._changed.notify_all()
 
     def flush(self, patience_s: float | None = None) -> None:
-        """Return when nothing waits any more.
+        """Return when the queue is empty.
 
         Raises:
-            StoreUnavailable: something still waits after ``patience_s``; it stays queued.
+            StoreUnavailable: the queue is not empty after ``patience_s``; its rows stay queued.
         """
         patience_s = self._patience_s if patience_s is None else patience_s
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting or self._trouble is not None, patience_s)
             self._raise_trouble()
             if self._waiting:
-                raise StoreLocked(f"{len(self._waiting)} rows still wait for the database {self.name}.")
+                raise StoreLocked(f"{len(self._waiting)} rows are still waiting for the database {self.name}.")
 
     def close(self, patience_s: float | None = None) -> None:
-        """Write what waits and let go of the database; raises as ``flush``, but lets go all the same."""
+        """Write the queued rows and close the database; raises as ``flush`` does, but closes in any case."""
         try:
             self.flush(patience_s)
         finally:
@@ -170,12 +170,12 @@ class Database:
                     self._versioned.close()
                     self._versioned = None
             self._read_engine.dispose()
-            self._engine.dispose()  # the last to go, since only a writer can fold the log back into the file
+            self._engine.dispose()  # closed last, since only a writer can checkpoint the log into the file
 
     def version(self) -> str:
-        """Return a text that changes with every commit of anybody: while it stays, all that can be read stays.
+        """Return a text that changes with every commit of any process: while it is the same, all data is the same.
 
-        Comparable only within this object's life; empty where the database cannot tell (memory).
+        Comparable only within the lifetime of this object; empty if the database cannot tell (in memory).
         """
         if self._in_memory:
             return ""
@@ -183,14 +183,14 @@ class Database:
             with self.read() as connection:
                 return str(connection.execute(text("SELECT pg_current_snapshot()")).scalar_one())
         with self._versions, self._translated():
-            if self._versioned is None:  # SQLite counts for each connection: it must always be the same one
+            if self._versioned is None:  # SQLite counts per connection: it must always be the same one
                 self._versioned = self._read_engine.connect()
             return version_seen_by(self._versioned)
 
     def migrate(self) -> None:
-        """Bring the tables to this version's shape; several processes may call it at once.
+        """Migrate the tables to this version; several processes may call it at once.
 
-        A new database where there was one before is born with the circuit breaker TRIPPED: somebody must look.
+        A new database in place of an earlier one starts with the circuit breaker TRIPPED: a person must check.
 
         Raises:
             StoreUnavailable: a newer version wrote this database, or it cannot be written.
@@ -204,7 +204,7 @@ class Database:
             return missing
 
         if self.write(work):
-            log.error("a new database was made where there was one before: file=%s", self.name)
+            log.error("a new database was created in place of an earlier one: file=%s", self.name)
         if self._file is not None:
             self._file.note_made()
 
@@ -219,7 +219,7 @@ class Database:
             if findings != ["ok"]:
                 raise StoreCorrupt(f"The database {self.name} is damaged ({findings[0]}): restore a backup.")
             if connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-                raise StoreCorrupt(f"The database {self.name} has rows that refer to nothing: restore a backup.")
+                raise StoreCorrupt(f"The database {self.name} has rows with broken references: restore a backup.")
 
     def _write(self, work: Callable[[Connection], T], patience_s: float) -> T:
         end_s = monotonic_s() + patience_s
@@ -241,7 +241,7 @@ class Database:
 
     @contextmanager
     def _own_turn(self, end_s: float) -> Iterator[None]:
-        """Keep the threads of this process from writing to a file at the same moment."""
+        """Serialise the writes of this process's threads to a file."""
         if not self.is_sqlite or self._in_memory:
             yield
             return
@@ -253,7 +253,7 @@ class Database:
             self._writing.release()
 
     def _write_behind(self) -> None:
-        """Write what waits until told to stop; what cannot be written now is kept and tried again."""
+        """Write queued rows until stopped; failed writes are kept and tried again."""
         told = False
         while True:
             with self._changed:
@@ -270,7 +270,7 @@ class Database:
                 self._pause()
             else:
                 if told:
-                    log.info("the database takes rows again: waiting=%s", len(self._waiting))
+                    log.info("the database accepts rows again: waiting=%s", len(self._waiting))
                 told = False
 
     def _pause(self) -> None:
@@ -278,7 +278,7 @@ class Database:
             self._changed.wait_for(lambda: self._stopping, 0.2)
 
     def _write_batch(self, batch: list[Work]) -> None:
-        """Write the batch in one transaction; a row that can never be written stops only itself, and is told."""
+        """Write the batch in one transaction; an unwritable row is logged and does not block the others."""
         try:
             self._write(lambda connection: [work(connection) for work in batch], BUSY_MS / 1000)
             done = len(batch)
@@ -302,7 +302,7 @@ class Database:
             raise trouble
 
     def _check_file(self) -> None:
-        """Refuse to work on a file that is gone or another one; who only reads takes the new one."""
+        """Refuse to work on a file that was deleted or replaced; a read-only process opens the new one."""
         trouble = "" if self._file is None else self._file.trouble()
         if not trouble or self._file is None:
             return
@@ -320,7 +320,7 @@ class Database:
         try:
             yield
         except IntegrityError:
-            raise  # two rows for one thing: the caller knows what that means
+            raise  # a duplicate key: the caller knows what that means
         except PoolTimeout as error:
             raise StoreLocked(f"All connections to the database {self.name} are taken: try again.") from error
         except DBAPIError as error:
@@ -331,14 +331,14 @@ class Database:
 
 
 def _whole(url: URL) -> URL:
-    """The address with the file's whole path, so that it stays the same file wherever the process goes."""
+    """Return the address with the file's absolute path, so that a change of directory does not change the file."""
     if url.get_backend_name() != "sqlite" or is_memory(url):
         return url
     return url.set(database=str(Path(url.database or "").absolute()))
 
 
 def _upgrade(connection: Connection) -> bool:
-    """Run the migrations that are missing, within the caller's transaction; return whether the database was empty."""
+    """Run the missing migrations within the caller's transaction; return whether the database was empty."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     before = revision_of(connection)
@@ -351,9 +351,9 @@ def _upgrade(connection: Connection) -> bool:
 
 
 def insert_or(connection: Connection, table: Table) -> Any:
-    """Return an INSERT that can say what to do on a conflict; each database has a class of its own for it."""
+    """Return an INSERT that supports ON CONFLICT; each database has its own class for it."""
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # megabytes that nobody on SQLite needs
+        from sqlalchemy.dialects import postgresql  # uses megabytes that SQLite users do not need
 
         return postgresql.insert(table)
     return sqlite.insert(table)

@@ -1,4 +1,4 @@
-"""Reads what analysts said of charts and what headlines were known, for decisions that may count them."""
+"""Reads chart opinions and headlines, for decisions that use them as evidence."""
 
 from collections.abc import Sequence
 

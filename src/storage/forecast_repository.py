@@ -1,4 +1,4 @@
-"""The ledger of forecasts in the database: what was said, and what became of it."""
+"""The forecasts in the database and their outcomes."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -27,7 +27,8 @@ _SETTLE: Final = (
 class ForecastRepository:
     """The forecasts of one owner (that of ``database``). One process writes them.
 
-    Every method may raise ``StoreUnavailable`` or ``StoreCorrupt``; those that say *behind* return at once.
+    Every method may raise ``StoreUnavailable`` or ``StoreCorrupt``; those that write *in the background* return at
+    once.
     """
 
     def __init__(self, database: TradingDatabase, source: Source = "live") -> None:
@@ -42,19 +43,19 @@ class ForecastRepository:
             return [_forecast(row) for row in connection.execute(select(forecasts).where(*wanted)).mappings()]
 
     def add(self, made: Sequence[Forecast]) -> None:
-        """Note forecasts, behind; one that is known already stays as it is."""
+        """Write forecasts, in the background; an existing one stays unchanged."""
         rows = [self._row(each) for each in made]
         if rows:
             self._database.write_later(lambda connection: _insert(connection, rows))
 
     def settle(self, judged: Sequence[Judged]) -> None:
-        """Note what became of forecasts, behind; None means that no candle tells."""
+        """Write the outcomes of forecasts, in the background; None means that there is no candle for it."""
         changes = [self._change(*each) for each in judged]
         if changes:
             self._database.write_later(lambda connection: connection.execute(_SETTLE, changes))
 
     def fill(self, judged: Iterable[Judged]) -> int:
-        """Write forecasts together with their outcomes, a piece at a time, and return how many were new."""
+        """Write forecasts with their outcomes, in batches, and return how many were new."""
         rows = [self._row(each) | _figures(outcome) for each, outcome in judged]
         pieces = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         return sum(self._database.write(partial(_insert, rows=piece)) for piece in pieces)
@@ -96,7 +97,7 @@ class ForecastRepository:
             return [PanelistOpinion(instant_of(at), *said) for at, *said in connection.execute(query.order_by(c.id))]
 
     def news_scores(self, since_ms: int, until_ms: int) -> dict[str, list[float]]:
-        """Return the scores of the articles known in that time, by reader: ``local`` or ``model``."""
+        """Return the scores of the articles known in that time, by scorer: ``local`` or ``model``."""
         c = news_articles.c
         since, until = utc_text(since_ms), utc_text(until_ms)
         judged = (c.world == self._owner.world, c.score.is_not(None))

@@ -1,7 +1,7 @@
-"""Appends intents that lessen exposure to a small file beside the database, before they are sent.
+"""Appends exposure-reducing intents to a small file next to the database before they are sent.
 
-The database may be locked at that moment, and the process may die before it is free again. What the file holds is
-written into the database at the next start.
+The database may be locked at that moment, and the process may die before it is free again. The next start writes the
+intents of the file into the database.
 """
 
 import json
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class IntentLog:
-    """One bot's file of intents, a line of JSON each; safe in threads.
+    """One bot's file of intents, one JSON line each; thread-safe.
 
-    A file that cannot be written is reported and holds up no exit.
+    A file that cannot be written is logged and does not block an exit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class IntentLog:
                 log.error("intent not written: file=%s client_id=%s reason=%s", self._path, intent.client_id, error)
 
     def clear(self) -> None:
-        """Forget all intents: they are in the database."""
+        """Delete all intents: they are in the database."""
         with self._lock:
             if self._empty:
                 return
@@ -53,7 +53,7 @@ class IntentLog:
                 log.warning("intents not cleared: file=%s reason=%s", self._path, error)
 
     def read(self) -> list[OrderIntent]:
-        """Return the intents in the file, oldest first; a line cut off by the end of a process is passed over."""
+        """Return the intents in the file, oldest first; a truncated line is skipped."""
         with self._lock:
             try:
                 lines = self._path.read_text(encoding="utf-8").splitlines()
@@ -67,7 +67,7 @@ class IntentLog:
             try:
                 found.append(_intent(json.loads(line)))
             except (ValueError, KeyError, TypeError, ArithmeticError):
-                log.warning("intent passed over, its line is damaged: file=%s", self._path)
+                log.warning("intent skipped, its line is damaged: file=%s", self._path)
         return found
 
 

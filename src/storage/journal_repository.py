@@ -1,9 +1,9 @@
 """One bot's journal in the database: orders, trades, turns, balances and days.
 
-The bot is the only writer of its own rows, so what it must know again in a turn (orders without an end, open
-trades, the last results) is read once at the start and then kept in memory: a turn waits for no read, and a locked
-database hides nothing. An order that may open exposure is on disk before the call returns; all else is written
-behind, in order.
+The bot is the only writer of its own rows, so the state it needs in a turn (unfinished orders, open trades, the last
+results) is read once at the start and then kept in memory: a turn waits for no read and works while the database is
+locked. An order that may open exposure is on disk before the call returns; everything else is written in the
+background, in order.
 """
 
 import logging
@@ -57,7 +57,7 @@ from src.storage.transfer_repository import TransferRepository
 
 log = logging.getLogger(__name__)
 
-_INTENT_PATIENCE_S = 1.0  # an entry that cannot be noted by then is not sent; meanwhile other pairs' exits wait
+_INTENT_PATIENCE_S = 1.0  # an entry that cannot be recorded by then is not sent; meanwhile other pairs' exits wait
 _RESULTS_KEPT = 1_000
 _TRADE_KEY = ("bot_id", "mode", "world", "entry_client_id")
 
@@ -69,7 +69,7 @@ class DuplicateIntent(StoreUnavailable):
 class JournalRepository:
     """The ``Journal`` of one bot (the owner of ``database``); may be shared by the bot's threads.
 
-    Reads what is unfinished when it is made, so make it after ``migrate``; raises ``StoreUnavailable`` or
+    Reads the unfinished orders and trades when created, so create it after ``migrate``; raises ``StoreUnavailable`` or
     ``StoreCorrupt`` then.
     """
 
@@ -100,7 +100,7 @@ class JournalRepository:
 
     @property
     def open_symbols(self) -> tuple[str, ...]:
-        """The pairs with a trade that is not closed, or an order whose end is not known."""
+        """The pairs with an open trade, or with an order whose outcome is not known."""
         with self._lock:
             orders_open = {each.symbol for each in (*self._unfinished.values(), *self._untraded.values())}
             return tuple(sorted({each.trade.symbol for each in self._starts.values()} | orders_open))
@@ -120,9 +120,9 @@ class JournalRepository:
         self._keep_intent(intent)
 
     def note_order(self, intent: OrderIntent) -> None:
-        """Note an intent that can only lessen exposure, behind; the same one twice is one.
+        """Record an intent that can only reduce exposure, in the background; a repeated one counts once.
 
-        It is in the intent log, where there is one, when this returns.
+        It is in the intent log, if there is one, when this returns.
         """
         if self._intents is not None:
             if not self._database.pending:
@@ -132,7 +132,7 @@ class JournalRepository:
         self._save_intent(intent)
 
     def update_order(self, client_id: str, status: OrderStatus, order: Order | None, fees: Decimal, note: str) -> None:
-        """Note what became of an order, behind; ``order`` None leaves the exchange's figures as they were."""
+        """Record the outcome of an order, in the background; ``order`` None keeps the exchange's figures."""
         if status.final:
             with self._lock:
                 self._finish_intent(client_id, status)
@@ -148,13 +148,13 @@ class JournalRepository:
         self._later(lambda connection: connection.execute(change))
 
     def unfinished_orders(self, symbol: str) -> list[OrderIntent]:
-        """Return the symbol's intents without an end, and its filled entries without a trade, oldest first."""
+        """Return the symbol's intents without an outcome, and its filled entries without a trade, oldest first."""
         with self._lock:
             known = [*self._untraded.values(), *self._unfinished.values()]
         return sorted((each for each in known if each.symbol == symbol), key=lambda each: each.decided_ms)
 
     def open_trade(self, start: TradeStart) -> None:
-        """Note a round trip that began, or its new guards, behind; the same entry twice is one trade."""
+        """Record the start of a trade, or its new protective orders, in the background; one trade per entry id."""
         trade = start.trade
         with self._lock:
             self._starts[trade.entry_client_id] = start
@@ -170,7 +170,7 @@ class JournalRepository:
         self._later(save)
 
     def close_trade(self, trade: Trade) -> None:
-        """Note how a round trip ended, behind; called again, puts better figures in place of the former ones.
+        """Record the end of a trade, in the background; a repeated call replaces the figures.
 
         The day's sums change by the difference, in the same transaction.
         """
@@ -207,7 +207,7 @@ class JournalRepository:
             return closed_since(connection, self._owner.rows_of(trades), symbol, since_ms)
 
     def last_note_ms(self) -> int | None:
-        """Return the instant of the newest balance or order that was found when the journal was opened."""
+        """Return the time of the newest balance or order found when the journal was opened."""
         return self._last_note_ms
 
     def exit_reason(self, symbol: str, since_ms: int) -> str:
@@ -223,7 +223,7 @@ class JournalRepository:
         return [pnl for exit_ms, pnl in results if exit_ms >= since_ms]
 
     def record_turn(self, turn: Turn) -> None:
-        """Note a turn with its indicators, votes, gates and reasons, and count it, behind."""
+        """Record a turn with its indicators, votes, gates and reasons, and count it, in the background."""
         row = signal_row(self._owner.columns, turn)
         counts = turn_counts(row)
         day = utc_day(turn.observation.now_ms)
@@ -238,7 +238,7 @@ class JournalRepository:
         self._later(save)
 
     def settle_turn(self, turn: Turn, acted: bool, outcome: str) -> None:
-        """Note what came of a turn that meant to act, behind; ``outcome`` says why it did not."""
+        """Record the outcome of a turn that decided to act, in the background; ``outcome`` says why it failed."""
         seen = turn.observation
         with self._lock:
             intent = self._sent.get(seen.symbol)
@@ -265,7 +265,7 @@ class JournalRepository:
         self._later(save)
 
     def record_account(self, account: Account) -> None:
-        """Note balances, positions and the day's equity, behind; the same account twice is noted once."""
+        """Record balances, positions and the day's equity, in the background; an unchanged account is recorded once."""
         with self._lock:
             if not is_over(MINUTE_MS, account.as_of_ms, self._account_ms):
                 return
@@ -295,9 +295,9 @@ class JournalRepository:
         self._later(save)
 
     def day_start(self, day: str, earned: Decimal) -> Decimal:
-        """Return ``Account.earned`` as the UTC day began with it; the first caller of the day sets it, for good.
+        """Return ``Account.earned`` at the start of the UTC day; the first caller of the day sets it.
 
-        The day's row keeps the equity: what was earned, and what had been paid in or out on the days before.
+        The day's row stores the equity: ``earned`` plus the transfers of the days before.
 
         Raises:
             StoreUnavailable: it could be neither read nor set.
@@ -319,13 +319,13 @@ class JournalRepository:
             return self._peak
 
     def limit_hit(self, day: str, loss: Decimal) -> None:
-        """Note, behind, that the day's loss limit was reached."""
+        """Record, in the background, that the daily loss limit was reached."""
         log.error("daily loss limit reached: day=%s loss=%s", day, loss)
         self._limit_days.add(day)
         self._later(lambda connection: self._days.mark_limit(connection, day))
 
     def limit_was_hit(self, day: str) -> bool:
-        """Return whether the day's loss limit was noted as reached, by this process or an earlier one."""
+        """Return whether the daily loss limit was recorded as reached, by this process or an earlier one."""
         return day in self._limit_days
 
     def breaker(self) -> BreakerState:
@@ -341,14 +341,14 @@ class JournalRepository:
             return unreadable(now_ms, str(error))
 
     def trip_breaker(self, state: BreakerState) -> None:
-        """Append a tripped state, behind; it holds at once, and stands after whatever others wrote meanwhile."""
+        """Append a tripped state, in the background; it takes effect at once and is applied after concurrent events."""
         event = self._owner.columns(EVERY) | as_row(state) | {"timestamp": utc_text(self._clock.now_ms())}
         with self._lock:
             self._tripped = state
             self._later(lambda connection: add_breaker_event(connection, event))
 
     def _forget_entries(self, trade: Trade) -> None:
-        """Drop the filled entries that a trade is made of: the one that opened it, and its increases."""
+        """Drop the filled entries of a recorded trade: the one that opened it, and its increases."""
         for name in [name for name, each in self._untraded.items() if is_part_of(each, trade)]:
             self._untraded.pop(name)
 
@@ -357,7 +357,7 @@ class JournalRepository:
         self._later(lambda connection: connection.execute(_new_row(connection, orders, row)))
 
     def _note_again(self, intent: OrderIntent) -> None:
-        """Write an intent that the process before this one could not; its outcome is asked of the exchange."""
+        """Write an intent that the previous process could not write; its outcome is then queried at the exchange."""
         known = select(orders.c.id).where(self._owner.rows_of(orders), orders.c.client_id == intent.client_id)
         with self._database.read() as connection:
             if connection.execute(known).first() is not None:

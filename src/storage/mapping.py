@@ -17,7 +17,7 @@ from src.strategy.decision import Verdict
 from src.strategy.q_agent import Recommendation
 
 RowsOf = Callable[[Table], ColumnElement[bool]]
-Owned = Callable[[str], dict[str, Any]]  # the owner's columns and the symbol's, for any row
+Owned = Callable[[str], dict[str, Any]]  # columns of owner and symbol, for any row
 
 
 def order_row(owned: Owned, intent: OrderIntent, now_ms: int) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def trade_row(owned: Owned, trade: Trade) -> dict[str, Any]:
 
 
 def position_row(owned: Owned, position: Position, trade: Trade | None) -> dict[str, Any]:
-    """Return the row of a position; it is our own where ``trade`` is the round trip it belongs to."""
+    """Return the row of a position; it is the bot's own if ``trade`` is given."""
     own = trade is not None and trade.direction is position.direction
     return owned(position.symbol) | {
         "timestamp": utc_text(position.updated_ms),
@@ -80,7 +80,7 @@ def position_row(owned: Owned, position: Position, trade: Trade | None) -> dict[
 
 
 def signal_row(owned: Owned, turn: Turn) -> dict[str, Any]:
-    """Return the row of a turn; what is not a finite number is unknown."""
+    """Return the row of a turn; numbers that are not finite become NULL."""
     seen, decision, advice = turn.observation, turn.decision, turn.observation.recommendation
     position = seen.position
     close = seen.candle.close if seen.candle is not None else None
@@ -115,7 +115,7 @@ def signal_row(owned: Owned, turn: Turn) -> dict[str, Any]:
 
 
 def _rl_state(advice: Recommendation) -> dict[str, Any]:
-    """The state with its values, and which longer trends it was made with, where there are any."""
+    """Return the state with its values, and its higher-timeframe trends, if any."""
     seen: dict[str, Any] = {"state": advice.state, "values": [_finite(each) for each in advice.values]}
     return {**seen, "trends": list(advice.trends)} if advice.trends else seen
 
@@ -125,7 +125,7 @@ def _finite(value: float) -> float | None:
 
 
 def order_figures(order: Order | None) -> dict[str, Any]:
-    """Return the columns that the exchange fills; none without an order."""
+    """Return the columns with the exchange's figures; none without an order."""
     if order is None:
         return {}
     return {
@@ -168,9 +168,9 @@ def unfinished_intents(connection: Connection, own: ColumnElement[bool]) -> list
 
 
 def untraded_entries(connection: Connection, own: ColumnElement[bool]) -> list[OrderIntent]:
-    """Filled entries whose trade was never written: the bot was killed in between.
+    """Return filled entries without a trade: the bot was killed in between.
 
-    One that was decided while a trade of its symbol was open has increased that trade.
+    An entry decided while a trade of its symbol was open has increased that trade.
     """
     same = and_(*(trades.c[name] == orders.c[name] for name in ("bot_id", "mode", "world")))
     within = and_(
@@ -278,12 +278,12 @@ def newest_note_ms(connection: Connection, rows_of: RowsOf) -> int | None:
 
 
 def context_query(rows_of: RowsOf, as_of: str) -> Select[tuple[int]]:
-    """Return the question for the market context of an instant."""
+    """Return the query for the market context at an instant."""
     return select(func.max(market_context.c.id)).where(rows_of(market_context), market_context.c.timestamp == as_of)
 
 
 def signal_query(rows_of: RowsOf, trade: Trade) -> Select[tuple[int]]:
-    """Return the question for the turn that led to an entry: the symbol's last one not later than its fill."""
+    """Return the query for the turn that led to an entry: the symbol's last one before its fill."""
     return (
         select(signals.c.id)
         .where(

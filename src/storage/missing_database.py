@@ -1,4 +1,4 @@
-"""Says in a new database that there was one before: every bot's circuit breaker is TRIPPED until a person looked."""
+"""Trips every bot's circuit breaker in a new database that replaced an earlier one, until a person has checked."""
 
 from sqlalchemy import Connection, func, insert, select
 

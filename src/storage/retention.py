@@ -1,6 +1,6 @@
 """Retention: deletes rows older than KEEP_DAYS; trades and daily rows are kept.
 
-``python3 -m src.storage.retention prune`` does it now, as the watcher does once a day.
+``python3 -m src.storage.retention prune`` does it now; the watchdog does it once a day.
 """
 
 import sys
@@ -18,9 +18,9 @@ from src.storage.tables import daily_performance
 
 
 def prune_old(database: TradingDatabase, keep_days: int) -> int:
-    """Delete what is older than ``keep_days`` and return how many rows went.
+    """Delete rows older than ``keep_days`` and return their number.
 
-    Each owner's days are counted back from its own last one: a replay of 2023 is as fresh as its last run was.
+    Days are counted back from each owner's last row, so rows of a replay of 2023 are not deleted at once.
     """
     deleted = 0
     for owner, last_day in _last_days(database):
@@ -37,7 +37,7 @@ def _last_days(database: TradingDatabase) -> list[tuple[Owner, str]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out ``prune``; return the exit code."""
+    """Run ``prune``; return the exit code."""
     if arguments == ["--version"]:
         print(VERSION_LINE)
         return 0

@@ -1,7 +1,7 @@
 """The rows that processes hand to the database; each field is the column of that name.
 
-Instants are UTC text as ``core.clock.utc_text`` makes it, ``None`` where it has not happened. Figures that nobody
-knows are ``None``, never 0.
+Times are UTC text as ``domain.clock.utc_text`` makes it, ``None`` if the event has not happened. Unknown figures are
+``None``, never 0.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from src.storage.tables import EVERY
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose rows: ``mode`` is paper, testnet or live; ``world`` is live, synthetic or replay.
+    """The owner of rows: ``mode`` is paper, testnet or live; ``world`` (the market) is live, synthetic or replay.
 
-    What is told of one owner is never mixed with another's: a profit in a made-up market is no profit.
+    Figures of different owners are never mixed: a profit in a simulated market is not a real one.
     """
 
     bot_id: str = "main"
@@ -26,7 +26,7 @@ class Owner:
     world: str = "synthetic"
 
     def columns(self, symbol: str) -> dict[str, Any]:
-        """Return the columns that say whose a row is."""
+        """Return the columns that identify the owner of a row."""
         return {"bot_id": self.bot_id, "mode": self.mode, "world": self.world, "symbol": symbol}
 
     def rows_of(self, table: Table) -> ColumnElement[bool]:
@@ -36,7 +36,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartAnalysis:
-    """What one look at one chart gave; ``status`` is ok or error (then ``error`` is one sentence).
+    """The result of one chart analysis; ``status`` is ok or error (then ``error`` is one sentence).
 
     ``analyst`` is local, openai or panel; ``confidence`` high, medium or low; ``overall_score`` 0 to 10. ``prompt`` is
     the instruction's name and version; ``disagreement`` the share of a panel that recommends otherwise.
@@ -97,9 +97,9 @@ class PanelRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewsArticle:
-    """One article with its sentiment (bullish, bearish, neutral; None before it was read by anybody).
+    """One article with its sentiment (bullish, bearish, neutral; None before it was scored).
 
-    ``url_hash`` is what makes two copies one article; ``timestamp`` is when it was fetched. ``confidence`` is
+    ``url_hash`` identifies copies of the same article; ``timestamp`` is when it was fetched. ``confidence`` is
     0 to 100, ``score`` -1 to 1.
     """
 
@@ -141,7 +141,7 @@ class ApiUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """A sign of life of one process: ``timestamp`` in the exchange's time, ``beat_at`` by the machine's clock.
+    """A heartbeat of one process: ``timestamp`` in the exchange's time, ``beat_at`` by the machine's clock.
 
     ``speed`` is how many seconds of the exchange pass in one of the machine's; ``last_market`` and
     ``last_private`` are the instants of the last market data and the last good answer about the account.
@@ -170,7 +170,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStart:
-    """The start of a training run; ``source`` says from what it learns (``database`` or a file's name)."""
+    """The start of a training run; ``source`` is its data (``database`` or a file's name)."""
 
     timestamp: str
     symbol: str

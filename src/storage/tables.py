@@ -27,8 +27,8 @@ from sqlalchemy.types import TypeEngine
 
 from src.strategy.indicators import Indicators
 
-REVISION = "0008"  # the newest file of migrations/versions; a test holds the two together
-EVERY = "*"  # a row that speaks of every bot, or of every symbol of one bot
+REVISION = "0008"  # the newest file of migrations/versions; a test compares the two
+EVERY = "*"  # a row that concerns every bot, or every symbol of one bot
 _DIGITS = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _JSON = JSON(none_as_null=True)
 
@@ -85,7 +85,7 @@ def _id() -> Column[int]:
 
 
 def _owner() -> list[Column[Any]]:
-    """Whose row it is: the bot, its mode (paper, testnet, live) and the world whose prices it saw."""
+    """The owner of the row: the bot, its mode (paper, testnet, live) and its market (``world``)."""
     return [
         Column("bot_id", String(64), nullable=False),
         Column("mode", String(8), nullable=False),
@@ -111,9 +111,9 @@ def _words(name: str, nullable: bool = False) -> Column[str]:
 
 
 def _newest_first(table: str, *keys: str, and_so: tuple[str, ...] = ()) -> list[Index]:
-    """One index for each key (and one for all rows) that hands out rows by time: a page needs no sorting.
+    """One index for each key (and one for all rows) in the order of time: a page needs no sorting.
 
-    ``and_so`` are columns by which an index drops rows before it looks them up.
+    ``and_so`` are columns by which an index filters rows before it looks them up.
     """
     leads: list[tuple[str, ...]] = [(), *((key,) for key in keys)]
     return [
@@ -259,7 +259,7 @@ account_balance = Table(
     _money("available_balance", nullable=False),
     _money("unrealized_pnl", nullable=False),
     _money("equity", nullable=False),
-    _money("transferred"),  # what of it was paid in, less what was paid out; null: nobody looked
+    _money("transferred"),  # net transfers so far; null: not queried
     *_newest_first("account_balance", "bot_id"),
 )
 
@@ -279,13 +279,13 @@ external_signals = Table(
     *_newest_first("external_signals", "symbol"),
 )
 
-# Money paid into or out of an account (symbol "*"), known by the exchange's own id. What the bot found at its very
-# first look lies in the balance it began with and is not counted.
+# Deposits and withdrawals of an account (symbol "*"), identified by the exchange's own id. Transfers before the bot's
+# very first start are part of its starting balance and are not counted.
 transfers = Table(
     "transfers",
     metadata,
     _id(),
-    _instant(),  # at which the bot noticed it: its day's ``transfers`` count it
+    _instant(),  # when the bot noticed it; counts in ``transfers`` of that day
     *_owner(),
     Column("kind", String(40), nullable=False),
     Column("transaction_id", String(40), nullable=False),
@@ -309,7 +309,7 @@ daily_performance = Table(
     _money("end_equity"),
     _money("high_equity"),
     _money("low_equity"),
-    _money("high_earned"),  # the highest equity without the money paid in or out
+    _money("high_earned"),  # the highest equity without deposits and withdrawals
     Column("drawdown_share", Float, nullable=False, server_default=text("0")),
     _money("transfers", nullable=False, start="0"),
     _flag("limit_hit"),
@@ -501,7 +501,7 @@ bot_status = Table(
     "bot_status",
     metadata,
     _id(),
-    _instant(),  # of the last sign of life, in the exchange's time
+    _instant(),  # of the last heartbeat, in the exchange's time
     *_owner(),
     Column("process", String(32), nullable=False),
     _instant("beat_at"),  # the same moment by the machine's clock
@@ -560,7 +560,7 @@ api_usage = Table(
     *_newest_first("api_usage", "service"),
 )
 
-# The command queue: the page writes a command, the bot executes it and answers in the row.
+# The command queue: the dashboard writes a command, the bot executes it and writes the result into the row.
 control_requests = Table(
     "control_requests",
     metadata,
@@ -603,7 +603,7 @@ login_attempts = Table(
     Index("ix_login_attempts_time", "timestamp", "id"),
 )
 
-# The candles that the bot itself saw: the page draws these and asks no exchange.
+# The candles that the bot itself received: the dashboard draws these and needs no exchange.
 candles = Table(
     "candles",
     metadata,
@@ -616,7 +616,7 @@ candles = Table(
     UniqueConstraint("bot_id", "mode", "world", "symbol", "interval", "open_ms"),
 )
 
-# What a person wrote about a trade: one row a trade, replaced by the next edit.
+# A person's note on a trade: one row per trade, replaced by the next edit.
 trade_notes = Table(
     "trade_notes",
     metadata,

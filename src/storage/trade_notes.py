@@ -1,4 +1,4 @@
-"""A person's note and tags on a trade: read with it, replaced by the next edit."""
+"""Notes and tags on trades: read with the trade, replaced by the next edit."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _TAG: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,23}")
 
 
 def checked_note(note: object, tags: object) -> tuple[str, list[str]]:
-    """Return note and tags where both are acceptable; ``ValueError`` says what is wrong."""
+    """Return note and tags if both are valid; ``ValueError`` says what is wrong."""
     if not isinstance(note, str) or len(note) > LONGEST_NOTE:
         raise ValueError(f"note must be text of at most {LONGEST_NOTE:,} characters.")
     if not isinstance(tags, list) or len(tags) > MOST_TAGS:
@@ -28,7 +28,7 @@ def checked_note(note: object, tags: object) -> tuple[str, list[str]]:
 
 
 def save_note(store: Database, trade_id: int, note: str, tags: Sequence[str], actor: str, now_ms: int) -> bool:
-    """Replace a trade's note; return whether there is such a trade."""
+    """Replace a trade's note; return whether the trade exists."""
     row = {"timestamp": utc_text(now_ms), "trade_id": trade_id, "note": note, "tags": list(tags), "actor": actor}
 
     def write(connection: Connection) -> bool:

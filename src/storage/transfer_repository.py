@@ -15,7 +15,7 @@ from src.storage.tables import EVERY, account_balance, transfers
 
 
 class TransferRepository:
-    """What the owner of ``database`` knows of payments; safe in threads. Read once when it is made, within ``read``."""
+    """The transfers of the owner of ``database``; thread-safe. Read once at creation, within ``read``."""
 
     def __init__(self, database: TradingDatabase, clock: Clock, read: Connection) -> None:
         self._database, self._clock = database, clock
@@ -24,12 +24,12 @@ class TransferRepository:
         self.known = _known(read, database.owner)
 
     def note(self, income: Income, told_ms: int | None, counted: bool) -> None:
-        """Note, behind, money that was paid in (above 0) or out: the same payment twice is one.
+        """Record, in the background, a deposit (above 0) or withdrawal; a repeated one counts once.
 
         Args:
             income: the payment with its id.
-            told_ms: when the bot first heard of it; None: now.
-            counted: False for what lay in the first balance of all.
+            told_ms: when the bot first noticed it; None: now.
+            counted: False for transfers contained in the very first balance.
         """
         noticed_ms = self._clock.now_ms() if told_ms is None else told_ms
         if counted:
@@ -50,13 +50,13 @@ class TransferRepository:
         )
 
     def before(self, day: str) -> Decimal:
-        """Return what was paid in, less what was paid out, on the days before."""
+        """Return the net transfers of the days before."""
         with self._lock:
             return sum((amount for each, amount in self._by_day.items() if each < day), Decimal(0))
 
 
 def _known(connection: Connection, owner: Owner) -> KnownTransfers:
-    """Return which payments are noted, what those that count come to, and when they were last looked for."""
+    """Return the recorded transfers, the sum of those that count, and when they were last queried."""
     own = owner.rows_of(transfers)
     ids = select(transfers.c.kind, transfers.c.transaction_id).where(own)
     total = select(func.sum(transfers.c.amount)).where(own, transfers.c.counted.is_(True))
@@ -72,7 +72,7 @@ def _known(connection: Connection, owner: Owner) -> KnownTransfers:
 
 
 def _by_day(connection: Connection, owner: Owner) -> dict[str, Decimal]:
-    """Return what the payments that count came to, by the day on which they were noticed."""
+    """Return the sum of the counted transfers by the day on which they were noticed."""
     day = func.substr(transfers.c.timestamp, 1, 10)
     query = select(day.label("day"), func.sum(transfers.c.amount).label("amount"))
     rows = connection.execute(query.where(owner.rows_of(transfers), transfers.c.counted.is_(True)).group_by(day))

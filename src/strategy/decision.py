@@ -48,6 +48,8 @@ class Verdict(StrEnum):
     ENTER_SHORT = "ENTER_SHORT"
     CLOSE = "CLOSE"
     HOLD = "HOLD"
+    INCREASE = "INCREASE"
+    REDUCE = "REDUCE"
 
 
 class Gate(NamedTuple):
@@ -116,6 +118,12 @@ def decide(observation: Observation, rules: DecisionRules, limits: RiskLimits) -
     if observation.position is None or not observation.own:
         return _decide_flat(observation, rules, limits, t)
     return _decide_held(observation, observation.position, rules, limits, t)
+
+
+def entry_gates(seen: Observation, rules: DecisionRules, limits: RiskLimits, quantity: Decimal) -> tuple[Gate, ...]:
+    """Return the gates of safety that an entry or increase of ``quantity`` must pass, whoever asks for it."""
+    price = _price(seen, rules)
+    return _safety_gates(seen, rules, limits, _equity(seen, price), price, quantity)
 
 
 def _decide_flat(seen: Observation, rules: DecisionRules, limits: RiskLimits, t: Thresholds) -> Decision:
@@ -218,7 +226,7 @@ def _safety_gates(
 ) -> tuple[Gate, ...]:
     reason = seen.breaker_reason.rstrip(".")
     breaker = f"the circuit breaker is TRIPPED: {reason}" if seen.breaker_tripped else "ARMED"
-    foreign = "" if seen.position is None else "the exchange holds a position that this bot did not open"
+    foreign = "" if seen.position is None or seen.own else "the exchange holds a position that this bot did not open"
     halted = seen.halt_reason or foreign
     return (
         Gate("breaker", not seen.breaker_tripped, breaker),

@@ -15,6 +15,7 @@ from src.strategy.votes import VOTE_NAMES, VoteValues
 
 AGENT, SIGNAL, FEAR_GREED, NEWS, CHART, PANEL = "agent", "signal", "fear_greed", "news", "chart", "panel"
 EXTERNAL: Final = "external"
+TREND = "trend"
 DAY_MS: Final = HORIZONS_MS["1d"]
 _VOTE_EDGE: Final = 0.02
 _SIGNAL_EDGE: Final = 0.01  # for each vote that agrees
@@ -24,6 +25,7 @@ _GRADES: Final = {"low": 0.02, "medium": 0.05, "high": 0.10}
 _NEWS_EDGE: Final = 0.10  # at a mean score of 1
 _NEWS_LEAN: Final = 0.05  # mean scores nearer to 0 say nothing
 _FEWEST_NEWS: Final = 3
+_TREND_EDGE: Final = 0.05  # at a signal of 1
 _MIDDLE_INDEX, _INDEX_SCALE = 50, 500.0
 
 
@@ -109,6 +111,13 @@ def of_fear_greed(at: ForecastContext, index: int | None) -> Forecast | None:
         return None
     away = index - _MIDDLE_INDEX
     return _said(at, FEAR_GREED, 1 if away > 0 else -1, abs(away) / _INDEX_SCALE, horizon_ms=DAY_MS)
+
+
+def of_trend(at: ForecastContext, signal: float | None) -> Forecast | None:
+    """Return the trend portfolio's signal (0 to 1, long only) as a forecast for the next day, None where it is 0."""
+    if signal is None or not signal > 0.0:
+        return None
+    return _said(at, TREND, 1, _TREND_EDGE * min(signal, 1.0), horizon_ms=DAY_MS)
 
 
 def _leaning(advice: Recommendation, position_sign: int, one_way_cost: float) -> float:

@@ -18,6 +18,9 @@ from src.domain.market import Candle
 Ring14 = tuple[float, ...]
 Ring20 = tuple[float, ...]
 
+WARM_UP_CANDLES = 200
+"""Closed candles until every indicator has a value."""
+
 
 class RsiState(NamedTuple):
     """What Wilder's RSI must remember between closes."""
@@ -278,7 +281,7 @@ def step(
         ema.ema_9 if seen >= 9 else math.nan,
         ema.ema_21 if seen >= 21 else math.nan,
         ema.ema_50 if seen >= 50 else math.nan,
-        ema.ema_200 if seen >= 200 else math.nan,
+        ema.ema_200 if seen >= WARM_UP_CANDLES else math.nan,
         middle,
         middle + 2.0 * deviation,
         middle,
@@ -301,6 +304,11 @@ def ready(indicators: Indicators) -> bool:
         if math.isnan(value):
             return False
     return True
+
+
+def only_ready(indicators: Indicators | None) -> Indicators | None:
+    """Return the indicators, None while one of them has no value."""
+    return indicators if indicators is not None and ready(indicators) else None
 
 
 def calculate_indicators(candles: Iterable[Candle]) -> Indicators:

@@ -94,12 +94,13 @@ def _restrained_plan(
 ) -> PairPlan:
     """Return the plan of a pair whose target is no further from 0 than evidence allows of an entry or increase."""
     weight, held = target.weight, _share(holding.quantity * holding.price, equity)
-    if restraint is None or not weight:
-        return _pair_plan(target, holding, equity, entries_refused)
+    free = _pair_plan(target, holding, equity, entries_refused)
+    if restraint is None or not weight or not free.orders:
+        return free
     kept = abs(held) if held * weight > 0 else 0.0
     most = max(kept, abs(weight) * restraint.share)
     if abs(weight) <= most:
-        return _pair_plan(target, holding, equity, entries_refused)
+        return free
     allowed = replace(target, weight=math.copysign(most, weight))
     plan = _pair_plan(allowed, holding, equity, entries_refused)
     how = f"evidence allows {restraint.share:.0%} of the target {weight:.2%}: {restraint.reason}"

@@ -7,6 +7,7 @@ with others is refused: its table would be read in the wrong rows.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,16 @@ class Feature(NamedTuple):
     name: str
     edges: tuple[float, ...]
     zones: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the next turn needs to know of this one in order to learn from it."""
+
+    state: int
+    position_sign: int
+    close: float
+    open_ms: int
 
 
 RSI_EDGES = (35.0, 50.0, 65.0)

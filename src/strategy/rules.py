@@ -267,7 +267,7 @@ def thresholds(rules: DecisionRules, limits: RiskLimits) -> Thresholds:
         rules.min_holding_ms,
         float(limits.stop_loss_share),
         float(limits.stop_loss_share * limits.early_stop_share),
-        float(limits.take_profit_share),
+        float(limits.take_profit_share) if limits.place_target else math.inf,
     )
 
 

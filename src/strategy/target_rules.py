@@ -2,15 +2,18 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
+from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
 from src.strategy.evidence import NO_EVIDENCE, EvidenceRules, load_evidence
-from src.strategy.trend_portfolio import TrendPortfolioRules
+from src.strategy.targets import Strategy, UserStrategy
+from src.strategy.trend_portfolio import TrendPortfolio, TrendPortfolioRules
 
 TREND_PORTFOLIO = "trend_portfolio"
+_MOST_MARGIN = Decimal("0.95")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,18 @@ class PortfolioLimits:
             stop_loss_share=self.stop_loss_share,
             early_stop_share=self.early_stop_share,
             max_daily_loss_share=self.max_daily_loss_share,
+            place_target=False,
+            position_share=_MOST_MARGIN,
+            max_total_share=_MOST_MARGIN,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TargetRules:
-    """A named rule set of a target strategy. ``tried`` counts the variants tried before its figures were chosen."""
+    """A named rule set of a target strategy. ``tried`` counts the variants tried before its figures were chosen.
+
+    ``own`` is the strategy of a user's file; without one the figures of ``strategy`` make a trend portfolio.
+    """
 
     name: str = TREND_PORTFOLIO
     description: str = ""
@@ -58,12 +67,32 @@ class TargetRules:
     strategy: TrendPortfolioRules = field(default_factory=TrendPortfolioRules)
     limits: PortfolioLimits = field(default_factory=PortfolioLimits)
     evidence: EvidenceRules = NO_EVIDENCE
+    own: UserStrategy | None = None
 
     def __post_init__(self) -> None:
         if self.tried < 1:
             raise ValueError("tried must be at least 1")
         if not self.pairs or len(set(self.pairs)) < len(self.pairs):
             raise ValueError("pairs must name at least one pair, each once")
+
+    @property
+    def candle_interval(self) -> str:
+        """The candles that the strategy looks at."""
+        return self.strategy.candle_interval if self.own is None else self.own.candle_interval
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The strategy's figures by name."""
+        return asdict(self.strategy) if self.own is None else dict(self.own.figures)
+
+    def build(self) -> Strategy:
+        """Return the strategy: the user's own, or a new trend portfolio."""
+        return TrendPortfolio(self.strategy, self.name) if self.own is None else self.own
+
+    def peer_rules(self) -> TrendPortfolioRules:
+        """Return the figures by which the same pairs are held at constant volatility, to compare with."""
+        hourly = INTERVAL_MS[self.candle_interval] >= INTERVAL_MS["1h"]
+        return replace(self.strategy, candle_interval=self.candle_interval if hourly else "1h")
 
 
 def is_target_rules(text: str) -> bool:

@@ -1,9 +1,10 @@
 """The port of a strategy: from closed candles to the share of equity to hold in each pair."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
+from src.domain.funding import FundingRate
 from src.domain.market import Candle
 
 
@@ -12,11 +13,13 @@ class PortfolioObservation:
     """All that a strategy over several pairs may know at ``now_ms``.
 
     ``candles`` holds the closed candles of the strategy's own interval, oldest first, by symbol. The first candle of
-    each history must stay the same from call to call: smoothed figures depend on where a history begins.
+    each history must stay the same from call to call: smoothed figures depend on where a history begins. ``funding``
+    holds what was settled until now, oldest first; a pair without a record has no entry.
     """
 
     now_ms: int
     candles: Mapping[str, Sequence[Candle]]
+    funding: Mapping[str, Sequence[FundingRate]] = field(default_factory=dict)
 
 
 class SpanForecast(NamedTuple):
@@ -62,3 +65,15 @@ class Strategy(Protocol):
 
     def targets(self, observation: PortfolioObservation) -> tuple[Target, ...]:
         """Return one target for each pair of the observation, in its order."""
+
+
+class UserStrategy(Strategy, Protocol):
+    """A strategy of a user's file: a frozen dataclass whose fields are its figures."""
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """The pairs that it is made for; settings and options may name others."""
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """The figures in force, by name."""

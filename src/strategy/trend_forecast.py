@@ -5,9 +5,11 @@ weights are divided by their sum), so that the first candles are not favoured.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from src.domain.market import Candle
 from src.strategy.targets import SpanForecast
 
 DAYS_A_YEAR = 365
@@ -155,3 +157,37 @@ def signal_of(spans: tuple[SpanForecast, ...]) -> float:
     channel = sum(each.channel for each in spans) / len(spans)
     momentum = sum(each.momentum for each in spans) / len(spans)
     return max(0.0, 0.5 * channel + 0.5 * momentum)
+
+
+class TrendReader:
+    """The signal of one pair's candles as they close; takes in each closed candle once, in order."""
+
+    def __init__(self, rules: ForecastRules, least_candles: int) -> None:
+        """``least_candles`` is how many must have closed before there is a signal."""
+        self._rules = rules
+        self._least = least_candles
+        self._trend = PairTrend(rules)
+        self._taken = 0
+        self._last_ms = -1
+        self._signal: float | None = None
+
+    def look(self, candles: Sequence[Candle]) -> float | None:
+        """Return the signal (0 to 1) after the last of ``candles``, None while there are too few.
+
+        A history that does not go on from what was seen is taken in anew.
+        """
+        if not candles or candles[-1].open_ms == self._last_ms:
+            return self._signal
+        if self._last_ms < candles[0].open_ms:
+            self._trend, self._taken, self._last_ms = PairTrend(self._rules), 0, -1
+        for candle in candles:
+            self.take(candle)
+        return self._signal
+
+    def take(self, candle: Candle) -> float | None:
+        """Take in one closed candle, unless it was taken before; return the signal as ``look``."""
+        if candle.open_ms > self._last_ms:
+            self._trend.take(candle.close)
+            self._taken, self._last_ms = self._taken + 1, candle.open_ms
+            self._signal = signal_of(self._trend.spans()) if self._taken >= self._least else None
+        return self._signal

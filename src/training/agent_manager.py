@@ -1,9 +1,9 @@
 """Loads the agent, trains it at a first start, saves it, and reloads it when the model is replaced.
 
-A model file that cannot be trusted is left as it is and means HOLD: a null agent takes its place. A file that
-another process put in place of ours (a promoted model) is taken over at the next turn and never overwritten.
-On paper a model made for other rules steps aside (``NAME_4h.pkl``) and comes back with its rules: nothing is lost by
-trying another set. With money such a model is refused.
+An untrusted model file is left unchanged and means HOLD: a null agent is used instead. A file that another process put
+in place of ours (a promoted model) is loaded at the next turn and never overwritten. On paper a model for other rules
+is renamed (``NAME_4h.pkl``) and restored with its rules, so that trying another rule set loses nothing. On testnet and
+live such a model is refused.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ _SLOW_CANDLES = 1_000
 
 
 class NullAgent(QLearningAgent):
-    """Recommends HOLD and learns nothing: what stands in for a model that was refused.
+    """Recommends HOLD and learns nothing: replaces a refused model.
 
-    Its ``refusal`` halts entries: rules that need no agreement of the agent must not go on without one.
+    Its ``refusal`` halts entries, also under rules that do not need the agent's agreement.
     """
 
     def __init__(self, refusal: str, allow_short: bool) -> None:
@@ -48,7 +48,7 @@ class NullAgent(QLearningAgent):
         return Recommendation(Action.HOLD, 0.0, market_state, False, (0.0, 0.0, 0.0))
 
     def learn(self, previous_state: int, position_sign: int, price_return: float, next_state: int) -> float:
-        """Learn nothing; return no surprise."""
+        """Learn nothing; return 0."""
         return 0.0
 
 
@@ -57,8 +57,8 @@ class AgentManager:
 
     Args:
         settings: model path, exploration, seed, shorts, mode.
-        costs: what the account pays; the agent's rewards are after it.
-        rules: whose candles it learns from, and whether it may advise to sell short.
+        costs: of the account; the agent's rewards are net of them.
+        rules: determine the candle interval and whether shorts are allowed.
     """
 
     def __init__(self, settings: Settings, costs: CostRates, rules: DecisionRules) -> None:
@@ -80,8 +80,8 @@ class AgentManager:
 
         Args:
             candles: called as ``candles(symbol, interval, count)``, closed ones, oldest first.
-            pairs: what is traded; a first training looks at all of them.
-            now_ms: stamped into the file.
+            pairs: the traded pairs; a first training uses all of them.
+            now_ms: written into the file.
         """
         if self._paper:
             self._change_places()
@@ -113,7 +113,7 @@ class AgentManager:
         pairs: Sequence[str],
         now_ms: int,
     ) -> str:
-        """Make the agent of other rules ready, the present one kept in its file; return a sentence as at a start.
+        """Load or train the agent of other rules, saving the present one; return a sentence as at a start.
 
         Raises:
             ModelRefused: there is no model of these rules; the present agent stays.
@@ -140,10 +140,10 @@ class AgentManager:
         return self.agent
 
     def outlook(self) -> str:
-        """Return one sentence on whether the agent ever recommends to open a position under the rules; "" if it may.
+        """Return a sentence if the agent never recommends an entry under the rules; "" otherwise.
 
-        An agent that has learnt that costs exceed every gain recommends HOLD in each market state. Rules that need
-        its agreement then never enter; under others it can only veto entries.
+        An agent that has learnt that costs exceed every gain recommends HOLD in each market state. Rules that need its
+        agreement then never enter; under others it can only veto entries.
         """
         if self.refusal or self.agent.ever_enters(self._rules.min_confidence):
             return ""
@@ -171,7 +171,7 @@ class AgentManager:
         self._stamp = _stamp(self._path)
 
     def _change_places(self) -> None:
-        """Let a good model of other rules step aside, for the one that these rules had, if they had one."""
+        """Rename a valid model of other rules and restore the model of these rules, if there is one."""
         own = self._aside(self.agent)
         try:
             if self._path.exists():
@@ -202,7 +202,7 @@ class AgentManager:
         return f"Loaded RL model from {self._path.name} ({self.agent.lessons:,} lessons)"
 
     def _refuse_other_market(self) -> None:
-        """Refuse a model that learnt under other circumstances than those it would advise in."""
+        """Refuse a model that was trained for other rules or settings."""
         misfit = self.agent.misfit(self._rules)
         if misfit:
             raise ModelRefused(
@@ -214,10 +214,10 @@ class AgentManager:
 
 
 def teach(agent: QLearningAgent, candles: Sequence[Candle], longer: Sequence[Sequence[Candle]] = ()) -> None:
-    """Let ``agent`` learn from closed candles, oldest first, as it would have turn by turn.
+    """Train ``agent`` on closed candles, oldest first, as it would have learnt turn by turn.
 
-    ``longer`` are the candles of each of its trend intervals, which reach back as far or farther.
-    What regime the market's context showed is not known of the past, so each lesson is given for all of them.
+    ``longer`` are the candles of each of its trend intervals, which reach back at least as far. Past market regimes are
+    unknown, so each update is applied to all of them.
     """
     states, returns = market_series(candles)
     closed_ms = np.array([each.open_ms for each in candles], np.int64) + INTERVAL_MS[agent.candle_interval]
@@ -254,7 +254,7 @@ def market_series(candles: Sequence[Candle]) -> tuple[NDArray[np.int64], NDArray
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """What tells one file from another that took its place; None where there is none."""
+    """Return the identity of a file, to detect its replacement; None without a file."""
     try:
         about = path.stat()
     except FileNotFoundError:

@@ -18,14 +18,14 @@ KEPT_BACKUPS = 10
 
 
 class NoCheckpoint(SuiteError):
-    """What was asked for is missing: signals, a backup, an interrupted run."""
+    """Signals, a backup or an interrupted run are missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """An interrupted run: the fold it was in, that fold's tables and episodes, and what earlier folds brought.
 
-    ``key`` names the data, seed and rules: another run cannot go on from here. ``episodes`` has a row of number,
+    ``key`` identifies data, seed and rules: another run cannot continue from here. ``episodes`` has a row of number,
     trades, wins, mean reward and net return for each.
     """
 
@@ -44,7 +44,7 @@ class ModelFiles:
 
     @property
     def checkpoint(self) -> Path:
-        """Where an interrupted run is kept."""
+        """The file of an interrupted run."""
         return self.model.with_name(f"{self.model.stem}_checkpoint{self.model.suffix}")
 
     def backups(self) -> list[Path]:
@@ -87,7 +87,7 @@ class ModelFiles:
         The present one is backed up first, so that rolling back twice changes nothing.
 
         Raises:
-            NothingThere: there is no such backup.
+            NoCheckpoint: there is no such backup.
             ModelRefused: the backup is damaged; the present model stands.
         """
         present = self.model.read_bytes() if self.model.exists() else b""
@@ -109,7 +109,7 @@ class ModelFiles:
         """Return the interrupted run.
 
         Raises:
-            NothingThere: there is none.
+            NoCheckpoint: there is none.
             ModelRefused: it is damaged, or of other data, seed or rules.
         """
         if not self.checkpoint.exists():
@@ -123,7 +123,7 @@ class ModelFiles:
         return Checkpoint(key, int(about["fold"]), about["earlier"], arrays.pop("episodes"), arrays)
 
     def drop_checkpoint(self) -> None:
-        """Forget the interrupted run, if there is one."""
+        """Delete the interrupted run, if there is one."""
         self.checkpoint.unlink(missing_ok=True)
         self._hash_of(self.checkpoint).unlink(missing_ok=True)
 

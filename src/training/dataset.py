@@ -86,7 +86,7 @@ class Samples:
 
     @property
     def data_sha256(self) -> str:
-        """A hash of all that is learnt from."""
+        """A hash of all training data."""
         digest = hashlib.sha256(",".join(self.symbols).encode())
         for column in (self.pair, self.open_ms, self.price, self.state, self.outcomes.row, self.outcomes.pnl_share):
             digest.update(np.ascontiguousarray(column).tobytes())
@@ -109,8 +109,7 @@ class Samples:
 def samples_of_database(database: TradingDatabase, rules: DecisionRules, days: int) -> Samples:
     """Return the bot's own turns of its last ``days`` days, one for each candle that was decided on, with its trades.
 
-    Days are counted back from the newest turn, in the exchange's time. A paper profit in a made-up market is
-    nobody else's: only rows of this bot, mode and world are taken.
+    Days are counted back from the newest turn, in the exchange's time. Only rows of this bot, mode and world are used.
     """
     owner = database.owner
     since_ms = _newest_ms(database) - days * DAY_MS
@@ -121,7 +120,7 @@ def samples_of_database(database: TradingDatabase, rules: DecisionRules, days: i
     rows.sort(key=lambda row: (numbers[row[1]], row[2]))
     kept: dict[tuple[str, int], tuple[Any, ...]] = {}
     place_of: dict[int, tuple[str, int]] = {}
-    for row in rows:  # several turns on one candle are one lesson: the first
+    for row in rows:  # several turns on one candle count as one sample: the first
         key = (row[1], row[2] // step_ms)
         kept.setdefault(key, row)
         place_of[row[0]] = key
@@ -207,7 +206,7 @@ def _signal_rows(database: TradingDatabase, owner: Owner, since_ms: int) -> list
 
 
 def _state(kept: object, trends: tuple[str, ...]) -> int:
-    """The state as it was written, -1 where none was, or one of other features than the rules ask for."""
+    """The recorded state, -1 if there is none or its features differ from those of the rules."""
     if not isinstance(kept, dict) or tuple(kept.get("trends", ())) != trends:
         return -1
     state = int(kept.get("state", -1))

@@ -1,8 +1,8 @@
 """Training episodes: the agent learns all samples repeatedly and is evaluated on what it would have done.
 
-The lessons are the live agent's own (``rl_table.learn_one``), compiled; the rehearsal asks the live rules
-(``entry_code``, ``exit_code``) at each close. Each episode hears the same stretches in another order that depends on
-the seed and its number alone: the same seed gives the same table, bit for bit, whether or not it was interrupted.
+The updates are the live agent's own (``q_table.learn_one``), compiled; the simulation uses the live rules
+(``entry_code``, ``exit_code``) at each close. Each episode uses the same blocks in another order, which depends only on
+the seed and its number: the same seed gives the same table, bit for bit, even after an interruption.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class TrainingSeries(NamedTuple):
 
 
 class EpisodeFigures(NamedTuple):
-    """What a rehearsal brought: trades, how many won, points, and the equity at the end where 1 was the start."""
+    """The result of a simulation: trades, wins, points, and the final equity (start 1)."""
 
     trades: int
     wins: int
@@ -77,14 +77,14 @@ def course_of(samples: Samples) -> TrainingSeries:
 
 
 class EpisodeRunner:
-    """An agent in training, untaught at first.
+    """An agent in training, untrained at first.
 
     Args:
-        agent: learns; its figures (rate, discount, cost, shorts) are used as they are.
-        samples: what it hears.
-        t: the rules it is rehearsed by.
+        agent: the agent to train; its parameters (rate, discount, cost, shorts) are used.
+        samples: the training data.
+        t: the rules of the simulation.
         notional_share: notional of a position as a share of equity.
-        seed: of the order in which stretches are heard.
+        seed: of the order of the blocks.
     """
 
     def __init__(
@@ -98,14 +98,14 @@ class EpisodeRunner:
         self._notional_share = notional_share
         self._seed = seed
         self.visits = np.zeros_like(agent.visits)
-        np.add.at(agent.visits, samples.state[samples.linked], 1)  # what confidence rests on: each sample once
+        np.add.at(agent.visits, samples.state[samples.linked], 1)  # the basis of confidence: each sample once
         self._outcomes = _outcome_columns(samples)
         self._learn = compiled(learn_blocks)
         self._hear_outcomes = compiled(learn_outcomes)
         self._rehearse = compiled(rehearse)
 
     def learn_until(self, episodes: int, stop: Callable[[], bool], on_episode: Callable[[Episode], None]) -> bool:
-        """Go on until so many episodes were heard in all; return False when ``stop`` said so before."""
+        """Continue up to this total number of episodes; return False if ``stop`` ended it before."""
         while len(self.episodes) < episodes:
             if stop():
                 return False
@@ -124,7 +124,7 @@ class EpisodeRunner:
         return Episode(number, marks.trades, marks.wins, mean, marks.equity - 1.0)
 
     def finish(self, metrics: dict[str, float]) -> QLearningAgent:
-        """Return the agent with a description of what it learnt from; what no context told is told of each."""
+        """Return the agent with a description of its training data; unknown regimes are filled in."""
         samples, agent = self._samples, self.agent
         if samples.candles is not None:
             spread_over_regimes(agent)
@@ -141,7 +141,7 @@ def rehearsed(
     learns: bool,
     kernel: Callable[..., tuple[int, int, float, float]] | None = None,
 ) -> EpisodeFigures:
-    """Return how ``agent`` would have traded the course; with ``learns`` it learns on as it goes, as the live one."""
+    """Return the simulated trading of ``agent``; with ``learns`` it keeps learning, like the live agent."""
     return EpisodeFigures(*(kernel or compiled(rehearse))(course, tables_of(agent), t, notional_share, learns))
 
 
@@ -199,7 +199,7 @@ def learn_outcomes(
 ) -> None:
     """Teach what trades really brought, to the entry they began with. Compiles under numba.
 
-    A result is heard as loudly as its points say: 20 points (beyond 2 %) twice as loudly as 10.
+    A result is weighted by its points: 20 points (beyond 2 %) count twice as much as 10.
     """
     for place in range(len(state)):
         at, which = state[place], action[place]

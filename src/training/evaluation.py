@@ -1,8 +1,8 @@
 """Compares the new model, the present one and no trading, on data that none of them has seen.
 
-Candles are traded by the backtest, which drives the live trader on the paper exchange's venue: fees, spread, depth,
-funding, stops within the minute. The bot's own turns hold closing prices only; they are rehearsed by those, with fee
-and slippage of each order.
+Candles are traded by the backtest, which drives the live trader on the paper exchange's matching code: fees, spread,
+depth, funding, stops within the minute. The bot's own turns have only closing prices; they are simulated with these,
+with fee and slippage of each order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ from src.training.dataset import Samples
 from src.training.episodes import course_of, rehearsed
 
 LEAST_TRADES = 10
-"""With fewer trades on unseen data nobody can tell a better model from a lucky one."""
+"""With fewer trades on unseen data a better model cannot be distinguished from a lucky one."""
 _MANY = 2_000
 _FOLDS = (0.6, 0.7333, 0.8667, 1.0)
 _ONE_FOLD = (0.75, 1.0)
 
 
 class ValidationFold(NamedTuple):
-    """One step of the walk: what comes before ``test_from_ms`` is learnt, what follows until ``test_to_ms`` judges."""
+    """One walk-forward step: trained before ``test_from_ms``, tested from there until ``test_to_ms``."""
 
     test_from_ms: int
     test_to_ms: int
@@ -36,14 +36,14 @@ class ValidationFold(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelScore:
-    """What one agent, or none, brought on unseen data: a share of equity, and trades."""
+    """The result of an agent, or of no trading, on unseen data: a share of equity, and trades."""
 
     net_return: float = 0.0
     trades: int = 0
     wins: int = 0
 
     def then(self, later: "ModelScore") -> "ModelScore":
-        """Return the score of this stretch and a later one together."""
+        """Return the combined score of this period and a later one."""
         total = (1.0 + self.net_return) * (1.0 + later.net_return) - 1.0
         return ModelScore(total, self.trades + later.trades, self.wins + later.wins)
 
@@ -63,7 +63,7 @@ def folds_of(samples: Samples) -> list[ValidationFold]:
 
 
 class ModelEvaluator:
-    """Trades unseen data with a copy of an agent, which learns on as it would live."""
+    """Trades unseen data with a copy of an agent, which keeps learning as it would live."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class ModelEvaluator:
         self.notional_share = float(limits.position_share) * limits.leverage
 
     def score(self, agent: QLearningAgent, fold: ValidationFold) -> ModelScore:
-        """Return what a copy of ``agent`` brings in the fold."""
+        """Return the score of a copy of ``agent`` in the fold."""
         pupil = _copy_of(agent)
         candles = self._samples.candles
         if candles is None:
@@ -97,7 +97,7 @@ class ModelEvaluator:
         return ModelScore(outcome.return_share, figures.trades, figures.wins)
 
     def buy_and_hold(self, fold: ValidationFold) -> ModelScore:
-        """Return what holding all pairs through the fold brings: equal parts, no leverage, one order each way."""
+        """Return the result of holding all pairs through the fold: equal parts, no leverage, one order each way."""
         part = self._samples.between(*fold)
         costs = 2.0 * float(self._setup.taker_share)
         gains = []
@@ -108,7 +108,7 @@ class ModelEvaluator:
 
 
 def verdict(candidate: ModelScore, present: ModelScore | None) -> tuple[bool, str]:
-    """Return whether the new model may take over, and why in one sentence."""
+    """Return whether the new model is promoted, and why in one sentence."""
     if candidate.trades < LEAST_TRADES:
         return False, (
             f"It made {candidate.trades} trades on unseen data; with fewer than {LEAST_TRADES} nobody can tell skill "
@@ -126,7 +126,7 @@ def verdict(candidate: ModelScore, present: ModelScore | None) -> tuple[bool, st
 
 
 def has_seen(agent: QLearningAgent | None, saved_ms: int, folds: Sequence[ValidationFold]) -> bool:
-    """Return whether the present model may have learnt from what judges it; that counts in its favour.
+    """Return whether the present model may have been trained on the test data, which favours it.
 
     A running bot's model learns with every turn until it is saved.
     """

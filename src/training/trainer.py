@@ -1,8 +1,8 @@
-"""Retrains the agent: learns from the past, evaluates on unseen data, replaces only by a better model.
+"""Retrains the agent: trains on past data, evaluates on unseen data, replaces only by a better model.
 
-The walk forward has one step or three (``retraining_judge.folds_of``). In each step a new agent hears all that comes
-before the step's unseen data and is judged by them. The agent of the last step, which heard the most, is the one that
-may take over: exactly the tables that were judged, not others taught afterwards.
+The walk-forward has one step or three (``evaluation.folds_of``). In each step a new agent is trained on all data before
+the step's test data and evaluated on these. The agent of the last step, trained on the most data, is the one that may
+be promoted: exactly the evaluated tables, without further training.
 """
 
 import logging
@@ -38,7 +38,7 @@ _OF_RULES = ("candle_interval", "allow_short", "trend_intervals")
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """What was asked for; ``force`` lets the new model take over whatever the judgement says."""
+    """The request; ``force`` promotes the new model whatever the evaluation says."""
 
     episodes: int = EPISODES
     seed: int = 7
@@ -66,7 +66,7 @@ class TrainingResult:
 
 @dataclass(slots=True)
 class _Walk:
-    """What the steps of the walk have brought so far."""
+    """The results of the walk-forward steps so far."""
 
     scores: list[dict[str, Any]] = field(default_factory=list)
 
@@ -81,13 +81,13 @@ class ModelTrainer:
     """One run.
 
     Args:
-        samples: what is learnt from and judged by.
-        judge: trades the unseen part.
+        samples: training and test data.
+        judge: evaluates on unseen data.
         t: the rules, for rehearsals.
-        blank: makes an untaught agent.
+        blank: creates an untrained agent.
         files: where models are kept.
-        database: where the run is written down; None for nowhere.
-        clock: stamps.
+        database: records the run; None: not recorded.
+        clock: for timestamps.
         stop: when set, the run is kept for later and ends.
         on_episode: called after each episode with the step's number, how many steps there are, and the episode.
     """
@@ -118,12 +118,12 @@ class ModelTrainer:
         self._backup: Path | None = None
 
     def run(self, order: TrainingRequest, rules_name: str) -> TrainingResult:
-        """Train, judge and, where it is better, promote; return how it ended.
+        """Train, evaluate and, if better, promote; return the result.
 
         Raises:
-            NothingThere, ModelRefused: what should be resumed is missing or another run.
+            NoCheckpoint, ModelRefused: there is no run to resume, or it is another run.
             OSError: a model cannot be written; the present one stands.
-            StoreUnavailable: the run cannot be written down; nothing was promoted.
+            StoreUnavailable: the run cannot be recorded; nothing was promoted.
         """
         began_s = monotonic_s()
         key = {
@@ -217,7 +217,7 @@ class ModelTrainer:
         )  # fmt: skip
 
     def _present(self) -> tuple[QLearningAgent | None, int]:
-        """Return the present model and when it was saved; None for one that nobody could use."""
+        """Return the present model and when it was saved; None if it cannot be used."""
         if not self._files.model.exists():
             return None, 0
         try:
@@ -277,7 +277,7 @@ class ModelTrainer:
 
 
 def unseen_figures(result: TrainingResult) -> dict[str, Any]:
-    """Return what new, present, no and passive trading brought on unseen data, for programs."""
+    """Return the results of the new model, the present one, no trading and buy-and-hold on unseen data."""
     return {
         "candidate": result.candidate.as_dict(),
         "present": None if result.present is None else result.present.as_dict(),
@@ -290,7 +290,7 @@ def unseen_figures(result: TrainingResult) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Analytics:
-    """What the episodes show; win rates and returns are shares, None where nothing was traded.
+    """Statistics of the episodes; win rates and returns are shares, None without trades.
 
     ``improvement`` is the recent win rate against the early one, as a share of the early one.
     """

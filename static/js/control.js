@@ -36,11 +36,14 @@
 
   const button = (label, action, target, off) => plan("button", { type: "button", "data-action": action, "data-target": target || "", disabled: off ? "disabled" : null, "data-key": `${action}-${target || ""}` }, label);
 
-  // A Close button in each position's row, as soon as the PIN was shown.
+  const pauseButton = (pair) => { const paused = Dash.state.snapshot.headline.paused_pairs.includes(pair); return button(`${paused ? "Resume" : "Pause"} ${pair}`, paused ? "resume" : "pause", pair); };
+
+  // Buttons in each position's row, as soon as the PIN was shown.
   Dash.rowAction = function (table, row) {
     if (!session.loggedIn || table.look !== "risk") return null;
     const old = !["fresh", "late"].includes(Dash.cardState(Dash.state.snapshot.cards.positions));
-    return button(`Close ${row.cells[0].raw}`, "close", row.cells[0].raw, old);
+    const pair = row.cells[0].raw;
+    return plan("span", { class: "row" }, [button(`Close ${pair}`, "close", pair, old), pauseButton(pair)]);
   };
 
   Dash.drawControls = function () {
@@ -56,6 +59,7 @@
     const others = session.rules.filter((name) => !present || name !== present.cell.raw);
     Dash.fill(place, [
       plan("div", { class: "row", "data-key": "entries" }, button("Pause entries", "pause"), button("Resume entries", "resume"), button("Trip the breaker", "trip"), button("Reset the breaker", "reset")),
+      plan("div", { class: "row", "data-key": "pairs" }, snapshot.pairs.map(pauseButton)),
       plan("div", { class: "row", "data-key": "close" }, symbols.map((symbol) => button(`Close ${symbol}`, "close", symbol, old))),
       plan("div", { class: "row", "data-key": "rules" }, others.map((name) => button(`Switch to rules ${name}`, "rules", name))),
       plan("div", { class: "row", "data-key": "services" }, Object.entries(SERVICES).flatMap(([name, title]) => [button(`Start ${title}`, `start:${name}`), button(`Restart ${title}`, `restart:${name}`), button(`Stop ${title}`, `stop:${name}`)])),
@@ -89,11 +93,11 @@
   Dash.withPin = (work) => (session.loggedIn ? work() : openLogin(work));
   Dash.send = (path, body) => send(path, body);
 
-  async function openWish(action, target, label) {
+  async function openCommand(action, target, label) {
     const bot = Dash.state.snapshot.bot_id;
     const answer = await fetch(`${Dash.root}/api/control/plan?${new URLSearchParams({ action, target, bot })}`, { cache: "no-store" });
     const said = await answer.json();
-    if (answer.status === 401) { session.loggedIn = false; Dash.drawControls(); openLogin(() => openWish(action, target, label)); return; }
+    if (answer.status === 401) { session.loggedIn = false; Dash.drawControls(); openLogin(() => openCommand(action, target, label)); return; }
     session.command = { action, target, bot, key: newKey() };
     open(label, answer.ok ? said.says : said.error, { typed: answer.ok ? said.type_to_confirm : "" });
     if (!answer.ok) end(said.error);
@@ -152,17 +156,17 @@
       place.addEventListener("click", (event) => {
         const pressed = event.target.closest("button[data-action]");
         if (!pressed || pressed.disabled) return;
-        const { action, target } = pressed.dataset;
+        const { action, target = "" } = pressed.dataset;
         if (action === "login") openLogin();
         else if (action === "logout") logOut();
-        else openWish(action, target, pressed.textContent);
+        else openCommand(action, target, pressed.textContent);
       });
     }
-    at("entries").addEventListener("click", (event) => { const paused = Dash.state.snapshot.headline.paused; Dash.withPin(() => openWish(paused ? "resume" : "pause", "", event.target.textContent)); });
-    at("close-all").addEventListener("click", () => Dash.withPin(() => openWish("close_all", "", "Close all")));
+    at("entries").addEventListener("click", (event) => { const paused = Dash.state.snapshot.headline.paused; Dash.withPin(() => openCommand(paused ? "resume" : "pause", "", event.target.textContent)); });
+    at("close-all").addEventListener("click", () => Dash.withPin(() => openCommand("close_all", "", "Close all")));
     at("cards").addEventListener("click", (event) => {
       const pressed = event.target.closest("#card-positions button[data-action]");
-      if (pressed && !pressed.disabled) openWish(pressed.dataset.action, pressed.dataset.target, pressed.textContent);
+      if (pressed && !pressed.disabled) openCommand(pressed.dataset.action, pressed.dataset.target || "", pressed.textContent);
     });
     at("ask-keys").addEventListener("click", (event) => {
       const digit = event.target.dataset.digit;

@@ -2,8 +2,8 @@
 "use strict";
 (function (Dash) {
   const at = (id) => document.getElementById(id);
-  const PAGES = { o: ["overview", "/"], t: ["trade", "/trade"], j: ["journal", "/journal"], p: ["performance", "/performance"], s: ["strategies", "/strategies"], l: ["lab", "/lab"], y: ["system", "/system"], e: ["settings", "/settings"] };
-  const KEYS = [["?", "show this help"], ["g then o t j p s l y e", "go to Overview, Trade, Journal, Performance, Strategies, Lab, System, Settings"], ["r", "refresh now"], ["f", "freeze or resume the page"], ["h", "hide or show amounts"], ["x", "pause or resume entries (asks first)"], ["Escape", "close a dialog"]];
+  const PAGES = { o: ["overview", "/"], t: ["trade", "/trade"], j: ["journal", "/journal"], p: ["performance", "/performance"], s: ["strategies", "/strategies"], v: ["review", "/review"], l: ["lab", "/lab"], y: ["system", "/system"], e: ["settings", "/settings"] };
+  const KEYS = [["?", "show this help"], ["g then o t j p s v l y e", "go to Overview, Trade, Journal, Performance, Strategies, Review, Lab, System, Settings"], ["r", "refresh now"], ["f", "freeze or resume the page"], ["h", "hide or show amounts"], ["x", "pause or resume entries (asks first)"], ["Escape", "close a dialog"]];
   let waits = false;
 
   function pressed(event) {

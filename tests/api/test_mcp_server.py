@@ -175,9 +175,9 @@ def test_people_hear_of_a_bot_that_falls_silent(tmp_path: Path) -> None:
             bot.kill()
             bot.wait(10)
         wait_until(told.exists, 60, 0.1)
-        title = f"trading suite {own}: bot silent: main/fast-bot"
+        title = f"trading suite {own}: process unresponsive: main/fast-bot"
         assert [line.split(" | ")[:2] for line in told.read_text().splitlines()] == [[title, "failure"]]
-        assert "silent for more than 5 s" in told.read_text()
+        assert "unresponsive for more than 5 s" in told.read_text()
         assert server.stop(signal.SIGINT) == 0, server.log[-2000:]
 
 
@@ -255,7 +255,7 @@ def test_a_taken_port_and_an_open_door_are_refused_with_a_reason(tmp_path: Path)
     weak = {"MCP_HOST": "0.0.0.0", "BOT_CONTROL_PIN": "123456"}
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         cases: dict[str, tuple[int, str, int, dict[str, str]]] = {
-            "taken": (75, "port is taken", taken.getsockname()[1], {}),
+            "taken": (75, "port is in use", taken.getsockname()[1], {}),
             "keyless": (78, "there is no API key", free_port(), {"MCP_HOST": "0.0.0.0"}),
             "weak": (78, "BOT_CONTROL_PIN is the example value", free_port(), weak),
         }

@@ -336,7 +336,7 @@ def test_an_request_that_fails_dies_or_hangs_is_one_failure_and_the_next_one_wor
     stop = threading.Event()
     with pytest.raises(WorkerRequestFailed, match="no luck"):
         child.ask({"request": "fail"}, 10, stop)
-    with pytest.raises(WorkerRequestFailed, match="gone"):
+    with pytest.raises(WorkerRequestFailed, match="has ended"):
         child.ask({"request": "die"}, 10, stop)
     assert child.ask({"request": "x"}, 10, stop)["ok"]
     pid = child.pid

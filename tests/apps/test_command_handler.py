@@ -14,6 +14,7 @@ from src.storage.database import TradingDatabase
 from src.storage.journal_repository import JournalRepository
 from src.storage.rows import Owner
 from src.strategy.rules import DecisionRules
+from tests.world import World, walk
 
 OWNER = Owner("main", "paper", "synthetic")
 
@@ -27,6 +28,7 @@ class TraderControl:
         self.held = held
         self.closed = 0
         self.rules: list[str] = []
+        self.settings = World(walk(2)).settings
 
     def standing(self) -> str:
         """Return what is held."""
@@ -193,3 +195,28 @@ def test_what_the_bot_does_not_know_is_refused(database):
     key = command(database, "close", "DOGEUSDT")
     handler.process_pending()
     assert answer(database, key) == ("refused", "This bot does not trade DOGEUSDT.")
+
+
+def test_one_pair_is_paused_and_resumed_alone_also_over_a_restart(database):
+    hand = TraderControl()
+    handler, risk = desk_of(database, hand)
+    paused = command(database, "pause", "BTCUSDT")
+    handler.process_pending()
+    assert answer(database, paused) == ("done", "Entries in BTCUSDT are paused; open positions keep their rules.")
+    assert hand.settings.pause_reason == "entries in BTCUSDT are paused by person in session 1"
+    assert handler.paused_pairs == {"BTCUSDT": hand.settings.pause_reason} and risk.pause_reason == handler.pause == ""
+
+    later = TraderControl()
+    again, risk = desk_of(database, later)
+    again.restore()
+    assert later.settings.pause_reason == hand.settings.pause_reason and risk.pause_reason == ""
+    everything = command(database, "pause", key="pause-all-00000000")
+    again.process_pending()
+    resumed = command(database, "resume", "BTCUSDT", key="resume-000000000-1")
+    again.process_pending()
+    assert answer(database, everything)[0] == "done"
+    assert answer(database, resumed)[1] == "Entries in BTCUSDT are allowed again. All pairs are still paused."
+    assert later.settings.pause_reason == "" and risk.pause_reason != ""
+    foreign = command(database, "pause", "DOGEUSDT")
+    again.process_pending()
+    assert answer(database, foreign) == ("refused", "This bot does not trade DOGEUSDT.")

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from src.backtest.__main__ import main
 from src.backtest.forecast_replay import ForecastReplay, PastEvidence, read_fear_greed, read_headlines
+from src.backtest.portfolio_setup import closed_candles
 from src.domain.clock import DAY_MS, MINUTE_MS, instant_of
 from src.domain.errors import DataRefused
 from src.domain.forecasts import HORIZONS_MS
@@ -185,3 +186,27 @@ def test_the_command_fills_the_ledger_once_and_the_scores_are_those_of_the_rows(
         )
     shown = {line.split("|")[1].strip().removesuffix(":local"): line.split("|")[3].strip() for line in table[2:]}
     assert shown == {name: f"{count:,}" for name, count in counts.items()}
+
+
+def test_the_trend_is_that_of_the_portfolio_and_live_the_same(tmp_path):
+    """Ninety days of minutes: the reader, the strategy over them, the replay and the live source say one signal."""
+    from src.apps.forecasts import PairTrends
+    from src.strategy.targets import PortfolioObservation
+    from src.strategy.trend_portfolio import TrendPortfolio
+    from tests.backtest.portfolio_past import made_minutes
+
+    minutes = made_minutes(90)["BTCUSDT"]
+    eight_hours = closed_candles(minutes, "8h")
+    live = PairTrends(lambda _symbol, _interval, count: eight_hours[:250][-count:])
+    strategy, last = TrendPortfolio(), eight_hours[249].open_ms + 28_800_000
+    expected = strategy.targets(PortfolioObservation(last, {SYMBOL: eight_hours[:250]}))[0].signal
+    now = minutes.place(last - MINUTE_MS)
+    assert live.look(SYMBOL, [minutes.candle(now)]) == pytest.approx(expected, abs=1e-9)
+    found = [
+        forecast
+        for forecast, _ in replay(minutes, last, last + 1, rules=DecisionRules(candle_interval="4h"))
+        if forecast.forecaster == "trend"
+    ]
+    assert [each.made_ms for each in found] == ([last] if expected > 0 else [])
+    assert all(each.probability == pytest.approx(0.5 + 0.05 * expected, abs=1e-9) for each in found)
+    assert expected > 0, "the market was made to rise"

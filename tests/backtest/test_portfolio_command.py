@@ -98,7 +98,7 @@ def test_the_environment_wins_over_the_rule_set_and_it_is_said(place, capsys, mo
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--strategy", "nonsense"], 78, "known are trend_portfolio"),
+        (["--strategy", "nonsense"], 78, "available: trend_portfolio"),
         (["--pairs", "SOLUSDT"], 65, "The store has no candles of SOLUSDT"),
         (["--from", "2029-01"], 65, "no candles in that span"),
         (["--candles", "/nowhere/BTCUSDT-1m.csv"], 65, "no file of ETHUSDT"),

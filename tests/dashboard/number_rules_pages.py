@@ -57,7 +57,10 @@ def _order(book: Book, number: str, label: str) -> Expected:
     return book.size(row["symbol"], row["quantity"]) if label == "Size" else At(row["sent_at"] or row["timestamp"])
 
 
-@rule(r"(?:orders|fills|funnel|tradelist|results|curve|calendar|months|breakdown|datasources|equity|rules) stamp")
+@rule(
+    r"(?:orders|fills|funnel|tradelist|results|curve|calendar|months|breakdown|datasources|equity) stamp",
+    r"(?:rules|forecasts) stamp",
+)
 def _turned(book: Book) -> Expected:
     return At(book.beat["cycle_finished"])
 
@@ -65,6 +68,11 @@ def _turned(book: Book) -> Expected:
 @rule("fills reason")
 def _no_fill(book: Book) -> Expected:
     return Gone(book.beat["cycle_finished"], " ago)", "No order was filled yet. (checked ")
+
+
+@rule("forecasts reason")
+def _no_forecast(book: Book) -> Expected:
+    return Gone(book.beat["cycle_finished"], " ago)", "Nobody has made a forecast yet. (checked ")
 
 
 @rule("status fact Started")

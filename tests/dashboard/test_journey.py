@@ -126,6 +126,11 @@ def test_a_person_starts_pauses_sees_why_resumes_closes_trips_resets_and_stops(j
     )
     assert "DONE" in journey.command("Switch to rules eager", "Enters on a single vote")
     refuses_and_says_why(journey)
+    assert "DONE" in journey.command(f"Pause {SYMBOL}", "Other pairs go on")
+    journey.refresh_until(
+        f"[...document.querySelectorAll('#controls button')].some(e => e.textContent === 'Resume {SYMBOL}')"
+    )
+    assert "All pairs are still paused." in journey.command(f"Resume {SYMBOL}", "may open positions in")
     assert "DONE" in journey.command("Resume entries", "may open positions again")
     closes_by_hand(journey)
     assert journey.command("Trip the breaker", "blocks every new entry").startswith(
@@ -161,7 +166,9 @@ def refuses_and_says_why(journey: Journey) -> None:
 def closes_by_hand(journey: Journey) -> None:
     """A position that the bot opened is closed by the page's button, by one order."""
     wait_until(lambda: journey.rows("SELECT id FROM trades WHERE status = 'open'"), 240, 0.3)
-    journey.refresh_until(f"document.querySelector('#controls [data-target={SYMBOL}]:not(:disabled)') !== null")
+    journey.refresh_until(
+        f"document.querySelector('#controls [data-action=close][data-target={SYMBOL}]:not(:disabled)') !== null"
+    )
     assert "DONE" in journey.command(f"Close {SYMBOL}", "Sends a market")
     closed = "SELECT exit_client_id FROM trades WHERE exit_reason = 'by_hand'"
     ((order,),) = wait_until(lambda: journey.rows(closed), 10)
@@ -174,8 +181,8 @@ def is_all_written_down(journey: Journey) -> None:
         "SELECT action, status, actor, origin, timestamp, finished_at FROM control_requests ORDER BY id"
     )
     assert [row[0] for row in found] == [
-        "start:paper_exchange", "start:paper_exchange", "start:rl_bot", "pause", "rules", "resume", "close", "trip",
-        "reset", "stop:rl_bot", "stop:paper_exchange",
+        "start:paper_exchange", "start:paper_exchange", "start:rl_bot", "pause", "rules", "pause", "resume",
+        "resume", "close", "trip", "reset", "stop:rl_bot", "stop:paper_exchange",
     ]  # fmt: skip
     assert {row[1] for row in found} == {"done"}
     assert all(row[2].startswith("person in session ") and row[3] == "127.0.0.1" for row in found)

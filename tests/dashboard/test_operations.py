@@ -122,7 +122,7 @@ def test_a_secret_can_be_set_and_is_never_answered(made, client):
         ({"LEVERAGE": "7\nBOT_CONTROL_PIN=123456"}, "must be one line"),
         ({"TIME_ZONE": "UTC # comment"}, "cannot be written like this"),
         ({"POSITION_PERCENTAGE": "0.5"}, "exceeds MAX_TOTAL_POSITION_PERCENTAGE"),
-        *(({name: "whatever-1234567"}, "by hand alone") for name in sorted(LOCKED)),
+        *(({name: "whatever-1234567"}, "in .env itself") for name in sorted(LOCKED)),
     ],
 )
 def test_a_change_that_would_not_start_is_refused_whole(made, client, changes, problem):
@@ -170,7 +170,18 @@ def test_a_page_refuses_nonsense_with_a_sentence(client, query):
 
 def test_a_page_that_others_can_reach_shows_the_pin_field_alone(made):
     client = create_app(made.dashboard_context).test_client()
-    for path in ("/", "/trade", "/journal", "/performance", "/strategies", "/lab", "/system", "/settings", "/trades/1"):
+    for path in (
+        "/",
+        "/trade",
+        "/journal",
+        "/performance",
+        "/strategies",
+        "/review",
+        "/lab",
+        "/system",
+        "/settings",
+        "/trades/1",
+    ):
         answer = client.get(path, headers={"X-Forwarded-For": "203.0.113.9"})
         text = answer.get_data(as_text=True)
         assert answer.status_code == 200 and "Enter the PIN" in text

@@ -17,11 +17,13 @@ from src.dashboard.auth import FREE_TRIES
 from src.dashboard.context import make_context
 from src.dashboard.states import DataSource, state_of
 from src.dashboard.widgets import Card
-from src.domain.clock import instant_of
+from src.domain.clock import DAY_MS, instant_of
 from src.domain.errors import SettingsError
 from src.domain.forecasts import Forecast, outcome_of
 from src.monitoring.fallback_alerts import FallbackAlerter
 from src.monitoring.notifications import Notifier
+from src.review.figures import read_figures
+from src.review.text import review_text
 from src.storage.command_queue import ACTIONS
 from src.storage.forecast_repository import ForecastRepository
 from src.storage.rows import Owner
@@ -599,3 +601,46 @@ def test_the_report_shows_how_the_forecasts_of_the_period_turned_out(full, clien
     page = client.get(f"/api/report?from={full.at(86_400)[:10]}&to={full.at(0)[:10]}").get_data(as_text=True)
     assert "vote:rsi" in page and "+0.880" in page and "too few forecasts" in page
     assert "vote:rsi" not in client.get("/api/report?from=2020-01-01&to=2020-02-01").text
+
+
+def test_the_scoreboard_says_who_is_no_better_than_chance_and_what_a_month_costs(full):
+    ledger = ForecastRepository(full.database)
+    for number in range(120):
+        made = instant_of(full.at(3_600 * (number + 30)))
+        said = Forecast(SYMBOL, "chart", made, 3_600_000, 1, 0.6, 30_000.0, "local")
+        ledger.add([said])
+        ledger.settle([(said, outcome_of(said, 29_900.0 if number % 3 else 30_050.0, 0.0012))])
+    full.analysis(ago_s=86_400, cost_usd=Decimal("0.70"))
+    full.database.flush()
+    card = full.dashboard_context.snapshots.card("forecasts", "main")[0]
+    scores, costs = card.tables
+    (row,) = [each for each in scores.rows if each.cells[0].text == "chart:local"]
+    assert (row.cells[2].text, row.cells[-1].text) == ("120", "no better than chance")
+    spent = {each.cells[0].text: [cell.raw for cell in each.cells[1:]] for each in costs.rows}
+    week, month = (Decimal(str(raw)) for raw in spent["chart:gpt-6-luna"])
+    assert week == Decimal("0.7123") and abs(month - week * 30 / 7) < Decimal("1e-9")
+    full.analysis(ago_s=1, analyst="local", model="")
+    facts = {fact.label: fact.cell.text for fact in full.dashboard_context.snapshots.card("analysis", "main")[0].facts}
+    assert facts["Verdict"] == "no better than chance"
+
+
+def test_a_panel_s_disagreement_and_its_counter_argument_are_shown(full):
+    full.analysis(ago_s=1, analyst="panel", model="", disagreement=0.25, counter_argument="sceptic: funding is crowded")
+    facts = {fact.label: fact.cell.text for fact in full.dashboard_context.snapshots.card("analysis", "main")[0].facts}
+    assert facts["Panel disagrees"].startswith("25") and facts["Against it"] == "sceptic: funding is crowded"
+    assert facts["Verdict"] == "not scored yet"
+
+
+def test_the_review_has_a_page_of_its_own_that_says_what_the_command_says(full, client):
+    look = full.dashboard_context.snapshots.look(full.dashboard_context.reports, "main")
+    card = full.dashboard_context.snapshots.card("review", "main")[0]
+    day, week = card.tables
+    assert {row.cells[0].text for row in day.rows} >= {"Traded", "Refused", "Costs", "Forecasts", "Suggestion"}
+    last_ms = look.now
+    with full.database.read() as connection:
+        figures = read_figures(connection, look.scope, last_ms - 7 * DAY_MS, last_ms)
+    lines = [line.strip() for line in review_text(figures, "The last week").splitlines() if line.strip()][1:]
+    told = [row.cells[1].text for row in week.rows]
+    parts = re.compile("^(Traded|Refused|Costs|Forecasts|Suggestion): ")
+    assert told == [parts.sub("", line) for line in lines]
+    assert "What the figures say" in client.get("/review").get_data(as_text=True)

@@ -293,3 +293,22 @@ def test_shorts_are_the_mirror_image_and_only_where_allowed(direction):
         world.at(minute)
         verdicts.add(trader.run_trading_cycle().decision.verdict)
     assert (Verdict.ENTER_SHORT in verdicts) == (direction is Direction.SHORT)
+
+
+def test_a_pair_that_a_person_paused_enters_nothing_and_says_by_whom():
+    world = World(walk(800))
+    trader, agent = trader_of(world)
+    minute = enter(world, trader, agent, 300)
+    agent.advice = advise(Action.SELL, 0.9)
+    for each in range(minute + 1, minute + 400):
+        world.at(each)
+        if trader.run_trading_cycle().decision.verdict is Verdict.CLOSE:
+            break
+    trader.settings.pause_reason = "entries in BTCUSDT are paused by a person"
+    agent.advice = advise(Action.BUY, 0.9)
+    for later in range(each + 1, 790):
+        world.at(later)
+        decision = trader.run_trading_cycle().decision
+        halt = next(gate for gate in decision.gates if gate.name == "halt")
+        assert decision.verdict is Verdict.HOLD and halt.detail.endswith(trader.settings.pause_reason)
+    trader.settings.pause_reason = ""

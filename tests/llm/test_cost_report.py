@@ -17,7 +17,7 @@ NOW_MS = 1_795_330_800_000
 def settings(tmp_path, monkeypatch):
     def load(**environment: str) -> Settings:
         given = {"TRADING_MODE": "paper", "DATABASE_URL": f"sqlite:///{tmp_path}/costs.db", **environment}
-        for name, value in given.items():
+        for name, value in ({"TRADING_PAIR": "BTCUSDT"} | given).items():
             monkeypatch.setenv(name, value)
         return Settings.load(tmp_path / "none.env")
 

@@ -98,7 +98,7 @@ def test_a_position_whose_stop_is_finished_has_none(database, tmp_path):
     assert kinds(database, tmp_path) == [AlertKind.NO_STOP]
 
 
-def test_rows_of_another_mode_and_another_bot_say_nothing(database, tmp_path):
+def test_rows_of_another_mode_and_another_bot_are_ignored(database, tmp_path):
     beat(database)
     write(
         database, positions, position(Owner("main", "testnet", "live")), position(Owner("gone", "paper", "synthetic"))
@@ -106,7 +106,7 @@ def test_rows_of_another_mode_and_another_bot_say_nothing(database, tmp_path):
     assert kinds(database, tmp_path) == []
 
 
-def test_silence_counts_from_two_missed_cycles_and_an_end_in_order_is_none(database, tmp_path):
+def test_a_process_is_unresponsive_after_two_missed_cycles_unless_stopped_properly(database, tmp_path):
     beat(database, age_s=121)
     assert kinds(database, tmp_path) == [AlertKind.SILENT]
     beat(database, age_s=1_000, phase="stopped")
@@ -115,9 +115,18 @@ def test_silence_counts_from_two_missed_cycles_and_an_end_in_order_is_none(datab
     assert kinds(database, tmp_path) == [AlertKind.SILENT]
 
 
-def test_what_the_bot_says_of_differences_and_model_is_heard(database, tmp_path):
+def test_differences_and_model_problems_of_the_bot_become_alerts(database, tmp_path):
     beat(database, details={"differences": {"BTCUSDT": "the exchange holds more", "ETHUSDT": ""}, "model": "damaged"})
     assert kinds(database, tmp_path) == [AlertKind.DIFFERENCE, AlertKind.MODEL]
+
+
+def test_a_strategy_that_failed_is_told_while_its_bot_runs(database, tmp_path):
+    beat(database, details={"strategy": "own.py, line 3: ZeroDivisionError: division by zero."})
+    assert kinds(database, tmp_path) == [AlertKind.STRATEGY]
+    beat(database, details={"strategy": ""})
+    assert kinds(database, tmp_path) == []
+    beat(database, phase="stopped", details={"strategy": "own.py failed."})
+    assert kinds(database, tmp_path) == []
 
 
 def test_the_loss_limit_holds_for_the_day_of_the_bots_own_market(database, tmp_path):
@@ -186,7 +195,7 @@ class Post:
         return True
 
 
-def test_another_process_tells_of_silence_once_and_leaves_it_to_a_living_watcher(database):
+def test_another_process_alerts_once_and_leaves_it_to_a_running_watchdog(database):
     post, clock = Post(), ManualClock(NOW)
     reporter = FallbackAlerter(database, Notifier("main", post), clock)
     beat(database)
@@ -194,7 +203,7 @@ def test_another_process_tells_of_silence_once_and_leaves_it_to_a_living_watcher
     clock.advance_to(NOW + 200_000)
     assert [name for name, _ in reporter.look()] == ["main/trading_bot"]
     reporter.look()
-    assert post.titles == ["trading suite main: bot silent: main/trading_bot"]
+    assert post.titles == ["trading suite main: process unresponsive: main/trading_bot"]
 
     watched = Post()
     now = utc_text(NOW + 200_000)
@@ -207,7 +216,7 @@ def test_another_process_tells_of_silence_once_and_leaves_it_to_a_living_watcher
     assert len(watched.titles) == 2
 
 
-def test_a_database_that_is_gone_is_silence_too(tmp_path):
+def test_a_missing_database_is_reported_as_unresponsive(tmp_path):
     post = Post()
     with closing(TradingDatabase(f"sqlite:///{tmp_path}/none.db", read_only=True)) as away:
         reporter = FallbackAlerter(away, Notifier("main", post), ManualClock(NOW))

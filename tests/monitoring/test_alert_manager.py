@@ -21,7 +21,7 @@ def told(alert_manager, alerts, when):
     return [message.kind for message in alert_manager.step(alerts, when, "")]
 
 
-def test_what_lasts_is_told_once_then_rarely_then_as_over():
+def test_a_lasting_alert_is_sent_once_then_as_reminders_then_as_over():
     alert_manager = AlertManager(NO_DIGEST)
     assert told(alert_manager, [SILENT], at(0)) == [MessageKind.RAISED]
     assert told(alert_manager, [SILENT], at(1)) == []
@@ -31,7 +31,7 @@ def test_what_lasts_is_told_once_then_rarely_then_as_over():
     assert told(alert_manager, [], at(400)) == []
 
 
-def test_what_comes_and_goes_within_two_minutes_is_one_alert():
+def test_an_alert_that_returns_within_two_minutes_is_the_same_one():
     alert_manager = AlertManager(NO_DIGEST)
     heard = [
         kind for minute in range(10) for kind in told(alert_manager, [SILENT] if minute % 2 == 0 else [], at(minute))
@@ -48,7 +48,7 @@ def test_a_stop_on_its_way_is_no_alarm_but_one_that_stays_away_is():
     assert told(alert_manager, [NAKED], at(5.5)) == [MessageKind.RAISED]
 
 
-def test_quiet_hours_hold_back_what_can_wait_and_nothing_else():
+def test_quiet_hours_hold_back_warnings_and_nothing_else():
     alert_manager = AlertManager(AlertPolicy(quiet=(22 * 60, 7 * 60), digest_minute=None))
     assert told(alert_manager, [DISK, SILENT], at(0, minute_of_day=23 * 60)) == [MessageKind.RAISED]
     assert told(alert_manager, [DISK, SILENT], at(60, minute_of_day=0)) == []
@@ -58,27 +58,27 @@ def test_quiet_hours_hold_back_what_can_wait_and_nothing_else():
     ]
 
 
-def test_what_began_and_ended_in_the_quiet_hours_and_was_never_told_is_forgotten():
+def test_an_alert_only_within_the_quiet_hours_is_dropped():
     alert_manager = AlertManager(AlertPolicy(quiet=(0, 1440), digest_minute=None))
     assert told(alert_manager, [DISK], at(0)) == []
     assert told(alert_manager, [], at(1)) == []
     assert alert_manager.as_dict()["cases"] == []
 
 
-def test_the_end_of_something_told_by_day_is_told_when_the_quiet_hours_end():
+def test_the_end_of_an_alert_sent_before_the_quiet_hours_is_sent_after_them():
     alert_manager = AlertManager(AlertPolicy(quiet=(60, 120), digest_minute=None))
     assert told(alert_manager, [DISK], at(0, minute_of_day=50)) == [MessageKind.RAISED]
     assert told(alert_manager, [], at(20, minute_of_day=70)) == []
     assert told(alert_manager, [], at(80, minute_of_day=130)) == [MessageKind.RESOLVED]
 
 
-def test_the_digest_comes_once_a_day_and_names_what_stands():
+def test_the_digest_is_sent_once_a_day_and_lists_active_alerts():
     alert_manager = AlertManager(AlertPolicy(digest_minute=8 * 60))
     assert told(alert_manager, [SILENT], at(0, minute_of_day=479)) == [MessageKind.RAISED]
     (digest,) = alert_manager.step([SILENT], at(1, minute_of_day=480), "main: 1440 turns.")
     assert digest.kind is MessageKind.DIGEST
     assert "main: 1440 turns." in digest.text
-    assert "Alerts since the last digest: 1. Standing now: 1." in digest.text
+    assert "Alerts since the last digest: 1. Active now: 1." in digest.text
     assert told(alert_manager, [SILENT], at(2, minute_of_day=481)) == []
     assert told(alert_manager, [SILENT], at(3, minute_of_day=500, day="2026-11-23")) == [MessageKind.DIGEST]
 

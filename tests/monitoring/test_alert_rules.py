@@ -47,7 +47,7 @@ def test_the_machine_is_watched_too():
     assert kinds(database_trouble="The database is locked.") == [AlertKind.DATABASE]
 
 
-def test_the_same_thing_said_twice_is_one_alert():
+def test_a_repeated_fact_is_one_alert():
     foreign = replace(CALM, own=False)
     facts = AlertFacts(halts=[("main/BTCUSDT", "the exchange holds what we did not open.")], positions=[foreign])
     assert len(alerts_of(facts, AlertLimits())) == 1
@@ -64,7 +64,7 @@ def test_loss_limit_disk_and_model_wait_for_the_morning_and_nothing_else_does():
     }
 
 
-def test_every_alert_has_a_page_in_the_runbook_that_says_meaning_check_act_and_undo():
+def test_every_alert_has_a_runbook_section_with_meaning_check_act_and_undo():
     text = (ROOT / RUNBOOK).read_text(encoding="utf-8")
     sections = {
         re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-"): body

@@ -53,10 +53,10 @@ def scene(tmp_path):
         yield Scene(database, tmp_path)
 
 
-RAISED, OVER = "bot silent: main/trading_bot", "over: bot silent: main/trading_bot"
+RAISED, OVER = "process unresponsive: main/trading_bot", "over: process unresponsive: main/trading_bot"
 
 
-def test_of_two_that_look_one_tells_and_the_other_takes_over_where_it_ended(scene):
+def test_of_two_processes_one_alerts_and_the_other_takes_over_when_it_ends(scene):
     scene.beat()
     first, second = scene.reporter(), scene.reporter()
     first.look()
@@ -77,7 +77,7 @@ def test_of_two_that_look_one_tells_and_the_other_takes_over_where_it_ended(scen
     assert scene.post.titles == [RAISED, OVER]
 
 
-def test_who_was_silent_before_may_be_starting_and_who_falls_silent_later_may_not(scene):
+def test_a_process_unresponsive_at_the_start_gets_time_and_a_later_one_does_not(scene):
     scene.beat()
     scene.beat("chart_analysis_bot")
     scene.pass_by(60 * MINUTE)  # the machine was off
@@ -87,7 +87,7 @@ def test_who_was_silent_before_may_be_starting_and_who_falls_silent_later_may_no
     assert scene.post.titles == []
     scene.pass_by(10_000)
     reporter.look()
-    assert scene.post.titles == ["bot silent: main/chart_analysis_bot"]
+    assert scene.post.titles == ["process unresponsive: main/chart_analysis_bot"]
     scene.pass_by(50_000)
     reporter.look()
     assert scene.post.titles[1:] == [RAISED]
@@ -106,7 +106,7 @@ def test_a_restart_neither_repeats_nor_ends_an_alert(scene):
     assert scene.post.titles == [RAISED]
 
 
-def test_a_watcher_that_comes_back_makes_nobody_say_that_it_is_over(scene):
+def test_the_return_of_the_watchdog_sends_no_message_that_the_alert_is_over(scene):
     scene.beat()
     reporter = scene.reporter()
     scene.pass_by(3 * MINUTE)
@@ -119,7 +119,7 @@ def test_a_watcher_that_comes_back_makes_nobody_say_that_it_is_over(scene):
     assert scene.post.titles == [RAISED]
 
 
-def test_what_was_stopped_in_order_is_not_silent(scene):
+def test_a_properly_stopped_process_is_not_unresponsive(scene):
     scene.beat(phase="stopped")
     reporter = scene.reporter()
     scene.pass_by(60 * MINUTE)
@@ -127,7 +127,7 @@ def test_what_was_stopped_in_order_is_not_silent(scene):
     assert scene.post.titles == []
 
 
-def test_where_no_lock_can_be_made_it_tells_rather_than_not(scene, caplog):
+def test_without_a_lock_file_it_sends_alerts_anyway(scene, caplog):
     scene.kept.parent.write_text("a file where the folder should be")
     scene.beat()
     reporter = scene.reporter()
@@ -135,4 +135,4 @@ def test_where_no_lock_can_be_made_it_tells_rather_than_not(scene, caplog):
     for _ in range(3):
         reporter.look()
     assert scene.post.titles == [RAISED]
-    assert sum("cannot be agreed upon" in line for line in caplog.messages) == 1
+    assert sum("alert lock unavailable" in line for line in caplog.messages) == 1

@@ -56,33 +56,33 @@ def serve():
         server.server_close()
 
 
-@pytest.mark.parametrize(("age_s", "well"), [(0, True), (119, True), (121, False), (1e6, False)])
-def test_a_process_is_well_until_it_misses_two_cycles(age_s, well):
-    assert heartbeat_health(beat(age_s), NOW_MS).well is well
+@pytest.mark.parametrize(("age_s", "healthy"), [(0, True), (119, True), (121, False), (1e6, False)])
+def test_a_process_is_healthy_until_it_misses_two_cycles(age_s, healthy):
+    assert heartbeat_health(beat(age_s), NOW_MS).healthy is healthy
 
 
 def test_a_fast_market_shortens_the_patience_but_not_below_a_few_seconds():
-    assert not heartbeat_health(beat(30, speed=10.0), NOW_MS).well
-    assert heartbeat_health(beat(4, speed=300.0), NOW_MS).well
-    assert not heartbeat_health(beat(6, speed=300.0), NOW_MS).well
+    assert not heartbeat_health(beat(30, speed=10.0), NOW_MS).healthy
+    assert heartbeat_health(beat(4, speed=300.0), NOW_MS).healthy
+    assert not heartbeat_health(beat(6, speed=300.0), NOW_MS).healthy
 
 
 @pytest.mark.parametrize("phase", ["starting", "stopping", "stopped"])
 def test_a_process_on_its_way_up_or_down_is_not_well(phase):
-    assert not heartbeat_health(beat(phase=phase), NOW_MS).well
+    assert not heartbeat_health(beat(phase=phase), NOW_MS).healthy
 
 
 def test_a_fresh_beat_of_a_dead_predecessor_does_not_count():
-    assert heartbeat_health(beat(pid=42), NOW_MS, pid=42).well
+    assert heartbeat_health(beat(pid=42), NOW_MS, pid=42).healthy
     assert heartbeat_health(beat(pid=41), NOW_MS, pid=42).reason == "no heartbeat of process 42 yet"
 
 
 def test_a_clock_set_back_does_not_make_a_process_ill():
-    assert heartbeat_health(beat(age_s=-3600), NOW_MS).well
+    assert heartbeat_health(beat(age_s=-3600), NOW_MS).healthy
 
 
 def test_the_newest_beat_of_this_bot_is_read_from_the_database(settings):
-    assert not process_health(settings, ("trading_bot",)).well  # there is no database yet
+    assert not process_health(settings, ("trading_bot",)).healthy  # there is no database yet
     now = utc_text(SystemClock().now_ms())
     with closing(TradingDatabase(settings.database_url)) as database:
         database.migrate()
@@ -102,27 +102,27 @@ def test_the_newest_beat_of_this_bot_is_read_from_the_database(settings):
         database.heartbeat(sign)
         database.flush()
     found = process_health(settings, ("trading_bot", "rl_bot"), os.getpid())
-    assert (found.well, "cycle 3, waiting" in found.reason) == (True, True)
-    assert not process_health(settings, ("chart_bot",)).well
+    assert (found.healthy, "cycle 3, waiting" in found.reason) == (True, True)
+    assert not process_health(settings, ("chart_bot",)).healthy
 
 
 def test_a_server_answers_for_itself(serve):
-    well, ill = serve(200, b'{"status": "ok"}'), serve(503, b'{"status": "two cycles missed"}')
-    assert web_health("127.0.0.1", well, "/").reason == "answers 200, ok"
-    assert web_health("0.0.0.0", well, "/").well
-    assert web_health("127.0.0.1", ill, "/") == health.ServiceHealth(False, "answers 503, two cycles missed")
+    up, failing = serve(200, b'{"status": "ok"}'), serve(503, b'{"status": "two cycles missed"}')
+    assert web_health("127.0.0.1", up, "/").reason == "answers 200, ok"
+    assert web_health("0.0.0.0", up, "/").healthy
+    assert web_health("127.0.0.1", failing, "/") == health.ServiceHealth(False, "answers 503, two cycles missed")
     assert web_health("127.0.0.1", serve(200, b"<html>"), "/").reason == "answers 200"
 
 
-def test_nobody_and_somebody_who_says_nothing_are_not_well(monkeypatch):
+def test_a_missing_server_and_one_that_does_not_answer_are_unhealthy(monkeypatch):
     monkeypatch.setattr(health, "_ANSWER_TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        assert not web_health("127.0.0.1", port, "/").well
-    assert not web_health("127.0.0.1", port, "/").well
+        assert not web_health("127.0.0.1", port, "/").healthy
+    assert not web_health("127.0.0.1", port, "/").healthy
 
 
-def test_the_command_says_mode_usage_and_wrong_settings(monkeypatch, capsys):
+def test_the_command_prints_mode_usage_and_wrong_settings(monkeypatch, capsys):
     monkeypatch.setenv("TRADING_MODE", "paper")
     assert (main(["mode"]), capsys.readouterr().out) == (0, "paper\n")
     assert main(["is-paper"]) == 0
@@ -163,5 +163,5 @@ def heard(market=True, user=True, price_age_s=1.0, phase="waiting", **changes):
         (heard(last_market=None, user=False), "its user socket is down"),
     ],
 )
-def test_what_a_running_bot_does_not_hear_from_the_exchange_is_told(row, told):
+def test_data_missing_from_the_exchange_is_reported(row, told):
     assert exchange_trouble(row) == told

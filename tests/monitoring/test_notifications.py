@@ -12,8 +12,8 @@ from src.monitoring.alert_manager import Message, MessageKind
 from src.monitoring.notifications import Notifier, apprise_sender, keep, read_kept
 from src.runtime.settings import Settings
 
-RAISED = Message(MessageKind.RAISED, "bot silent: main", "silent for 200 s.", critical=True)
-OVER = Message(MessageKind.RESOLVED, "over: bot silent: main", "It lasted 4 min.")
+RAISED = Message(MessageKind.RAISED, "process unresponsive: main", "silent for 200 s.", critical=True)
+OVER = Message(MessageKind.RESOLVED, "over: process unresponsive: main", "It lasted 4 min.")
 
 
 class Post:
@@ -34,12 +34,12 @@ def test_messages_are_delivered_with_their_urgency():
     notifier.tell(RAISED)
     notifier.tell(OVER)
     assert post.sent == [
-        ("trading suite main: bot silent: main", "failure"),
-        ("trading suite main: over: bot silent: main", "success"),
+        ("trading suite main: process unresponsive: main", "failure"),
+        ("trading suite main: over: process unresponsive: main", "success"),
     ]
 
 
-def test_what_cannot_be_delivered_waits_in_order_and_is_complained_of_once(caplog):
+def test_undelivered_messages_wait_in_order_and_are_logged_once(caplog):
     post = Post()
     post.up = False
     notifier = Notifier("main", post)
@@ -76,9 +76,9 @@ def test_a_push_address_that_is_away_stops_nothing(caplog):
     def away():
         raise SourceUnavailable("example.org did not answer")
 
-    Notifier("main", push=away).say_alive()
+    Notifier("main", push=away).ping()
     assert "push address not reached" in caplog.text
-    Notifier("main").say_alive()
+    Notifier("main").ping()
 
 
 def test_addresses_without_apprise_are_refused_with_what_to_type(monkeypatch):
@@ -117,10 +117,10 @@ def test_the_settings_make_a_notifier_and_hide_its_addresses(tmp_path, fake_appr
     settings = Settings.load(env)
     assert "canary" not in repr(settings)
     Notifier.from_settings(settings).tell(RAISED)
-    assert fake_apprise == [("trading suite main: bot silent: main", "silent for 200 s.", "failure")]
+    assert fake_apprise == [("trading suite main: process unresponsive: main", "silent for 200 s.", "failure")]
 
 
-def test_what_was_told_is_kept_for_the_owner_alone(tmp_path):
+def test_the_file_of_sent_alerts_is_readable_by_its_owner_only(tmp_path):
     file = tmp_path / "state" / "alerts.json"
     assert read_kept(file) == {}
     keep(file, {"cases": [], "digest_day": "2026-11-22"})

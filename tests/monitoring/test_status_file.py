@@ -51,22 +51,22 @@ def test_a_line_says_who_how_and_why_and_stays_one_line():
     }
     assert (
         status_file.sheet("paper", healths)
-        == "mode paper\nrl_bot 7 well heartbeat 1 s ago\nchart_bot 8 ill two lines\n"
+        == "mode paper\nrl_bot 7 healthy heartbeat 1 s ago\nchart_bot 8 unhealthy two lines\n"
     )
 
 
-def test_it_is_written_anew_until_all_is_well_and_then_nobody_is_asked_again(folder, settings, monkeypatch):
+def test_it_is_rewritten_until_all_are_healthy_and_then_not_checked_again(folder, settings, monkeypatch):
     asked = answer(monkeypatch, ServiceHealth(False, "no heartbeat yet"), ServiceHealth(True, "beats"))
     texts = []
-    turns = iter([ME, ME, ME, ME, 0])  # whoever asked is gone at the fifth look
+    turns = iter([ME, ME, ME, ME, 0])  # the parent process is gone at the fifth check
     monkeypatch.setattr(os, "getppid", lambda: next(turns))
     monkeypatch.setattr(status_file, "_EVERY_MS", 0.0)
     monkeypatch.setattr(status_file, "replaced", lambda _file, text: texts.append(text) or text)
     status_file.keep(settings, folder, folder / "sheet")
     assert texts == [
         "mode paper\n",
-        f"mode paper\nrl_bot {ME} ill no heartbeat yet\n",
-        f"mode paper\nrl_bot {ME} well beats\n",
+        f"mode paper\nrl_bot {ME} unhealthy no heartbeat yet\n",
+        f"mode paper\nrl_bot {ME} healthy beats\n",
     ]
     assert asked == [("rl_bot", ME)] * 2
 
@@ -76,17 +76,17 @@ def test_a_start_is_waited_for_until_it_is_well_gone_or_late(settings, monkeypat
         monkeypatch, ServiceHealth(False, "not yet"), ServiceHealth(False, "not yet"), ServiceHealth(True, "beats")
     )
     monkeypatch.setattr("src.monitoring.health._ASK_AGAIN_MS", 0.0)
-    assert health_within(settings, "rl_bot", ME, 60.0).well
+    assert health_within(settings, "rl_bot", ME, 60.0).healthy
     assert len(asked) == 3
     answer(monkeypatch, ServiceHealth(False, "never"))
-    assert not health_within(settings, "rl_bot", ME, 0.0).well
+    assert not health_within(settings, "rl_bot", ME, 0.0).healthy
     gone = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
     )
-    assert not health_within(settings, "rl_bot", int(gone.stdout), 60.0).well
+    assert not health_within(settings, "rl_bot", int(gone.stdout), 60.0).healthy
 
 
-def test_it_ends_with_whoever_asked_for_it(tmp_path):
+def test_it_ends_with_its_parent_process(tmp_path):
     """A shell that starts it and dies leaves nothing behind."""
     sheet = tmp_path / "sheet"
     words = (
@@ -111,12 +111,12 @@ def test_it_ends_with_whoever_asked_for_it(tmp_path):
     assert sheet.read_text().startswith("mode paper")
 
 
-def test_what_a_start_would_be_refused_for_is_said_before_it(tmp_path, monkeypatch, capsys):
+def test_wrong_settings_are_reported_before_a_start(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TRADING_MODE", "paper")
     monkeypatch.setenv("ALERT_URLS", "nonsense")
     assert status_file.main([str(tmp_path / "sheet")]) == 78
     assert "ALERT_URLS" in capsys.readouterr().err
     assert not (tmp_path / "sheet").exists()
     monkeypatch.setattr(status_file, "running_services", lambda _folder: [])
-    assert status_file.main([]) == 0  # to look at what runs needs no Apprise
+    assert status_file.main([]) == 0  # showing the status needs no Apprise
     assert capsys.readouterr().out == "mode paper\n"

@@ -28,13 +28,13 @@ class Script:
         self.killed = True
 
 
-class Ward:
+class Supervised:
     """A folder with one service's PID file, and what the supervisor did to the service."""
 
     def __init__(self, folder):
-        self.folder, self.calls, self.exit_code, self.well, self.scripts = folder, [], 0, True, []
+        self.folder, self.calls, self.exit_code, self.healthy, self.scripts = folder, [], 0, True, []
         self.supervisor = Supervisor(
-            ("rl_bot",), folder, self.manage, lambda name, pid: ServiceHealth(self.well, "beat")
+            ("rl_bot",), folder, self.manage, lambda name, pid: ServiceHealth(self.healthy, "beat")
         )
         self.pid_file = folder / "rl_bot.pid"
 
@@ -54,91 +54,91 @@ class Ward:
     def dies(self):
         self.pid_file.write_text(f"{os.getpid()} 12345\n")
 
-    def look(self, *instants_s):
+    def check(self, *instants_s):
         for now_s in instants_s:
-            self.supervisor.look(now_s)
+            self.supervisor.check(now_s)
         return self.calls
 
 
 @pytest.fixture
-def ward(tmp_path):
-    return Ward(tmp_path)
+def scene(tmp_path):
+    return Supervised(tmp_path)
 
 
-def test_a_service_that_runs_or_was_stopped_is_left_alone(ward):
-    assert ward.look(0, 5, 10) == []
-    ward.runs()
-    assert ward.look(15, 20) == []
+def test_a_service_that_runs_or_was_stopped_is_left_alone(scene):
+    assert scene.check(0, 5, 10) == []
+    scene.runs()
+    assert scene.check(15, 20) == []
 
 
-def test_the_dead_are_started_again_once_they_were_seen_dead_twice(ward):
-    ward.dies()
-    assert ward.look(0) == []
-    assert ward.look(5) == ["start"]
-    assert ward.look(10, 15) == ["start"]
+def test_the_dead_are_started_again_once_they_were_seen_dead_twice(scene):
+    scene.dies()
+    assert scene.check(0) == []
+    assert scene.check(5) == ["start"]
+    assert scene.check(10, 15) == ["start"]
 
 
-def test_a_number_used_again_by_another_process_counts_as_dead(ward):
-    ward.dies()
-    assert recorded_process(ward.pid_file) == (os.getpid(), False)
-    ward.pid_file.write_text("no number")
-    assert recorded_process(ward.pid_file) == (0, False)
-    ward.runs()
-    assert recorded_process(ward.pid_file) == (os.getpid(), True)
+def test_a_number_used_again_by_another_process_counts_as_dead(scene):
+    scene.dies()
+    assert recorded_process(scene.pid_file) == (os.getpid(), False)
+    scene.pid_file.write_text("no number")
+    assert recorded_process(scene.pid_file) == (0, False)
+    scene.runs()
+    assert recorded_process(scene.pid_file) == (os.getpid(), True)
 
 
-def test_a_start_that_fails_is_tried_again_with_doubling_rests(ward):
-    ward.exit_code = 1
-    ward.dies()
+def test_a_start_that_fails_is_tried_again_with_doubling_rests(scene):
+    scene.exit_code = 1
+    scene.dies()
     instants = []
     for now_s in range(2_000):
-        before = len(ward.calls)
-        ward.look(now_s)
-        if len(ward.calls) > before:
+        before = len(scene.calls)
+        scene.check(now_s)
+        if len(scene.calls) > before:
             instants.append(now_s)
     rests = [after - before for before, after in itertools.pairwise(instants)]
-    seen_after = 1  # the look that finds the script ended begins the rest
+    seen_after = 1  # the check that finds the script finished starts the pause
     assert rests[:7] == [each + seen_after for each in (2, 4, 8, 16, 32, 64, 128)]
     assert max(rests) == LONGEST_REST_S + seen_after
 
 
-def test_a_stop_by_hand_ends_the_trying(ward):
-    ward.exit_code = 1
-    ward.dies()
-    ward.look(0, 1)
-    assert (ward.folder / "rl_bot.wanted").exists()
-    (ward.folder / "rl_bot.wanted").unlink()  # as `stop` does
-    assert ward.look(10, 20, 30, 400) == ["start"]
+def test_a_manual_stop_ends_the_restarts(scene):
+    scene.exit_code = 1
+    scene.dies()
+    scene.check(0, 1)
+    assert (scene.folder / "rl_bot.wanted").exists()
+    (scene.folder / "rl_bot.wanted").unlink()  # as `stop` does
+    assert scene.check(10, 20, 30, 400) == ["start"]
 
 
-def test_one_that_hangs_is_stopped_and_started_after_three_minutes(ward):
-    ward.runs()
-    ward.well = False
-    assert ward.look(0, HANGS_AFTER_S - 1) == []
-    assert ward.look(HANGS_AFTER_S) == ["stop"]
-    assert ward.look(HANGS_AFTER_S + 5) == ["stop", "start"]
-    ward.well = True
-    ward.look(HANGS_AFTER_S + 10)
-    assert not (ward.folder / "rl_bot.wanted").exists()
+def test_one_that_hangs_is_stopped_and_started_after_three_minutes(scene):
+    scene.runs()
+    scene.healthy = False
+    assert scene.check(0, HANGS_AFTER_S - 1) == []
+    assert scene.check(HANGS_AFTER_S) == ["stop"]
+    assert scene.check(HANGS_AFTER_S + 5) == ["stop", "start"]
+    scene.healthy = True
+    scene.check(HANGS_AFTER_S + 10)
+    assert not (scene.folder / "rl_bot.wanted").exists()
 
 
-def test_three_deaths_in_ten_minutes_are_told_and_forgotten_later(ward):
+def test_three_restarts_in_ten_minutes_cause_an_alert_that_ends_later(scene):
     for now_s in (0, 100, 200):
-        ward.dies()
-        ward.look(now_s, now_s + 5, now_s + 10, now_s + 15)
-    assert [name for name, _ in ward.supervisor.troubled(215)] == ["rl_bot"]
-    assert ward.supervisor.troubled(215 + GOOD_AFTER_S) == []
+        scene.dies()
+        scene.check(now_s, now_s + 5, now_s + 10, now_s + 15)
+    assert [name for name, _ in scene.supervisor.troubled(215)] == ["rl_bot"]
+    assert scene.supervisor.troubled(215 + GOOD_AFTER_S) == []
 
 
-def test_nobody_waits_for_a_script_and_one_that_never_ends_is_ended(ward):
-    ward.exit_code = None
-    ward.dies()
-    assert ward.look(0, 5, 10, 200) == ["start"]
-    assert not ward.scripts[0].killed
-    ward.exit_code = 0
-    assert ward.look(245) == ["start"]
-    assert ward.scripts[0].killed
-    assert ward.look(250) == ["start", "start"]
+def test_scripts_are_not_waited_for_and_one_that_hangs_is_killed(scene):
+    scene.exit_code = None
+    scene.dies()
+    assert scene.check(0, 5, 10, 200) == ["start"]
+    assert not scene.scripts[0].killed
+    scene.exit_code = 0
+    assert scene.check(245) == ["start"]
+    assert scene.scripts[0].killed
+    assert scene.check(250) == ["start", "start"]
 
 
 def test_a_bot_waits_while_its_exchange_is_being_started(tmp_path):
@@ -153,11 +153,11 @@ def test_a_bot_waits_while_its_exchange_is_being_started(tmp_path):
     for name in names:
         (tmp_path / f"{name}.pid").write_text(f"{os.getpid()} 12345\n")
     for now_s in (0, 5, 10):
-        supervisor.look(now_s)
+        supervisor.check(now_s)
     assert [name for name, _ in started] == ["paper_exchange", "web_dashboard"]
     started[0][1].code = 0
     (tmp_path / "paper_exchange.pid").write_text(f"{os.getpid()} {began(os.getpid())}\n")
-    supervisor.look(15)
+    supervisor.check(15)
     assert [name for name, _ in started] == ["paper_exchange", "web_dashboard", "rl_bot"]
 
 
@@ -172,18 +172,18 @@ def test_the_real_scripts_are_begun_with_their_verb(tmp_path):
     assert script_manager(tmp_path)("chart_bot", "start") is None
 
 
-def test_what_was_asked_to_stop_by_a_signal_is_left_stopped_and_told_once(ward, caplog):
-    (ward.folder / "rl_bot.stopped").write_text(f"{os.getpid()}\n")
-    (ward.folder / "rl_bot.wanted").touch()
-    assert ward.look(0, 5, 10) == []
+def test_a_service_stopped_by_a_signal_stays_stopped_and_is_logged_once(scene, caplog):
+    (scene.folder / "rl_bot.stopped").write_text(f"{os.getpid()}\n")
+    (scene.folder / "rl_bot.wanted").touch()
+    assert scene.check(0, 5, 10) == []
     assert caplog.text.count("left stopped: name=rl_bot start_again=./scripts/start_rl_bot.sh start") == 1
-    assert list(ward.folder.iterdir()) == []
+    assert list(scene.folder.iterdir()) == []
 
 
-def test_the_pid_file_holds_the_number_alone_and_the_start_stands_beside_it(ward):
-    ward.pid_file.write_text(f"{os.getpid()}\n")
-    assert recorded_process(ward.pid_file) == (os.getpid(), False)
-    ward.pid_file.with_suffix(".start").write_text(f"{began(os.getpid())}\n")
-    assert recorded_process(ward.pid_file) == (os.getpid(), True)
-    ward.pid_file.with_suffix(".start").write_text("12345\n")
-    assert recorded_process(ward.pid_file) == (os.getpid(), False)
+def test_the_pid_file_has_only_the_pid_and_the_start_time_is_in_another_file(scene):
+    scene.pid_file.write_text(f"{os.getpid()}\n")
+    assert recorded_process(scene.pid_file) == (os.getpid(), False)
+    scene.pid_file.with_suffix(".start").write_text(f"{began(os.getpid())}\n")
+    assert recorded_process(scene.pid_file) == (os.getpid(), True)
+    scene.pid_file.with_suffix(".start").write_text("12345\n")
+    assert recorded_process(scene.pid_file) == (os.getpid(), False)

@@ -59,15 +59,15 @@ def silent_bot(url):
         )  # fmt: skip
 
 
-def test_a_first_start_on_no_database_makes_tables_beats_pushes_and_alarms_nobody(home, tmp_path):
+def test_a_first_start_without_a_database_creates_tables_and_sends_no_alert(home, tmp_path):
     settings, seconds = home
     post = Post()
     watching = watcher(settings, post, ManualClock(NOW), tmp_path)
-    watching.look()
+    watching.check()
     seconds[0] = 5.0
-    watching.look()  # too early for facts
+    watching.check()  # too early for facts
     seconds[0] = 60.0
-    watching.look()
+    watching.check()
     watching.close()
     assert (post.titles, post.pushed) == ([], 2)
     with closing(TradingDatabase(settings.database_url, read_only=True)) as database:
@@ -75,34 +75,34 @@ def test_a_first_start_on_no_database_makes_tables_beats_pushes_and_alarms_nobod
     assert (process, phase) == ("watcher", "stopped")
 
 
-def test_what_was_told_is_not_told_again_by_the_next_process_and_stops_the_push(home, tmp_path):
+def test_sent_alerts_are_not_repeated_by_the_next_process_and_stop_the_push(home, tmp_path):
     settings, seconds = home
     first, second = Post(), Post()
     watching = watcher(settings, first, ManualClock(NOW), tmp_path)
-    watching.look()
+    watching.check()
     silent_bot(settings.database_url)
     seconds[0] = 60.0
-    watching.look()
+    watching.check()
     watching.close()
-    assert first.titles == ["bot silent: main/trading_bot"]
+    assert first.titles == ["process unresponsive: main/trading_bot"]
     assert first.pushed == 1
     seconds[0] = 120.0
     another = watcher(settings, second, ManualClock(NOW + 60_000), tmp_path)
-    another.look()
+    another.check()
     another.close()
     assert (second.titles, second.pushed) == ([], 0)
 
 
-def test_a_damaged_database_is_told_and_survived(home, tmp_path):
+def test_a_damaged_database_causes_an_alert_and_does_not_stop_the_watchdog(home, tmp_path):
     settings, _ = home
     (tmp_path / "t.db").write_bytes(b"this is no database, " * 400)
     post = Post()
     watching = watcher(settings, post, ManualClock(NOW), tmp_path)
-    watching.look()
+    watching.check()
     assert post.titles == ["database unreadable: machine"]
 
 
-def test_the_settings_say_when_people_are_told(tmp_path):
+def test_the_settings_decide_when_alerts_are_sent(tmp_path):
     env = tmp_path / ".env"
     env.write_text("ALERT_QUIET_HOURS=22:30-07:00\nALERT_DIGEST_TIME=09:15\n")
     assert alert_policy(Settings.load(env)) == AlertPolicy((22 * 60 + 30, 420), 555)

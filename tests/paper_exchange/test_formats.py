@@ -189,32 +189,32 @@ UPDATE = AccountUpdate(
         "DELETE algoOrder", "update NEW", "update TRADE", "TRADE_LITE", "ACCOUNT_UPDATE", "ALGO_UPDATE",
     ],
 )  # fmt: skip
-def test_what_was_recorded_is_written_to_the_letter(made, recorded):
+def test_recorded_frames_are_reproduced_exactly(made, recorded):
     assert made == recorded
 
 
-def test_the_reply_to_an_order_tells_no_fill_price():
+def test_the_response_to_an_order_has_no_fill_price():
     assert {"avgPrice", "cumQuote"}.isdisjoint(formats.order_reply(ORDER, DOT))
 
 
-def test_an_amended_order_tells_pair_and_number_of_the_change():
+def test_an_amended_order_reports_pair_and_number_of_the_change():
     made = formats.amended_reply(CANCELLED, DOT)
     assert made.keys() == {*POSTED, "pair", "modifyId"}
 
 
-def test_a_cancelled_algo_order_tells_nothing_of_an_order_it_never_made():
+def test_a_cancelled_algo_order_reports_no_triggered_order():
     made = formats.algo_row(replace(ALGO, status="CANCELED"), DOT)
     assert made["actualPrice"] == "0.0000000"
     assert {"actualQty", "actualType"}.isdisjoint(made)
 
 
-def test_a_finished_algo_order_tells_price_quantity_and_type_of_its_order():
+def test_a_finished_algo_order_reports_price_quantity_and_type_of_its_order():
     body = formats_events.event_frame(AlgoUpdate("k", TIME, FINISHED), RULES)["o"]
     assert (body["ai"], body["ap"], body["aq"], body["act"]) == ("33877541028", "1.1325", "4.9", "MARKET")
     assert "rm" not in body
 
 
-def test_a_trailing_stop_tells_its_own_figures():
+def test_a_trailing_stop_reports_its_own_figures():
     trailing = replace(ALGO, type="TRAILING_STOP_MARKET", activate_price=D("1.2"), callback_rate=D("0.5"))
     made = formats.algo_reply(trailing, DOT)
     assert (made["activatePrice"], made["callbackRate"]) == ("1.2", "0.5")
@@ -235,7 +235,7 @@ def test_a_margin_call_spells_its_margin_type_in_capitals():
     )
 
 
-def test_a_new_leverage_and_the_asset_mode_are_told_apart():
+def test_leverage_and_asset_mode_events_are_distinguished():
     leverage = formats_events.event_frame(ConfigUpdate("k", TIME, "DOTUSDT", 25), RULES)
     mode = formats_events.event_frame(ConfigUpdate("k", TIME, multi_assets=True), RULES)
     assert (leverage["ac"], mode["ai"]) == ({"s": "DOTUSDT", "l": 25}, {"j": True})

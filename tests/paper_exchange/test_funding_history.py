@@ -29,7 +29,7 @@ def ask(market):
 
 
 @pytest.mark.parametrize("query", [{"limit": 9}, {"limit": 9, "startTime": START}, {"limit": 7, "endTime": START}])
-def test_without_a_symbol_it_is_what_all_contracts_say_each_for_itself(ask, query):
+def test_without_a_symbol_it_returns_the_rows_of_all_contracts(ask, query):
     apart = [row for symbol in CONTRACTS for row in ask(symbol=symbol, **query)]
     apart.sort(key=lambda row: (row["fundingTime"], row["symbol"]))
     limit = query["limit"]
@@ -44,7 +44,7 @@ def test_the_newest_hundred_of_all_contracts_make_a_week_of_the_market_and_no_mo
     assert market._day.cache_info().misses <= len(days) + 1 == 7  # a price at midnight needs the day before, too
 
 
-def test_what_reaches_over_many_days_is_answered_beside_the_event_loop():
+def test_requests_over_many_days_are_answered_outside_the_event_loop():
     long = ENDPOINTS["GET /fapi/v1/fundingRate"].long
     assert long is not None
     assert long({}) and long({"symbol": "BTCUSDT", "limit": "1000"}) and long({"limit": "no number"})

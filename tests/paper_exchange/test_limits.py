@@ -28,7 +28,7 @@ def refused(call, *arguments):
 
 
 @given(st.lists(st.integers(1, 40), max_size=60))
-def test_the_counter_tells_the_sum_of_the_minute(weights):
+def test_the_counter_reports_the_sum_of_the_minute(weights):
     limits = RequestLimits()
     told = [limits.charge("a", weight, NOW + i) for i, weight in enumerate(weights)]
     assert told == [sum(weights[: i + 1]) for i in range(len(weights))]
@@ -54,7 +54,7 @@ def test_addresses_are_counted_apart():
     assert limits.charge("b", 1, NOW) == 1
 
 
-def test_whoever_ignores_429_is_banned_and_longer_each_time():
+def test_ignoring_429_causes_bans_that_grow():
     limits = RequestLimits()
     limits.charge("a", WEIGHT_LIMIT, NOW)
     for _ in range(PATIENCE):
@@ -116,7 +116,7 @@ def test_too_many_connections_are_refused_until_the_window_ends():
     assert limits.may_connect("a", NOW + 300_000)
 
 
-def test_the_strain_tells_how_near_to_the_limits_anybody_came():
+def test_the_limits_view_shows_the_highest_usage():
     limits = RequestLimits()
     limits.charge("a", 70, NOW)
     limits.charge("a", 30, NOW + 60_000)

@@ -193,7 +193,7 @@ def test_a_hole_in_the_stream_is_filled_and_one_in_the_source_stays(source, mirr
     assert known == [present_ms, present_ms + 2 * MINUTE_MS, present_ms + 3 * MINUTE_MS]
 
 
-def test_a_silent_stream_is_taken_for_dead_and_built_anew(source):
+def test_a_stale_stream_is_reconnected(source):
     market = follow(source, stale_after_s=0.6)
     try:
         assert market.wait_until_ready(10)

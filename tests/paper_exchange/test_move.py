@@ -72,7 +72,7 @@ def test_nonsense_gets_one_sentence(exchange, words, code, sentence):
     assert "Traceback" not in told.stderr
 
 
-def test_without_token_or_exchange_it_says_what_to_do(exchange):
+def test_without_token_or_exchange_the_error_says_what_to_do(exchange):
     assert "PAPER_CONTROL_TOKEN is empty" in move("BTCUSDT", "1%", port=exchange.port, token="").stderr
     assert "another PAPER_CONTROL_TOKEN" in move("BTCUSDT", "1%", port=exchange.port, token="x" * 16).stderr
     absent = move("BTCUSDT", "1%", port=1)

@@ -109,7 +109,7 @@ def test_a_hanging_exchange_accepts_and_never_answers(exchange, wire, placed):
     assert known(wire, f"hang-{placed}") == placed
 
 
-def test_throttling_spares_what_only_reduces_risk(exchange, wire):
+def test_throttling_does_not_apply_to_risk_reducing_calls(exchange, wire):
     assert wire.order().status == 200
     exchange.fault("throttled", ORDER, times=5)
     assert wire.order().code == -1008
@@ -141,7 +141,7 @@ def test_a_ban_answers_418_to_everything_until_it_ends(exchange, wire):
     assert wait_until(lambda: wire.plain("GET", "/fapi/v1/time").status == 200, 2.0)
 
 
-def test_a_clock_that_is_out_refuses_stamps_until_the_client_asks_the_time(exchange, wire):
+def test_timestamps_are_refused_under_clock_skew_until_the_client_syncs(exchange, wire):
     exchange.control("POST", "skew", skew_ms=-5_000)
     assert wire.signed("GET", "/fapi/v3/balance").code == -1021
     assert wire.signed("GET", "/fapi/v3/balance", timestamp=exchange.now_ms()).status == 200
@@ -169,7 +169,7 @@ def test_events_that_come_late(exchange, wire):
 
 
 @pytest.mark.parametrize("route", ["market", "public", "private"])
-def test_a_silent_socket_stays_open_and_says_nothing(exchange, wire, route):
+def test_a_silenced_socket_stays_open_and_sends_nothing(exchange, wire, route):
     key = wire.plain("POST", "/fapi/v1/listenKey", body="a=1").body["listenKey"]
     path = {
         "market": "/market/ws/btcusdt@markPrice@1s",

@@ -63,14 +63,14 @@ def test_no_signed_endpoint_opens_without_signature(wire, endpoint):
 
 
 @pytest.mark.parametrize("endpoint", [e for e in ENDPOINTS.values() if e.security.signed], ids=lambda e: e.name)
-def test_a_stranger_is_told_so(exchange, endpoint):
+def test_an_unknown_key_is_refused_with_its_error_code(exchange, endpoint):
     stranger = Wire(exchange, "x" * 64, "secret").signed(endpoint.method, endpoint.path)
     malformed = Wire(exchange, "short", "secret").signed(endpoint.method, endpoint.path)
     assert (stranger.status, stranger.code) == (401, -2015)
     assert (malformed.status, malformed.code) == (401, -2014)
 
 
-def test_a_wrong_secret_and_an_old_stamp_are_told_apart(exchange, wire):
+def test_a_wrong_secret_and_an_old_timestamp_are_distinguished(exchange, wire):
     assert Wire(exchange, secret="other").signed("GET", "/fapi/v3/balance").code == -1022
     assert wire.signed("GET", "/fapi/v3/balance", timestamp=wire.stamp() - 120_000).code == -1021
     assert wire.signed("GET", "/fapi/v3/balance", timestamp=wire.stamp() + 5_000).code == -1021
@@ -137,7 +137,7 @@ def test_each_request_weighs_what_it_should(wire, path, query, weight):
     assert after - before == weight
 
 
-def test_order_counts_are_told_with_every_order_also_a_refused_one(wire):
+def test_order_counts_are_reported_with_every_order_even_a_refused_one(wire):
     first = wire.order(quantity="0.0001")
     second = wire.order()
     assert (first.code, second.status) == (-1111, 200)
@@ -146,7 +146,7 @@ def test_order_counts_are_told_with_every_order_also_a_refused_one(wire):
     assert wire.order(side="SELL", reduceOnly="true").status == 200
 
 
-def test_an_acknowledged_order_tells_nothing_of_its_fill(wire):
+def test_an_acknowledged_order_reports_no_fill(wire):
     answer = wire.order()
     result = wire.order(side="SELL", newOrderRespType="RESULT")
     assert (answer.body["status"], answer.body["executedQty"]) == ("NEW", "0.000")
@@ -179,7 +179,7 @@ def test_a_batch_answers_element_by_element(wire):
     assert (ended.body[0]["status"], ended.body[1]) == ("CANCELED", {"code": -2011, "msg": "Unknown order sent."})
 
 
-def test_a_conditional_order_lives_in_four_shapes(wire):
+def test_a_conditional_order_is_mapped_from_all_four_formats(wire):
     assert wire.order().status == 200
     price = wire.last() * 0.9
     posted = wire.stop(price, clientAlgoId="four-shapes").body
@@ -221,7 +221,7 @@ def test_candles_end_with_the_running_one_and_have_no_hole(wire):
     assert all(float(row[2]) >= max(float(row[1]), float(row[4])) for row in rows)
 
 
-def test_the_earliest_candle_is_found_as_libraries_look_for_it(wire):
+def test_the_earliest_candle_is_found_with_the_queries_of_libraries(wire):
     rows = wire.plain("GET", "/fapi/v1/klines", "symbol=BTCUSDT&interval=1d&limit=1&startTime=0").body
     assert len(rows) == 1
     assert rows[0][0] < wire.stamp() - 365 * 86_400_000

@@ -152,7 +152,7 @@ def test_a_second_one_on_the_same_file_does_not_start(state):
         assert f"process {exchange.process.pid}" in said
 
 
-def test_a_taken_port_is_told_with_its_owner(state, tmp_path):
+def test_a_port_in_use_is_reported_with_its_owner(state, tmp_path):
     with running(state) as exchange:
         code, said = refused("--state", str(tmp_path / "other.json"), "--port", str(exchange.port))
         assert code == 1
@@ -249,7 +249,7 @@ def test_a_full_disk_ends_nothing_and_loses_no_acknowledged_order(state):
         exchange.stop()
 
 
-def test_a_disk_that_is_full_from_the_start_is_told_and_one_that_fills_later_starts_again(state):
+def test_a_disk_full_from_the_start_is_reported_and_one_that_fills_later_is_recovered(state):
     """Without any picture there is nothing to go on from; with one the journal tells the rest."""
 
     def small():

@@ -75,7 +75,7 @@ def test_raw_and_wrapped_frames(exchange):
         "/private/ws?listenKey=nobody",
     ],
 )
-def test_the_wrong_route_shakes_hands_and_stays_silent(exchange, path):
+def test_the_wrong_route_accepts_the_connection_and_sends_nothing(exchange, path):
     assert listen(exchange, path, never, within_s=0.7) == []
 
 
@@ -83,7 +83,7 @@ def test_the_root_behaves_like_the_public_route(exchange):
     assert listen(exchange, "/ws/btcusdt@bookTicker", at_least(1))[0]["e"] == "bookTicker"
 
 
-def test_subscribing_on_the_wrong_route_is_acknowledged_and_silent(exchange):
+def test_subscribing_on_the_wrong_route_is_acknowledged_and_sends_nothing(exchange):
     say = [{"method": "SUBSCRIBE", "params": ["btcusdt@markPrice@1s"], "id": 1}]
     assert listen(exchange, "/public/ws", never, say, within_s=0.7) == [{"result": None, "id": 1}]
 
@@ -110,7 +110,7 @@ def test_nonsense_is_answered_with_an_error(exchange, words):
     assert "error" in listen(exchange, "/market/ws", at_least(1), [words])[0]
 
 
-def test_whoever_talks_too_much_is_put_out(exchange):
+def test_a_client_that_sends_too_many_messages_is_disconnected(exchange):
     with pytest.raises(ConnectionClosed):
         listen(exchange, "/market/ws", never, [{"method": "LIST_SUBSCRIPTIONS", "id": i} for i in range(30)])
 
@@ -200,7 +200,7 @@ def test_depth_differences_are_chained_and_rebuild_the_book(exchange):
     assert max(map(float, book["b"])) < min(map(float, book["a"]))
 
 
-def test_a_listen_key_lives_an_hour_of_market_time(exchange):
+def test_a_listen_key_is_valid_for_an_hour_of_market_time(exchange):
     wire = Wire(exchange)
     key = wire.plain("POST", "/fapi/v1/listenKey", body="a=1").body["listenKey"]
 
@@ -272,7 +272,7 @@ def test_a_listen_key_can_be_subscribed_to_and_left(exchange, form):
     assert [row["e"] for row in told] == kinds
 
 
-def test_a_listen_key_of_nobody_is_acknowledged_and_silent(exchange):
+def test_an_unknown_listen_key_is_acknowledged_and_sends_nothing(exchange):
     say = [{"method": "SUBSCRIBE", "params": ["x" * 64], "id": 1}]
     assert listen(exchange, "/private/ws", never, say, within_s=0.7) == [{"result": None, "id": 1}]
 

@@ -99,7 +99,7 @@ def test_lists_of_keys_give_each_its_own_secret():
 
 
 @pytest.mark.parametrize(("key", "code"), [(None, -2014), ("short", -2014), ("c" * 64, -2015)])
-def test_strangers_are_refused(key, code):
+def test_unknown_keys_are_refused(key, code):
     error = refusal(key_ring("a" * 64, "one").secret_of, key)
     assert (error.code, error.http_status) == (code, 401)
 

@@ -107,7 +107,7 @@ def test_no_coin_runs_ahead_of_another(seed):
         assert np.abs(ahead).max() < 0.02
 
 
-def test_the_past_of_a_price_says_nothing_of_its_direction():
+def test_past_prices_do_not_predict_the_direction():
     """As measured on the real one: nearly a free walk, if anything with a slight reversal."""
     spans = (5, 15, 60, 240)
     ratios = np.array([[variance_ratio(stretch(seed)[0][0].returns, span) for span in spans] for seed in SEEDS])
@@ -135,7 +135,7 @@ def test_a_jump_is_neither_walked_back_nor_followed(minutes):
     assert abs(pooled.mean()) < 3.5 * error
 
 
-def test_the_direction_of_the_day_before_says_nothing_either():
+def test_the_previous_days_direction_does_not_predict_either():
     products = []
     for seed in range(1, 25):
         levels = Levels(seed)

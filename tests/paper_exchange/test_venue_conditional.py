@@ -102,7 +102,7 @@ def test_a_trigger_already_reached_is_refused_at_placement() -> None:
         assert refused(venue, request) == -2021
 
 
-def test_a_mark_price_stop_waits_for_the_mark_and_looks_at_whole_seconds() -> None:
+def test_a_mark_price_stop_is_checked_against_the_mark_on_whole_seconds() -> None:
     venue = falling(*flat(59_000, 2))
     market(venue, "BUY", "0.1")
     by_mark = stop(venue, "SELL", "59400", working_type="MARK_PRICE", client_id="mark")
@@ -160,7 +160,7 @@ def test_a_reduce_only_order_never_turns_the_position() -> None:
     assert amount(venue) == 0
 
 
-def test_margin_is_looked_at_only_when_the_order_triggers() -> None:
+def test_margin_is_checked_only_when_the_order_triggers() -> None:
     venue = falling()
     order = stop(venue, "SELL", "59400", quantity=D("50"))
     venue.advance(START_MS + 2 * MINUTE_MS)
@@ -208,7 +208,7 @@ def test_a_trailing_stop_follows_the_best_price_and_fires_on_the_way_back() -> N
     assert abs(done.actual_price - D(59_780)) <= D("0.2")
 
 
-def test_a_trailing_stop_waits_for_its_activation_and_tells_it() -> None:
+def test_a_trailing_stop_waits_for_its_activation_and_reports_it() -> None:
     venue = venue_on([*flat(60_000, 1), FALL, (59_500, 61_000, 59_500, 59_500), *flat(59_500, 2)])
     order = stop(
         venue,
@@ -281,7 +281,7 @@ def test_at_most_two_hundred_conditional_orders_wait_on_the_account() -> None:
     assert venue.place_algo(KEY, request).status == "NEW"
 
 
-def test_cancel_knows_only_what_waits_and_the_two_families_are_apart() -> None:
+def test_only_open_orders_can_be_cancelled_and_the_two_order_kinds_are_separate() -> None:
     venue = falling()
     order = stop(venue, "SELL", "59400", quantity=D("0.1"), client_id="s")
     limit(venue, "BUY", "0.1", "58000")
@@ -322,7 +322,7 @@ def test_a_shock_triggers_at_its_own_instant_and_fills_beyond_the_level() -> Non
     assert venue.last_price("BTCUSDT") == 54_000
 
 
-def test_the_spawned_order_tells_where_it_came_from() -> None:
+def test_the_triggered_order_names_its_conditional_order() -> None:
     venue = falling()
     market(venue, "BUY", "0.1")
     order = stop(venue, "SELL", "59400")

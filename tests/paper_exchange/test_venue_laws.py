@@ -172,7 +172,7 @@ def test_every_wallet_is_its_deposit_and_its_income_rows_to_the_last_digit(story
 
 @few
 @given(stories())
-def test_positions_are_the_sum_of_their_trades_and_profit_is_what_the_cash_says(story: Any) -> None:
+def test_positions_equal_the_sum_of_their_trades_and_profit_equals_the_cash(story: Any) -> None:
     rows, hedge, acts = story
     venue = venue_of(rows, hedge)
     play(venue, acts, leap)
@@ -253,14 +253,14 @@ def check_quiet_minutes_are_quiet(story: Any) -> None:
 
 @few
 @given(stories())
-def test_what_is_passed_over_as_quiet_is_quiet(story: Any) -> None:
+def test_nothing_happens_in_skipped_quiet_spans(story: Any) -> None:
     check_quiet_minutes_are_quiet(story)
 
 
 @pytest.mark.long
 @many
 @given(stories())
-def test_what_is_passed_over_as_quiet_is_quiet_in_many_stories(story: Any) -> None:
+def test_nothing_happens_in_skipped_quiet_spans_of_random_markets(story: Any) -> None:
     check_quiet_minutes_are_quiet(story)
 
 
@@ -303,7 +303,7 @@ def test_the_account_never_shows_more_free_margin_than_it_has(story: Any) -> Non
 
 @few
 @given(stories())
-def test_every_open_order_was_told_and_every_end_is_told_once(story: Any) -> None:
+def test_every_open_order_was_reported_and_every_end_is_reported_once(story: Any) -> None:
     rows, hedge, acts = story
     venue = venue_of(rows, hedge)
     events = play(venue, acts, leap)

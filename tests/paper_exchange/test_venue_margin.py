@@ -118,7 +118,7 @@ def test_the_account_binds_margin_for_the_worse_side_of_its_orders() -> None:
     assert venue.account(KEY).total.available == wallet(venue) + row.unrealized - 300 - 620
 
 
-def test_funding_is_paid_at_the_settlement_by_who_holds_then() -> None:
+def test_funding_is_paid_by_positions_open_at_the_settlement() -> None:
     minutes = 60 * 17
     venue = venue_on(flat(60_000, minutes), rate=0.0001)
     market(venue, "BUY", "0.1")
@@ -221,7 +221,7 @@ def test_a_margin_call_comes_once_before_liquidation() -> None:
     assert calls[0].positions[0].maint_margin >= equity * D("0.8")
 
 
-def test_what_a_liquidation_finds_no_depth_for_is_taken_by_the_fund() -> None:
+def test_a_liquidation_without_depth_is_taken_over_by_the_insurance_fund() -> None:
     thin = [(60_000, 60_000, 60_000, 60_000, 1_000.0), *[(53_000, 53_000, 53_000, 53_000, 0.0001)] * 3]
     venue = venue_on(thin, balance=D(350_000))
     market(venue, "BUY", "100")

@@ -38,7 +38,7 @@ def refused(venue: Venue, request: OrderRequest) -> tuple[int, str, int]:
     return caught.value.code, caught.value.msg, caught.value.http_status
 
 
-def test_a_market_order_takes_the_ask_and_is_told_in_the_exchanges_order(venue: Venue) -> None:
+def test_a_market_order_takes_the_ask_and_its_events_have_the_exchanges_order(venue: Venue) -> None:
     order = market(venue, "BUY", "0.1", client_id="mine")
     events = venue.drain()
     assert (order.status, order.executed, order.average_price) == ("FILLED", D("0.1"), D("60000.1"))
@@ -263,7 +263,7 @@ def test_at_most_two_hundred_orders_of_a_symbol_wait(venue: Venue) -> None:
     assert venue.open_orders(KEY) == []
 
 
-def test_the_least_notional_is_told_and_spares_what_only_reduces(venue: Venue) -> None:
+def test_the_minimum_notional_is_reported_and_does_not_apply_to_reducing_orders(venue: Venue) -> None:
     request = OrderRequest("BTCUSDT", "BUY", "LIMIT", D("0.001"), D("49000"), "GTC")
     assert refused(venue, request)[1] == "Order's notional must be no smaller than 50 (unless you choose reduce only)."
     market(venue, "BUY", "0.001")

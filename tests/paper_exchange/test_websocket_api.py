@@ -159,7 +159,7 @@ def test_the_account_has_the_keys_of_its_rest_twin(exchange, method, path):
     assert list(found) == list(twin)
 
 
-def test_wrong_signatures_old_stamps_and_strangers(exchange):
+def test_wrong_signatures_old_timestamps_and_unknown_keys(exchange):
     good = signed(MARKET_BUY)
     assert ask(exchange, "order.place", {**good, "quantity": "0.02"})["error"]["code"] == -1022
     unsigned = {name: value for name, value in good.items() if name != "signature"}
@@ -209,7 +209,7 @@ def test_the_listen_key_of_the_api_is_the_one_of_rest(exchange):
     assert ask(exchange, "userDataStream.ping", {"apiKey": API_KEY})["result"]["listenKey"] == started
 
 
-def test_a_fill_is_told_on_the_private_route(exchange):
+def test_a_fill_is_sent_on_the_private_route(exchange):
     key = ask(exchange, "userDataStream.start", {"apiKey": API_KEY})["result"]["listenKey"]
 
     async def run():
@@ -228,7 +228,7 @@ def test_a_fill_is_told_on_the_private_route(exchange):
     assert (filled["i"], filled["X"]) == (placed["orderId"], "FILLED")
 
 
-def test_faults_of_tests_reach_this_door_too(exchange):
+def test_injected_faults_apply_to_the_websocket_api_too(exchange):
     exchange.control("POST", "faults", kind="unknown_error", paths=["WS order.place"])
     found = ask(exchange, "order.place", signed(MARKET_BUY))
     assert (found["status"], found["error"]["code"]) == (503, -1000)
@@ -244,7 +244,7 @@ def test_faults_of_tests_reach_this_door_too(exchange):
     assert asyncio.run(run()) == "b"
 
 
-def test_what_was_placed_here_outlives_a_crash(tmp_path):
+def test_orders_placed_here_survive_a_crash(tmp_path):
     from tests.paper_exchange.running import restart
 
     with running(tmp_path / "state.json") as first:

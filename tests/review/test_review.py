@@ -54,9 +54,9 @@ def path(tmp_path: Path) -> Path:
 def frames(path: Path, first_ms: int, last_ms: int) -> dict[str, pd.DataFrame]:
     with closing(sqlite3.connect(path)) as connection:
         read = {name: pd.read_sql(f"SELECT * FROM {name}", connection) for name in
-                ("trades", "signals", "api_usage", "forecasts")}  # fmt: skip
+                ("trades", "signals", "api_usage", "forecasts", "chart_analyses")}  # fmt: skip
     first, last = utc_text(first_ms), utc_text(last_ms)
-    for name in ("trades", "api_usage", "forecasts"):
+    for name in ("trades", "api_usage", "forecasts", "chart_analyses"):
         frame = read[name]
         read[name] = frame[(frame.timestamp >= first) & (frame.timestamp < last)]
     read["trades"] = read["trades"][read["trades"].status == "closed"]
@@ -71,7 +71,7 @@ def expected(path: Path, first_ms: int, last_ms: int) -> list[str]:
     inside = turns[turns.instant_ms < last_ms]
     money = [done.pnl.sum(), done.fees.sum(), done.funding.sum(), *done.groupby("exit_reason").pnl.sum()]
     counts = [len(done), len(inside), *done.exit_reason.value_counts(), 60]
-    refused = inside[inside.veto.notna() & inside.signal_type.isin(["BUY", "SELL"])]
+    refused = inside[(inside.veto.fillna("") != "") & inside.signal_type.isin(["BUY", "SELL"])]
     counts.append(len(refused))
     percents = []
     by_pair = {
@@ -93,6 +93,8 @@ def expected(path: Path, first_ms: int, last_ms: int) -> list[str]:
     for _, group in settled.groupby(keys):
         counts += [len(group), int((group.direction * group.return_share > 0).sum())]
     spent = [f"{each:.4f}" for each in read["api_usage"].groupby("service").cost_usd.sum()]
+    analyses = sum((Decimal(str(each)) for each in read["chart_analyses"].cost_usd), Decimal(0))
+    spent.append(f"{analyses:.4f}")
     return [*(f"{each:+.4f}" for each in money), *map(str, counts), *percents, *spent]
 
 
@@ -117,7 +119,7 @@ def test_every_number_of_the_review_is_in_the_database(path, capsys, monkeypatch
 
 def figures(refused=None, trades=0, net="0", fees="0") -> ReviewFigures:
     group = GroupFigures(trades, Decimal(net))
-    return ReviewFigures(0, DAY_MS, 10, group, Decimal(fees), Decimal(0), {}, refused or {}, {}, ())
+    return ReviewFigures(0, DAY_MS, 10, group, Decimal(fees), Decimal(0), {}, refused or {}, {}, Decimal(0), ())
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,7 @@ def figures(refused=None, trades=0, net="0", fees="0") -> ReviewFigures:
         (figures({"confidence": RefusedFigures(50, 29, 30, 0.002)}), "Suggestion: none"),
         (figures({"confidence": RefusedFigures(50, 40, 10, -0.002)}), "Suggestion: none"),
         (figures({"breaker": RefusedFigures(50, 40, 30, 0.002)}), "Suggestion: none"),
+        (figures({"regime": RefusedFigures(50, 40, 30, 0.002)}), "Suggestion: [evidence] regime of the rule set. 40"),
         (figures(trades=40, net="-12", fees="10"), "Suggestion: RULES=patient_trend"),
         (figures(trades=40, net="30", fees="10"), "Suggestion: none"),
         (figures(trades=29, net="-12", fees="10"), "Suggestion: none"),

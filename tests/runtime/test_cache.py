@@ -106,7 +106,7 @@ def test_a_failed_fetch_is_passed_on_and_leaves_nothing_behind(cache, tmp_path):
     assert not files_of(tmp_path, ".lock")
 
 
-def test_who_waits_too_long_for_anothers_fetch_is_told_so(cache):
+def test_waiting_too_long_for_another_fetch_is_an_error(cache):
     entered, release = threading.Event(), threading.Event()
     holder = threading.Thread(target=cache.get_or_fetch, args=("BTC", lambda: entered.set() or release.wait(5)))
     holder.start()
@@ -130,7 +130,7 @@ def test_patterns_forget_what_they_match_and_nothing_else(cache):
     assert cache.clear() == 1
 
 
-def test_cleanup_removes_what_expired_and_what_killed_writers_left(cache, tmp_path, clock):
+def test_cleanup_removes_expired_entries_and_leftovers_of_killed_writers(cache, tmp_path, clock):
     cache.set("old", 1, ttl_s=1)
     cache.set("young", 2)
     folder = tmp_path / "prices"
@@ -189,7 +189,7 @@ def test_a_value_too_large_for_the_cache_is_not_kept(tmp_path, caplog):
     assert "too large" in caplog.text
 
 
-def test_statistics_outlive_the_process(cache, tmp_path, clock):
+def test_statistics_survive_the_process(cache, tmp_path, clock):
     cache.set("BTC", 1)
     for _ in range(3):
         cache.get("BTC")
@@ -216,7 +216,7 @@ def test_a_peek_is_no_question(cache):
         (lambda folder: SentimentCache(folder, cost_saving=False), 3600),
     ],
 )
-def test_the_special_caches_keep_what_the_user_said(tmp_path, made, ttl_s):
+def test_the_special_caches_have_the_specified_lifetimes(tmp_path, made, ttl_s):
     assert made(tmp_path).ttl_s == ttl_s
 
 

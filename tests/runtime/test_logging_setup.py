@@ -125,7 +125,7 @@ def test_different_kinds_of_error_do_not_hide_each_other():
     assert len(written(gate, first, second, first, second)) == 2
 
 
-def test_what_was_held_back_is_said_at_the_end(tmp_path):
+def test_suppressed_lines_are_summarised_at_the_end(tmp_path):
     with open(tmp_path / "log", "a") as stream:
         handler = LogHandler([Sink(stream, logging.INFO, None, 10_000, 1)], RepeatFilter(limit=1))
         for _ in range(5):

@@ -92,15 +92,15 @@ def test_the_time_a_round_takes_is_part_of_its_interval():
 
 
 @pytest.mark.parametrize("fatal", [ZeroDivisionError(), StoreCorrupt("x"), SettingsError(("y",))])
-def test_what_no_next_round_heals_ends_the_process(fatal):
+def test_an_error_that_no_next_round_can_repair_ends_the_process(fatal):
     stop = threading.Event()
     with pytest.raises(type(fatal)):
         run_rounds(Rounds(stop, fatal, None), 60, stop, ManualClock())
 
 
-def test_a_place_is_held_once_and_the_refusal_names_the_holder(tmp_path):
+def test_a_process_lock_is_held_once_and_the_refusal_names_its_holder(tmp_path):
     with single_instance("bot-main", tmp_path):
-        taken = pytest.raises(AlreadyRunning, match=f"bot-main runs already as process {os.getpid()}")
+        taken = pytest.raises(AlreadyRunning, match=f"bot-main is already running as process {os.getpid()}")
         with taken, single_instance("bot-main", tmp_path):
             pytest.fail("two hold one place")
         with single_instance("bot-other", tmp_path):
@@ -109,7 +109,7 @@ def test_a_place_is_held_once_and_the_refusal_names_the_holder(tmp_path):
         assert (tmp_path / "bot-main.lock").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_service_manager_hears_of_good_rounds_only(tmp_path, monkeypatch):
+def test_the_service_manager_is_notified_of_successful_rounds_only(tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.setblocking(False)
@@ -137,11 +137,11 @@ def test_no_service_manager_no_message(monkeypatch):
         ("errors.ExchangeUnavailable('nobody there')", 69, "nobody there"),
         ("errors.StoreUnavailable('locked')", 75, "locked"),
         ("OSError(errno.ENOSPC, 'No space left on device')", 73, "No space left"),
-        ("OSError(errno.EADDRINUSE, 'Address in use')", 75, "port is taken"),
+        ("OSError(errno.EADDRINUSE, 'Address in use')", 75, "port is in use"),
         ("ZeroDivisionError('oops')", 1, "Traceback"),
     ],
 )
-def test_the_exit_code_says_what_ended_the_process(tmp_path, raised, code, said):
+def test_the_exit_code_shows_what_ended_the_process(tmp_path, raised, code, said):
     result, output = ended(start(tmp_path, MAIN_RAISES.format(raised)))
     assert result == code
     assert said in output
@@ -207,7 +207,7 @@ def test_a_child_does_not_take_its_parents_end_for_its_own(tmp_path):
     assert (tmp_path / "p.pid").read_text() == "1\n"
 
 
-def test_a_signal_is_heard_while_the_event_is_being_used(tmp_path):
+def test_a_signal_is_handled_while_the_event_is_in_use(tmp_path):
     process = start(
         tmp_path,
         """
@@ -298,7 +298,7 @@ sys.exit(run_process('p', main))
 
 
 @pytest.mark.parametrize("program", ["trading_bot", "chart_analysis_bot", "web_dashboard", "watcher", "database"])
-def test_a_program_without_words_tells_what_it_is_and_refuses_any_other_word(program):
+def test_a_program_without_arguments_answers_help_and_refuses_anything_else(program):
     command = [sys.executable, *(["-m", "src.monitoring.watchdog"] if program == "watcher" else [f"src/{program}.py"])]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     words = ("--help", "--speed=60")

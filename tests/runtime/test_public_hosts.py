@@ -26,13 +26,13 @@ def test_names_and_their_paths(text, paths):
     "text",
     ["https://example.org", "*", "*.example.org", "a b", "example.org:443", "example.org/../x?y", "/bot", "a/b//c"],
 )
-def test_what_is_no_name_is_refused(text):
-    with pytest.raises(ValueError, match="no host name"):
+def test_invalid_names_are_refused(text):
+    with pytest.raises(ValueError, match="not a host name"):
         public_paths(text)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:3000", "localhost", "LOCALHOST:5000", "[::1]:3000", "127.9.9.9"])
-def test_who_asks_by_a_loopback_name_and_no_proxy_is_this_machine(host):
+def test_a_request_by_a_loopback_name_without_a_proxy_is_local(host):
     assert is_from_this_machine(LOCAL | {"HTTP_HOST": host}, {})
 
 
@@ -53,7 +53,7 @@ def test_anything_else_is_not(change):
     assert not is_from_this_machine(LOCAL | change, {})
 
 
-def test_once_a_name_is_public_nobody_is():
+def test_with_a_public_name_no_request_counts_as_local():
     assert not is_from_this_machine(LOCAL, {"example.org": ""})
 
 

@@ -50,13 +50,13 @@ def own_set(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_set_holds_to_the_letter_where_the_settings_are_silent(load, name):
+def test_a_rule_set_is_used_unchanged_without_overriding_settings(load, name):
     settings = load(RULES=name)
     assert read_rules(settings) == load_rules((PROJECT_ROOT / "config" / "rules" / f"{name}.toml").read_text())
     assert changed_figures(settings) == ()
 
 
-def test_the_example_s_settings_leave_every_set_to_the_letter(load):
+def test_the_example_settings_leave_every_rule_set_unchanged(load):
     lines = (PROJECT_ROOT / ".env.example").read_text().splitlines()
     values = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     for name in SETS:
@@ -77,7 +77,7 @@ def test_a_figure_that_is_written_wins_and_is_named(load, own_set):
     )
 
 
-def test_a_stop_target_or_size_that_is_written_is_what_one_gets(load):
+def test_a_stop_target_or_size_set_explicitly_is_used(load):
     written = {"STOP_LOSS_PERCENTAGE": "0.02", "TAKE_PROFIT_PERCENTAGE": "0.05", "POSITION_PERCENTAGE": "0.01"}
     scaled = limits_under(read_rules(load(RULES="patient_trend")), load(RULES="patient_trend").risk_limits)
     assert (scaled.stop_loss_share, scaled.take_profit_share, scaled.position_share) == (
@@ -104,7 +104,7 @@ def test_the_environment_s_figure_wins_like_the_file_s(load, monkeypatch):
     assert changed_figures(settings) == ("MIN_CONFIDENCE=0.4 instead of 0.3",)
 
 
-def test_a_backtest_trades_the_very_rules_of_the_bot_and_its_report_says_what_was_changed(load):
+def test_a_backtest_uses_the_bots_rules_and_its_report_lists_the_overrides(load):
     from src.backtest.__main__ import _parser
 
     settings = named(load(RULES="patient_trend", MIN_SIGNAL_THRESHOLD=2), "patient_votes")
@@ -121,7 +121,7 @@ def test_a_running_bot_takes_any_set_there_is(load, own_set):
         other_rules(settings, "none")
 
 
-def test_the_bot_says_at_its_start_what_the_settings_change(load):
+def test_the_bot_reports_overriding_settings_at_start(load):
     said = []
 
     class Listening:
@@ -136,10 +136,10 @@ def test_the_bot_says_at_its_start_what_the_settings_change(load):
     assert any("MIN_SIGNAL_THRESHOLD=2 instead of 3" in each and "patient_trend" in each for each in said)
 
 
-def test_status_says_it_too():
+def test_status_reports_it_too():
     plain = heartbeat_health(beat(details={"rules": "own", "rules_changed": []}), NOW_MS)
     changed = heartbeat_health(beat(details={"rules_changed": ["MIN_CONFIDENCE=0.4 instead of 0.3"]}), NOW_MS)
-    assert "rules" not in plain.reason and plain.well and changed.well
+    assert "rules" not in plain.reason and plain.healthy and changed.healthy
     assert "MIN_CONFIDENCE=0.4 instead of 0.3" in changed.reason
 
 
@@ -156,7 +156,7 @@ LIVE = {
 }  # fmt: skip
 
 
-def test_live_trading_starts_only_with_rules_that_somebody_named(load, tmp_path):
+def test_live_trading_starts_only_with_explicitly_chosen_rules(load, tmp_path):
     load()
     (tmp_path / ".env").chmod(0o600)
     with pytest.raises(SettingsError) as refusal:
@@ -169,7 +169,7 @@ def test_live_trading_starts_only_with_rules_that_somebody_named(load, tmp_path)
     refuse_unnamed(load())  # paper has a default
 
 
-def test_every_set_says_what_it_has_shown():
+def test_every_rule_set_states_its_results():
     for path in (PROJECT_ROOT / "config" / "rules").glob("*.toml"):
         assert "shown = " in path.read_text(), path.name
 

@@ -57,23 +57,30 @@ def problems_of(load, **values):
     return caught.value.problems
 
 
-FOR_NEW_USERS = {"RULES": "patient_trend"}  # chosen by docs/results.md; unset it is the specification's rule
-
-
 def test_every_setting_stands_in_the_example_with_its_default_and_nothing_else_does(load):
     example = dotenv_values(PROJECT_ROOT / ".env.example")
     assert {name.upper() for name in Settings.model_fields} == set(example)
     written, default = load(text=(PROJECT_ROOT / ".env.example").read_text()), load()
     for name in Settings.model_fields:
-        assert getattr(written, name) == FOR_NEW_USERS.get(name.upper(), getattr(default, name)), name
+        assert getattr(written, name) == getattr(default, name), name
     assert written.rules_path.is_file()
 
 
 def test_each_filled_line_of_the_example_really_is_the_default(load):
     example = {name: value for name, value in dotenv_values(PROJECT_ROOT / ".env.example").items() if value}
     for name, value in example.items():
-        if name not in FOR_NEW_USERS:
-            assert getattr(load(**{name: value}), name.lower()) == getattr(load(), name.lower()), name
+        assert getattr(load(**{name: value}), name.lower()) == getattr(load(), name.lower()), name
+
+
+def test_an_empty_rules_is_the_portfolio_and_one_named_pair_the_specifications_rule(load):
+    six = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT")
+    assert (load().rules, load().pairs) == ("trend_portfolio", six)
+    one = load(TRADING_PAIR="ETHUSDT")
+    assert (one.rules, one.pairs) == ("safety_first", ("ETHUSDT",))
+    assert "rules" not in one.model_fields_set
+    several = load(TRADING_PAIR="ETHUSDT", TRADING_PAIRS="BTCUSDT,ETHUSDT")
+    assert (several.rules, several.pairs) == ("trend_portfolio", ("BTCUSDT", "ETHUSDT"))
+    assert load(RULES="patient_trend").pairs == ("BTCUSDT",)
 
 
 def test_the_example_explains_itself():
@@ -102,6 +109,7 @@ USE_TESTNET=true                   # Use testnet (ALWAYS start here!)
 """
     )
     assert settings.pairs == ("BTCUSDT",)
+    assert settings.rules == "safety_first"
     assert settings.interval_s == 60.0
     assert settings.risk_limits.leverage == 10
     assert settings.risk_limits.stop_loss_share == Decimal("0.02")
@@ -140,7 +148,7 @@ def test_nothing_explores_with_an_account(load):
     assert load(**LIVE, EXPLORATION_RATE="0.02").exploration_share == 0.0
 
 
-def test_all_problems_are_told_at_once_single_and_joint_ones(load):
+def test_all_problems_are_reported_at_once_single_and_joint_ones(load):
     problems = problems_of(load, LEVERAGE="200", TRADING_PAIR="BTC/USDT", LOG_LEVEL="loud", MCP_PORT="5000")
     assert len(problems) == 4
     for name in ("LEVERAGE", "TRADING_PAIR", "LOG_LEVEL", "MCP_PORT"):
@@ -238,7 +246,7 @@ def test_a_mirror_of_the_real_market_cannot_run_faster(load):
 
 
 @pytest.mark.parametrize("name", ["DASHBOARD_HOST", "MCP_HOST"])
-def test_a_door_for_others_needs_strong_secrets(load, name):
+def test_remote_access_needs_strong_secrets(load, name):
     problems = problems_of(load, **{name: "0.0.0.0"})
     assert [problem.split()[0] for problem in problems] == ["FLASK_SECRET_KEY", "BOT_CONTROL_PIN"]
     strong = {"FLASK_SECRET_KEY": "f" * 32, "BOT_CONTROL_PIN": "847201"}

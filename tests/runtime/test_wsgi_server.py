@@ -70,14 +70,14 @@ def ask(port: int, path: str = "/", body: bytes | None = None) -> tuple[float, b
 
 
 @pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "], ids=["silent", "half a header"])
-def test_two_thousand_connections_that_ask_nothing_keep_nobody_waiting(port, first):
+def test_two_thousand_idle_connections_delay_no_request(port, first):
     with held(port, SOCKETS, first):
         took = [ask(port) for _ in range(8)]
     assert all(content == b"well" for _, content in took)
     assert max(took_s for took_s, _ in took) < 1.0, took
 
 
-def test_who_is_being_answered_does_not_give_way(port):
+def test_a_connection_being_answered_is_not_closed(port):
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request("GET", "/slow")
         with held(port, 400):

@@ -184,7 +184,7 @@ PY
     [ -e "$BATS_TEST_TMPDIR/up" ]
 }
 
-@test "a service that runs but never gets well is a failed start, and status 4" {
+@test "a service that runs but never becomes healthy is a failed start, and status 4" {
     export HEALTH='echo "no heartbeat yet of $1"; exit 1' ready_timeout_s=1
     run "$x" start
     [ "$status" -eq 1 ]
@@ -304,11 +304,11 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
     "$x" start
     [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" -eq 1 ]
     export health_sheet="$BATS_TEST_TMPDIR/sheet"
-    printf 'mode paper\nx %s well beats every second\n' "$(recorded_pid)" >"$health_sheet"
+    printf 'mode paper\nx %s healthy beats every second\n' "$(recorded_pid)" >"$health_sheet"
     run "$x" status
     [ "$status" -eq 0 ]
     [[ $output == *"Health:    beats every second"* ]]
-    printf 'mode paper\nx %s ill no heartbeat yet\ny 1 well fine\n' "$(recorded_pid)" >"$health_sheet"
+    printf 'mode paper\nx %s unhealthy no heartbeat yet\ny 1 healthy fine\n' "$(recorded_pid)" >"$health_sheet"
     run "$x" status
     [ "$status" -eq 4 ]
     [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" -eq 1 ]

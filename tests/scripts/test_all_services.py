@@ -168,7 +168,7 @@ def test_what_dies_after_restart_all_is_started_again_by_the_watcher_within_half
     wait_until(lambda: pid_now(running.one, "mcp_server") not in (None, dead), 30, 0.2)
     wait_until(lambda: running.one.run("start_mcp_server.sh", "status").returncode == 0, 30, 0.5)
     watcher = (running.one.folder / "logs" / "watcher_main.log").read_text(encoding="utf-8")
-    assert "service died, starting it again: name=mcp_server" in watcher
+    assert "service died, restarting it: name=mcp_server" in watcher
     assert "did not start" not in watcher and "is not ready" not in watcher
 
 

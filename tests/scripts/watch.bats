@@ -29,7 +29,7 @@ teardown() {
     kill -9 "$old"
     for _ in {1..60}; do [ "$(pid_of paper_exchange)" != "$old" ] && "$exchange" status >/dev/null && break; sleep 1; done
     [ "$(pid_of paper_exchange)" != "$old" ]
-    grep -q "service died, starting it again: name=paper_exchange" "$project/logs/watcher_main.log"
+    grep -q "service died, restarting it: name=paper_exchange" "$project/logs/watcher_main.log"
 
     run "$project/scripts/backup.sh" "$BATS_TEST_TMPDIR/kept"
     [ "$status" -eq 0 ]

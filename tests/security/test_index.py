@@ -10,13 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 HELD = {
     "1 a default start listens on loopback alone": (
-        "tests/runtime/test_settings.py::test_a_door_for_others_needs_strong_secrets",
+        "tests/runtime/test_settings.py::test_remote_access_needs_strong_secrets",
         "tests/api/test_auth.py::test_loopback_answers_to_its_own_names",
         "tests/api/test_mcp_server.py::test_it_listens_on_loopback_alone",
         "tests/security/test_doors.py::test_a_default_start_listens_on_loopback_and_nowhere_else",
     ),
     "2 an open bind without a strong key is refused": (
-        "tests/runtime/test_settings.py::test_a_door_for_others_needs_strong_secrets",
+        "tests/runtime/test_settings.py::test_remote_access_needs_strong_secrets",
         "tests/api/test_auth.py::test_an_open_bind_without_a_key_does_not_start",
         "tests/api/test_mcp_server.py::test_a_taken_port_and_an_open_door_are_refused_with_a_reason",
         "tests/api/test_mcp_server.py::test_an_address_that_others_reach_opens_to_keys_alone",
@@ -130,8 +130,8 @@ HELD = {
         "tests/security/test_own_ground.py::test_the_feeds_are_encrypted_and_public",
         "tests/security/test_own_ground.py::test_certificates_are_always_checked",
         "tests/security/test_own_ground.py::test_time_is_bounded_wherever_a_stranger_is_asked",
-        "tests/runtime/test_http_fetch.py::test_a_source_that_leads_into_our_network_or_to_another_protocol_is_refused",
-        "tests/runtime/test_http_fetch.py::test_one_port_of_this_machine_does_not_lead_to_another",
+        "tests/runtime/test_http_fetch.py::test_a_redirect_into_our_network_or_to_another_protocol_is_refused",
+        "tests/runtime/test_http_fetch.py::test_one_port_of_this_machine_cannot_redirect_to_another",
         "tests/runtime/test_http_fetch.py::test_a_name_is_public_only_when_all_its_addresses_are",
         "tests/security/test_own_ground.py::"
         "test_a_running_bot_shows_its_secrets_nowhere_and_talks_to_the_exchange_alone",

@@ -34,7 +34,7 @@ SECRETS = {
 KNOWN_HOSTS = re.compile(  # whoever the suite may talk to without a setting that names another
     r"(f?api|fstream|dapi|demo-f?api|testnet|data)\.binance(future)?\.(com|vision)|fstream\.binancefuture\.com|"
     r"testnet\.binancefuture\.com|api\.alternative\.me|(pro-)?api\.(coinmarketcap|coingecko)\.com|pro-api\.coingecko\.com|"
-    r"newsapi\.org|api\.openai\.com"
+    r"newsapi\.org|api\.openai\.com|api\.telegram\.org"
 )
 NAMES_ONLY = {"www.w3.org", "example.org", "example.com", "localhost", "127.0.0.1", "host", "spdx.org"}
 

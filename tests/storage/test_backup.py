@@ -51,7 +51,7 @@ def add_row(settings, version):
         )
 
 
-def test_what_was_backed_up_comes_back_and_what_stood_there_is_kept_aside(home, tmp_path):
+def test_a_restore_restores_the_backup_and_keeps_the_replaced_files(home, tmp_path):
     before = rows(home)
     archive = make_backup(home, tmp_path / "backups", keep=3)
     add_row(home, 99)
@@ -170,7 +170,7 @@ def test_no_archive_at_all_is_refused(home, tmp_path):
             restore_backup(home, file)
 
 
-def test_a_damaged_database_is_not_backed_up_in_silence(home, tmp_path):
+def test_backing_up_a_damaged_database_is_an_error(home, tmp_path):
     (tmp_path / "t.db").write_bytes(b"this is no database, " * 400)
     with pytest.raises(StoreCorrupt):
         make_backup(home, tmp_path / "backups", keep=1)
@@ -180,7 +180,7 @@ def test_a_damaged_database_is_not_backed_up_in_silence(home, tmp_path):
     assert list((tmp_path / "backups").iterdir()) == []
 
 
-def test_the_command_says_the_path_and_the_exit_codes(home, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_the_path_and_returns_the_exit_codes(home, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DATABASE_URL", home.database_url)
     monkeypatch.setenv("MODEL_PATH", str(tmp_path / "m.pkl"))
     assert main(["make", str(tmp_path / "b"), "--keep", "1"]) == 0

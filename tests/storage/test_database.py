@@ -183,7 +183,7 @@ def test_a_wallet_of_ten_million_keeps_its_eight_decimals_and_adds_up(database: 
 
 
 @pytest.mark.parametrize("value", [0.1, Decimal("NaN"), Decimal("Infinity"), "1"])
-def test_what_is_no_exact_money_is_refused(database: TradingDatabase, value: Any) -> None:
+def test_inexact_amounts_are_refused(database: TradingDatabase, value: Any) -> None:
     with pytest.raises(Exception, match="finite Decimal"):
         database.write(lambda connection: connection.execute(insert(account_balance), BALANCE | {"equity": value}))
 
@@ -234,14 +234,14 @@ def test_a_folder_with_odd_characters_is_a_folder_too(tmp_path: Path) -> None:
     assert (odd / "t.db").is_file()
 
 
-def test_memory_serves_a_test_and_reads_what_was_written_behind() -> None:
+def test_an_in_memory_database_reads_what_was_written_in_the_background() -> None:
     with closing(TradingDatabase("sqlite://")) as database:
         database.migrate()
         database.write_later(balance(7))
         assert (equities(database), database.name, database.pending) == ([7], "memory", 0)
 
 
-def test_a_missing_driver_is_said_in_a_sentence() -> None:
+def test_a_missing_driver_is_reported_in_one_sentence() -> None:
     with pytest.raises(StoreUnavailable, match="driver"):
         TradingDatabase("nosuchdatabase://host/x")
 
@@ -264,19 +264,19 @@ def test_readers_are_not_stopped_by_a_lock(database: TradingDatabase, path: Path
         assert equities(database) == [3]
 
 
-def test_what_is_written_behind_outlives_a_lock_in_its_order(database: TradingDatabase, path: Path) -> None:
+def test_background_writes_survive_a_lock_in_order(database: TradingDatabase, path: Path) -> None:
     with locked(path):
         began = time.monotonic()
         for number in range(250):
             database.write_later(balance(number))
         assert time.monotonic() - began < 1.0, "the caller does not wait for the lock"
-        with pytest.raises(StoreLocked, match="250 rows still wait"):
+        with pytest.raises(StoreLocked, match="250 rows are still waiting"):
             database.flush(patience_s=0.1)
     database.flush()
     assert equities(database) == list(range(250))
 
 
-def test_closing_writes_what_waits(path: Path) -> None:
+def test_closing_writes_the_queued_rows(path: Path) -> None:
     database = TradingDatabase(f"sqlite:///{path}")
     database.migrate()
     for number in range(30):
@@ -309,7 +309,7 @@ def test_a_full_queue_refuses_instead_of_forgetting(path: Path) -> None:
         assert equities(reader) == list(range(5))
 
 
-def test_a_row_that_can_never_be_written_is_told_and_stops_no_other(database: TradingDatabase, path: Path) -> None:
+def test_an_unwritable_row_is_logged_and_does_not_block_the_others(database: TradingDatabase, path: Path) -> None:
     with locked(path):
         database.write_later(balance(1))
         database.write_later(lambda connection: connection.execute(insert(account_balance), BALANCE | {"equity": None}))
@@ -391,7 +391,7 @@ def full_disk(path: Path, answers: Any) -> None:
 
 
 @pytest.mark.long
-def test_a_full_disk_loses_nothing_and_is_said_in_a_sentence(path: Path) -> None:
+def test_a_full_disk_loses_nothing_and_is_reported_in_one_sentence(path: Path) -> None:
     answers = multiprocessing.get_context("spawn").Queue()
     child = multiprocessing.get_context("spawn").Process(target=full_disk, args=(path, answers))
     child.start()
@@ -433,7 +433,7 @@ def test_a_heartbeat_is_one_row_a_process(database: TradingDatabase) -> None:
     assert (row.cycle_no, row.details) == (2, {"pairs": ["BTCUSDT"]})
 
 
-def test_a_training_run_is_told_from_start_to_end(database: TradingDatabase) -> None:
+def test_a_training_run_is_recorded_from_start_to_end(database: TradingDatabase) -> None:
     run = database.start_training(
         TrainingStart(timestamp=utc_text(NOW), symbol="BTCUSDT", source="database", episodes=150, seed=7)
     )
@@ -487,7 +487,7 @@ def test_pruning_takes_the_old_but_never_trades_days_or_unfinished_orders(databa
 # --- the self-check
 
 
-def test_the_self_check_says_what_a_person_wants_to_know(path: Path) -> None:
+def test_the_self_check_prints_its_report(path: Path) -> None:
     told = "\n".join(self_check(f"sqlite:///{path}"))
     for piece in (str(path), "wal", "circuit_breaker_events", "none yet", "integrity    ok"):
         assert piece in told
@@ -532,7 +532,7 @@ def test_the_self_check_ends_with_the_code_of_its_trouble(
 
 
 @pytest.mark.long
-def test_the_self_check_runs_as_the_manual_says_from_any_folder(path: Path, tmp_path: Path) -> None:
+def test_the_documented_self_check_runs_from_any_folder(path: Path, tmp_path: Path) -> None:
     script = Path(__file__).resolve().parents[2] / "src" / "database.py"
     environment = os.environ | {"DATABASE_URL": f"sqlite:///{path}"}
     done = subprocess.run(

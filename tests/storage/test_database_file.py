@@ -48,7 +48,7 @@ def move(place, to) -> None:
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_a_file_that_is_gone_is_told_at_each_look_and_when_put_back_all_goes_on(database, place, read_only):
+def test_a_deleted_file_is_reported_at_each_access_and_works_again_once_restored(database, place, read_only):
     with closing(TradingDatabase(f"sqlite:///{place}", read_only=read_only)) as other:
         with other.read() as connection:
             connection.exec_driver_sql("SELECT 1")

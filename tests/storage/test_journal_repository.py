@@ -425,7 +425,7 @@ def test_the_highest_equity_counts_from_the_instant_asked_for(start: Bot) -> Non
     assert again.peak_equity(Decimal(9500), NOW + 2 * day_ms + 1) == 9_500
 
 
-def test_the_limit_and_transfers_stand_in_the_day(database: TradingDatabase, start: Bot) -> None:
+def test_the_daily_row_has_limit_and_transfers(database: TradingDatabase, start: Bot) -> None:
     journal = start()
     journal.limit_hit(DAY, Decimal(500))
     journal.transfers.note(payment("-250.5"), None, counted=True)
@@ -434,7 +434,7 @@ def test_the_limit_and_transfers_stand_in_the_day(database: TradingDatabase, sta
     assert (day["limit_hit"], day["transfers"]) == (True, Decimal("-250.5"))
 
 
-def test_a_payment_is_noted_once_however_often_it_is_told(database: TradingDatabase, start: Bot) -> None:
+def test_a_transfer_is_recorded_once_however_often_it_is_reported(database: TradingDatabase, start: Bot) -> None:
     start().transfers.note(payment("1000"), None, counted=True)
     start().transfers.note(payment("1000"), None, counted=True)  # another process, which found it in the history again
     start().transfers.note(payment("5", number=1, kind="WELCOME_BONUS"), None, counted=True)  # ids are of their kind
@@ -450,7 +450,7 @@ def test_a_payment_is_noted_once_however_often_it_is_told(database: TradingDatab
     assert (known.total, known.looked_ms) == (Decimal(1005), None)
 
 
-def test_one_knows_after_a_restart_until_when_payments_were_looked_for(start: Bot) -> None:
+def test_the_time_of_the_last_transfer_query_survives_a_restart(start: Bot) -> None:
     journal = start()
     journal.record_account(account(NOW, "10000"))
     journal.record_account(account(NOW + 60_000, "10000"))
@@ -495,7 +495,7 @@ def test_a_new_database_is_armed_and_a_trip_holds_at_once_and_after_a_restart(
     assert journal.breaker() == start().breaker() == tripped
 
 
-def test_a_trip_stands_after_what_others_wrote_meanwhile(database: TradingDatabase, start: Bot) -> None:
+def test_a_trip_is_appended_after_concurrent_events(database: TradingDatabase, start: Bot) -> None:
     journal = start()
     born = journal.breaker()
     other = replace(born, version=2, reason="Somebody else was faster.")

@@ -57,7 +57,7 @@ def test_each_owners_days_count_back_from_its_own_last_one(database):
     assert prune_old(database, keep_days=90) == 0
 
 
-def test_the_command_says_how_many_went(database, monkeypatch, capsys, tmp_path):
+def test_the_command_prints_the_number_of_deleted_rows(database, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/t.db")
     assert main(["prune"]) == 0
     assert "0 rows older than 90 days deleted" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from src.apps import trading_bot
+from src.apps import bot_builder
 from src.backtest.past_timeframes import PastCandleAggregator, PastHigherTimeframeTrend, longer, trends_known
 from src.backtest.training import teach_past
 from src.domain.costs import CostRates
@@ -195,13 +195,13 @@ def test_a_damaged_model_stays_where_it_is_also_on_paper(settings, tmp_path):
 
 def test_the_bot_hands_its_trader_the_trends_that_the_rules_ask_for(settings, monkeypatch):
     given = {}
-    monkeypatch.setattr(trading_bot, "Trader", lambda *_parts, **named: given.update(named))
+    monkeypatch.setattr(bot_builder, "Trader", lambda *_parts, **named: given.update(named))
     for part in ("PairSettings", "OrderManager", "PositionManager"):
-        monkeypatch.setattr(trading_bot, part, lambda *_parts, **_named: None)
+        monkeypatch.setattr(bot_builder, part, lambda *_parts, **_named: None)
     exchange = SimpleNamespace()
     nobody = SimpleNamespace(agent=None, is_set=None, mark_price=None)
     history = history_until(int(PAST.open_ms[-1]) + 60_000)
-    trading_bot.build_trader(
+    bot_builder.build_trader(
         settings, "BTCUSDT", exchange, nobody, nobody, nobody, nobody, RULES, nobody, nobody, nobody, history,
         limits=ActiveLimits(RiskLimits()),
     )  # fmt: skip

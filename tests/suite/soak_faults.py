@@ -220,12 +220,12 @@ class Faults:
         soak.bot.process.send_signal(signal.SIGSTOP)
         time.sleep(FROZEN_S)
         row = soak.heartbeat()
-        well = row is not None and heartbeat_health(row, SystemClock().now_ms(), soak.bot.process.pid).well
-        soak.expect(not well, "S15: a frozen bot was called healthy")
+        healthy = row is not None and heartbeat_health(row, SystemClock().now_ms(), soak.bot.process.pid).healthy
+        soak.expect(not healthy, "S15: a frozen bot was called healthy")
         port, path = soak.others.address("mcp_server")
-        down = soak.until(lambda: not web_health("127.0.0.1", port, path).well, 5.0)
+        down = soak.until(lambda: not web_health("127.0.0.1", port, path).healthy, 5.0)
         soak.expect(down, "S15: the API called a frozen bot healthy")
-        soak.counts.checks["S15: a frozen bot seen as such"] += bool(not well and down)
+        soak.counts.checks["S15: a frozen bot seen as such"] += bool(not healthy and down)
         soak.bot.process.send_signal(signal.SIGCONT)
 
     def _start_wrongly(self) -> None:
@@ -299,16 +299,16 @@ class Faults:
     def _kill_other(self, name: str) -> None:
         self._soak.others.kill(name)
         self._soak.others.start(name)
-        well = self._soak.until(lambda: self._soak.others.well(name), 60.0)
-        self._soak.expect(well, f"{name} was not well within 60 s of its start")
+        healthy = self._soak.until(lambda: self._soak.others.healthy(name), 60.0)
+        self._soak.expect(healthy, f"{name} was not healthy within 60 s of its start")
 
     def _freeze_other(self, name: str) -> None:
         process = self._soak.others.processes[name]
         process.send_signal(signal.SIGSTOP)
         time.sleep(self._dice.uniform(1, 4))
         process.send_signal(signal.SIGCONT)
-        well = self._soak.until(lambda: self._soak.others.well(name), 60.0)
-        self._soak.expect(well, f"{name} was not well within 60 s after it was frozen")
+        healthy = self._soak.until(lambda: self._soak.others.healthy(name), 60.0)
+        self._soak.expect(healthy, f"{name} was not healthy within 60 s after it was frozen")
 
 
 _UNKNOWN = ("unknown_error", "message_bus", "backend_timeout", "lost")

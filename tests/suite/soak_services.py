@@ -58,13 +58,13 @@ class Services:
         """Return port and path of what a web service says of the whole suite's health."""
         return self._ports[name], _WEB[name][1]
 
-    def well(self, name: str) -> bool:
+    def healthy(self, name: str) -> bool:
         """Return whether it says, by itself or by its heartbeat, that it does its work."""
         if name in _WEB:
-            return web_health("127.0.0.1", self._ports[name], _WEB[name][2]).well
+            return web_health("127.0.0.1", self._ports[name], _WEB[name][2]).healthy
         rows = self._bot.rows(_HEARTBEAT.format(name))
         beat = dict(zip(_COLUMNS, rows[0], strict=True)) if rows else None
-        return heartbeat_health(beat, SystemClock().now_ms(), self.processes[name].pid).well
+        return heartbeat_health(beat, SystemClock().now_ms(), self.processes[name].pid).healthy
 
     def died(self) -> list[str]:
         """Return the names of those that ended by themselves, with their exit codes."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from src.monitoring.health import process_health
-from src.runtime.process_ends import unwished_ends
+from src.runtime.process_ends import unexpected_exits
 from src.runtime.settings import Settings
 from tests.paper_exchange.running import PaperExchange, wait_until
 from tests.paper_exchange.wire import Wire
@@ -198,14 +198,14 @@ def test_a_start_that_fails_is_told_until_one_succeeds(tmp_path):
         bot.settings["LEVERAGE"] = "1000"
         bot.start()
         assert bot.process.wait(30) == 78
-        ((name, told),) = unwished_ends(place / "state")
+        ((name, told),) = unexpected_exits(place / "state")
         assert name.startswith("trading_bot-")
         assert "(78): LEVERAGE is wrong" in told
         bot.settings["LEVERAGE"] = "10"
         bot.start()
         bot.wait_for_cycles(1)
         assert bot.stop() == 0
-        assert unwished_ends(place / "state") == []
+        assert unexpected_exits(place / "state") == []
 
 
 @pytest.mark.parametrize("hours", [2, 6, -6])
@@ -242,22 +242,22 @@ def test_health_tells_that_the_database_file_is_gone_and_that_it_is_back(tmp_pat
             update={"database_url": f"sqlite:///{bot.database}", "bot_id": bot.environment()["BOT_ID"]}
         )
 
-        def well() -> bool:
-            return process_health(settings, ("trading_bot",)).well
+        def healthy() -> bool:
+            return process_health(settings, ("trading_bot",)).healthy
 
-        assert well()
+        assert healthy()
         aside = place / "aside"
         aside.mkdir()
         names = [f"trading.db{suffix}" for suffix in ("", "-wal", "-shm")]
         for name in names:
             (place / name).rename(aside / name)
-        assert [well() for _ in range(8)] == [False] * 8
+        assert [healthy() for _ in range(8)] == [False] * 8
         time.sleep(5)
         assert not bot.database.exists(), "an empty database was made without a word"
         assert bot.alive
         for name in names:
             (aside / name).rename(place / name)
-        wait_until(well, 20.0, 0.2)
+        wait_until(healthy, 20.0, 0.2)
         before = turns(bot)
         wait_until(lambda: turns(bot) >= before + 2 or not bot.alive, 30.0, 0.1)
         bot.stop()

@@ -1,4 +1,4 @@
-"""The ports of the trader for an exchange that is not there yet: what each method has to ask and to translate.
+"""Template of an adapter for a new exchange: what each method has to query and translate.
 
 Nothing imports it. Its test fails when the ports of ``src/domain/ports.py`` change and this file does not.
 """
@@ -33,11 +33,11 @@ class TemplateExchange:
         raise NotImplementedError
 
     def told_terms(self, symbol: str) -> tuple[int, str] | None:
-        """Return what the exchange's own stream told; None where it has no such message."""
+        """Return the terms last reported by the exchange's stream; None if it has no such message."""
         raise NotImplementedError
 
     def ask_terms(self, symbol: str) -> AccountTerms:
-        """Ask for leverage, margin type and position mode; CROSSED and ISOLATED are the suite's words."""
+        """Ask for leverage, margin type and position mode; CROSSED and ISOLATED are the suite's terms."""
         raise NotImplementedError
 
     def cost_rates(self, symbol: str) -> CostRates:
@@ -45,7 +45,7 @@ class TemplateExchange:
         raise NotImplementedError
 
     def prepare(self, symbol: str, leverage: int, margin_type: str) -> None:
-        """Compare first and set only what differs: exchanges refuse a change while a position stands."""
+        """Compare first and set only what differs: exchanges refuse a change while a position is open."""
         raise NotImplementedError
 
     def candles(self, symbol: str, interval: str, limit: int) -> list[Candle]:
@@ -77,15 +77,15 @@ class TemplateExchange:
         raise NotImplementedError
 
     def send(self, intent: OrderIntent) -> Order:
-        """Send once. A timeout and every 5xx whose outcome is open are ``OutcomeUnknown``, never a retry."""
+        """Send once. A timeout and every 5xx with an unknown outcome are ``OutcomeUnknown``, never a retry."""
         raise NotImplementedError
 
     def find_order(self, intent: OrderIntent) -> Order | None:
-        """Ask by client id; None only where the exchange says that there is no such order."""
+        """Query by client id; None only if the exchange says that the order does not exist."""
         raise NotImplementedError
 
     def cancel(self, order: Order) -> None:
-        """Take "already gone" for success."""
+        """Treat "already gone" as success."""
         raise NotImplementedError
 
     def fills(self, symbol: str, since_ms: int) -> list[Fill]:
@@ -93,7 +93,7 @@ class TemplateExchange:
         raise NotImplementedError
 
     def order_fills(self, order: Order) -> list[Fill]:
-        """Follow a conditional order to the order that it made."""
+        """Follow a conditional order to the order that it triggered."""
         raise NotImplementedError
 
     def income(self, since_ms: int) -> list[Income]:
@@ -102,7 +102,7 @@ class TemplateExchange:
 
 
 class TemplateFeed:
-    """What the exchange's streams tell; a stream that is silent for too long is opened anew."""
+    """The data of the exchange's streams; a stream without data for too long is reopened."""
 
     def candles(self, symbol: str) -> Sequence[Candle]:
         """Fill the gap after every reconnect by REST before anything is returned."""

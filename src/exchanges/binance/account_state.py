@@ -1,6 +1,6 @@
 """The account as the user stream reports it between two REST reads.
 
-Events come twice, late or out of order; here each counts once and never turns time back.
+Events may come twice, late or out of order; each is applied once, and older ones never overwrite newer ones.
 """
 
 import logging
@@ -20,8 +20,8 @@ from src.exchanges.binance.transfers import TransferTracker
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 10_000
-_LOOKS_AGAIN = 3  # a second, in which the income history catches up with a withdrawal that nobody told of
-_SMALLEST = Decimal("0.00000001")  # what the exchange rounds to
+_LOOKS_AGAIN = 3  # a second, in which the income history catches up with a withdrawal that was not streamed
+_SMALLEST = Decimal("0.00000001")  # the exchange's rounding
 _STAGES = {
     OrderStatus.PLANNED: 0,
     OrderStatus.UNKNOWN: 0,
@@ -34,7 +34,7 @@ Terms = Callable[[str], tuple[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class AccountChanges:
-    """What an event, or a look over REST, told for the first time."""
+    """The new information of an event or a REST read."""
 
     fills: tuple[Fill, ...] = ()
     orders: tuple[Order, ...] = ()
@@ -42,7 +42,7 @@ class AccountChanges:
 
 @dataclass(slots=True)
 class _Money:
-    """Wallet and margin as of the last look over REST, and the wallet as streamed since."""
+    """Wallet and margin as of the last REST read, and the wallet as streamed since."""
 
     rest: Account
     wallet: Decimal
@@ -56,11 +56,11 @@ class AccountState:
 
     Args:
         quote_asset: the asset of the wallet balance.
-        terms: leverage and margin type of a symbol, for positions that are new.
-        late_ms: how much older than the last look over REST an event may be and still count.
-        transfers: the money that was paid in or out; one that knows of none by default.
+        terms: leverage and margin type of a symbol, for new positions.
+        late_ms: how much older than the last REST read an event may be and still be applied.
+        transfers: deposits and withdrawals; an empty tracker by default.
         edge_ms: how far our clock may be off the exchange's.
-        note_leverage: told what an event says of a contract's leverage.
+        note_leverage: called with the leverage of a contract from an event.
     """
 
     def __init__(
@@ -85,42 +85,42 @@ class AccountState:
 
     @property
     def told(self) -> int:
-        """How many changes of the account were streamed so far; ask before a look, for ``set_account``."""
+        """The number of streamed account changes so far; read it before a REST read, for ``set_account``."""
         return self._told
 
     @property
     def wants_look(self) -> bool:
-        """Whether REST must be asked: for a new position's liquidation price, or since a look crossed with news."""
+        """Whether a REST read is needed: for a new position, or after one that crossed with an event."""
         return self._wants_look
 
     def is_explained(self, account: Account) -> bool:
-        """Return whether the wallet of a look over REST is the one streamed; else money may have been paid."""
+        """Return whether the wallet of a REST read equals the streamed one; else there may be a transfer."""
         with self._lock:
             return self._money is not None and self._money.wallet == account.wallet_balance
 
     @property
     def awaits_transfer(self) -> bool:
-        """Whether the stream told of a payment that the income history has not shown yet."""
+        """Whether the stream reported a transfer that is not in the income history yet."""
         with self._lock:
             return self._transfers.waiting
 
     def transfers_since_ms(self, now_ms: int) -> int:
-        """Return from when on the income history must be asked for what was paid in or out."""
+        """Return the time from which the income history must be queried for transfers."""
         with self._lock:
             return self._transfers.since_ms(now_ms)
 
     def confirm_transfers(self, income: Iterable[Income]) -> None:
-        """Book what the stream told of, under the ids of the income history."""
+        """Book the streamed transfers under the ids of the income history."""
         with self._lock:
             self._transfers.confirm(income)
 
     def set_account(self, account: Account, told: int | None = None, income: Sequence[Income] | None = None) -> bool:
-        """Take over a look over REST; return whether wallet and positions were as the stream had told.
+        """Apply a REST read; return whether wallet and positions matched the stream.
 
-        ``told`` is what the property of that name was before the question. A change that was streamed since may be
-        missing in the answer, whatever its clock says: such a look is not taken over but wanted once more. So is
-        one after which money was paid, by the ``income`` that was asked for because the wallet is another one, and,
-        a few times, one with less money for which the income has no reason: a withdrawal must not look like a loss.
+        ``told`` is the property of that name from before the request. A change streamed since may be missing in the
+        response, whatever its timestamp says: such a response is discarded and the read repeated. The same holds if
+        ``income``, which is queried when the wallet differs, contains a later transfer, and, a few times, if the wallet
+        is smaller without a reason in the income: a withdrawal must not look like a loss.
         """
         with self._lock:
             if (told is not None and told != self._told) or not self._is_explained_by(income, account):
@@ -129,7 +129,7 @@ class AccountState:
             self._doubts = 0
             known = self._money
             positions = {(each.symbol, each.position_side): each for each in account.positions}
-            newest_ms = account.as_of_ms + self._late_ms  # what a clock that was ahead has stamped later is forgotten
+            newest_ms = account.as_of_ms + self._late_ms  # later timestamps of a clock that was ahead are dropped
             before = {} if known is None else known.seen_ms
             seen = {key: seen_ms for key, seen_ms in before.items() if seen_ms <= newest_ms}
             self._money = _Money(account, account.wallet_balance, positions, account.as_of_ms, seen)
@@ -140,10 +140,10 @@ class AccountState:
             )
 
     def set_positions(self, account: Account, told: int) -> None:
-        """Take over the positions of a look over REST whose income history could not be read.
+        """Apply the positions of a REST read whose income history could not be read.
 
-        What is held is a fact; the wallet, and with it the account's age, waits until the history says whether money
-        was paid in or out.
+        Positions are certain; the wallet, and with it the account's age, waits until the history shows whether there
+        was a transfer.
         """
         with self._lock:
             if self._money is not None and told == self._told:
@@ -161,7 +161,7 @@ class AccountState:
         return not doubtful
 
     def account(self, marks: dict[str, MarkPrice]) -> Account | None:
-        """Return the account, positions valued at ``marks``; None before the first look over REST."""
+        """Return the account, positions valued at ``marks``; None before the first REST read."""
         with self._lock:
             money = self._money
             if money is None:
@@ -179,12 +179,12 @@ class AccountState:
         return Account(wallet, available, unrealized, as_of_ms, positions, transferred)
 
     def open_orders(self) -> list[Order]:
-        """Return the orders that are not over, as last told."""
+        """Return the unfinished orders, as last reported."""
         with self._lock:
             return [each for each in self._orders.values() if not each.status.final]
 
     def apply(self, event: Json) -> AccountChanges:
-        """Take in one event of the user stream and return what is new; unknown kinds tell nothing."""
+        """Apply one event of the user stream and return what is new; unknown kinds are ignored."""
         kind = event["e"]
         if kind == "ORDER_TRADE_UPDATE":
             fill = fill_of_event(event)
@@ -200,7 +200,7 @@ class AccountState:
         return AccountChanges()
 
     def learn(self, fills: Iterable[Fill], orders: Iterable[Order]) -> AccountChanges:
-        """Take in fills and orders, streamed or read over REST; return those that tell something new."""
+        """Apply fills and orders, streamed or read over REST; return the new ones."""
         with self._lock:
             return AccountChanges(
                 tuple(each for each in fills if self._is_new_fill(each)),
@@ -208,7 +208,7 @@ class AccountState:
             )
 
     def forget(self, order: Order) -> None:
-        """Drop an order that the exchange does not know any more."""
+        """Drop an order that the exchange no longer knows."""
         with self._lock:
             self._orders.pop(_key(order), None)
 
@@ -238,11 +238,11 @@ class AccountState:
             money = self._money
             event_ms = int(event["E"])
             if money is None:
-                return  # the first look over REST will contain it
+                return  # the first REST read will contain it
             if event_ms < money.rest.as_of_ms - self._late_ms:
-                self._wants_look = True  # the last look contained it, or was stamped by a clock that ran ahead
+                self._wants_look = True  # contained in the last REST read, or stamped by a clock that ran ahead
                 return
-            self._transfers.stream(event)  # also of an event that comes late: a newer balance contains it
+            self._transfers.stream(event)  # also for a late event: a newer balance contains it
             for row in event["a"].get("B", ()):
                 if row["a"] == self._quote and _advances(money, ("asset", row["a"]), event_ms):
                     money.wallet = decimal(row["wb"])
@@ -289,7 +289,7 @@ def _key(order: Order) -> tuple[bool, str]:
 
 
 def _rank(order: Order) -> tuple[int, Decimal, bool, int]:
-    """Return how far an order has come; a later event never has a lower rank."""
+    """Return the rank of an order's status; a later event never has a lower rank."""
     return _STAGES.get(order.status, 3), order.executed_quantity, bool(order.spawned_id), order.updated_ms
 
 

@@ -8,13 +8,13 @@ from src.domain.market import Candle
 
 
 class CandleBuffer:
-    """The newest closed candles, contiguous but for holes the exchange itself has; safe in threads.
+    """The newest closed candles, contiguous except for gaps of the exchange itself; thread-safe.
 
-    Candles that come before an earlier one wait aside until the hole is filled. Duplicates and late ones do nothing.
+    Candles after a gap wait until it is filled. Duplicates and late ones are ignored.
 
     Args:
         interval_ms: length of a candle.
-        kept: how many are remembered.
+        kept: how many are kept.
     """
 
     def __init__(self, interval_ms: int, kept: int) -> None:
@@ -27,7 +27,7 @@ class CandleBuffer:
 
     @property
     def last_open_ms(self) -> int | None:
-        """First instant of the newest joined candle, None before the first."""
+        """Opening time of the newest contiguous candle, None before the first."""
         newest = self._joined
         return newest[-1].open_ms if newest else None
 
@@ -44,7 +44,7 @@ class CandleBuffer:
             return self._snapshot
 
     def add(self, candle: Candle) -> list[Candle]:
-        """Take in one streamed candle; return those that it joined to the series, oldest first."""
+        """Add one streamed candle; return those that became contiguous, oldest first."""
         with self._lock:
             if self._joined and candle.open_ms <= self._joined[-1].open_ms:
                 return []
@@ -54,9 +54,9 @@ class CandleBuffer:
             return self._join_waiting() if self._joined else []
 
     def fill(self, history: Iterable[Candle]) -> list[Candle]:
-        """Take in what REST says, oldest first; return all candles that joined, oldest first.
+        """Add candles from REST, oldest first; return all that became contiguous, oldest first.
 
-        A hole inside ``history`` is the exchange's own and stays.
+        A gap inside ``history`` is the exchange's own and stays.
         """
         with self._lock:
             joined = []
@@ -68,7 +68,7 @@ class CandleBuffer:
             return joined + self._join_waiting() if self._joined else joined
 
     def _join_waiting(self) -> list[Candle]:
-        """Join what follows without a hole, and drop what is overtaken."""
+        """Append the waiting candles that follow without a gap, and drop outdated ones."""
         joined = []
         while (following := self._waiting.pop(self._joined[-1].open_ms + self._interval_ms, None)) is not None:
             self._append(following)

@@ -1,6 +1,6 @@
 """The Binance client built from the settings, with its self-check.
 
-``python3 src/binance_client.py`` looks at all that a first trade would need and ends non-zero when it is not there.
+``python3 src/binance_client.py`` checks everything that a first trade needs and exits non-zero if something is missing.
 """
 
 import itertools
@@ -41,14 +41,14 @@ class ProtectiveOrders:
 
 
 class BinanceClient(BinanceExchange):
-    """The port ``Exchange``, and the calls of the user's document on top of it.
+    """The port ``Exchange``, with the specified convenience calls on top of it.
 
     ``BinanceClient()`` takes everything from the project's settings.
 
     Args:
         wire: makes the calls; by the settings when None.
-        bot_id: whose orders those of the calls below are; it stands in their client ids.
-        quote_asset: the asset balances are told in.
+        bot_id: owner of the orders placed by the calls below; part of their client ids.
+        quote_asset: the asset of balances.
         working_type: the price that triggers conditional orders.
     """
 
@@ -67,7 +67,7 @@ class BinanceClient(BinanceExchange):
 
     @classmethod
     def from_settings(cls, settings: "Settings", clock: ExchangeClock | None = None) -> "BinanceClient":
-        """Return the client of the mode that is set; nothing is asked of the exchange yet."""
+        """Return the client of the configured mode; the exchange is not contacted yet."""
         return cls(transport_of(settings, clock), settings.bot_id, settings.quote_asset)
 
     def get_account_balance(self) -> Decimal:
@@ -79,7 +79,7 @@ class BinanceClient(BinanceExchange):
         return self.instrument(symbol)
 
     def set_leverage(self, symbol: str, leverage: int) -> int:
-        """Set the leverage (1 to 125, the contract's own maximum may be lower) and return what now holds."""
+        """Set the leverage (1 to 125, the contract's own maximum may be lower) and return the leverage now in force."""
         if not 1 <= leverage <= 125:
             raise OrderRefused(0, f"leverage must lie in 1..125, not {leverage}")
         self._change(lambda client: client.futures_change_leverage(symbol=symbol, leverage=leverage))
@@ -98,9 +98,9 @@ class BinanceClient(BinanceExchange):
         )
 
     def get_klines(self, symbol: str, interval: str = "1m", limit: int = 500) -> list[Candle]:
-        """Return the last ``limit`` candles (at most 1,500) as the exchange gives them: the newest is still open.
+        """Return the last ``limit`` candles (at most 1,500) as sent by the exchange: the newest is still open.
 
-        ``candles`` returns closed ones alone.
+        ``candles`` returns only closed ones.
         """
         weight = 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1_000 else 10
         return self._read(
@@ -138,11 +138,11 @@ class BinanceClient(BinanceExchange):
     def place_market_order(self, symbol: str, side: Side | str, quantity: Decimal, reduce_only: bool = False) -> Order:
         """Send a market order once and return it with what was filled, at which average price.
 
-        An outcome nobody knows is looked up by client id, never sent again.
+        An unknown outcome is looked up by client id, never sent again.
 
         Raises:
             OrderRefused: certainly not accepted.
-            OutcomeUnknown: the exchange cannot even be asked.
+            OutcomeUnknown: the outcome cannot be queried either.
         """
         purpose = Purpose.EXIT if reduce_only else Purpose.ENTRY
         return self._settled(self._placed(symbol, Side(side), OrderKind.MARKET, purpose, quantity, reduce_only))
@@ -152,9 +152,9 @@ class BinanceClient(BinanceExchange):
         return [each for each in self.account().positions if symbol in (None, each.symbol)]
 
     def close_position(self, symbol: str) -> Order | None:
-        """Close the position at market, then cancel the symbol's orders; None when there was nothing to close.
+        """Close the position at market, then cancel the symbol's orders; None if there was no position.
 
-        The stop stays until the position is gone, so that no moment is unprotected.
+        The stop stays until the position is closed, so that it is always protected.
         """
         closed = None
         for position in self.get_open_positions(symbol):
@@ -228,7 +228,7 @@ class BinanceClient(BinanceExchange):
             return found
 
     def _settled(self, order: Order) -> Order:
-        """Return the order once it is over and its average price is known, or as it stands after two seconds."""
+        """Return the order once it is finished and its average price is known, or its state after two seconds."""
         for wait_s in _SETTLE_S:
             order = self.refreshed(order)
             if order.status.final and (order.average_price > 0 or order.executed_quantity == 0):
@@ -255,7 +255,7 @@ def _configured() -> tuple[BinanceTransport, str]:
 
 
 def addresses_of(settings: "Settings") -> Addresses:
-    """Return where the exchange of the present mode lives; ``BINANCE_BASE_URL`` overrides it."""
+    """Return the exchange's addresses in the present mode; ``BINANCE_BASE_URL`` overrides them."""
     if settings.binance_base_url:
         return Addresses.of_base(settings.mode, settings.binance_base_url)
     if settings.mode == "paper":
@@ -264,12 +264,12 @@ def addresses_of(settings: "Settings") -> Addresses:
 
 
 def budget_file(folder: Path, addresses: Addresses) -> Path:
-    """Return the file in which all processes of one exchange count their requests."""
+    """Return the file in which all processes count their requests to one exchange."""
     return folder / ("rate_budget_" + re.sub(r"[^a-z0-9]+", "_", addresses.rest.split("//", 1)[1].lower()))
 
 
 def key_cautions(mode: str, client: BinanceClient) -> tuple[str, ...]:
-    """Return what a person should know of the key of a live account; nothing in the other modes.
+    """Return warnings about the key of a live account; none in the other modes.
 
     Raises:
         CredentialsRefused: the key may withdraw or transfer.
@@ -289,10 +289,10 @@ def key_cautions(mode: str, client: BinanceClient) -> tuple[str, ...]:
 
 
 def check_report(client: BinanceClient, symbol: str) -> list[str]:
-    """Return what a person wants to know before a first trade, one line each.
+    """Return the connection report, one line per item.
 
     Raises:
-        ExchangeError: the exchange, the key or the symbol is not as needed.
+        ExchangeError: the exchange, the key or the symbol cannot be used.
     """
     client.sync_clock()
     rules, wire = client.instrument(symbol), client.wire

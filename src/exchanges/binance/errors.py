@@ -1,7 +1,7 @@
 """Turns exceptions of python-binance and requests into the suite's own.
 
-The question behind every line: did an order that we sent have an effect? Only what certainly had none may be tried
-again; all else is ``OutcomeUnknown`` and is looked up by its client id.
+The criterion is whether an order that was sent may have had an effect. Only if it certainly had none may it be tried
+again; everything else is ``OutcomeUnknown`` and is looked up by its client id.
 """
 
 import re
@@ -77,7 +77,7 @@ def retry_after_s(error: BaseException) -> float:
 
 
 def is_limit(error: BaseException) -> bool:
-    """Return whether the exchange says that we ask too much (429, 418, -1003, -1015)."""
+    """Return whether the exchange reports a rate limit (429, 418, -1003, -1015)."""
     return getattr(error, "status_code", 0) in (418, 429) or code_of(error) in _LIMIT_CODES
 
 
@@ -124,7 +124,7 @@ def _certainly_failed(error: BinanceAPIException, code: int, status: int) -> boo
 
 
 def _never_sent(error: BaseException) -> bool:
-    """Return whether no byte of the request left: no connection was made."""
+    """Return whether nothing of the request was sent: no connection was made."""
     if isinstance(error, ConnectTimeout | SSLError | InvalidURL):
         return True
     cause = error.args[0] if isinstance(error, RequestsConnectionError) and error.args else None

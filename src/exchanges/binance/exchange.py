@@ -17,7 +17,7 @@ from src.exchanges.binance.transport import BinanceTransport
 WorkingType = Literal["MARK_PRICE", "CONTRACT_PRICE"]
 
 _LOOK_AGAIN_S = (0.1, 0.3, 0.6, 1.0)
-_SEEN_AFTER_S = 3.0  # by then an order that was accepted can be seen
+_SEEN_AFTER_S = 3.0  # by then an accepted order is visible
 _SENT_KEPT = 1_000
 _HISTORY_PAGE = 1_000
 _HISTORY_SPAN_MS = 7 * DAY_MS - 1
@@ -25,11 +25,11 @@ _HISTORY_KEPT_MS = 90 * DAY_MS
 
 
 class BinanceExchange(BinanceQueries):
-    """The port ``Exchange`` over the wire: the reader's questions, and orders; safe in threads.
+    """The port ``Exchange`` over REST: read-only queries and orders; thread-safe.
 
     Args:
         wire: makes the calls.
-        quote_asset: the asset balances are told in.
+        quote_asset: the asset of balances.
         working_type: the price that triggers conditional orders; the mark price has less wick noise.
     """
 
@@ -54,7 +54,7 @@ class BinanceExchange(BinanceQueries):
     def open_orders(self, symbol: str) -> list[Order]:
         """Return the symbol's open orders, regular and conditional ones together.
 
-        The conditional ones are asked for first: one that triggers in between is seen twice rather than never.
+        The conditional ones are queried first: one that triggers in between is then seen twice rather than never.
         """
         conditional = self.conditional_orders(symbol)
         regular = self._read(
@@ -86,7 +86,7 @@ class BinanceExchange(BinanceQueries):
         return sorted(found.values(), key=lambda order: int(order.order_id))
 
     def _order_page(self, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
-        """Return the orders of one window of at most seven days; the exchange tells the newest first."""
+        """Return the orders of one window of at most seven days; the exchange returns the newest first."""
         found: list[Order] = []
         while True:
             page = self._history_rows(symbol, start_ms, end_ms)
@@ -97,7 +97,7 @@ class BinanceExchange(BinanceQueries):
             end_ms = oldest_ms
 
     def _history_rows(self, symbol: str, start_ms: int, end_ms: int) -> list[tuple[Order, int]]:
-        """Return orders of a window with the instants they were made at."""
+        """Return the orders of a window with their creation times."""
         return self._read(
             lambda client: client.futures_get_all_orders(
                 symbol=symbol, startTime=start_ms, endTime=end_ms, limit=_HISTORY_PAGE
@@ -108,9 +108,9 @@ class BinanceExchange(BinanceQueries):
         )
 
     def send(self, intent: OrderIntent) -> Order:
-        """Send the order once and return what was accepted; its average price is 0, fills tell it.
+        """Send the order once and return the accepted order; its average price is 0 and comes from the fills.
 
-        An id that is already at work means that an earlier sending got through: that order is returned.
+        A duplicate id means that an earlier request arrived: that order is returned.
 
         Raises:
             OrderRefused: certainly not accepted.
@@ -140,8 +140,8 @@ class BinanceExchange(BinanceQueries):
     def find_order(self, intent: OrderIntent) -> Order | None:
         """Return the order that carries the intent's client id, or None when the exchange has none.
 
-        An order may be invisible for a moment after it was placed: absence is believed after a few looks, and at
-        once of what was sent long ago (an outage may leave dozens that never arrived).
+        An order may be invisible for a moment after it was placed: absence counts after a few queries, and at once for
+        orders sent long ago (an outage may leave dozens that never arrived).
         """
         found = self._found(intent.symbol, intent.kind.conditional, intent.client_id)
         for wait_s in _LOOK_AGAIN_S:
@@ -152,7 +152,7 @@ class BinanceExchange(BinanceQueries):
         return found
 
     def refreshed(self, order: Order) -> Order:
-        """Return the order as it stands now, with its average price; as it was when the exchange forgot it."""
+        """Return the order's present state with its average price; unchanged if the exchange no longer knows it."""
         return self._found(order.symbol, order.kind.conditional, order.client_id) or order
 
     def cancel(self, order: Order) -> None:
@@ -185,7 +185,7 @@ class BinanceExchange(BinanceQueries):
             self._sent_s.popitem(last=False)
 
     def _was_sent_long_ago(self, client_id: str) -> bool:
-        """Return whether this process sent it so long ago; of what another one sent nothing is known."""
+        """Return whether this process sent it long ago; False for orders of other processes."""
         sent_s = self._sent_s.get(client_id)
         return sent_s is not None and monotonic_s() - sent_s > _SEEN_AFTER_S
 
@@ -210,7 +210,7 @@ class BinanceExchange(BinanceQueries):
             return None
 
     def _change(self, act: Callable[[Any], object]) -> None:
-        """Make a setting true; it may be tried again, since twice is as once."""
+        """Change a setting; idempotent, so it may be retried."""
         try:
             self._wire.read(act, 1, Urgency.ENTRY)
         except OrderRefused as refusal:

@@ -1,7 +1,7 @@
 """Maps Binance's JSON (REST and streams) to domain objects, and order intents to parameters.
 
 Pure functions. A malformed answer raises ``KeyError``, ``TypeError``, ``ValueError`` or ``ArithmeticError``
-(``MALFORMED``); who asked knows what that means for the question.
+(``MALFORMED``), which the caller handles.
 """
 
 from collections.abc import Iterable, Mapping
@@ -173,7 +173,7 @@ def conditional_of_answer(row: Json) -> Order:
 
 
 def order_of_event(event: Json) -> Order:
-    """Return an ORDER_TRADE_UPDATE event as the order it speaks of."""
+    """Return the order of an ORDER_TRADE_UPDATE event."""
     seen = event["o"]
     return Order(
         client_id=str(seen["c"]),
@@ -193,7 +193,7 @@ def order_of_event(event: Json) -> Order:
 
 
 def conditional_of_event(event: Json) -> Order:
-    """Return an ALGO_UPDATE event as the conditional order it speaks of."""
+    """Return the conditional order of an ALGO_UPDATE event."""
     seen = event["o"]
     executed = decimal(seen.get("aq"))
     quantity = decimal(seen.get("q"))
@@ -216,7 +216,7 @@ def conditional_of_event(event: Json) -> Order:
 
 
 def _algo_status(word: str, quantity: Decimal, executed: Decimal) -> OrderStatus:
-    """Return where a conditional order stands; FINISHED says only that the order it made is over."""
+    """Return the status of a conditional order; FINISHED means only that the triggered order is finished."""
     return finished_status(quantity, executed) if word == "FINISHED" else _STATUSES[word]
 
 
@@ -314,7 +314,7 @@ def income_of_row(row: Json) -> Income:
 
 
 def plain(value: Decimal) -> str:
-    """Return a figure as the exchange wants it: decimal text without exponent or idle zeros."""
+    """Return a figure in the exchange's format: decimal text without exponent or trailing zeros."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

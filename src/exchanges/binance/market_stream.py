@@ -1,6 +1,6 @@
 """The port ``MarketFeed`` over WebSockets: candles, mark prices and the account.
 
-The sockets tell the news; REST fills holes, confirms the account now and then, and stands in while a socket is away.
+Sockets deliver updates; REST fills gaps, confirms the account periodically, and replaces a socket that is down.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _SPARE_CANDLES = 500
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """What is told as it happens; all are called in the stream's thread and must return at once."""
+    """Callbacks for events; all are called in the stream's thread and must return at once."""
 
     on_mark_price: Callable[[MarkPrice], None] = lambda mark: None
     on_candle: Callable[[str, Candle], None] = lambda symbol, candle: None
@@ -45,7 +45,7 @@ class Callbacks:
 
 @dataclass(frozen=True, slots=True)
 class StreamHealth:
-    """How the stream fares; ``rest_errors`` holds the last error of each REST call that fails at present."""
+    """The health of the stream; ``rest_errors`` has the last error of each REST call that is failing."""
 
     running: bool
     ready: bool
@@ -56,7 +56,7 @@ class StreamHealth:
 
 
 class MarketStream:
-    """The port ``MarketFeed`` of several symbols and one account, kept by a thread of its own.
+    """The port ``MarketFeed`` of several symbols and one account, running in its own thread.
 
     Args:
         exchange: for REST calls, listen keys and the clock.
@@ -64,8 +64,8 @@ class MarketStream:
         interval: length of the candles, one of ``INTERVAL_MS``.
         history: how many closed candles are fetched at the start.
         reconcile_s: seconds of exchange time between two confirmations of the account over REST.
-        callbacks: who is told at once.
-        transfers: the money that was paid in or out of the account.
+        callbacks: called at once for each event.
+        transfers: deposits and withdrawals of the account.
     """
 
     def __init__(
@@ -119,14 +119,14 @@ class MarketStream:
             self._tasks += self._symbol_tasks(symbol)
 
     def start(self) -> None:
-        """Start the thread; ``wait_until_ready`` tells when history and account are there."""
+        """Start the thread; ``wait_until_ready`` waits until history and account are loaded."""
         if self._thread is not None:
             raise RuntimeError("a market stream starts once")
         self._thread = threading.Thread(target=self._run, name="market-stream", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End sockets and thread; returns within two seconds."""
+        """Stop sockets and thread; returns within two seconds."""
         loop, work = self._loop, self._work
         if loop is not None and work is not None:
             with suppress(RuntimeError):  # it ended by itself
@@ -141,7 +141,7 @@ class MarketStream:
         return self._ready.wait(timeout_s)
 
     def candles(self, symbol: str) -> Sequence[Candle]:
-        """Return the closed candles known, oldest first, without a hole where the exchange has none."""
+        """Return the known closed candles, oldest first, without gaps except those of the exchange."""
         return self._series[symbol].all()
 
     def mark_price(self, symbol: str) -> MarkPrice | None:
@@ -153,7 +153,7 @@ class MarketStream:
         return self._user.book.account(self._marks)
 
     def open_orders(self) -> list[Order]:
-        """Return the account's open orders as last told, regular and conditional."""
+        """Return the account's open orders as last reported, regular and conditional."""
         return self._user.book.open_orders()
 
     def wait_for_candle(self, symbol: str, open_ms: int, timeout_s: float) -> Candle | None:
@@ -183,7 +183,7 @@ class MarketStream:
         return False
 
     def health(self) -> StreamHealth:
-        """Return how thread, sockets and REST calls fare."""
+        """Return the health of thread, sockets and REST calls."""
         errors = tuple(f"{each.name}: {each.last_error}" for each in self._tasks if each.last_error)
         return StreamHealth(
             self._alive(),
@@ -250,7 +250,7 @@ class MarketStream:
             self._take_candles(event["s"], self._series[event["s"]].add(news))
 
     def _market_news(self, event: Any) -> MarkPrice | Candle | None:
-        """Return the mark price or the closed candle an event tells, None for all else."""
+        """Return the mark price or the closed candle of an event, None for anything else."""
         if event["s"] not in self._series:
             return None
         if event["e"] == "markPriceUpdate":
@@ -287,9 +287,9 @@ class MarketStream:
             self._ready.set()
 
     def _look_after_market(self) -> None:
-        """Drop a connection that lives but does not tell every mark price.
+        """Drop a connection that does not deliver every mark price.
 
-        A contract that stays silent through a new connection (it may be delisted) costs the others no further one.
+        A contract without data after a reconnect (it may be delisted) causes no further reconnects.
         """
         allowed_ms, now_ms = 2 * self._stale_after_ms, self._clock.now_ms()
         if self._market.uptime_s() * 1000 * self._clock.speed <= allowed_ms:

@@ -1,4 +1,4 @@
-"""Blocking REST calls beside an event loop: a small thread pool with retries."""
+"""Runs blocking REST calls for an event loop: a small thread pool with retries."""
 
 import asyncio
 import logging
@@ -18,13 +18,13 @@ Result = TypeVar("Result")
 
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 30.0
-_LONGEST_REFUSED_WAIT_S = 600.0  # what the exchange certainly refuses (a contract it delisted) is asked for seldom
+_LONGEST_REFUSED_WAIT_S = 600.0  # a call that the exchange certainly refuses (a delisted contract) is repeated rarely
 
 
 class BlockingCallPool:
-    """Threads that call what must not block the loop; they never keep the process from ending.
+    """Daemon threads for calls that must not block the loop.
 
-    An error of the suite comes back to the caller; any other ends its thread, so that it is seen.
+    A ``SuiteError`` is passed to the caller; any other exception ends its thread, so that it is noticed.
     """
 
     def __init__(self, count: int) -> None:
@@ -52,7 +52,7 @@ class BlockingCallPool:
             ask, answer = call
             if not answer.set_running_or_notify_cancel():
                 continue
-            with suppress(RuntimeError):  # the loop that asked was closed meanwhile
+            with suppress(RuntimeError):  # the calling loop was closed meanwhile
                 try:
                     result = ask()
                 except ExchangeError as error:
@@ -63,9 +63,10 @@ class BlockingCallPool:
 
 @dataclass(slots=True)
 class PollingTask:
-    """A call that is made whenever ``is_due`` says so: ``ask`` in a thread, ``use`` with its answer in the loop.
+    """A call made whenever ``is_due`` returns True: ``ask`` in a thread, ``use`` with its result in the loop.
 
-    ``interval_s`` is the least number of wall seconds between two calls; a failure makes it longer and is logged once.
+    ``interval_s`` is the minimum number of wall seconds between two calls; it grows after a failure, which is logged
+    once.
     """
 
     name: str

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from src.domain.clock import DAY_MS, ExchangeClock
 from src.domain.costs import CostRates
 from src.domain.errors import ExchangeUnavailable, OrderRefused, Rejection
+from src.domain.funding import FundingRate, settled_ms
 from src.domain.market import INTERVAL_MS, Candle, Instrument, MarkPrice
 from src.domain.orders import Fill
 from src.domain.portfolio import Account, Position
@@ -38,12 +39,13 @@ _MONTH_MS = 30 * 86_400_000
 _TRADES_PAGE = 1_000
 _TRADES_SPAN_MS = 7 * DAY_MS - 1
 _TRADES_KEPT_MS = 90 * DAY_MS
+_SETTLEMENTS = 100
 _EDGE_WALL_MS = 50  # how far our clock may be off: a last candle this fresh may still be open
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPermissions:
-    """What the API key may do beside trading."""
+    """Permissions of the API key other than trading."""
 
     withdraw: bool
     transfer: bool
@@ -52,11 +54,11 @@ class KeyPermissions:
 
 
 class BinanceQueries:
-    """The questions of the port ``Exchange``; safe in threads.
+    """The read-only methods of the port ``Exchange``; thread-safe.
 
     Args:
         wire: makes the calls.
-        quote_asset: the asset balances are told in.
+        quote_asset: the asset of balances.
     """
 
     def __init__(self, wire: BinanceTransport, quote_asset: str = "USDT") -> None:
@@ -73,7 +75,7 @@ class BinanceQueries:
 
     @property
     def wire(self) -> BinanceTransport:
-        """The way to the exchange: addresses, budget, round trip."""
+        """The transport to the exchange: addresses, budget, round trip."""
         return self._wire
 
     @property
@@ -88,7 +90,7 @@ class BinanceQueries:
     def instrument(self, symbol: str) -> Instrument:
         """Return the contract's rules, read once a day; ``OrderRefused`` (``NOT_LISTED``) for one that is not listed.
 
-        A listed contract that does not trade (yet, or any more) says so by its ``status``.
+        The ``status`` of a listed contract says whether it is trading.
         """
         now_ms = self.clock.now_ms()
         if not self._instruments or abs(now_ms - self._instruments_ms) >= DAY_MS:
@@ -134,6 +136,14 @@ class BinanceQueries:
                 return found
             start_ms = page[-1].open_ms + INTERVAL_MS[interval]
 
+    def funding_rates(self, symbol: str) -> list[FundingRate]:
+        """Return the newest settlements of funding, oldest first, as far as one answer tells them."""
+        rows = self._read(lambda client: client.futures_funding_rate(symbol=symbol, limit=_SETTLEMENTS), 1, list)
+        found = self._parsed(
+            lambda: [FundingRate(settled_ms(int(row["fundingTime"])), float(row["fundingRate"])) for row in rows]
+        )
+        return sorted(found)
+
     def mark_price(self, symbol: str) -> MarkPrice:
         """Return the present mark price."""
         return self._read(lambda client: client.futures_mark_price(symbol=symbol), 1, mark_price_of_answer)
@@ -171,7 +181,7 @@ class BinanceQueries:
         return self._terms.get(symbol, (20, "CROSSED"))
 
     def told_terms(self, symbol: str) -> tuple[int, str] | None:
-        """Return leverage and margin type as an answer or an event last told them; None before the first."""
+        """Return leverage and margin type as last reported by a response or event; None before the first."""
         return self._terms.get(symbol)
 
     def note_leverage(self, symbol: str, leverage: int) -> None:
@@ -216,7 +226,7 @@ class BinanceQueries:
             start_ms = newest_ms
 
     def api_restrictions(self) -> KeyPermissions:
-        """Return what the key may do beside trading (the live exchange alone tells)."""
+        """Return the key's permissions other than trading (available on the live exchange only)."""
         return self._read(
             lambda client: client.get_account_api_permissions(),
             1,
@@ -229,11 +239,11 @@ class BinanceQueries:
         )
 
     def new_listen_key(self) -> str:
-        """Return the key of the user stream; the same one, its life extended, while one is alive."""
+        """Return the listen key of the user stream; a valid one is returned with its validity extended."""
         return self._read(lambda client: client.futures_stream_get_listen_key(), 1, str)
 
     def keep_listen_key(self, key: str) -> None:
-        """Extend the key's life by an hour; ``OrderRefused`` (-1125) when it has expired."""
+        """Extend the key's validity by an hour; ``OrderRefused`` (-1125) if it has expired."""
         self._wire.read(lambda client: client.futures_stream_keepalive(key), 1)
 
     def _instruments_of(self, answer: Mapping[str, Any]) -> dict[str, Instrument]:
@@ -243,7 +253,7 @@ class BinanceQueries:
         }
 
     def _positions_if_any(self, answer: Mapping[str, Any]) -> tuple[Position, ...]:
-        """Return the open positions; flat accounts cost no second question."""
+        """Return the open positions; a flat account needs no second request."""
         self._terms |= risk_terms(answer["positions"])
         if not any(decimal(row["positionAmt"]) for row in answer["positions"]):
             return ()
@@ -254,9 +264,9 @@ class BinanceQueries:
     def _kline_page(
         self, symbol: str, interval: str, limit: int, start_ms: int | None, end_ms: int | None
     ) -> tuple[list[Candle], list[Candle]]:
-        """Return a page as it is, and without its open candle.
+        """Return a page unchanged, and without its open candle.
 
-        A later candle proves that one is closed; of the last one only the clock can tell.
+        A candle is closed if a later one exists; for the last one only the clock can tell.
         """
         weight = 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1_000 else 10
         asked_ms = self.clock.now_ms()

@@ -1,7 +1,7 @@
 """Request rate limiter shared by all processes of one IP address.
 
-The counts stand in one small file that every process locks for the microseconds of a look. The exchange's own
-counters, sent with each answer, correct ours upwards; bans are written down for all.
+The counts are in one small file that every process locks for microseconds. The exchange's own counters, sent with each
+response, correct ours upwards; bans are recorded for all processes.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ _ORDERS_1M = "X-MBX-ORDER-COUNT-1M"
 
 
 class Urgency(Enum):
-    """What a call is for; the value is the share of the exchange's limit it may use up."""
+    """The priority of a call; the value is the share of the exchange's limit that it may use."""
 
     ROUTINE = 0.80
     ENTRY = 0.85
@@ -51,7 +51,7 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class UsedBudget:
-    """What was used in the windows that began at the instants named; nothing goes before ``blocked_until_ms``."""
+    """The usage of the present windows, with their start times; nothing is sent before ``blocked_until_ms``."""
 
     minute_ms: int = 0
     weight: int = 0
@@ -61,9 +61,9 @@ class UsedBudget:
     blocked_until_ms: int = 0
 
     def at(self, now_ms: int) -> "UsedBudget":
-        """Return the same with windows that are over emptied.
+        """Return the same with expired windows reset.
 
-        A record of the future belongs to another market time (a paper exchange that began anew): it counts nothing.
+        A record from the future comes from another market time (a restarted paper exchange) and counts nothing.
         """
         minute, ten = now_ms - now_ms % MINUTE_MS, now_ms - now_ms % TEN_SECONDS_MS
         rolled = UsedBudget() if self.minute_ms > minute + MINUTE_MS else self
@@ -73,11 +73,11 @@ class UsedBudget:
 
 
 class SharedRateLimiter:
-    """Grants calls before they are made; every method is safe in threads and between processes.
+    """Grants calls before they are made; every method is safe between threads and processes.
 
     Args:
         path: the file shared by all processes of one address; its folder is made when missing.
-        clock: the exchange's time, in which its windows roll.
+        clock: the exchange's time, which its windows follow.
         speed: market seconds in one wall second (``retry_after_s`` is in wall seconds).
     """
 
@@ -85,7 +85,7 @@ class SharedRateLimiter:
         self._clock, self._speed = clock, speed
         self._limits = limits or RateLimits()
         self._lock = threading.Lock()
-        self._memory = UsedBudget()  # used where the disk refuses
+        self._memory = UsedBudget()  # used if the disk refuses
         self._file = _opened(path)
 
     @property
@@ -103,10 +103,10 @@ class SharedRateLimiter:
             return used.at(self._clock.now_ms())
 
     def take(self, weight: int, orders: int, urgency: Urgency) -> None:
-        """Count a call in, or refuse it.
+        """Count a call, or refuse it.
 
         Raises:
-            RateLimited: the call would go beyond its share of the limit, or a ban stands; nothing was counted.
+            RateLimited: the call would exceed its share of the limit, or a ban is active; nothing was counted.
         """
         now_ms = self._clock.now_ms()
         with self._record() as stored:
@@ -128,7 +128,7 @@ class SharedRateLimiter:
     def observe(self, headers: Mapping[str, str], asked_ms: int) -> None:
         """Take over the exchange's counters from an answer to a request made at ``asked_ms``.
 
-        An answer that comes after its window rolled says nothing of the present one.
+        A response that arrives after the end of its window says nothing about the present one.
         """
         weight, in_10s, in_1m = (_count(headers, name) for name in (_USED_WEIGHT, _ORDERS_10S, _ORDERS_1M))
         now_ms = self._clock.now_ms()
@@ -147,7 +147,7 @@ class SharedRateLimiter:
             )
 
     def block(self, until_ms: int | None, retry_after_s: float = 0.0) -> float:
-        """Let nothing out before ``until_ms`` (or for ``retry_after_s``; else to the minute's end).
+        """Block all calls until ``until_ms`` (or for ``retry_after_s``; else to the minute's end).
 
         Returns:
             Wall seconds until then.
@@ -163,7 +163,7 @@ class SharedRateLimiter:
         return max(0, until_ms - now_ms) / 1000.0 / self._speed
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         with self._lock:
             if self._file is not None:
                 os.close(self._file)
@@ -182,7 +182,7 @@ class SharedRateLimiter:
 
     @contextmanager
     def _record(self) -> Iterator[UsedBudget]:
-        """Hold the lock (threads and processes) and hand out what is stored."""
+        """Hold the lock (threads and processes) and yield the stored record."""
         with self._lock:
             if self._file is None:
                 yield self._memory
@@ -194,7 +194,7 @@ class SharedRateLimiter:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _store(self, used: UsedBudget) -> None:
-        """Write under the lock; one small write is whole or absent, also for a process that is killed."""
+        """Write under the lock; one small write is atomic, even if the process is killed."""
         self._memory = used
         if self._file is None:
             return
@@ -204,7 +204,7 @@ class SharedRateLimiter:
 
 
 def _opened(path: Path) -> int | None:
-    """Return the open file, or None where the disk refuses: then this process counts for itself alone."""
+    """Return the open file, or None if the disk refuses: then this process counts only its own calls."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

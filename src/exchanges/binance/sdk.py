@@ -1,8 +1,7 @@
 """The REST client of python-binance without the optional parts that cost memory.
 
-``import binance`` also brings an asynchronous client with aiohttp, RSA keys and a parser of dates in words: 17 MB and
-a third of a second for a bot that asks over REST and signs with HMAC. All of it stays the library's own, and loads when
-they are used.
+``import binance`` also loads an asynchronous client with aiohttp, RSA keys and a date parser: 17 MB and a third of a
+second that a bot with REST and HMAC does not need. These parts are loaded when they are used.
 """
 
 import sys
@@ -19,7 +18,7 @@ _LATE: Final = frozenset({"dateparser", "pytz", *(f"Crypto.{name}" for name in _
 
 
 class _LateFinder(MetaPathFinder):
-    """Finds the modules of ``_LATE``, to be run at the first look into them."""
+    """Finds the modules of ``_LATE``, to be loaded at their first use."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return what the usual finder returns, with a loader that waits; None for every other module."""
@@ -30,7 +29,7 @@ class _LateFinder(MetaPathFinder):
 
 
 class _LatePackage(ModuleType):
-    """The package ``binance``, whose ``__init__`` runs when one asks it for a name that only that would give."""
+    """The package ``binance``, whose ``__init__`` runs at the first access to a name that only it defines."""
 
     def __getattr__(self, name: str) -> Any:
         """Run ``__init__``, then return the attribute."""
@@ -44,7 +43,7 @@ class _LatePackage(ModuleType):
 
 @contextmanager
 def _only_what_is_used() -> Iterator[None]:
-    """Within it, imports leave for later what stands above; without effect where the library is loaded already."""
+    """A context in which imports of the parts above are deferred; no effect if the library is already loaded."""
     spec = None if "binance" in sys.modules else find_spec("binance")
     if spec is not None:
         package = module_from_spec(spec)

@@ -1,8 +1,8 @@
 """Deposits and withdrawals: excluded from profit, each counted exactly once.
 
-The user stream tells of a payment at once, without an id; the income history has the id, a moment later and also of
-what happened while nobody listened. What was streamed counts from that moment on, and is booked under its id as soon
-as the history shows it.
+The user stream reports a transfer at once, without an id; the income history has the id, a moment later, and also
+covers times without a stream. A streamed transfer counts at once, and is booked under its id as soon as the history
+shows it.
 """
 
 import logging
@@ -21,26 +21,26 @@ MOVED_INCOME = frozenset({
     "TRANSFER", "INTERNAL_TRANSFER", "CROSS_COLLATERAL_TRANSFER", "STRATEGY_UMFUTURES_TRANSFER", "AUTO_EXCHANGE",
     "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW", "WELCOME_BONUS", "CONTEST_REWARD", "BFUSD_REWARD",
 })  # fmt: skip
-"""Kinds of income that no trading brought; rebates and fees belong to trading."""
+"""Kinds of income that are transfers; rebates and fees belong to trading."""
 MOVED_REASONS = frozenset({
     "DEPOSIT", "WITHDRAW", "WITHDRAW_REJECT", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "ASSET_TRANSFER", "AUTO_EXCHANGE",
     "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW",
 })  # fmt: skip
-"""Reasons of an ACCOUNT_UPDATE whose balance change was paid in or out."""
-_SAME_WITHIN_MS = 60_000  # the history's instant of a payment against the stream's
-_LOOK_BACK_MS = DAY_MS  # how far before the last look is asked again: the stream may have been deaf before it
-_KEPT_MS = 89 * DAY_MS  # the exchange tells three months
+"""Reasons of an ACCOUNT_UPDATE whose balance change is a transfer."""
+_SAME_WITHIN_MS = 60_000  # difference between the times of history and stream
+_LOOK_BACK_MS = DAY_MS  # overlap with the last query: the stream may have missed events before it
+_KEPT_MS = 89 * DAY_MS  # the exchange keeps three months
 _REMEMBERED = 100
 
 
 class TransferTracker:
-    """The payments of one account in its quote asset. The owner ensures that one thread calls at a time.
+    """The transfers of one account in its quote asset. The owner ensures that one thread calls at a time.
 
     Args:
         quote_asset: payments in another asset do not touch the balance that counts.
         known: what is known from before.
-        keep: told of each payment the first time its id is seen, when the stream told of it (None: it did not), and
-            whether it counts; must return at once.
+        keep: called with each transfer when its id is first seen, with the time of the stream's report (None without),
+            and whether it counts; must return at once.
     """
 
     def __init__(
@@ -61,22 +61,22 @@ class TransferTracker:
 
     @property
     def total(self) -> Decimal:
-        """What was paid in, less what was paid out, by all that is known now."""
+        """The net transfers known now."""
         return self._booked + sum((amount for _, amount in self._waiting), Decimal(0))
 
     @property
     def waiting(self) -> bool:
-        """Whether the stream told of a payment that the income history has not shown yet."""
+        """Whether the stream reported a transfer that is not in the income history yet."""
         return bool(self._waiting)
 
     def since_ms(self, now_ms: int) -> int:
-        """Return from when on the income history must be asked for."""
+        """Return the time from which the income history must be queried."""
         since_ms = now_ms if self._looked_ms is None else self._looked_ms
         since_ms = min([since_ms, *(told_ms for told_ms, _ in self._waiting)])
         return max(since_ms - _LOOK_BACK_MS, now_ms - _KEPT_MS)
 
     def stream(self, event: Json) -> None:
-        """Take in an ACCOUNT_UPDATE that changed the balance; one that comes twice counts once."""
+        """Apply an ACCOUNT_UPDATE that changed the balance; a duplicate counts once."""
         if event["a"].get("m") not in MOVED_REASONS:
             return
         told_ms = int(event.get("T", event["E"]))
@@ -87,16 +87,16 @@ class TransferTracker:
                 self._hear(*told)
 
     def confirm(self, rows: Iterable[Income]) -> None:
-        """Book, out of the income history, what the stream has told; what it has not must wait for ``learn``."""
+        """Book streamed transfers from the income history; others wait for ``learn``."""
         for row in self._new(rows):
             if self._told(row) is not None:
                 self._book(row)
 
     def learn(self, rows: Iterable[Income], as_of_ms: int) -> bool:
-        """Book, out of the income history, all that a balance of ``as_of_ms`` contains.
+        """Book all transfers of the income history that a balance of ``as_of_ms`` contains.
 
         Returns:
-            False, with nothing booked, where a payment is later: whether the balance has it nobody can say.
+            False, with nothing booked, if a transfer is later: the balance may or may not contain it.
         """
         new = self._new(rows)
         if any(row.time_ms > as_of_ms for row in new):
@@ -110,7 +110,7 @@ class TransferTracker:
     def _hear(self, told_ms: int, amount: Decimal) -> None:
         for row in self._unheard:
             if row.amount == amount and abs(row.time_ms - told_ms) <= _SAME_WITHIN_MS:
-                self._unheard.remove(row)  # the history was faster
+                self._unheard.remove(row)  # the history was faster than the stream
                 return
         self._waiting.append((told_ms, amount))
         log.info("money %s: amount=%s asset=%s", "paid in" if amount > 0 else "paid out", amount, self._quote)
@@ -123,7 +123,7 @@ class TransferTracker:
         ]
 
     def _told(self, row: Income) -> tuple[int, Decimal] | None:
-        """Return what the stream told of the payment, None where it did not."""
+        """Return the stream's report of the transfer, None without."""
         same = (told for told in self._waiting if told[1] == row.amount)
         return next((told for told in same if abs(told[0] - row.time_ms) <= _SAME_WITHIN_MS), None)
 

@@ -1,6 +1,6 @@
 """Sends REST calls: a python-binance client per thread, server time, rate limit, retries, errors.
 
-Everything above says *what* to ask; here stands how often, how long, and what a missing answer means.
+Callers decide *what* to request; this module decides how often, how long, and what a missing response means.
 """
 
 import logging
@@ -52,7 +52,7 @@ _PAPER_STATUS = "/paper/v1/status"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where one exchange lives: REST of futures, REST of the wallet (key permissions), and the streams' root."""
+    """The addresses of an exchange: REST of futures, REST of the wallet (key permissions), and the streams' root."""
 
     mode: str
     rest: str
@@ -86,12 +86,12 @@ class Credentials:
 
 
 class BinanceTransport:
-    """Makes the calls; safe in threads, each of which has a client and a connection of its own.
+    """Makes the calls; thread-safe: each thread has its own client and connection.
 
     Args:
         addresses: where the exchange lives.
         credentials: key and secret; empty ones serve public questions.
-        clock: set from the exchange's time here, read by everybody.
+        clock: set here from the exchange's time.
         budget: shared by all processes of this address.
         pause: waits wall seconds between two attempts.
     """
@@ -116,13 +116,13 @@ class BinanceTransport:
         self.round_trip_s = 0.0
 
     def leave_within(self, duration_s: float) -> None:
-        """Let every call end within ``duration_s`` from now, and ask nothing afterwards: the process ends.
+        """Make every call end within ``duration_s`` from now and send nothing afterwards: the process is shutting down.
 
-        A call that is on its way keeps its own time limit. What is not asked any more raises ``ExchangeUnavailable``,
-        also for an order: it was certainly not sent.
+        A call in progress keeps its own time limit. Later calls raise ``ExchangeUnavailable``, also for an order: it
+        was certainly not sent.
         """
         self._leave_s = monotonic_s() + duration_s
-        self._leaving.set()  # nobody rests between two attempts any more
+        self._leaving.set()  # no more pauses between two attempts
 
     def read(self, ask: Callable[[Client], Answer], weight: int, urgency: Urgency = Urgency.ROUTINE) -> Answer:
         """Send a request that may be repeated: retried a bounded number of times while the exchange is in trouble.
@@ -130,7 +130,7 @@ class BinanceTransport:
         Raises:
             ExchangeUnavailable: no answer after the last attempt (RateLimited: at once).
             CredentialsRefused: the key is wrong.
-            OrderRefused: the exchange says no to the question.
+            OrderRefused: the exchange refuses the request.
         """
         attempts = Retrying(
             retry=retry_if_exception(lambda error: _worth_repeating(error) and self._left_s() > _PAUSE_S),
@@ -147,7 +147,7 @@ class BinanceTransport:
 
         Raises:
             OrderRefused, RateLimited, ExchangeUnavailable, CredentialsRefused: certainly without effect.
-            OutcomeUnknown: nobody can say.
+            OutcomeUnknown: the order may have been accepted.
         """
         if self._synced_ms is None:
             self.sync_clock()
@@ -172,13 +172,13 @@ class BinanceTransport:
         self._synced_ms = self.clock.now_ms()
 
     def _check_speed(self) -> None:
-        """Refuse a paper exchange whose market runs at another speed: it would refuse our clock again and again."""
-        if self.addresses.mode != "paper" or self.clock.speed < 1.0:  # so slow only where time is stepped by hand
+        """Refuse a paper exchange with another market speed: it would reject our timestamps again and again."""
+        if self.addresses.mode != "paper" or self.clock.speed < 1.0:  # so slow only if time is stepped by a test
             return
         try:
             answer = self._client().session.get(self.addresses.rest + _PAPER_STATUS, timeout=_READ_S)
             speed = float(answer.json()["speed"]) if answer.ok else self.clock.speed
-        except (RequestException, KeyError, TypeError, ValueError):  # a stand-in that does not tell
+        except (RequestException, KeyError, TypeError, ValueError):  # a substitute server without this information
             return
         if speed == self.clock.speed:
             return
@@ -222,7 +222,7 @@ class BinanceTransport:
     def _asked(self, act: Callable[[Client], Answer], client_id: str | None) -> Answer:
         left_s = self._left_s()
         if left_s <= 0:
-            raise ExchangeUnavailable("not asked any more: this process ends")
+            raise ExchangeUnavailable("request not sent: this process is shutting down")
         client = self._client()
         client._requests_params = {"timeout": (min(_CONNECT_S, left_s), min(_READ_S, left_s))}
         client.response = None
@@ -245,7 +245,7 @@ class BinanceTransport:
         self._leaving.wait(duration_s)
 
     def _left_s(self) -> float:
-        """Return for how long there is anything to wait for: for ever, until the process is told to end."""
+        """Return the remaining time for calls: unlimited until the process shuts down."""
         return math.inf if self._leave_s is None else self._leave_s - monotonic_s()
 
     def _client(self) -> Client:

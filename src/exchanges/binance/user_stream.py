@@ -36,7 +36,7 @@ _ASK_AGAIN_S = (0.0, 2.0, 5.0, 15.0, 60.0, 600.0)  # for a payment that the hist
 
 @dataclass(frozen=True, slots=True)
 class _OrdersSeen:
-    """A look at the orders: those shown as open, and those believed open that are not."""
+    """A query of the orders: those that are open, and those believed open that are not."""
 
     asked_ms: int
     shown: list[Order]
@@ -45,7 +45,7 @@ class _OrdersSeen:
 
 @dataclass(frozen=True, slots=True)
 class _AccountSeen:
-    """A look at the account: how much had been told before, and the income where it was asked for."""
+    """A query of the account: how many changes were streamed before, and the income if it was queried."""
 
     told: int
     account: Account
@@ -53,16 +53,16 @@ class _AccountSeen:
 
 
 class UserStream:
-    """Keeps an ``AccountState`` true; all but ``book`` runs in the stream's thread.
+    """Keeps an ``AccountState`` up to date; everything except ``book`` runs in the stream's thread.
 
     Args:
         exchange: for REST calls, listen keys and the clock.
         hands: threads for REST calls.
         symbols: whose orders and fills are looked up.
         reconcile_ms: exchange time between two confirmations over REST.
-        on_fill, on_order: told once for each fill and each step of an order.
-        on_account: told after each confirmation.
-        transfers: the money that was paid in or out.
+        on_fill, on_order: called once for each fill and each update of an order.
+        on_account: called after each confirmation.
+        transfers: deposits and withdrawals.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class UserStream:
         self.malformed = 0
         self._listen_key = ""
         self._key_kept_ms = self._account_ms = self._orders_ms = 0
-        self._income_ms: int | None = None  # when it was last asked for; unknown: ask
+        self._income_ms: int | None = None  # time of the last query; None: query
         self._confirmed_s, self._confirm_tries = 0.0, 0
         self._catch_up_ms: int | None = None
         self._suspect_s: float | None = None
         self._event_s = 0.0
 
     def requests(self) -> list[PollingTask]:
-        """Return the REST calls that this stream needs made."""
+        """Return the REST calls that this stream needs."""
         return [
             PollingTask("account", self._account_due, self._ask_account, self._use_account),
             PollingTask("orders", self._orders_due, self._ask_orders, self._use_orders),
@@ -111,13 +111,13 @@ class UserStream:
         ]
 
     def look_after(self) -> None:
-        """Drop a connection that lives but told nothing of a change that REST shows."""
+        """Drop a live connection that did not report a change that REST shows."""
         if self._suspect_s is None or monotonic_s() - self._suspect_s <= _DEAF_AFTER_S:
             return
         deaf = self._event_s < self._suspect_s - _DEAF_AFTER_S
         self._suspect_s = None
         if deaf and self.socket.health.connected:
-            self.socket.restart("the account changed and the user stream did not tell")
+            self.socket.restart("the account changed without an event of the user stream")
 
     async def _address(self) -> str:
         self._listen_key = await self._hands.do(self._exchange.new_listen_key)
@@ -139,7 +139,7 @@ class UserStream:
         self._tell(news)
 
     def _on_connected(self, before: SocketHealth) -> None:
-        """After a connection was lost, what it would have told is asked for."""
+        """After a lost connection, query what it may have missed."""
         if before.connects:
             lost_ms = max(before.last_frame_ms, self._account_ms)
             self._catch_up_ms = min(self._catch_up_ms or lost_ms, lost_ms) - _CATCH_UP_MS
@@ -155,7 +155,7 @@ class UserStream:
         return self.book.wants_look or is_over(self._reconcile_ms, self._account_ms, self._clock.now_ms())
 
     def _ask_account(self) -> _AccountSeen:
-        """Look at the account; ask for the income too where money may have been paid that nobody told of."""
+        """Query the account, and the income too if there may be a transfer that was not streamed."""
         told, account = self.book.told, self._exchange.account()
         asked_ms = self._income_ms
         due = asked_ms is None or account.as_of_ms - asked_ms >= _INCOME_EVERY_MS
@@ -177,7 +177,7 @@ class UserStream:
         self._on_account()
 
     def _transfers_due(self) -> bool:
-        """Return whether a payment that was streamed is to be looked for in the income history."""
+        """Return whether the income history must be queried for a streamed transfer."""
         if not self.book.awaits_transfer:
             self._confirm_tries = 0
             return False
@@ -196,7 +196,7 @@ class UserStream:
         return is_over(self._reconcile_ms, self._orders_ms, self._clock.now_ms())
 
     def _ask_orders(self) -> _OrdersSeen:
-        """Return the open orders, and those that were believed open and are not, as they ended."""
+        """Return the open orders, and the outcome of those that are no longer open."""
         asked_ms, believed = self._clock.now_ms(), self.book.open_orders()
         shown = [order for symbol in self._symbols for order in _if_listed(self._exchange.open_orders, symbol)]
         ids = {order.order_id for order in shown}
@@ -247,7 +247,7 @@ class UserStream:
 
 
 def _if_listed(ask: Callable[[Asked], list[Found]], asked: Asked) -> list[Found]:
-    """Return what is found, nothing of a contract that the exchange does not list: the others must be heard of."""
+    """Return the result, empty for a contract that is not listed, so that the other contracts are still read."""
     try:
         return ask(asked)
     except OrderRefused as error:

@@ -28,7 +28,7 @@ _frame_log.setLevel(logging.WARNING)  # its debug lines would hold the listen ke
 
 @dataclass(frozen=True, slots=True)
 class SocketHealth:
-    """How a socket fares; ``last_frame_ms`` is 0 before the first frame, ``connects`` counts successes."""
+    """The health of a socket; ``last_frame_ms`` is 0 before the first frame, ``connects`` counts successes."""
 
     name: str
     connected: bool = False
@@ -38,17 +38,17 @@ class SocketHealth:
 
     @property
     def reconnects(self) -> int:
-        """How often it had to be connected anew."""
+        """How often it was reconnected."""
         return max(0, self.connects - 1)
 
 
 class ReconnectingWebSocket:
-    """Connects, hands on frames, and does it again whenever the connection dies, goes silent or is told to.
+    """Connects, passes frames on, and reconnects when the connection is lost, stale or restarted.
 
     Args:
         name: for log and health.
-        address: makes the URL anew for each connection (a listen key may have changed).
-        on_frame: takes each frame's bytes in the loop's thread; must be quick.
+        address: returns the URL for each connection (a listen key may have changed).
+        on_frame: called with each frame's bytes in the loop's thread; must be quick.
         on_connected: called after each handshake with the health as it was before.
         clock: for ``last_frame_ms``.
         silence_s: wall seconds without a frame after which the connection counts as dead; None where no traffic is
@@ -79,7 +79,7 @@ class ReconnectingWebSocket:
         return self._health
 
     def uptime_s(self) -> float:
-        """Return how many wall seconds ago the present connection was made, 0 without one."""
+        """Return the age of the present connection in wall seconds, 0 without one."""
         return monotonic_s() - self._since_s if self._connection is not None else 0.0
 
     async def run(self) -> None:
@@ -97,7 +97,7 @@ class ReconnectingWebSocket:
             await asyncio.sleep(wait_s * (0.5 + self._chance.random() / 2.0))
 
     def restart(self, reason: str) -> None:
-        """Drop the connection, so that a new one is made."""
+        """Drop the connection and reconnect."""
         log.warning("socket dropped: name=%s reason=%s", self._health.name, reason)
         if self._connection is not None:
             self._connection.transport.abort()
@@ -143,7 +143,7 @@ class ReconnectingWebSocket:
         self._on_connected(before)
 
     def _note_loss(self, error: BaseException) -> None:
-        """Say the first loss of an outage; later failures only stand in the health."""
+        """Log the first loss of an outage; later failures appear only in the health."""
         text = f"{type(error).__name__}: {str(error)[:160]}"
         self._health = replace(self._health, connected=False, last_error=text)
         if self._lost_s is None:

@@ -1,6 +1,6 @@
 """Reads recorded candles, funding rates and index values from files, and rejects invalid ones.
 
-``domain/candle_reader.py`` knows the formats. What a file does not say is derived: ``quote_volume``
+``domain/candle_reader.py`` knows the formats. Missing columns are derived: ``quote_volume``
 is the volume times the mean of open, high, low and close; ``trades`` is one for each 1,800 of quote volume, at least 1
 where anything was traded; ``taker_buy_volume`` is half of the volume, more or less up to 30 % of it as the candle
 closed near its high or low.

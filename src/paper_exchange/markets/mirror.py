@@ -1,7 +1,7 @@
 """Live public candles of Binance, for paper trading on real prices.
 
 A thread follows the public stream and fetches by REST what came before it, and what was missed. What the source
-did not say is not there: ``candle`` answers ``None``, and ``last_seen_ms`` tells when the source spoke last.
+did not send is missing: ``candle`` returns ``None``, and ``last_seen_ms`` is the time of the source's last event.
 """
 
 import json
@@ -84,7 +84,7 @@ class MirrorMarket:
         return max([self._began_ms, *oldest]) if len(oldest) == len(self.symbols) else self._began_ms
 
     def candle(self, symbol: str, open_ms: int) -> Candle | None:
-        """Return the closed candle of that minute; ``None`` where the source has not told it."""
+        """Return the closed candle of that minute; ``None`` if the source has not sent it."""
         return self._candles.get(symbol, {}).get(open_ms)
 
     def candles(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
@@ -98,11 +98,11 @@ class MirrorMarket:
             return [kept[open_ms] for open_ms in range(first_ms, beyond_ms, MINUTE_MS) if open_ms in kept]
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
-        """Return the rate told for that settlement (for the current interval, the one foreseen); else 0.0001."""
+        """Return the source's rate of that settlement (for the current interval, the predicted one); else 0.0001."""
         return self.funding_record(symbol).rate(settle_ms)
 
     def funding_record(self, symbol: str) -> FundingRecord:
-        """Return the settlements told so far, the announced next one among them."""
+        """Return the settlements so far, including the announced next one."""
         with self._lock:
             return self._rates.setdefault(symbol, FundingRecord())
 
@@ -125,7 +125,7 @@ class MirrorMarket:
         self._session.close()
 
     def _follow(self) -> None:
-        """Keep a stream open until told to stop; say once that the source is away, and once that it is back."""
+        """Keep a stream open until stopped; log each outage of the source once, and its end."""
         pause_s = _FIRST_PAUSE_S
         while not self._stop.is_set():
             try:
@@ -147,7 +147,7 @@ class MirrorMarket:
         return max(min(pause_s * 2.0, _LONGEST_PAUSE_S), _FIRST_PAUSE_S)
 
     def _follow_once(self) -> None:
-        """Follow one connection until it ends or falls silent; returns when told to stop."""
+        """Follow one connection until it ends or becomes stale; return when stopped."""
         names = [f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in ("kline_1m", "markPrice")]
         address = f"{self._stream_url}/market/stream?streams={'/'.join(names)}"
         with connect(address, open_timeout=_REST_TIMEOUT_S, close_timeout=1.0, max_size=2**20) as stream:
@@ -170,7 +170,7 @@ class MirrorMarket:
             self._hear(json.loads(told)["data"])
 
     def _hear(self, event: Mapping[str, Any]) -> None:
-        """Take in one event of the stream; after a hole, fetch what is missing."""
+        """Apply one event of the stream; after a gap, fetch what is missing."""
         symbol = str(event["s"])
         if symbol not in self._candles:
             return
@@ -205,7 +205,7 @@ class MirrorMarket:
             start_ms = closed[-1].open_ms + MINUTE_MS
 
     def _keep(self, symbol: str, closed: Sequence[Candle]) -> None:
-        """Add candles newer than those known, in order, and drop the oldest beyond what is kept."""
+        """Add newer candles in order, and drop the oldest beyond the limit."""
         with self._lock:
             kept = self._candles[symbol]
             newest_ms = next(reversed(kept), 0)

@@ -20,6 +20,7 @@ from src.paper_exchange.markets.candle_files import (
     read_index,
     symbol_of,
 )
+from src.paper_exchange.markets.whole_hours import hours_of
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,14 @@ class ReplayMarket:
         first, beyond = np.searchsorted(columns.open_ms, (start_ms, max(start_ms, end_ms)))
         return _candles(columns, int(first), int(beyond))
 
+    def hours(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Return the whole hours with ``start_ms <= open_ms < end_ms``, oldest first."""
+        columns = self._columns.get(symbol)
+        if columns is None:
+            return []
+        first, beyond = np.searchsorted(columns.open_ms, (start_ms, max(start_ms, end_ms)))
+        return hours_of(tuple(columns), int(first), int(beyond))
+
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the recorded rate of the interval that ends at ``settle_ms`` or holds it; 0.0001 where none is."""
         return self.funding_record(symbol).rate(settle_ms)
@@ -84,7 +93,7 @@ class ReplayMarket:
         return self._funding.setdefault(symbol, FundingRecord())
 
     def fear_greed(self, day_ms: int) -> int | None:
-        """Return the recorded index of that day; ``None`` where no file tells it."""
+        """Return the recorded index of that day; ``None`` if no file has it."""
         return self._index.get(day_ms // DAY_MS * DAY_MS)
 
     def close(self) -> None:

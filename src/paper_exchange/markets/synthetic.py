@@ -1,10 +1,11 @@
 """A synthetic market with the statistical properties of the real one, from a seed.
 
-Any minute of any year can be asked for, in any order and in any process: it is a pure function of seed and
+Any minute of any year can be requested, in any order and in any process: it is a pure function of seed and
 minute. Prices, volatility, tails, seasons, volume and correlation are calibrated to Binance 2021-2024, and like
-there the past of a price says next to nothing about its direction.
+there the past of a price says almost nothing about its direction.
 """
 
+import threading
 from functools import lru_cache
 
 import numpy as np
@@ -16,12 +17,15 @@ from src.paper_exchange.markets.synthetic_coins import COINS
 from src.paper_exchange.markets.synthetic_context import COIN_OF, DAY_MS, FUNDING_MS, Context
 from src.paper_exchange.markets.synthetic_levels import Levels
 from src.paper_exchange.markets.synthetic_minutes import DayCandles, make_day
+from src.paper_exchange.markets.whole_hours import hours_of
 
 DEFAULT_SEED = 7
 _MINUTE_MS = 60_000
 _FIRST_MS = 1_577_836_800_000  # 2020-01-01
 _DAYS_KEPT = 10
 _LISTS_KEPT = 16
+_HOURS_KEPT_DAYS = 400
+_MINUTES_A_DAY = 1_440
 
 
 class SyntheticMarket:
@@ -41,9 +45,11 @@ class SyntheticMarket:
         self._context = Context(seed, self._levels)
         self._day = lru_cache(maxsize=_DAYS_KEPT)(self._make_day)
         self._candles = lru_cache(maxsize=_LISTS_KEPT)(self._make_candles)
+        self._hours = lru_cache(maxsize=_HOURS_KEPT_DAYS)(self._make_hours)
+        self._making_hours = threading.Lock()  # several charts asked for at once need the same days
 
     def candle(self, symbol: str, open_ms: int) -> Candle | None:
-        """Return the complete candle of that minute; ``None`` before 2020 and for what is no whole minute."""
+        """Return the complete candle of that minute; ``None`` before 2020 and for a time that is not a whole minute."""
         day, within_ms = divmod(open_ms, DAY_MS)
         minute, rest_ms = divmod(within_ms, _MINUTE_MS)
         if rest_ms or open_ms < _FIRST_MS or symbol not in COIN_OF:
@@ -64,6 +70,21 @@ class SyntheticMarket:
             first += len(part)
         return found
 
+    def hours(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Return the whole hours with ``start_ms <= open_ms < end_ms``, oldest first.
+
+        A day's minutes are made once for all contracts; only its hours are kept (12 KB a day).
+        """
+        found: list[Candle] = []
+        if symbol not in COIN_OF:
+            return found
+        first_ms = max(start_ms, _FIRST_MS)
+        for day in range(first_ms // DAY_MS, -(-end_ms // DAY_MS)):
+            with self._making_hours:
+                rows = self._hours(day)[COIN_OF[symbol]]
+            found += [row for row in rows if first_ms <= row.open_ms < end_ms]
+        return found
+
     def day(self, day: int) -> DayCandles:
         """Return all six contracts' candles of ``day`` (days since 1970 UTC) as whole numbers."""
         return self._day(day)
@@ -81,31 +102,37 @@ class SyntheticMarket:
         return self._context.fear_greed(day_ms // DAY_MS)
 
     def close(self) -> None:
-        """Drop what is kept in memory."""
+        """Drop the data in memory."""
         self._day.cache_clear()
         self._candles.cache_clear()
+        self._hours.cache_clear()
 
     def _make_day(self, day: int) -> DayCandles:
         return make_day(self._seed, day, self._levels)
 
+    def _make_hours(self, day: int) -> tuple[list[Candle], ...]:
+        whole = self._make_day(day)
+        return tuple(hours_of(_columns(whole, place, day), 0, _MINUTES_A_DAY) for place in range(len(COINS)))
+
     def _make_candles(self, symbol: str, day: int) -> list[Candle]:
-        place = COIN_OF[symbol]
-        coin, whole = COINS[place], self._day(day)
-        prices, sizes = 10.0**coin.price_digits, 10.0**coin.quantity_digits
-        opens_ms = range(day * DAY_MS, (day + 1) * DAY_MS, _MINUTE_MS)
-        columns = (
-            _scaled(whole.open[place], prices),
-            _scaled(whole.high[place], prices),
-            _scaled(whole.low[place], prices),
-            _scaled(whole.close[place], prices),
-            _scaled(whole.volume[place], sizes),
-            whole.trades[place].tolist(),
-            _scaled(whole.taker_buy_volume[place], sizes),
-            np.round(whole.quote_volume[place], 5).tolist(),
-        )
-        return [Candle(*row) for row in zip(opens_ms, *columns, strict=True)]
+        rows = zip(*(column.tolist() for column in _columns(self._day(day), COIN_OF[symbol], day)), strict=True)
+        return [Candle(*row) for row in rows]
 
 
-def _scaled(whole: NDArray[np.int64], units: float) -> list[float]:
-    """Return whole ticks or steps as the floats nearest to their decimal text."""
-    return list((whole / units).tolist())
+def _columns(whole: DayCandles, place: int, day: int) -> tuple[NDArray[np.generic], ...]:
+    """Return the minutes of one contract and day as columns in the order of ``Candle``.
+
+    Whole ticks and steps become the floats nearest to their decimal text.
+    """
+    prices, sizes = 10.0 ** COINS[place].price_digits, 10.0 ** COINS[place].quantity_digits
+    return (
+        np.arange(day * DAY_MS, (day + 1) * DAY_MS, _MINUTE_MS),
+        whole.open[place] / prices,
+        whole.high[place] / prices,
+        whole.low[place] / prices,
+        whole.close[place] / prices,
+        whole.volume[place] / sizes,
+        whole.trades[place],
+        whole.taker_buy_volume[place] / sizes,
+        np.round(whole.quote_volume[place], 5),
+    )

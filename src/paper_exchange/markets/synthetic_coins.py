@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Coin(NamedTuple):
-    """One contract: where its price lives, its grid, and how it is traded."""
+    """One contract: its price range, tick grid, and trading parameters."""
 
     symbol: str
     usual_price: float

@@ -55,7 +55,7 @@ _SHARED_ACTIVITY, _ACTIVITY, _NOISE, _TRADES, _TAKER, _TAKER_NOISE, _SHOCK, _BOU
 )
 
 _CALM_MOVE_SHARE = 0.055  # a minute that moves less than this share of its sigma leaves the last price where it was
-_BOUNCE_SHARE = 0.12  # of a sigma: how far the last trade of a minute lies beside the price it stands for
+_BOUNCE_SHARE = 0.12  # of a sigma: distance of a minute's last trade from the price it represents
 _GAP_CHANCE = 0.25  # of opening one tick above the close before, and as much of one below
 
 _PRICE_UNITS = np.array([10.0**coin.price_digits for coin in COINS])[:, None]
@@ -117,7 +117,7 @@ class _Chance:
         return normals(self.seed, stream, self._first * rows, MINUTES * rows).reshape(rows, MINUTES)
 
     def smooth(self, stream: int, rows: int, memory: float) -> Floats:
-        """Return standard normal numbers that are alike for ``memory`` minutes, each row a stream of its own."""
+        """Return standard normal numbers that are correlated over ``memory`` minutes, each row independent."""
         return np.array([smooth_normals(self.seed, stream + k, self._first, MINUTES, memory) for k in range(rows)])
 
 
@@ -191,7 +191,7 @@ def _dressed(chance: _Chance, before: WholeNumber, close: WholeNumber, sigma: Fl
 
 
 def _volume(chance: _Chance, width: Floats, calm_sigma: Floats) -> WholeNumber:
-    """Return the volume in steps: it follows unrest and the candle's width, and has moods of its own."""
+    """Return the volume in steps: it follows volatility and the candle's range, with its own random factor."""
     unrest = np.log(calm_sigma / _USUAL_SIGMA)
     surprise = np.log(width / calm_sigma)
     mood = 0.34 * chance.smooth(_SHARED_ACTIVITY, 1, 300.0) + 0.34 * chance.smooth(_ACTIVITY, len(COINS), 30.0)

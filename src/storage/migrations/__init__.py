@@ -1,4 +1,4 @@
-"""How the tables came to their present shape, one file a step, run by Alembic at start."""
+"""Database migrations, one file per step, run by Alembic at start-up."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def configuration(connection: Connection | None = None) -> Config:
-    """Return Alembic's configuration, made here and not read from a file; it works on ``connection``."""
+    """Return Alembic's configuration, built in code; it works on ``connection``."""
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     return config
@@ -23,7 +23,7 @@ def upgrade(connection: Connection) -> None:
     """Run every missing step within the transaction of ``connection``.
 
     Raises:
-        StoreUnavailable: the database is of a version that this one does not know.
+        StoreUnavailable: the database has an unknown version.
     """
     try:
         command.upgrade(configuration(connection), "head")

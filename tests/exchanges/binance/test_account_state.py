@@ -59,7 +59,7 @@ def known(made: AccountState, marks: dict[str, MarkPrice] | None = None) -> Acco
     return account
 
 
-def test_nothing_is_known_before_the_first_look_over_rest():
+def test_nothing_is_known_before_the_first_rest_read():
     made = AccountState("USDT", lambda symbol: (10, "CROSSED"))
     made.apply(update(START, "5"))
     assert made.account({}) is None
@@ -98,7 +98,7 @@ def test_late_and_double_events_turn_nothing_back():
     assert known(made).positions == ()
 
 
-def test_an_event_of_long_before_the_last_look_is_old_news():
+def test_an_event_long_before_the_last_rest_read_is_ignored():
     made = book("1000")
     made.apply(update(START - 60_000, "1"))
     assert known(made).wallet_balance == 1000
@@ -125,17 +125,17 @@ def test_the_newest_event_wins_in_any_order(order, doubles):
 @pytest.mark.parametrize(
     ("told", "same"), [((), False), ((position("3"),), False), ((position("2", Direction.SHORT),), False)]
 )
-def test_a_look_over_rest_says_whether_the_stream_had_told_it(told, same):
+def test_a_rest_read_reports_whether_it_matches_the_stream(told, same):
     made = book(positions=(position(),))
     assert made.set_account(Account(Decimal(1000), Decimal(1), Decimal(0), START + 1, told)) is same
 
 
-def test_a_look_over_rest_that_agrees_says_so():
+def test_a_matching_rest_read_is_reported_as_such():
     made = book(positions=(position(),))
     assert made.set_account(Account(Decimal(1000), Decimal(1), Decimal(7), START + 1, (position(),)))
 
 
-def test_a_look_that_crossed_with_an_entry_does_not_make_the_account_flat():
+def test_a_rest_read_that_crossed_with_an_entry_does_not_make_the_account_flat():
     made = book()
     before = made.told
     made.apply(update(START + 1, "999", "2"))
@@ -148,7 +148,7 @@ def test_a_look_that_crossed_with_an_entry_does_not_make_the_account_flat():
     assert not made.wants_look
 
 
-def test_a_first_look_that_crossed_with_news_is_asked_for_again():
+def test_a_first_rest_read_that_crossed_with_an_event_is_repeated():
     made = AccountState("USDT", lambda symbol: (10, "CROSSED"))
     before = made.told
     made.apply(update(START, "5"))
@@ -162,7 +162,7 @@ def test_a_new_leverage_is_taken_over():
     assert known(made).positions[0].leverage == 25
 
 
-def test_a_fill_is_told_once_also_when_rest_tells_it_again():
+def test_a_fill_is_reported_once_even_if_rest_returns_it_again():
     made = book()
     first = made.apply(TRADE_EVENT)
     assert len(first.fills) == len(first.orders) == 1
@@ -180,7 +180,7 @@ def test_a_late_new_does_not_undo_a_filled():
     assert made.open_orders() == []
 
 
-def test_each_step_of_a_conditional_order_is_told_once():
+def test_each_update_of_a_conditional_order_is_reported_once():
     made = book()
     steps = [
         {"X": "NEW", "ai": "", "aq": "0"},
@@ -226,7 +226,7 @@ def test_money_that_is_paid_changes_the_wallet_and_nothing_that_was_earned(amoun
     assert (made.awaits_transfer, known(made).transferred) == (False, int(amount))
 
 
-def test_a_payment_told_late_or_twice_counts_once():
+def test_a_transfer_reported_late_or_twice_counts_once():
     made = book()
     made.apply(update(START + 20, "1240"))  # its balance contains what is told after it
     for _ in range(2):
@@ -234,7 +234,7 @@ def test_a_payment_told_late_or_twice_counts_once():
     assert (known(made).wallet_balance, known(made).transferred) == (1240, 250)
 
 
-def test_a_payment_that_only_the_history_tells_counts_with_the_look_that_contains_it():
+def test_a_transfer_only_in_the_history_counts_with_the_balance_that_contains_it():
     made = book()
     look(made, "1000", START + 1)
     account = Account(Decimal(900), Decimal(900), Decimal(0), START + 60_000)
@@ -247,7 +247,7 @@ def test_a_payment_that_only_the_history_tells_counts_with_the_look_that_contain
     assert known(made).transferred == -100
 
 
-def test_a_look_is_wanted_again_when_money_was_paid_after_it():
+def test_a_rest_read_is_repeated_if_a_transfer_followed_it():
     """Whether the answer contains what was paid while it was asked for nobody can say."""
     made = book()
     look(made, "1000", START + 1)
@@ -272,7 +272,7 @@ def test_trading_bonuses_and_other_coins_are_no_payments_in():
     assert (known(made).transferred, known(made).wallet_balance) == (0, 999)
 
 
-def test_less_money_without_a_reason_is_believed_only_after_some_looks():
+def test_a_smaller_wallet_without_a_reason_is_accepted_only_after_several_reads():
     """The history may be a moment behind: a withdrawal that nobody told of must not look like the day's loss."""
     made = book()
     look(made, "1000", START + 1)

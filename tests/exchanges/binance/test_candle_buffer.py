@@ -26,7 +26,7 @@ def test_streamed_candles_wait_for_the_history():
     assert not series.has_hole
 
 
-def test_what_comes_after_a_hole_waits_until_it_is_filled():
+def test_candles_after_a_gap_wait_until_it_is_filled():
     series = CandleBuffer(MINUTE, 10)
     series.fill([candle(1)])
     assert series.add(candle(4)) == []

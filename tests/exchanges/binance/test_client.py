@@ -151,7 +151,7 @@ UNKNOWN_OUTCOMES = {
 
 @pytest.mark.parametrize("answer", UNKNOWN_OUTCOMES.values(), ids=UNKNOWN_OUTCOMES)
 @pytest.mark.parametrize("what", [intent(), STOP], ids=["market", "stop"])
-def test_an_order_whose_outcome_nobody_knows_is_never_sent_again(exchange, client, what, answer):
+def test_an_order_with_unknown_outcome_is_never_sent_again(exchange, client, what, answer):
     path = ALGO if what.kind.conditional else ORDER
     exchange.script("POST", path, answer)
     with pytest.raises(OutcomeUnknown) as unknown:
@@ -200,7 +200,7 @@ def test_an_exchange_that_is_not_there_got_no_order(tmp_path):
         nobody.send(intent())
 
 
-def test_a_connection_that_was_never_made_is_told_from_one_that_broke():
+def test_a_connection_never_made_is_distinguished_from_a_broken_one():
     refused = requests.exceptions.ConnectionError(MaxRetryError(None, "/", NewConnectionError(None, "refused")))  # type: ignore[arg-type]
     assert isinstance(translated(refused, "id"), ExchangeUnavailable)
     assert isinstance(translated(requests.exceptions.ConnectTimeout("slow"), "id"), ExchangeUnavailable)
@@ -215,7 +215,7 @@ def test_an_id_that_is_at_work_already_is_the_order_that_was_sent(exchange, clie
     assert client.send(intent()).order_id == "33878894217"
 
 
-def test_an_order_that_is_not_visible_yet_is_looked_for_again(exchange, client, pauses):
+def test_an_order_not_visible_yet_is_queried_again(exchange, client, pauses):
     exchange.script("GET", ORDER, ABSENT, ABSENT, Answer(POSTED | {"avgPrice": "1.1359"}))
     order = client.find_order(intent())
     assert order is not None
@@ -269,7 +269,7 @@ SYMBOL_ROW = {
 SETTERS = ("/fapi/v1/positionSide/dual", "/fapi/v1/marginType", "/fapi/v1/leverage")
 
 
-def test_what_is_set_already_is_compared_and_not_set(exchange, client):
+def test_settings_that_already_match_are_not_set(exchange, client):
     """Binance may refuse to set what is so already (-4067 with an order open): that must not stop a bot."""
     exchange.script("GET", "/fapi/v1/accountConfig", Answer(CONFIGURED))
     exchange.script("GET", "/fapi/v1/symbolConfig", Answer([SYMBOL_ROW]))
@@ -322,7 +322,7 @@ def test_an_answer_that_makes_no_sense_is_trouble_of_the_exchange(exchange, clie
         client.get_current_price("BTCUSDT")
 
 
-def test_a_ban_is_honoured_by_all_who_share_the_address(exchange, client, tmp_path):
+def test_a_ban_is_honoured_by_all_processes_of_the_address(exchange, client, tmp_path):
     until = now_ms() + 100_000
     banned = refusal(-1003, f"Way too many requests; IP banned until {until}. Please use the websocket.", 418)
     exchange.script("GET", "/fapi/v2/ticker/price", banned)
@@ -407,7 +407,7 @@ def account_answer(amount: str) -> dict[str, object]:
     return {"assets": [{"asset": "BNB"}, asset], "positions": [position]}
 
 
-def test_positions_come_with_leverage_and_margin_type_from_where_they_are_told(exchange, client):
+def test_positions_get_leverage_and_margin_type_from_the_account_response(exchange, client):
     exchange.script("GET", "/fapi/v2/account", Answer(account_answer("-0.002")))
     exchange.script("GET", "/fapi/v3/positionRisk", Answer([position_row("-0.002", "-2", "60000.1")]))
     account = client.account()
@@ -543,7 +543,7 @@ def test_purposes_of_the_clients_own_orders_stand_in_their_ids(exchange, client)
 
 
 @pytest.mark.long
-def test_the_self_check_tells_what_a_person_wants_to_know_and_ends_with_the_right_code(tmp_path):
+def test_the_self_check_prints_its_report_and_returns_the_right_exit_code(tmp_path):
     with paper_server(tmp_path) as server:
         base = server.exchange.address
         good = {"BINANCE_BASE_URL": base, "PAPER_API_KEY": API_KEY, "PAPER_API_SECRET": API_SECRET}

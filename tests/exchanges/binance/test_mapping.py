@@ -96,7 +96,7 @@ def test_all_four_shapes_of_a_conditional_order_are_read():
         ("REJECTED", "0", OrderStatus.REJECTED),
     ],
 )
-def test_a_conditional_order_counts_as_filled_only_when_what_it_made_was(word, executed, expected):
+def test_a_conditional_order_counts_as_filled_only_when_its_triggered_order_is(word, executed, expected):
     assert words.conditional_of_answer(ALGO_REPLY | {"algoStatus": word, "actualQty": executed}).status is expected
 
 

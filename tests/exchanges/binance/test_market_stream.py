@@ -82,7 +82,7 @@ def contiguous(candles: list[Candle]) -> bool:
     return all(later.open_ms - earlier.open_ms == MINUTE_MS for earlier, later in pairwise(candles))
 
 
-def test_every_closed_candle_is_told_once_and_is_the_one_rest_tells(fast_server, told):
+def test_every_closed_candle_is_sent_once_and_equals_that_of_rest(fast_server, told):
     with running_stream(fast_server, told) as stream:
         history = stream.candles(SYMBOL)
         assert len(history) >= 1_000
@@ -113,7 +113,7 @@ def test_mark_prices_come_in_order_each_once(fast_server, told):
     assert times == sorted(set(times))
 
 
-def test_a_silent_market_socket_is_replaced_and_rest_stands_in_meanwhile(fast_server, told):
+def test_a_stale_market_socket_is_replaced_and_rest_is_used_meanwhile(fast_server, told):
     with running_stream(fast_server, told) as stream:
         fast_server.control("POST", "faults", kind="silence", paths=["market"], for_s=8)
         before = stream.health().market
@@ -174,7 +174,7 @@ def test_the_account_follows_orders_within_a_second(server, told):
     assert sum(fill.quantity for fill in told.fills) == 2 * SIZE
 
 
-def test_a_stop_that_triggers_is_told_step_by_step(server, told):
+def test_a_triggered_stop_is_reported_step_by_step(server, told):
     with running_stream(server, told) as stream:
         client = server.client()
         client.place_market_order(SYMBOL, "BUY", SIZE)
@@ -189,7 +189,7 @@ def test_a_stop_that_triggers_is_told_step_by_step(server, told):
     assert told.fills[-1].client_id == stops[-1].client_id
 
 
-def test_what_happened_while_the_user_socket_was_away_is_caught_up_once(server, told):
+def test_events_missed_during_a_lost_user_socket_are_caught_up_once(server, told):
     with running_stream(server, told) as stream:
         client = server.client()
         client.place_market_order(SYMBOL, "BUY", SIZE)
@@ -205,7 +205,7 @@ def test_what_happened_while_the_user_socket_was_away_is_caught_up_once(server, 
         assert sum(fill.realized_pnl - fill.fee for fill in told.fills) == stream.account().wallet_balance - 10_000
 
 
-def test_a_user_stream_that_tells_nothing_is_found_out_by_rest_and_replaced(server, told):
+def test_a_user_stream_without_events_is_detected_by_rest_and_replaced(server, told):
     with running_stream(server, told, reconcile_s=3.0) as stream:
         server.control("POST", "faults", kind="silence", paths=["private"], for_s=60)
         server.client().place_market_order(SYMBOL, "BUY", SIZE)
@@ -302,7 +302,7 @@ def test_an_answer_that_is_lost_leaves_at_most_one_order_and_we_know_which(serve
     assert [each.quantity for each in held] == ([SIZE] if found else [])
 
 
-def test_a_clock_that_is_out_is_set_and_the_order_stands_once(server):
+def test_a_wrong_clock_is_corrected_and_the_order_exists_once(server):
     client = server.client()
     client.sync_clock()
     server.control("POST", "skew", skew_ms=90_000)

@@ -19,7 +19,7 @@ def client_at(exchange, folder, speed):
     return BinanceClient(BinanceTransport(addresses, Credentials(API_KEY, API_SECRET), clock, budget))
 
 
-def test_the_true_cause_is_told_in_one_sentence(tmp_path):
+def test_the_root_cause_is_reported_in_one_sentence(tmp_path):
     with running(tmp_path / "state.json", speed=60.0) as exchange:
         for call in (BinanceClient.get_account_balance, lambda client: client.sync_clock()):
             with pytest.raises(SettingsError) as caught:

@@ -63,7 +63,7 @@ def test_the_exchanges_own_count_corrects_ours_upwards_only(budget, clock):
     assert (used.weight, used.orders_10s, used.orders_1m) == (70, 3, 4)
 
 
-def test_an_answer_from_a_minute_that_is_over_says_nothing_of_this_one(budget, clock):
+def test_a_response_of_the_previous_minute_does_not_change_this_ones_count(budget, clock):
     asked_ms = clock.now_ms()
     clock.advance_to(NOON + 61_000)
     budget.observe({"X-MBX-USED-WEIGHT-1M": "99"}, asked_ms)
@@ -84,7 +84,7 @@ def test_a_refusal_without_instant_holds_to_the_minutes_end(budget):
     assert budget.block(None) == pytest.approx(59.0)
 
 
-def test_waits_are_told_in_wall_seconds(tmp_path, clock):
+def test_waits_are_reported_in_wall_seconds(tmp_path, clock):
     fast = SharedRateLimiter(tmp_path / "fast", clock, speed=10.0, limits=RateLimits(100, 10, 20))
     fast.take(80, 0, Urgency.ROUTINE)
     with pytest.raises(RateLimited) as refusal:
@@ -92,7 +92,7 @@ def test_waits_are_told_in_wall_seconds(tmp_path, clock):
     assert refusal.value.retry_after_s == pytest.approx(5.9)
 
 
-def test_a_record_of_another_market_time_bans_nobody(tmp_path, clock):
+def test_a_record_of_another_market_time_causes_no_ban(tmp_path, clock):
     path = tmp_path / "budget"
     SharedRateLimiter(path, clock).block(NOON + 10**9)
     earlier = SharedRateLimiter(path, ManualClock(NOON - 10**10))
@@ -100,7 +100,7 @@ def test_a_record_of_another_market_time_bans_nobody(tmp_path, clock):
     assert earlier.used().weight == 1
 
 
-def test_a_damaged_file_starts_anew(tmp_path, clock):
+def test_a_damaged_file_is_replaced_by_a_new_one(tmp_path, clock):
     path = tmp_path / "budget"
     path.write_bytes(b"not ours")
     budget = SharedRateLimiter(path, clock)

@@ -22,7 +22,7 @@ def test_asking_over_rest_loads_no_second_client_and_no_parser_of_dates():
     assert heavy == "[]"
 
 
-def test_the_rest_of_the_library_is_there_when_somebody_wants_it():
+def test_the_rest_of_the_library_is_loaded_on_use():
     words = (
         "from src.exchanges.binance.sdk import Client\n"
         "import binance\n"

@@ -22,7 +22,7 @@ def event(amount: int, time_ms: int = NOW) -> dict[str, object]:
     return {"E": time_ms, "T": time_ms, "a": {"m": reason, "B": [{"a": "USDT", "wb": "1", "bc": str(amount)}]}}
 
 
-def test_what_was_there_before_the_first_look_of_all_is_noted_and_does_not_count():
+def test_transfers_before_the_very_first_balance_are_recorded_but_do_not_count():
     kept: list[tuple[str, bool]] = []
     book = TransferTracker("USDT", None, lambda income, told_ms, counted: kept.append((income.transaction_id, counted)))
     assert book.learn([row(10_000, 1, NOW - 60_000)], NOW)
@@ -30,7 +30,7 @@ def test_what_was_there_before_the_first_look_of_all_is_noted_and_does_not_count
     assert (book.total, kept) == (Decimal(500), [("1", False), ("2", True)])
 
 
-def test_what_was_paid_while_nobody_was_there_counts_at_the_next_start_and_only_then():
+def test_transfers_while_the_bot_was_stopped_count_at_its_next_start():
     kept: list[str] = []
     known = KnownTransfers(frozenset({("TRANSFER", "1")}), Decimal(100), NOW)
     later = NOW + 3 * DAY_MS
@@ -45,7 +45,7 @@ def test_what_was_paid_while_nobody_was_there_counts_at_the_next_start_and_only_
     assert again.total == Decimal(70)
 
 
-def test_no_more_is_asked_than_the_exchange_tells():
+def test_the_income_history_is_queried_no_further_back_than_the_exchange_keeps_it():
     book = TransferTracker("USDT", KnownTransfers(looked_ms=NOW - 400 * DAY_MS))
     assert book.since_ms(NOW) == NOW - 89 * DAY_MS
 
@@ -56,7 +56,7 @@ def test_one_number_of_two_kinds_is_two_payments():
     assert book.total == Decimal(10)
 
 
-def test_the_history_confirms_what_was_told_and_waits_with_the_rest():
+def test_the_history_confirms_streamed_transfers_and_others_wait():
     """A row that the stream has not told of may not be in the balance yet."""
     book = TransferTracker("USDT", KnownTransfers(looked_ms=NOW - 1))
     book.stream(event(100))
@@ -71,7 +71,7 @@ amounts = st.lists(st.integers(-3, 3).filter(bool), min_size=1, max_size=6)
 
 
 @given(amounts, st.data())
-def test_each_payment_counts_once_in_any_order_of_telling(paid, data):
+def test_each_transfer_counts_once_in_any_order_of_reports(paid, data):
     """Stream and history tell all payments in any order, the history again and again; only their sum remains."""
     kept: list[Income] = []
     book = TransferTracker(
