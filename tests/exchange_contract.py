@@ -337,6 +337,21 @@ class ExchangeContract:
         senders = [names[fill.order_id] for fill in hand.exchange.fills(hand.symbol, since_ms)]
         assert list(dict.fromkeys(senders)) == [entry.client_id, stop.client_id, "by-hand-1"]
 
+    def test_a_post_only_order_rests_at_the_best_price_and_is_refused_beyond_it(self, hand: TraderControl) -> None:
+        bid, ask = hand.exchange.best_prices(hand.symbol)
+        assert 0 < bid < ask
+        intent = replace(hand.intent(Purpose.ENTRY, Side.BUY, hand.size()), kind=OrderKind.POST_ONLY)
+        with pytest.raises(OrderRefused) as refused:
+            hand.exchange.send(replace(intent, price=ask * 2 // hand.rules.tick_size * hand.rules.tick_size))
+        assert refused.value.rejection in (Rejection.WOULD_TAKE, Rejection.OTHER)  # too far from the mark is another
+        low = hand.rules.price_near(bid * Decimal("0.99"))
+        order = hand.exchange.send(replace(intent, client_id=intent.client_id + "1", price=low))
+        assert (order.kind, order.price, order.status) == (OrderKind.POST_ONLY, low, OrderStatus.NEW)
+        [resting] = [each for each in hand.exchange.open_orders(hand.symbol) if not each.kind.conditional]
+        assert (resting.client_id, resting.kind) == (order.client_id, OrderKind.POST_ONLY)
+        hand.exchange.cancel(order)
+        assert hand.exchange.open_orders(hand.symbol) == []
+
     def test_a_stop_may_stand_before_its_position_and_closes_it(self, hand: TraderControl) -> None:
         """So that no instant without a stop lies between an entry and its protection."""
         mark = hand.exchange.mark_price(hand.symbol).mark

@@ -374,7 +374,7 @@ def _callbacks(watches: dict[str, StopMonitor], news: OrderUpdateBuffer) -> Call
     def on_order(order: Order) -> None:
         news.on_order(order)
         watch = watches.get(order.symbol)
-        if watch is not None and order.status.final and watch.concerns(order):
-            watch.wake()
+        if watch is not None:
+            watch.on_order(order)
 
     return Callbacks(on_mark_price=on_mark_price, on_order=on_order, on_fill=news.on_fill)

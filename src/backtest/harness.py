@@ -187,8 +187,12 @@ class BacktestHarness:
             if self.position_manager.trade is None and not unsettled:
                 return
             if every_second or unsettled or rough[(at - from_ms) // _SECOND_MS]:
+                before = self.position_manager.trade
                 self._look(at)
                 unsettled = self.trader.needs_maintenance(None)
+                if self.position_manager.trade is not before and not every_second:
+                    self._account, self._held = self.exchange.account(), None
+                    rough = self._rough_seconds(from_ms, to_ms)  # an entry was filled meanwhile, or a part closed
 
     def highest_equity(self, equity: NDArray[np.float64], first_open_ms: int) -> Decimal:
         """Return the exact highest equity of turns passed over, given their rough ones and the first one's candle."""

@@ -146,8 +146,10 @@ def figures_of(setup: Setup, slip_share: float = -1.0) -> KernelFigures:
         SettingsError: it has exits that the kernel does not know.
     """
     rules, limits = setup.listed.rules, setup.limits_in_force
-    if limits.exits.any:
-        raise SettingsError((f"{setup.rules.name} has exits beside stop and target: run it on the exact path.",))
+    if limits.exits.any or limits.entry.maker_wait_ms:
+        raise SettingsError(
+            (f"{setup.rules.name} has exits beside stop and target, or enters as a maker: run it on the exact path.",)
+        )
     return KernelFigures(
         t=thresholds(setup.rules, limits),
         position_share=float(limits.position_share),

@@ -18,8 +18,9 @@ from src.strategy.q_agent import QLearningAgent
 
 
 def needs_exact_path(setup: Setup) -> bool:
-    """Return whether the kernel cannot run a setup: its exits beside stop and target follow the market."""
-    return setup.limits_in_force.exits.any
+    """Return whether the kernel cannot run a setup: its exits follow the market, or its entries wait as makers."""
+    limits = setup.limits_in_force
+    return limits.exits.any or limits.entry.maker_wait_ms > 0
 
 
 def exact_path_notice(setup: Setup, variants: Sequence[Variant]) -> str:
@@ -28,8 +29,8 @@ def exact_path_notice(setup: Setup, variants: Sequence[Variant]) -> str:
     if not count:
         return ""
     return (
-        f"{count} of {len(variants)} variants have exits beside stop and target: they are run on the exact path, "
-        "one after another, which takes seconds for a year of minutes where the kernel takes milliseconds."
+        f"{count} of {len(variants)} variants have exits beside stop and target, or enter as makers: they are run on "
+        "the exact path, one after another, which takes seconds for a year of minutes, not milliseconds."
     )
 
 

@@ -18,7 +18,7 @@ Variant = tuple[tuple[str, str], ...]
 
 _WORDS = ("name", "description", "tried", "shown", "evidence")
 _RULES = {each.name: type(each.default) for each in fields(DecisionRules) if each.name not in _WORDS}
-_LIMITS = {each.name: type(each.default) for each in fields(RiskLimits) if each.name != "exits"}
+_LIMITS = {each.name: type(each.default) for each in fields(RiskLimits) if each.name not in ("exits", "entry")}
 KINDS: Mapping[str, type] = _RULES | _LIMITS
 """The figures of votes that can be varied, with the kind of each: rules and limits."""
 

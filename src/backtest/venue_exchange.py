@@ -1,6 +1,7 @@
 """The paper exchange's venue as an ``Exchange`` and a ``MarketFeed``, in process and without waiting."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import groupby
 
 from src.domain.clock import MINUTE_MS, ManualClock
@@ -88,6 +89,13 @@ class VenueExchange:
         self._catch_up()
         seen = self._venue.premium(symbol)
         return MarkPrice(symbol, seen.mark, seen.index, seen.funding_rate, seen.next_funding_ms, self._clock.now_ms())
+
+    def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Return the venue's best bid and ask now."""
+        self._catch_up()
+        now_ms = self._clock.now_ms()
+        bid, ask = (self._venue.quotes.best_price(symbol, side, now_ms) for side in ("SELL", "BUY"))
+        return bid, ask
 
     def account(self) -> Account:
         """Return balances and open positions."""
@@ -232,6 +240,7 @@ def _longer(minutes: Sequence[Candle], step_ms: int) -> list[Candle]:
 
 
 _REJECTIONS = {
+    -5022: Rejection.WOULD_TAKE,
     -2021: Rejection.WOULD_TRIGGER,
     -4116: Rejection.DUPLICATE_ID,
     -4130: Rejection.ANOTHER_STANDS,
@@ -256,7 +265,9 @@ def _request(intent: OrderIntent) -> OrderRequest:
     return OrderRequest(
         symbol=intent.symbol,
         side=intent.side.value,
-        type=intent.kind.value,
+        type="LIMIT" if intent.kind is OrderKind.POST_ONLY else intent.kind.value,
+        price=intent.price,
+        time_in_force="GTX" if intent.kind is OrderKind.POST_ONLY else "",
         quantity=intent.quantity,
         reduce_only=intent.reduce_only,
         client_id=intent.client_id,
@@ -277,13 +288,19 @@ def _algo_request(intent: OrderIntent) -> AlgoRequest:
     )
 
 
+def _regular_kind(order: VenueOrder) -> OrderKind:
+    if order.type == "LIMIT" and order.time_in_force == "GTX":
+        return OrderKind.POST_ONLY
+    return OrderKind.MARKET if order.type == "MARKET" else OrderKind.FOREIGN
+
+
 def _order(order: VenueOrder) -> Order:
     return Order(
         client_id=order.client_id,
         order_id=str(order.order_id),
         symbol=order.symbol,
         side=Side(order.side),
-        kind=OrderKind.MARKET if order.type == "MARKET" else OrderKind.FOREIGN,
+        kind=_regular_kind(order),
         status=OrderStatus(order.status),
         quantity=order.quantity,
         executed_quantity=order.executed,
@@ -291,6 +308,7 @@ def _order(order: VenueOrder) -> Order:
         updated_ms=order.updated_ms,
         reduce_only=order.reduce_only,
         close_position=order.close_position,
+        price=order.price or None,
     )
 
 

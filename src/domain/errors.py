@@ -42,6 +42,7 @@ class OutcomeUnknown(ExchangeError):
 class Rejection(StrEnum):
     """Why an exchange refused an order or a setting, in terms that every exchange has; adapters translate."""
 
+    WOULD_TAKE = "it would be executed at once although it is post-only"
     WOULD_TRIGGER = "its trigger price is passed already"
     DUPLICATE_ID = "its client id was used before"
     ANOTHER_STANDS = "another order of its kind closes the position already"

@@ -35,12 +35,15 @@ class Purpose(StrEnum):
 
 
 class OrderKind(StrEnum):
-    """The kinds the bot sends. STOP_MARKET and TAKE_PROFIT_MARKET are conditional: Binance's Algo service.
+    """The kinds the bot sends. POST_ONLY waits at its price and never takes.
+
+    STOP_MARKET and TAKE_PROFIT_MARKET are conditional: Binance's Algo service.
 
     The FOREIGN ones are never sent: what a person or the exchange's liquidation placed on our account.
     """
 
     MARKET = "MARKET"
+    POST_ONLY = "POST_ONLY"
     STOP_MARKET = "STOP_MARKET"
     TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
     FOREIGN = "FOREIGN"
@@ -49,7 +52,7 @@ class OrderKind(StrEnum):
     @property
     def conditional(self) -> bool:
         """Whether the order waits for a trigger price."""
-        return self not in (OrderKind.MARKET, OrderKind.FOREIGN)
+        return self not in (OrderKind.MARKET, OrderKind.POST_ONLY, OrderKind.FOREIGN)
 
 
 class OrderStatus(StrEnum):
@@ -89,8 +92,9 @@ def finished_status(quantity: Decimal, executed_quantity: Decimal) -> OrderStatu
 class OrderIntent:
     """What we ask of the exchange; written to the database before it is sent.
 
-    ``trigger_price`` belongs to conditional kinds, which close the whole position (``close_position``) and then
-    carry no quantity. ``decided_ms`` is the instant the client id was made from.
+    ``price`` belongs to post-only orders, ``trigger_price`` to conditional kinds, which close the whole position
+    (``close_position``) and then carry no quantity, or a part of it. ``decided_ms`` is the instant the client id was
+    made from.
     """
 
     client_id: str
@@ -104,6 +108,7 @@ class OrderIntent:
     trigger_price: Decimal | None = None
     close_position: bool = False
     reason: str = ""
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class Order:
     close_position: bool = False
     trigger_price: Decimal | None = None
     spawned_id: str = ""
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

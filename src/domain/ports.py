@@ -83,6 +83,9 @@ class Exchange(Protocol):
     def mark_price(self, symbol: str) -> MarkPrice:
         """Return the present mark price."""
 
+    def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Return the best bid and the best ask."""
+
     def account(self) -> Account:
         """Return balances and open positions, asked for now."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+from src.domain.entry_rules import EntryRules
 from src.domain.exit_rules import ExitRules
 from src.domain.market import Instrument
 from src.domain.portfolio import Direction
@@ -17,7 +18,7 @@ class RiskLimits:
     ``early_stop_share`` is the part of the stop distance at which the position is closed without waiting.
     ``max_total_share`` bounds the margin of all positions together. ``place_target`` says whether a target order
     stands at the exchange: a strategy that exits by its own signal has none. ``exits`` are those beside stop and
-    target.
+    target, ``entry`` says how an entry is sent.
     """
 
     leverage: int = 10
@@ -29,6 +30,7 @@ class RiskLimits:
     max_daily_loss_share: Decimal = Decimal("0.05")
     place_target: bool = True
     exits: ExitRules = field(default_factory=ExitRules)
+    entry: EntryRules = field(default_factory=EntryRules)
 
     def __post_init__(self) -> None:
         if not 1 <= self.leverage <= 125:

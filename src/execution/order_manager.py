@@ -78,6 +78,15 @@ class OrderManager:
         self._journal.plan_order(intent)
         return intent
 
+    def plan_maker_entry(
+        self, direction: Direction, quantity: Decimal, price: Decimal, decided_ms: int, reason: str
+    ) -> OrderIntent:
+        """Note a post-only order at ``price`` that opens a position; raises as ``plan_entry``."""
+        market = self._market(Purpose.ENTRY, direction.entry_side, quantity, decided_ms, 0, reason)
+        intent = replace(market, kind=OrderKind.POST_ONLY, price=price)
+        self._journal.plan_order(intent)
+        return intent
+
     def drop_entry(self, intent: OrderIntent, reason: str) -> None:
         """Note that a planned entry is not sent."""
         self._journal.update_order(intent.client_id, OrderStatus.REJECTED, None, Decimal(0), reason)
@@ -129,6 +138,9 @@ class OrderManager:
             if intent.client_id in listed:
                 continue
             order = self._exchange.find_order(intent)
+            if order is not None and order.kind is OrderKind.POST_ONLY and not order.status.final:
+                self._exchange.cancel(order)  # left over from before a restart: nobody waits for it any more
+                order = self._exchange.find_order(intent)
             if order is None:
                 self._forget_or_wait(intent, undecided)
             elif order.executed_quantity > 0 or order.status is OrderStatus.FILLED:

@@ -27,7 +27,8 @@ from src.execution.executions import closed_trade
 from src.execution.journal import Journal
 from src.execution.order_manager import OrderManager
 from src.execution.pair_settings import PairSettings
-from src.execution.position_protection import PROTECTION_CHECK_MS, PositionProtection
+from src.execution.position_entry import PositionEntry
+from src.execution.position_protection import PROTECTION_CHECK_MS
 from src.execution.position_record import PositionRecord, side_held
 from src.execution.position_state import Backoff, PositionEvent, PositionState
 from src.execution.protection_manager import ProtectionManager
@@ -41,7 +42,7 @@ _ALARM_AFTER = 3
 _EVENT = PositionEvent
 
 
-class PositionManager(PositionProtection):
+class PositionManager(PositionEntry):
     """The bot's own position of one symbol. One thread at a time, but ``early_stop`` may be read by any."""
 
     def __init__(
@@ -69,6 +70,7 @@ class PositionManager(PositionProtection):
             protection,
             limits,
             clock,
+            exchange=exchange,
             order_manager=order_manager,
             journal=journal,
             mark_price=mark_price,
@@ -101,6 +103,8 @@ class PositionManager(PositionProtection):
             raise
 
     def _enter(self, direction: Direction, mark: Decimal, quantity: Decimal, decided_ms: int, reason: str) -> str:
+        if self._limits.current.entry.maker_wait_ms:
+            return self._enter_as_maker(direction, mark, quantity, decided_ms, reason)
         intent = self._order_manager.plan_entry(direction, quantity, decided_ms, reason)
         try:
             stop = self._protection.place_before_entry(direction, mark, decided_ms)
@@ -178,13 +182,9 @@ class PositionManager(PositionProtection):
         self._reconciler.reduce(execution, reason)
         return True
 
-    def _not_entered(self, why: str) -> str:
-        self._record.move(_EVENT.ENTRY_REFUSED)
-        self._clear_orders(None)
-        return why
-
     def close(self, reason: str) -> bool:
         """Close the position by market; return whether it is closed. What fails is tried again by ``press``."""
+        self.end_entry()
         trade, record = self.trade, self._record
         if trade is None:
             return True
@@ -275,6 +275,8 @@ class PositionManager(PositionProtection):
         """
         self.retry_exit()
         record, now = self._record, self._clock.now_ms()
+        if self._follow_entry(account, now):
+            return
         asks = account is None or record.needs_reconcile or not self._protected or not record.verified
         if asks or record.differs(account, now):
             if self._reconcile_pause.due(now):

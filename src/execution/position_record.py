@@ -40,7 +40,8 @@ class PositionRecord:
     ``start`` is the bot's open round trip. ``foreign`` is what others hold beside it, positive on its side.
     ``stranger`` is a position of others while the bot has none, above 0 for long. ``fill_ms`` is the newest fill that
     is known: an account that is older says nothing. ``verified`` says that the trade was compared with the exchange's
-    fills, ``needs_reconcile`` that something must be asked, ``halt`` why entries are halted.
+    fills, ``needs_reconcile`` that something must be asked, ``halt`` why entries are halted,
+    ``entry_under_way`` that an entry waits as a maker.
     """
 
     symbol: str
@@ -56,6 +57,7 @@ class PositionRecord:
     needs_reconcile: bool = False
     halt: str = "the account was not reconciled yet"
     entry_seen: Decimal = Decimal(0)
+    entry_under_way: bool = False
 
     @property
     def trade(self) -> Trade | None:

@@ -44,6 +44,8 @@ class PositionStatus:
         """Why entries are halted, in words; empty when position, orders and journal agree."""
         if self._record.exit_reason:
             return f"an exit is under way ({self._record.exit_reason})"
+        if self._record.entry_under_way:
+            return "an entry waits for its price"
         return self._record.halt or self._protection.problem
 
     @property
@@ -74,7 +76,7 @@ class PositionStatus:
     @property
     def needs_reconcile(self) -> bool:
         """Whether something is not known that ``mend`` would ask for now: an outcome, or whether the stop stands."""
-        asks = self._record.needs_reconcile or not self._protected
+        asks = self._record.needs_reconcile or self._record.entry_under_way or not self._protected
         return asks and self._reconcile_pause.due(self._clock.now_ms())
 
     @property

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from src.domain.market import MarkPrice
-from src.domain.orders import Order
+from src.domain.orders import Order, OrderKind
 from src.execution.trader import Trader
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,12 @@ class StopMonitor:
     def concerns(self, order: Order) -> bool:
         """Return whether an order is stop or target of the pair's open position."""
         return order.kind.conditional and self._trader.concerns(order.client_id)
+
+    def on_order(self, order: Order) -> None:
+        """Wake the watch where an order's news asks for a look: a protective order ended, a maker's entry filled."""
+        filled = order.kind is OrderKind.POST_ONLY and order.executed_quantity > 0
+        if filled or (order.status.final and self.concerns(order)):
+            self.wake()
 
     def wake(self) -> None:
         """Wake the watch: something about orders or position has changed."""

@@ -248,6 +248,7 @@ class Trader:
         with self._lock:
             self._position.request_reconcile()
             try:
+                self._position.end_entry()
                 self._position.reconcile(self._feed.account())
             except ExchangeError as error:
                 return f"could not ask whether the stop of {self.symbol} stands: {error}"

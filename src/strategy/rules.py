@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from src.domain.entry_rules import EntryRules
 from src.domain.exit_rules import ExitRules
 from src.domain.market import INTERVAL_MS
 from src.domain.risk import RiskLimits
@@ -41,7 +42,8 @@ class DecisionRules:
     (``"name:2"``), for ``external_max_age_ms``; none by default.
 
     ``trailing_stop_share``, ``trailing_after_share``, ``break_even_after_share``, ``take_partial`` (pairs of move and
-    part) and ``max_holding_ms`` are the exits of ``ExitRules``; 0 or an empty list is none.
+    part) and ``max_holding_ms`` are the exits of ``ExitRules``; 0 or an empty list is none. ``entry_order`` is
+    "market", or "maker": post-only at the best price for ``maker_wait_ms``, then by market.
     """
 
     name: str = "safety_first"
@@ -66,6 +68,8 @@ class DecisionRules:
     break_even_after_share: float = 0.0
     take_partial: tuple[tuple[float, float], ...] = ()
     max_holding_ms: int = 0
+    entry_order: str = "market"
+    maker_wait_ms: int = 45_000
     max_candle_age_ms: int = 150_000
     max_mark_age_ms: int = 30_000
     max_account_age_ms: int = 900_000
@@ -102,6 +106,15 @@ class DecisionRules:
             raise ValueError("tried must be at least 1")
         if 0 < self.exits.max_holding_ms <= self.min_holding_ms:
             raise ValueError("max_holding_ms must be 0 or above min_holding_ms")
+        if self.entry_order not in ("market", "maker"):
+            raise ValueError(f"entry_order must be market or maker, not {self.entry_order!r}")
+        if self.entry.maker_wait_ms == 0 and self.entry_order == "maker":
+            raise ValueError("maker_wait_ms must be above 0 where entry_order is maker")
+
+    @property
+    def entry(self) -> EntryRules:
+        """How entries are sent; ``ValueError`` where a figure cannot be."""
+        return EntryRules(self.maker_wait_ms if self.entry_order == "maker" else 0)
 
     @property
     def exits(self) -> ExitRules:
@@ -185,6 +198,7 @@ def limits_under(rules: DecisionRules, limits: RiskLimits) -> RiskLimits:
         take_profit_share=min(_scaled(limits.take_profit_share, rules.target_scale), Decimal("0.99")),
         position_share=_scaled(limits.position_share, rules.size_scale),
         exits=rules.exits,
+        entry=rules.entry,
     )
 
 

@@ -1,8 +1,10 @@
 """The monitor's thread reacts between turns: to the early stop, and to what an event makes doubtful."""
 
 import time
+from dataclasses import replace
 from decimal import Decimal
 
+from src.domain.orders import OrderKind, OrderStatus
 from src.domain.portfolio import Direction
 from src.execution.position_record import EarlyStop
 from src.execution.stop_monitor import StopMonitor
@@ -58,3 +60,18 @@ def test_the_early_stop_is_reached_at_its_very_price():
         assert level.reached(Decimal("29520"))
         assert level.reached(Decimal("29520") + beyond * Decimal("0.1"))
         assert not level.reached(Decimal("29520") - beyond * Decimal("0.1"))
+
+
+def test_a_fill_of_an_entry_that_waits_wakes_the_watch_and_other_news_does_not():
+    world, trader = opened([30_000.0] * 340)
+    monitor = StopMonitor(trader)
+    woken = []
+    monitor.wake = lambda: woken.append(1)  # type: ignore[method-assign]
+    [stop] = world.stops()
+    monitor.on_order(stop)
+    entry = replace(stop, kind=OrderKind.POST_ONLY, status=OrderStatus.NEW, executed_quantity=Decimal(0))
+    monitor.on_order(entry)
+    assert woken == []
+    monitor.on_order(replace(entry, status=OrderStatus.PARTIALLY_FILLED, executed_quantity=Decimal("0.001")))
+    monitor.on_order(replace(stop, status=OrderStatus.CANCELED))
+    assert len(woken) == 2

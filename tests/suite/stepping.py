@@ -26,10 +26,12 @@ _POLL_S = 0.001
 _REACTS_WITHIN_S = 1.0
 _TURN_WITHIN_S = 60.0
 _PATIENCE_S = 20.0
+_SETTLES_S = 0.03
 _SETTLED = """
     SELECT (SELECT COUNT(*) FROM trades WHERE status = 'open') + (SELECT COUNT(*) FROM orders WHERE NOT finished)
 """
 
+_ENTRIES = "SELECT COUNT(*) FROM orders WHERE NOT finished AND purpose = 'entry'"
 _WAITING = "SELECT COUNT(*) FROM orders WHERE NOT finished AND purpose IN ('stop', 'target')"
 _REFUSED = "SELECT COUNT(*) FROM orders WHERE purpose = 'exit' AND status = 'REJECTED' AND timestamp >= '{}'"
 """Exits tried since an instant that the exchange did not take: after a jump no price lies within its bounds."""
@@ -125,9 +127,13 @@ class Steps:
     def _pass_by_seconds(self, now_ms: int) -> None:
         self.by_seconds += 1
         boundary_ms = (now_ms // MINUTE_MS + 1) * MINUTE_MS
-        held = self._position()[0]
+        held, waits = self._position()[0], self._entry_waits()
         for at in range(now_ms // SECOND_MS * SECOND_MS + SECOND_MS, boundary_ms, SECOND_MS):
+            looked = self._order_calls() if waits else 0
             self._advance(at)
+            if waits:
+                self._let_entry_be_followed(looked)
+                waits = self._entry_waits()
             position, levels = self._position()
             if position is not None and held is not None and position["positionAmt"] != held["positionAmt"]:
                 resting = len(levels)  # a part was closed: the bot takes note of it
@@ -135,8 +141,23 @@ class Steps:
             held = position
             if self._exit_was_refused(now_ms):  # tried again after growing pauses: not in each second
                 self._give_time(lambda at=at: self._closed() or self._exit_was_refused(at))
-            elif position is None or self._early_stop_reached(position):
+            elif (position is None and not waits) or (position is not None and self._early_stop_reached(position)):
                 self._wait(lambda at=at: self._closed() or self._exit_was_refused(at))
+
+    def _entry_waits(self) -> bool:
+        """Return whether an entry rests at the exchange: the bot looks at it each second."""
+        return self._one(_ENTRIES) > 0
+
+    def _order_calls(self) -> int:
+        return sum(count for name, count in self._clock()["asked"].items() if name.endswith("/order"))
+
+    def _let_entry_be_followed(self, looked: int) -> None:
+        """Wait until the bot has looked at its order in this second, and asks nothing more."""
+        self._wait(lambda: self._order_calls() > looked or not self._entry_waits())
+        before = dict[str, int]()
+        while (now := self._clock()["asked"]) != before:
+            before = now
+            sleep(_SETTLES_S)
 
     def _exit_was_refused(self, since_ms: int) -> bool:
         return self._one(_REFUSED.format(utc_text(since_ms))) > 0
@@ -151,6 +172,8 @@ class Steps:
         """
         if self._candles is None:
             return False
+        if self._entry_waits():
+            return True
         position, levels = self._position()
         row = self._candles.place(now_ms // MINUTE_MS * MINUTE_MS)
         if position is None or row is None:

@@ -4,6 +4,7 @@ Nothing imports it. Its test fails when the ports of ``src/domain/ports.py`` cha
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 
 from src.domain.costs import CostRates
@@ -53,6 +54,10 @@ class TemplateExchange:
 
     def mark_price(self, symbol: str) -> MarkPrice:
         """Return the price by which the exchange triggers stops and liquidates, not the last trade."""
+        raise NotImplementedError
+
+    def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Ask for the top of the book: best bid, best ask."""
         raise NotImplementedError
 
     def account(self) -> Account:

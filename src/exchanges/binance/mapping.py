@@ -18,7 +18,6 @@ Json = Mapping[str, Any]
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, ArithmeticError, AttributeError)
 TRADE_INCOME = frozenset({"REALIZED_PNL", "COMMISSION"})
 
-_REGULAR_KINDS = {"MARKET": OrderKind.MARKET}
 _CONDITIONAL_KINDS = {kind.value: kind for kind in (OrderKind.STOP_MARKET, OrderKind.TAKE_PROFIT_MARKET)}
 _STATUSES = {
     "NEW": OrderStatus.NEW,
@@ -123,6 +122,12 @@ def cost_rates_of_answer(row: Json) -> CostRates:
     return CostRates(Decimal(row["takerCommissionRate"]), Decimal(row["makerCommissionRate"]))
 
 
+def _regular_kind(kind: str, time_in_force: str | None) -> OrderKind:
+    if kind == "LIMIT" and time_in_force == "GTX":
+        return OrderKind.POST_ONLY
+    return OrderKind.MARKET if kind == "MARKET" else OrderKind.FOREIGN
+
+
 def order_of_answer(row: Json) -> Order:
     """Return a regular order as POST, GET, DELETE order and openOrders show it.
 
@@ -133,7 +138,7 @@ def order_of_answer(row: Json) -> Order:
         order_id=str(row["orderId"]),
         symbol=str(row["symbol"]),
         side=Side(row["side"]),
-        kind=_REGULAR_KINDS.get(row["type"], OrderKind.FOREIGN),
+        kind=_regular_kind(row["type"], row.get("timeInForce")),
         status=_STATUSES[row["status"]],
         quantity=Decimal(row["origQty"]),
         executed_quantity=Decimal(row["executedQty"]),
@@ -141,6 +146,7 @@ def order_of_answer(row: Json) -> Order:
         updated_ms=int(row["updateTime"]),
         reduce_only=bool(row["reduceOnly"]),
         close_position=bool(row.get("closePosition", False)),
+        price=decimal(row.get("price")) or None,
     )
 
 
@@ -174,7 +180,7 @@ def order_of_event(event: Json) -> Order:
         order_id=str(seen["i"]),
         symbol=str(seen["s"]),
         side=Side(seen["S"]),
-        kind=_REGULAR_KINDS.get(seen["o"], OrderKind.FOREIGN),
+        kind=_regular_kind(seen["o"], seen.get("f")),
         status=_STATUSES[seen["X"]],
         quantity=Decimal(seen["q"]),
         executed_quantity=Decimal(seen["z"]),
@@ -182,6 +188,7 @@ def order_of_event(event: Json) -> Order:
         updated_ms=int(seen["T"]),
         reduce_only=bool(seen["R"]),
         close_position=bool(seen.get("cp", False)),
+        price=decimal(seen.get("p")) or None,
     )
 
 
@@ -326,6 +333,10 @@ def parameters_of(intent: OrderIntent, working_type: str) -> dict[str, str]:
         }
     else:
         asked |= {"newClientOrderId": intent.client_id, "newOrderRespType": "RESULT"}
+    if intent.kind is OrderKind.POST_ONLY:
+        if intent.price is None:
+            raise ValueError("a post-only order needs a price")
+        asked |= {"type": "LIMIT", "timeInForce": "GTX", "price": plain(intent.price)}
     if intent.close_position:
         return asked | {"closePosition": "true"}  # excludes quantity and reduceOnly
     asked["quantity"] = plain(intent.quantity)

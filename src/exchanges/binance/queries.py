@@ -148,6 +148,14 @@ class BinanceQueries:
         """Return the present mark price."""
         return self._read(lambda client: client.futures_mark_price(symbol=symbol), 1, mark_price_of_answer)
 
+    def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Return the best bid and the best ask."""
+        return self._read(
+            lambda client: client.futures_orderbook_ticker(symbol=symbol),
+            2,
+            lambda row: (Decimal(row["bidPrice"]), Decimal(row["askPrice"])),
+        )
+
     def open_interest(self, symbol: str) -> Decimal:
         """Return how many contracts are open, in base currency."""
         return self._read(lambda client: client.futures_open_interest(symbol=symbol), 1, open_interest_of_answer)
