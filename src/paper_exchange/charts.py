@@ -67,11 +67,15 @@ class Charts:
         """Return bars of the last price; the last one may still be open."""
         by_hours = self._by_hours if FIXED_MS.get(interval, 0) >= HOUR_MS else self._known
         read = self._by_days if interval in _WHOLE_DAYS else by_hours
-        return self._collect(interval, span, lambda start_ms, end_ms: read(symbol, start_ms, end_ms))
+        market, long = self._market, read != self._known
+        first_ms = market.first_hour_ms if long and isinstance(market, HourlyMarket) else market.first_ms
+        return self._collect(interval, span, lambda start_ms, end_ms: read(symbol, start_ms, end_ms), first_ms)
 
     def mark_bars(self, symbol: str, interval: str, span: KlineRange) -> list[Candle]:
         """Return bars of the mark price, sampled at whole seconds; ``trades`` is the number of samples."""
-        return self._collect(interval, span, lambda start_ms, end_ms: self._mark_minutes(symbol, start_ms, end_ms))
+        return self._collect(
+            interval, span, lambda start_ms, end_ms: self._mark_minutes(symbol, start_ms, end_ms), self._market.first_ms
+        )
 
     def premium_bars(self, symbol: str, interval: str, span: KlineRange) -> list[Candle]:
         """Return bars of the premium: the funding rate of each bar's interval, for the premium is not modelled."""
@@ -145,11 +149,11 @@ class Charts:
             found.append(known)
         return found
 
-    def _collect(self, interval: str, span: KlineRange, read: Reader) -> list[Candle]:
+    def _collect(self, interval: str, span: KlineRange, read: Reader, first_ms: int) -> list[Candle]:
         """Read piece by piece until there are ``limit`` bars, so that a gap costs no rows."""
         if span.start_ms is None:
-            return self._backwards(interval, span, read)
-        return self._forwards(interval, max(span.start_ms, self._market.first_ms), span, read)
+            return self._backwards(interval, span, read, first_ms)
+        return self._forwards(interval, max(span.start_ms, first_ms), span, read)
 
     def _forwards(self, interval: str, from_ms: int, span: KlineRange, read: Reader) -> list[Candle]:
         now, found = self._now(), list[Candle]()
@@ -161,13 +165,13 @@ class Charts:
             from_ms = beyond_ms
         return found
 
-    def _backwards(self, interval: str, span: KlineRange, read: Reader) -> list[Candle]:
+    def _backwards(self, interval: str, span: KlineRange, read: Reader, oldest_ms: int) -> list[Candle]:
         now, end_ms, found = self._now(), span.end_ms, list[Candle]()
         while (missing := span.limit - len(found)) > 0:
             first_ms, beyond_ms = span_ms(interval, missing, now, None, end_ms)
-            if beyond_ms <= self._market.first_ms:
+            if beyond_ms <= oldest_ms:
                 break
-            found[:0] = aggregate(read(max(first_ms, self._market.first_ms), beyond_ms), interval)
+            found[:0] = aggregate(read(max(first_ms, oldest_ms), beyond_ms), interval)
             end_ms = first_ms - 1
         return found
 

@@ -15,7 +15,12 @@ import pytest
 from websockets.sync.server import serve
 
 from src.domain.clock import MINUTE_MS
-from src.paper_exchange.markets.mirror import MirrorMarket
+from src.paper_exchange.charts import Charts, KlineRange
+from src.paper_exchange.contracts import CONTRACTS
+from src.paper_exchange.markets.klines import joined
+from src.paper_exchange.markets.mirror import MirrorMarket, _candle_of_row
+from src.paper_exchange.markets.whole_hours import HOUR_MS
+from src.paper_exchange.prices import Prices
 
 pytestmark = pytest.mark.long
 
@@ -50,12 +55,21 @@ class Source:
         figures = [f"{price}", f"{price + 2}", f"{price - 1}", f"{price + 1}", "3.5"]
         return [open_ms, *figures, open_ms + MINUTE_MS - 1, "360.5", 12, "1.5", "150.0", "0"]
 
+    def hour(self, open_ms):
+        made = joined(open_ms, [_candle_of_row(self.row(open_ms + each * MINUTE_MS)) for each in range(60)])
+        figures = [f"{each}" for each in (made.open, made.high, made.low, made.close, made.volume)]
+        quote, taker = f"{made.quote_volume}", f"{made.taker_buy_volume}"
+        return [open_ms, *figures, open_ms + HOUR_MS - 1, quote, made.trades, taker, "0", "0"]
+
     def answer(self, name, asked):
         if name == "time":
             return {"serverTime": self.now_ms}
         if name == "fundingRate":
             settled_ms = self.now_ms // FUNDING_MS * FUNDING_MS
             return [{"symbol": asked["symbol"], "fundingTime": settled_ms + 5, "fundingRate": "0.00025"}]
+        if asked["interval"] == "1h":
+            first_ms = -(-int(asked["startTime"]) // HOUR_MS) * HOUR_MS
+            return [self.hour(each) for each in range(first_ms, self.now_ms, HOUR_MS)[: int(asked["limit"])]]
         first_ms = -(-int(asked["startTime"]) // MINUTE_MS) * MINUTE_MS
         opens = [open_ms for open_ms in range(first_ms, self.now_ms, MINUTE_MS) if open_ms not in self.missing]
         return [self.row(open_ms) for open_ms in opens[: int(asked["limit"])]]
@@ -114,7 +128,8 @@ def source() -> Iterator[Source]:
 
 
 def follow(source, symbols=("BTCUSDT", "ETHUSDT"), **how):
-    return MirrorMarket(symbols, source.rest_url, source.stream_url, history_minutes=how.pop("history", 2000), **how)
+    how = {"history_minutes": how.pop("history", 2000), "history_hours": 10} | how
+    return MirrorMarket(symbols, source.rest_url, source.stream_url, **how)
 
 
 @pytest.fixture
@@ -255,3 +270,37 @@ def test_closing_ends_the_thread_soon(source, mirror):
     mirror.close()
     assert time.monotonic() - began < 3.0
     assert not any(thread.name == "mirror" for thread in threading.enumerate())
+
+
+def eight_hours(source, mirror, limit):
+    quotes = Prices(mirror, {symbol: CONTRACTS[symbol] for symbol in mirror.symbols})
+    charts = Charts(mirror, quotes, lambda: source.now_ms)
+    return charts.bars("BTCUSDT", "8h", KlineRange(None, None, limit))
+
+
+def test_a_thousand_candles_of_eight_hours_reach_back_beyond_the_minutes(source):
+    """The trend portfolio decides on them: with eight days of minutes alone it would wait for months."""
+    mirror = follow(source, ("BTCUSDT",), history_minutes=300, history_hours=8_400)
+    try:
+        assert mirror.wait_until_ready(60.0)
+        bars = eight_hours(source, mirror, 1_000)
+        assert [row.open_ms for row in bars] == [bars[0].open_ms + place * 8 * HOUR_MS for place in range(1_000)]
+        for bar in (bars[0], bars[500], bars[-2]):
+            minutes = [_candle_of_row(source.row(bar.open_ms + each * MINUTE_MS)) for each in range(480)]
+            assert bar[:5] == joined(bar.open_ms, minutes)[:5] and bar.trades == 480 * 12
+        assert bars[-1].trades == (source.now_ms // MINUTE_MS * MINUTE_MS - bars[-1].open_ms) // MINUTE_MS * 12
+    finally:
+        mirror.close()
+
+
+def test_an_hour_outlives_its_minutes(source):
+    mirror = follow(source, ("BTCUSDT",), history_minutes=130, history_hours=20)
+    try:
+        assert mirror.wait_until_ready(20.0)
+        before = eight_hours(source, mirror, 3)
+        mirror._kept = 90
+        mirror._keep("BTCUSDT", [])
+        assert len(mirror.candles("BTCUSDT", 0, source.now_ms)) == 90
+        assert eight_hours(source, mirror, 3) == before
+    finally:
+        mirror.close()

@@ -19,6 +19,8 @@ from src.domain.clock import MINUTE_MS, SystemClock, monotonic_s, utc_text
 from src.domain.errors import ExchangeUnavailable
 from src.domain.funding import FundingRecord, settled_ms
 from src.domain.market import Candle
+from src.paper_exchange.markets.klines import aggregate, joined
+from src.paper_exchange.markets.whole_hours import HOUR_MS
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ MIRRORED = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT")
 REST_URL = "https://fapi.binance.com"
 STREAM_URL = "wss://fstream.binance.com"
 
+_HISTORY_HOURS = 8_400  # 350 days: a thousand candles of eight hours, and some more
 _LAG_MS = 65_000  # a minute, and what its last candle needs to arrive
 _SETTLED_MS = 1_000  # REST may still change a candle for so long after its end
 _PAGE = 1_500
@@ -48,6 +51,7 @@ class MirrorMarket:
         stream_url: str = STREAM_URL,
         history_minutes: int = 11_520,
         stale_after_s: float = 20.0,
+        history_hours: int = _HISTORY_HOURS,
     ) -> None:
         """Begin to follow.
 
@@ -55,8 +59,9 @@ class MirrorMarket:
             symbols: contracts to mirror.
             rest_url: where ``/fapi/v1/...`` is; no key is needed.
             stream_url: where ``/market/stream`` is.
-            history_minutes: how far back to fetch at the start.
-            silence_s: a stream without data for so long counts as dead.
+            history_minutes: how far back to fetch minutes at the start.
+            stale_after_s: a stream without data for so long counts as dead.
+            history_hours: how many whole hours before those minutes to fetch.
         """
         self.symbols = tuple(symbols)
         self.world = "live"
@@ -66,6 +71,9 @@ class MirrorMarket:
         self._stale_after_s = stale_after_s
         self._kept = history_minutes + _KEPT_BEYOND_HISTORY
         self._began_ms = (SystemClock().now_ms() // MINUTE_MS - history_minutes) * MINUTE_MS
+        self._seam_ms = -(-self._began_ms // HOUR_MS) * HOUR_MS
+        self.first_hour_ms = self._seam_ms - history_hours * HOUR_MS
+        self._hours: dict[str, dict[int, Candle]] = {symbol: {} for symbol in self.symbols}
         self._lock = threading.Lock()
         self._candles: dict[str, dict[int, Candle]] = {symbol: {} for symbol in self.symbols}
         self._rates = {symbol: FundingRecord() for symbol in self.symbols}
@@ -96,6 +104,14 @@ class MirrorMarket:
             first_ms = max(-(-start_ms // MINUTE_MS) * MINUTE_MS, next(iter(kept)))
             beyond_ms = min(end_ms, next(reversed(kept)) + 1)
             return [kept[open_ms] for open_ms in range(first_ms, beyond_ms, MINUTE_MS) if open_ms in kept]
+
+    def hours(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Return the known hours with ``start_ms <= open_ms < end_ms``, oldest first."""
+        with self._lock:
+            told = self._hours.get(symbol, {})
+            old = [each for open_ms, each in sorted(told.items()) if start_ms <= open_ms < end_ms]
+        first_ms = max(start_ms, old[-1].open_ms + HOUR_MS if old else self._seam_ms)
+        return [*old, *aggregate(self.candles(symbol, first_ms, end_ms), "1h")]
 
     def funding_rate(self, symbol: str, settle_ms: int) -> float:
         """Return the source's rate of that settlement (for the current interval, the predicted one); else 0.0001."""
@@ -186,6 +202,7 @@ class MirrorMarket:
     def _fill_all(self) -> None:
         now_ms = int(self._get("time", {})["serverTime"])
         for symbol in self.symbols:
+            self._fill_hours(symbol)
             self._fill(symbol, now_ms)
             told = self._get("fundingRate", {"symbol": symbol, "limit": _RATES_PAGE})
             self._rates[symbol].add({settled_ms(int(row["fundingTime"])): float(row["fundingRate"]) for row in told})
@@ -204,6 +221,19 @@ class MirrorMarket:
                 return
             start_ms = closed[-1].open_ms + MINUTE_MS
 
+    def _fill_hours(self, symbol: str) -> None:
+        """Fetch the whole hours before the first minute, once."""
+        if self._hours[symbol]:
+            return
+        start_ms, found = self.first_hour_ms, dict[int, Candle]()
+        while start_ms < self._seam_ms and not self._stop.is_set():
+            wanted: dict[str, str | int] = {"symbol": symbol, "interval": "1h", "startTime": start_ms, "limit": _PAGE}
+            rows = [_candle_of_row(row) for row in self._get("klines", wanted)]
+            found |= {row.open_ms: row for row in rows if row.open_ms < self._seam_ms}
+            start_ms = rows[-1].open_ms + HOUR_MS if len(rows) == _PAGE else self._seam_ms
+        with self._lock:
+            self._hours[symbol] = found
+
     def _keep(self, symbol: str, closed: Sequence[Candle]) -> None:
         """Add newer candles in order, and drop the oldest beyond the limit."""
         with self._lock:
@@ -214,7 +244,16 @@ class MirrorMarket:
                     kept[candle.open_ms] = candle
                     newest_ms = candle.open_ms
             while len(kept) > self._kept:
-                del kept[next(iter(kept))]
+                oldest_ms = next(iter(kept))
+                self._keep_hour(symbol, oldest_ms // HOUR_MS * HOUR_MS)
+                del kept[oldest_ms]
+
+    def _keep_hour(self, symbol: str, open_ms: int) -> None:
+        """Keep an hour whose minutes are about to be dropped."""
+        kept, hours = self._candles[symbol], self._hours[symbol]
+        if open_ms >= self._seam_ms and open_ms not in hours:
+            minutes = [kept[each] for each in range(open_ms, open_ms + HOUR_MS, MINUTE_MS) if each in kept]
+            hours[open_ms] = joined(open_ms, minutes)
 
     def _get(self, name: str, parameters: Mapping[str, str | int]) -> Any:
         answer = self._session.get(f"{self._rest_url}/fapi/v1/{name}", params=parameters, timeout=_REST_TIMEOUT_S)

@@ -76,6 +76,11 @@ class ReplayMarket:
         first, beyond = np.searchsorted(columns.open_ms, (start_ms, max(start_ms, end_ms)))
         return _candles(columns, int(first), int(beyond))
 
+    @property
+    def first_hour_ms(self) -> int:
+        """The first hour served."""
+        return self.first_ms
+
     def hours(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Return the whole hours with ``start_ms <= open_ms < end_ms``, oldest first."""
         columns = self._columns.get(symbol)

@@ -70,6 +70,11 @@ class SyntheticMarket:
             first += len(part)
         return found
 
+    @property
+    def first_hour_ms(self) -> int:
+        """The first hour served."""
+        return self.first_ms
+
     def hours(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Return the whole hours with ``start_ms <= open_ms < end_ms``, oldest first.
 

@@ -18,6 +18,10 @@ HOUR_MS = 3_600_000
 class HourlyMarket(Protocol):
     """A market that tells whole hours without a candle for each of their minutes."""
 
+    @property
+    def first_hour_ms(self) -> int:
+        """The first hour that it can tell: at or before the first minute that it serves."""
+
     def hours(self, symbol: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Return the hours with ``start_ms <= open_ms < end_ms``, oldest first; an hour without a minute is left out.
 
