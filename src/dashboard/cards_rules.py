@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from src.dashboard.bot_view import BotView
 from src.dashboard.control import rule_sets
-from src.dashboard.widgets import Card, Cell, Row, Table, Tile, words
+from src.dashboard.widgets import Card, Cell, Row, Table, Tile, word, words
+from src.domain.errors import SettingsError
 from src.runtime.settings import Settings
+from src.runtime.target_files import target_rule_names, target_rules_of_file
 from src.strategy.rules import DecisionRules, load_rules
 
 NEEDS_MODEL: Final = "Needs a model of its own: write RULES into .env, retrain and restart."
@@ -66,9 +68,34 @@ def rules(look: BotView) -> Card:
     body += [_figure_row(field, title, sets, sets.get(current)) for field, title in _FIGURES]
     body.append(_switch_row(sets, current, refusals))
     table = Table("What each rule set says; * differs from the set in force", columns, tuple(body))
+    targets = _targets_table(current)
     tile = Tile("Rules", words(current), Cell(f"{look.candle_interval} candles" if look.candle_interval else ""))
     seen = look.turned_ms if look.turned_ms is not None else look.wall_ms
-    return Card("rules", "Rule sets", "data", seen, look.turn_s, "bot", tables=(table,), tiles=(tile,))
+    return Card("rules", "Rule sets", "data", seen, look.turn_s, "bot", tables=(targets, table), tiles=(tile,))
+
+
+def _targets_table(current: str) -> Table:
+    """Return the strategies of targets, from their files: which is in force, what each does and has shown."""
+    rows = []
+    for name in target_rule_names():
+        try:
+            rules = target_rules_of_file(name)
+        except SettingsError as error:
+            rows.append(Row((words(name), words(""), words(str(error)), *[words("")] * 3), key=f"targets-{name}"))
+            continue
+        force = word("in force", "good") if name == current else words("write RULES into .env and restart")
+        limits = f"leverage {rules.limits.leverage}, stop {float(rules.limits.stop_loss_share) * 100:g} %"
+        cells = (
+            words(name),
+            force,
+            words(rules.description),
+            words(", ".join(rules.pairs)),
+            words(limits),
+            words(rules.shown),
+        )
+        rows.append(Row(cells, key=f"targets-{name}"))
+    columns = ("Strategy", "In force", "In words", "Pairs", "Limits", "What it has shown")
+    return Table("Strategies of targets: what share of equity to hold of each pair", columns, tuple(rows))
 
 
 def _figure_row(field: str, title: str, sets: Mapping[str, DecisionRules], present: DecisionRules | None) -> Row:

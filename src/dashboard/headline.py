@@ -107,8 +107,8 @@ def _restarted(look: BotView) -> list[Cell]:
 
 
 def _next_decision(look: BotView) -> list[Cell]:
-    """When the next closed candle is decided on; what the bot itself says of it comes first."""
-    said = look.details.get("next_decision")
+    """When the next closed candle is decided on; what a strategy of targets says of it comes first."""
+    said = (look.details.get("portfolio") or {}).get("next_decision")
     step_ms = INTERVAL_MS.get(look.candle_interval, 0)
     if said:
         due_ms = instant_of(str(said))

@@ -29,6 +29,8 @@ from src.strategy.user_strategy import GuardedStrategy
 log = logging.getLogger(__name__)
 
 REBALANCE = "rebalance"
+_OF_AN_ENTRY = ("signal", "agent", "confidence", "exposure", "quantity")
+"""Gates of votes, and of the size of an entry: they say nothing where nothing is to be entered."""
 _RETRIED = ("candle", "mark", "account")
 """Gates that a later turn may pass: data that was late. What another gate stops waits for the next decision."""
 
@@ -202,7 +204,8 @@ class PortfolioPlanner:
 
     def _holding_still(self, decision: Decision, pair: _PairState, seen: Observation) -> Decision:
         said = pair.said if pair.plan is not None else "No target yet: the strategy has not decided."
-        return replace(decision, reason=self._told(said, pair, seen), veto=None)
+        gates = tuple(gate for gate in decision.gates if gate.name not in _OF_AN_ENTRY)
+        return replace(decision, reason=self._told(said, pair, seen), veto=None, gates=gates)
 
     def _look(self, closed_ms: int) -> bool:
         """Take in the candles that closed; return whether all pairs have the one that closed last, or none at all."""
