@@ -18,6 +18,7 @@ from src.domain.clock import monotonic_s
 from src.domain.costs import CostRates
 from src.domain.errors import ExchangeError, ModelRefused
 from src.domain.market import INTERVAL_MS, Candle
+from src.runtime.rule_loader import names_targets
 from src.runtime.settings import Settings
 from src.strategy.higher_timeframes import taught_trends
 from src.strategy.indicators import EMPTY, step
@@ -68,6 +69,7 @@ class AgentManager:
         self._exploration = settings.exploration_share
         self._seed = settings.random_seed
         self._rules = rules
+        self._advises = not names_targets(settings)
         self._costs = costs
         self._stamp: tuple[int, int] | None = None
         self.agent = self._new()
@@ -143,9 +145,9 @@ class AgentManager:
         """Return a sentence if the agent never recommends an entry under the rules; "" otherwise.
 
         An agent that has learnt that costs exceed every gain recommends HOLD in each market state. Rules that need its
-        agreement then never enter; under others it can only veto entries.
+        agreement then never enter; under others it can only veto entries. A strategy of targets does not ask it.
         """
-        if self.refusal or self.agent.ever_enters(self._rules.min_confidence):
+        if not self._advises or self.refusal or self.agent.ever_enters(self._rules.min_confidence):
             return ""
         known = self.agent.known_states
         learnt = f"The agent recommends HOLD in each of the {known:,} market states it knows"

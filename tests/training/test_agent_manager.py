@@ -44,6 +44,11 @@ def test_an_agent_whose_costs_exceed_every_gain_is_said_to_open_nothing(settings
     assert meaning in position_manager.outlook()
 
 
+def test_an_agent_that_a_strategy_of_targets_does_not_ask_is_not_said_to_veto(settings):
+    under_targets = settings.model_copy(update={"rules": "trend_portfolio"})
+    assert keeper_of(under_targets, VETO_ONLY, [0.0001, -0.0001] * 20).outlook() == ""
+
+
 def test_an_agent_that_would_enter_somewhere_says_nothing(settings):
     position_manager = keeper_of(settings, NEEDED, [0.01, 0.011] * 20)
     assert position_manager.agent.recommend(1, 0, 0).confidence > NEEDED.min_confidence
