@@ -19,7 +19,7 @@ NEEDED, VETO_ONLY = DecisionRules(name="needed"), DecisionRules(name="veto_only"
 @pytest.fixture
 def settings(tmp_path):
     return Settings.load(tmp_path / ".env").model_copy(
-        update={"model_path": tmp_path / "model.pkl", "trading_mode": "paper"}
+        update={"model_path": tmp_path / "model.pkl", "trading_mode": "paper", "rules": "safety_first"}
     )
 
 
