@@ -196,7 +196,17 @@ def train(asked: argparse.Namespace, settings: Settings, files: ModelFiles, data
     t = thresholds(rules, judge_setup(settings, rules, samples).limits_in_force)
     with stopped_by_signals(stop) as number, shown_progress(screen, order.episodes) as show:
         log.info("retraining begins: %s", found_in_words(samples))
-        run = ModelTrainer(samples, judge, t, lambda: untaught(rules), files, database, SystemClock(), stop, show)
+        run = ModelTrainer(
+            samples=samples,
+            judge=judge,
+            t=t,
+            blank=lambda: untaught(rules),
+            files=files,
+            database=database,
+            clock=SystemClock(),
+            stop=stop,
+            on_episode=show,
+        )
         result = run.run(order, rules.name)
     told = as_json(result, samples, order, rules, files)
     if result.status == "interrupted":

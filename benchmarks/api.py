@@ -326,7 +326,9 @@ def under_uvicorn(port: int) -> None:
     url = os.environ["DATABASE_URL"]
     source = ApiContext(TradingDatabase(url, OWNER, read_only=True), SystemClock(), lambda: TradingDatabase(url, OWNER))
     keys = KeyStore(Settings.load().state_dir / KEYS_FILE)
-    app = a2wsgi.WSGIMiddleware(build_app(source, Authenticator("127.0.0.1", (), keys, SystemClock())), workers=THREADS)
+    app = a2wsgi.WSGIMiddleware(
+        build_app(source, Authenticator(host="127.0.0.1", origins=(), keys=keys, clock=SystemClock())), workers=THREADS
+    )
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

@@ -76,7 +76,7 @@ def kernel(path: Path, count: int) -> dict[str, object]:
     stops = ",".join(f"{0.005 + 0.001 * number:.3f}" for number in range(max(count // 4, 1)))
     tried = variants(parse_grid([f"stop_loss_share={stops}", "min_signal_strength=2,3", "min_holding_ms=0,3600000"]))
     first, last = int(candles.open_ms[1_000]), int(candles.open_ms[-1])
-    sweep = Sweep(candles, Setup(), lambda _rules: QLearningAgent(), first, last)
+    sweep = Sweep(candles=candles, setup=Setup(), taught=lambda _rules: QLearningAgent(), from_ms=first, to_ms=last)
     sweep.run(tried[:1])  # makes signals and advice, and loads the compiled code
     wall, began = time.perf_counter(), time.process_time()
     result = sweep.run(tried)

@@ -71,7 +71,13 @@ def _entries(pair: str, candles: Candles, wait_ms: int, every: int) -> Sequence[
     setup = replace(Setup(symbol=pair, rules=rules), breaker_policy=BreakerPolicy.OFF, balance=Decimal(100_000))
     first_ms = int(candles.open_ms[WARM_UP])
     harness = BacktestHarness(
-        candles, setup, QLearningAgent(), first_ms, funding=None, contexts=PastContexts(()), indicators=IndicatorFold()
+        candles=candles,
+        setup=setup,
+        agent=QLearningAgent(),
+        first_ms=first_ms,
+        funding=None,
+        contexts=PastContexts(()),
+        indicators=IndicatorFold(),
     )
     harness.feed.beyond = WARM_UP
     harness.position_manager.reconcile(harness.exchange.account())

@@ -64,9 +64,19 @@ def turns(folder: Path) -> list[float]:
     world.journal = journal  # type: ignore[assignment]
     risk = RiskManager(journal, world.clock, world.active, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", world.settings, world.feed, world.position_manager(), journal, world.clock, QLearningAgent(),
-        DecisionRules(), world.active, risk, lambda: None, lambda: False,
-    )  # fmt: skip
+        bot_id="bot",
+        settings=world.settings,
+        feed=world.feed,
+        position=world.position_manager(),
+        journal=journal,
+        clock=world.clock,
+        agent=QLearningAgent(),
+        rules=DecisionRules(),
+        limits=world.active,
+        risk=risk,
+        context=lambda: None,
+        stopping=lambda: False,
+    )
     samples = []
     for minute in range(300, 300 + TURNS):
         world.at(minute)
@@ -117,9 +127,11 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     database = TradingDatabase(f"sqlite:///{folder}/stop{number}.db", Owner())
     database.migrate()
     journal = JournalRepository(database, clock)
-    pair = PairSettings(client, clock, SYMBOL, RiskLimits().leverage, "CROSSED")
+    pair = PairSettings(
+        exchange=client, clock=clock, symbol=SYMBOL, leverage=RiskLimits().leverage, margin_type="CROSSED"
+    )
     feed = _Feed(client)
-    order_manager = OrderManager(client, journal, clock, f"b{number}", pair)
+    order_manager = OrderManager(exchange=client, journal=journal, clock=clock, bot_id=f"b{number}", settings=pair)
     limits = ActiveLimits(RiskLimits())
     position_manager = PositionManager(
         order_manager, client, journal, clock, limits, settings=pair, mark_price=lambda: feed.mark, candles=list,
@@ -127,9 +139,19 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     )  # fmt: skip
     risk = RiskManager(journal, clock, limits, BreakerLimits(), 60_000)
     trader = Trader(
-        "bot", pair, feed, position_manager, journal, clock, QLearningAgent(), DecisionRules(), limits, risk,
-        lambda: None, lambda: False,
-    )  # fmt: skip
+        bot_id="bot",
+        settings=pair,
+        feed=feed,
+        position=position_manager,
+        journal=journal,
+        clock=clock,
+        agent=QLearningAgent(),
+        rules=DecisionRules(),
+        limits=limits,
+        risk=risk,
+        context=lambda: None,
+        stopping=lambda: False,
+    )
     watch = StopMonitor(trader)
     watch.start()
     position_manager.reconcile(client.account())

@@ -80,6 +80,7 @@ READS_ENVIRONMENT = {
     "runtime.settings",
     "paper_exchange.__main__",  # a foreign party, as Binance's own servers are: it does not know our settings
 }
+POSITIONAL = 5
 CODES = range(1000, 10_000)  # the error codes of Binance, without their sign
 READS_CLOCK = {"domain.clock"}
 MAY_UNPICKLE = {"strategy.q_agent", "strategy.q_checkpoint"}  # `--migrate` alone, with an allow-list
@@ -296,6 +297,16 @@ def test_one_module_reads_the_clock(name):
         call.lineno for call in nodes(name, ast.Call) if re.search(r"\bdate(time)?\.(now|utcnow|today)$", called(call))
     ]
     assert not now, f"{name}:{now} reads the time: take a Clock as an argument."
+
+
+@law
+def test_constructors_of_many_parameters_take_them_by_name(name):
+    many = [
+        each.lineno
+        for each in nodes(name, ast.FunctionDef)
+        if each.name == "__init__" and len(each.args.posonlyargs) + len(each.args.args) - 1 > POSITIONAL
+    ]
+    assert not many, f"{name}:{many} takes more than {POSITIONAL} parameters by place: put `*` after self."
 
 
 @law

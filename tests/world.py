@@ -202,7 +202,13 @@ class World:
         self.journal = InMemoryJournal(born(START_MS))
         self.active = ActiveLimits(RiskLimits())
         self.exchange.prepare(SYMBOL, self.limits.leverage, "CROSSED")
-        self.settings = PairSettings(self.exchange, self.clock, SYMBOL, self.limits.leverage, "CROSSED")
+        self.settings = PairSettings(
+            exchange=self.exchange,
+            clock=self.clock,
+            symbol=SYMBOL,
+            leverage=self.limits.leverage,
+            margin_type="CROSSED",
+        )
 
     @property
     def limits(self) -> RiskLimits:
@@ -224,7 +230,14 @@ class World:
 
     def order_manager(self, news: OrderUpdateBuffer | None = None) -> OrderManager:
         """Return a new desk, as after a start of the process."""
-        return OrderManager(self.exchange, self.journal, self.clock, "bot", self.settings, news)
+        return OrderManager(
+            exchange=self.exchange,
+            journal=self.journal,
+            clock=self.clock,
+            bot_id="bot",
+            settings=self.settings,
+            news=news,
+        )
 
     def streamed(self, patience_s: float = 0.05, **changes: object) -> OrderUpdateBuffer:
         """Return what a user stream tells of every regular order as it is sent; ``changes`` are made to each fill."""

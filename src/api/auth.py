@@ -92,6 +92,7 @@ class Authenticator:
 
     def __init__(
         self,
+        *,
         host: str,
         origins: tuple[str, ...],
         keys: KeyStore,

@@ -16,7 +16,7 @@ class ApiServer(wsgi_server.WsgiServer):
     """The API on one address; port 0 takes any free one, ``port`` then says which."""
 
     def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
-        super().__init__(app, host, port, THREADS, _refusal)
+        super().__init__(app=app, host=host, port=port, threads=THREADS, refusal=_refusal)
 
 
 def pass_over_what_is_loaded() -> None:

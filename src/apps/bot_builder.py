@@ -4,10 +4,12 @@ import threading
 from collections.abc import Callable
 
 from src.domain.clock import ExchangeClock
-from src.domain.market import INTERVAL_MS, MarketContext
+from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
+from src.domain.orders import Order
 from src.domain.ports import Exchange, MarketFeed
 from src.domain.risk import ActiveLimits
 from src.exchanges.binance.client import BinanceClient
+from src.exchanges.binance.market_stream import Callbacks
 from src.execution.journal import Journal
 from src.execution.order_manager import OrderManager
 from src.execution.order_updates import OrderUpdateBuffer
@@ -15,6 +17,7 @@ from src.execution.pair_settings import PairSettings
 from src.execution.portfolio_planner import PortfolioPlanner
 from src.execution.position_manager import PositionManager
 from src.execution.risk_manager import RiskManager
+from src.execution.stop_monitor import StopMonitor
 from src.execution.trader import Trader
 from src.runtime.rule_loader import names_targets, trading_target_rules
 from src.runtime.settings import Settings
@@ -25,6 +28,7 @@ from src.training.agent_manager import AgentManager
 
 _INTERVAL = "1m"
 _CANDLE_MS = INTERVAL_MS[_INTERVAL]
+LAST_CALLS_S = 4.0  # of the ten in which a process that was told to stop must be gone
 
 
 def build_trader(
@@ -47,31 +51,59 @@ def build_trader(
     planner: PortfolioPlanner | None = None,
 ) -> Trader:
     """Return the trader of one pair; leverage and margin type are compared, and set, in its first turn."""
-    pair = PairSettings(exchange, clock, symbol, limits.current.leverage, settings.margin_type, halted)
+    pair = PairSettings(
+        exchange=exchange,
+        clock=clock,
+        symbol=symbol,
+        leverage=limits.current.leverage,
+        margin_type=settings.margin_type,
+        not_wanted=halted,
+    )
     slow = rules.candle_interval != _INTERVAL
-    handler = OrderManager(exchange, journal, clock, settings.bot_id, pair, news)
-    position_manager = PositionManager(
-        handler, exchange, journal, clock, limits, settings=pair,
-        mark_price=lambda: feed.mark_price(symbol), candles=lambda: feed.candles(symbol),
-        reconcile_ms=int(settings.reconcile_s * 1_000),
-    )  # fmt: skip
+    orders = OrderManager(
+        exchange=exchange, journal=journal, clock=clock, bot_id=settings.bot_id, settings=pair, news=news
+    )
     return Trader(
-        settings.bot_id,
-        pair,
-        feed,
-        position_manager,
-        journal,
-        clock,
-        agents.agent,
-        rules,
-        limits,
-        risk,
-        context,
-        stop.is_set,
-        _CANDLE_MS,
+        bot_id=settings.bot_id,
+        settings=pair,
+        feed=feed,
+        position=_position_manager(orders, exchange, feed, journal, clock, limits=limits, pair=pair, settings=settings),
+        journal=journal,
+        clock=clock,
+        agent=agents.agent,
+        rules=rules,
+        limits=limits,
+        risk=risk,
+        context=context,
+        stopping=stop.is_set,
+        candle_ms=_CANDLE_MS,
         slow=CandleAggregator(symbol, rules.candle_interval, history) if slow else None,
         trends=HigherTimeframeTrend([CandleAggregator(symbol, each, history) for each in rules.trend_intervals]).look,
         decisions=planner if planner is not None and planner.covers(symbol) else None,
+    )
+
+
+def _position_manager(
+    orders: OrderManager,
+    exchange: Exchange,
+    feed: MarketFeed,
+    journal: Journal,
+    clock: ExchangeClock,
+    *,
+    limits: ActiveLimits,
+    pair: PairSettings,
+    settings: Settings,
+) -> PositionManager:
+    return PositionManager(
+        orders,
+        exchange,
+        journal,
+        clock,
+        limits,
+        settings=pair,
+        mark_price=lambda: feed.mark_price(pair.symbol),
+        candles=lambda: feed.candles(pair.symbol),
+        reconcile_ms=int(settings.reconcile_s * 1_000),
     )
 
 
@@ -103,3 +135,30 @@ def build_planner(
         context=context,
         funding=client.funding_rates if rules.own is not None else lambda _symbol: (),
     )
+
+
+def end_calls_at(stop: threading.Event, client: BinanceClient) -> None:
+    """Once ``stop`` is set, let no call to the exchange keep the process: however it hangs, ten seconds are all."""
+
+    def watch() -> None:
+        stop.wait()
+        client.wire.leave_within(LAST_CALLS_S)
+
+    threading.Thread(target=watch, name="last-calls", daemon=True).start()
+
+
+def stream_callbacks(watches: dict[str, StopMonitor], news: OrderUpdateBuffer) -> Callbacks:
+    """Let the stream wake each pair's watch on its mark price and on news about its guards, and tell of orders."""
+
+    def on_mark_price(mark: MarkPrice) -> None:
+        watch = watches.get(mark.symbol)
+        if watch is not None:
+            watch.on_mark_price(mark)
+
+    def on_order(order: Order) -> None:
+        news.on_order(order)
+        watch = watches.get(order.symbol)
+        if watch is not None:
+            watch.on_order(order)
+
+    return Callbacks(on_mark_price=on_mark_price, on_order=on_order, on_fill=news.on_fill)

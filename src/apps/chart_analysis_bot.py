@@ -69,6 +69,7 @@ class ChartAnalysisBot:
 
     def __init__(
         self,
+        *,
         settings: Settings,
         clock: ExchangeClock,
         database: TradingDatabase,
@@ -224,7 +225,9 @@ def main(stop: threading.Event) -> int:
     database.migrate()
     clock = ExchangeClock(settings.paper_speed if settings.mode == "paper" else 1.0)
     child = WorkerProcess(_WORKER, settings.project_root, (str(SystemClock().now_ms()),))
-    return ChartAnalysisBot(settings, clock, database, child, console, stop).run()
+    return ChartAnalysisBot(
+        settings=settings, clock=clock, database=database, child=child, console=console, stop=stop
+    ).run()
 
 
 def _next_full(now_ms: int, every_ms: int) -> int:

@@ -69,6 +69,7 @@ class CommandHandler:
 
     def __init__(
         self,
+        *,
         database: TradingDatabase,
         clock: Clock,
         risk: RiskControl,

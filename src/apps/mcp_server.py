@@ -44,7 +44,11 @@ def main(stop: threading.Event) -> None:
     clock = SystemClock()
     keys = KeyStore(settings.state_dir / KEYS_FILE)
     authenticator = Authenticator(
-        settings.mcp_host, settings.cors_origins, keys, clock, public=public_paths(settings.public_hosts)
+        host=settings.mcp_host,
+        origins=settings.cors_origins,
+        keys=keys,
+        clock=clock,
+        public=public_paths(settings.public_hosts),
     )
     authenticator.refuse_open_bind()
     owner = owner_of(settings)
@@ -99,7 +103,7 @@ def contract() -> str:
     """Return the OpenAPI document as ``docs/openapi.json`` keeps it; needs neither settings nor a database."""
     clock = SystemClock()
     source = ApiContext(TradingDatabase("sqlite://"), clock, lambda: TradingDatabase("sqlite://"))
-    app = build_app(source, Authenticator("127.0.0.1", (), KeyStore(Path(KEYS_FILE)), clock))
+    app = build_app(source, Authenticator(host="127.0.0.1", origins=(), keys=KeyStore(Path(KEYS_FILE)), clock=clock))
     return json.dumps(app.spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -46,6 +46,7 @@ class RuleSwitch:
 
     def __init__(
         self,
+        *,
         traders: Sequence[Trader],
         agents: AgentManager,
         history: History,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
-from src.apps.bot_builder import build_planner, build_trader
+from src.apps.bot_builder import LAST_CALLS_S, build_planner, build_trader, end_calls_at, stream_callbacks
 from src.apps.command_handler import CommandHandler
 from src.apps.console_output import BotConsole
 from src.apps.external_signals import context_reader
@@ -16,8 +16,7 @@ from src.apps.rule_switch import RuleSwitch
 from src.context.analyzer import MarketContextAnalyzer, build_analyzer, world_of
 from src.domain.clock import ExchangeClock, SystemClock, monotonic_s, utc_text
 from src.domain.errors import ModelRefused, StoreUnavailable
-from src.domain.market import INTERVAL_MS, MarketContext, MarkPrice
-from src.domain.orders import Order
+from src.domain.market import INTERVAL_MS, MarketContext
 from src.domain.risk import ActiveLimits
 from src.domain.version import VERSION
 from src.exchanges.binance.client import BinanceClient, key_cautions
@@ -58,7 +57,6 @@ _MARK_WAIT_S = 1.5  # it comes every second: the turn sees the one of its own in
 _READY_WITHIN_S = 30.0
 _BEAT_EVERY_S = 10.0
 _LOOK_EVERY_S = 0.5
-_LAST_CALLS_S = 4.0  # of the ten in which a process that was told to stop must be gone
 
 
 class TradingBot:
@@ -66,6 +64,7 @@ class TradingBot:
 
     def __init__(
         self,
+        *,
         settings: Settings,
         clock: ExchangeClock,
         database: TradingDatabase,
@@ -249,7 +248,7 @@ class TradingBot:
     def _finish(self) -> int:
         """S8: no new entry, orders in flight finished, stops verified, model saved, status written."""
         self._sign_of_life("stopping")
-        ends_s = monotonic_s() + _LAST_CALLS_S
+        ends_s = monotonic_s() + LAST_CALLS_S
         for watch in self._watches:
             watch.stop(max(ends_s - monotonic_s(), 0.0))
         said = [trader.verify_guards() or trader.standing() for trader in self._traders]
@@ -272,8 +271,7 @@ def main(stop: threading.Event) -> int:
     world = world_of(settings)
     database = TradingDatabase(settings.database_url, Owner(settings.bot_id, settings.mode, world))
     database.migrate()
-    beat = first_beat(settings, clock, VERSION)
-    database.heartbeat(beat)  # from here on the page says "starting", not "stopped" as the last one left it
+    database.heartbeat(beat := first_beat(settings, clock, VERSION))  # the page says "starting" from here on
     client = _connected(settings, clock, stop)
     console.start(settings, rules, clock.now_ms(), world)
     cautions = key_cautions(settings.mode, client)
@@ -282,7 +280,7 @@ def main(stop: threading.Event) -> int:
     pairs = managed_pairs(settings.pairs, journal.open_symbols, database, settings.quote_asset, client)
     watches: dict[str, StopMonitor] = {}
     news = OrderUpdateBuffer(lambda: stream.health().user.connected)
-    stream = _stream(settings, pairs.symbols, client, _callbacks(watches, news), journal)
+    stream = _stream(settings, pairs.symbols, client, stream_callbacks(watches, news), journal)
     agents = AgentManager(settings, client.cost_rates(pairs.symbols[0]), rules)
     history = remembered_once(client.candles)
     console.agent(agents.load_or_train(history, pairs.symbols, clock.now_ms()), agents.outlook(), settings)
@@ -298,20 +296,21 @@ def main(stop: threading.Event) -> int:
     traders = [build(settings, pair, *shared, pairs.halted[pair]) for pair in pairs.symbols]
     console.set_up(_set_up(traders, client))
     watches.update((trader.symbol, StopMonitor(trader)) for trader in traders)
-    stream.start()
-    if not _ready(stream, stop):
-        log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
-    instruments = [client.instrument(pair) for pair in pairs.symbols]
-    snapshot_writer = BotSnapshotWriter(database, stream, instruments, _INTERVAL, _CANDLE_MS, cautions)
-    switch = RuleSwitch(traders, agents, client.candles, stream.candles, clock, rules)
-    control = CommandHandler(database, clock, risk, traders, load_rule_sets(settings), switch.prepare)
+    _start(stream, stop)
+    switch = RuleSwitch(
+        traders=traders, agents=agents, history=client.candles, minutes=stream.candles, clock=clock, present=rules
+    )
+    control = CommandHandler(
+        database=database, clock=clock, risk=risk, hands=traders, rules=load_rule_sets(settings), prepare=switch.prepare
+    )
     control.restore()
-    bot = TradingBot(
-        settings, clock, database, journal, stream, traders, list(watches.values()), context, agents, console,
-        snapshot_writer, control, build_forecasts(pairs.symbols[0], database, stream, client, rules), stop, pairs, beat,
-        planner,
-    )  # fmt: skip
-    return bot.run()
+    return TradingBot(
+        settings=settings, clock=clock, database=database, journal=journal, stream=stream, traders=traders,
+        watches=list(watches.values()), context=context, agents=agents, console=console, control=control,
+        snapshot_writer=_snapshot_writer(database, stream, client, pairs, cautions),
+        forecasts=build_forecasts(pairs.symbols[0], database, stream, client, rules),
+        stop=stop, pairs=pairs, beat=beat, planner=planner,
+    ).run()  # fmt: skip
 
 
 def _refuse_model(settings: Settings, agents: AgentManager) -> None:
@@ -331,7 +330,7 @@ def _set_up(traders: Sequence[Trader], client: BinanceClient) -> dict[str, tuple
 def _connected(settings: Settings, clock: ExchangeClock, stop: threading.Event) -> BinanceClient:
     """Return the client with the exchange's time taken over; once ``stop`` is set no call of it lasts long."""
     client = BinanceClient.from_settings(settings, clock)
-    _end_calls_at(stop, client)
+    end_calls_at(stop, client)
     client.sync_clock()
     return client
 
@@ -341,40 +340,35 @@ def _stream(
 ) -> MarketStream:
     """Return the stream of all pairs, not yet started, with what the journal knows of money paid in or out."""
     transfers = TransferTracker(client.quote_asset, journal.transfers.known, journal.transfers.note)
-    return MarketStream(client, pairs, _INTERVAL, settings.history_candles, settings.reconcile_s, callbacks, transfers)
+    return MarketStream(
+        exchange=client,
+        symbols=pairs,
+        interval=_INTERVAL,
+        history=settings.history_candles,
+        reconcile_s=settings.reconcile_s,
+        callbacks=callbacks,
+        transfers=transfers,
+    )
 
 
-def _end_calls_at(stop: threading.Event, client: BinanceClient) -> None:
-    """Once ``stop`` is set, let no call to the exchange keep the process: however it hangs, ten seconds are all."""
-
-    def watch() -> None:
-        stop.wait()
-        client.wire.leave_within(_LAST_CALLS_S)
-
-    threading.Thread(target=watch, name="last-calls", daemon=True).start()
-
-
-def _ready(stream: MarketStream, stop: threading.Event) -> bool:
-    """Wait a while until history, mark prices and account are there; return whether they are."""
+def _start(stream: MarketStream, stop: threading.Event) -> None:
+    """Start the stream and wait a while until history, mark prices and account are there."""
+    stream.start()
     end_s = monotonic_s() + _READY_WITHIN_S
     while not stop.is_set() and monotonic_s() < end_s:
         if stream.wait_until_ready(_LOOK_EVERY_S):
-            return True
-    return False
+            return
+    log.warning("market stream not ready yet: errors=%s", "; ".join(stream.health().rest_errors) or "none")
 
 
-def _callbacks(watches: dict[str, StopMonitor], news: OrderUpdateBuffer) -> Callbacks:
-    """Let the stream wake each pair's watch on its mark price and on news about its guards, and tell of orders."""
-
-    def on_mark_price(mark: MarkPrice) -> None:
-        watch = watches.get(mark.symbol)
-        if watch is not None:
-            watch.on_mark_price(mark)
-
-    def on_order(order: Order) -> None:
-        news.on_order(order)
-        watch = watches.get(order.symbol)
-        if watch is not None:
-            watch.on_order(order)
-
-    return Callbacks(on_mark_price=on_mark_price, on_order=on_order, on_fill=news.on_fill)
+def _snapshot_writer(
+    database: TradingDatabase, stream: MarketStream, client: BinanceClient, pairs: ManagedPairs, cautions: Sequence[str]
+) -> BotSnapshotWriter:
+    return BotSnapshotWriter(
+        database=database,
+        feed=stream,
+        instruments=[client.instrument(pair) for pair in pairs.symbols],
+        interval=_INTERVAL,
+        interval_ms=_CANDLE_MS,
+        cautions=cautions,
+    )

@@ -222,9 +222,13 @@ def _sweep(command: argparse.Namespace) -> None:
     past = past_of(command, [varied(setup, each).rules for each in tried])
     new_agent = agent_maker(command, setup, settings)
     sweep = Sweep(
-        past.candles, setup, lambda rules: taught_agent(command, past, new_agent, rules), past.span.from_ms,
-        past.span.to_ms, past.funding,
-    )  # fmt: skip
+        candles=past.candles,
+        setup=setup,
+        taught=lambda rules: taught_agent(command, past, new_agent, rules),
+        from_ms=past.span.from_ms,
+        to_ms=past.span.to_ms,
+        funding=past.funding,
+    )
     folder = report_folder(command.reports, command.name or f"sweep-{_default_name(setup, past)}")
     notice = exact_path_notice(setup, tried)
     if notice:

@@ -70,7 +70,15 @@ def run_backtest(
     Raises:
         DataRefused: too few candles, or none in the span.
     """
-    return Engine(candles, setup, agent, funding, contexts, every_turn, on_turn).run(from_ms, to_ms, stop)
+    return Engine(
+        candles=candles,
+        setup=setup,
+        agent=agent,
+        funding=funding,
+        contexts=contexts,
+        every_turn=every_turn,
+        on_turn=on_turn,
+    ).run(from_ms, to_ms, stop)
 
 
 class Engine:
@@ -78,6 +86,7 @@ class Engine:
 
     def __init__(
         self,
+        *,
         candles: Candles,
         setup: Setup,
         agent: QLearningAgent,
@@ -172,9 +181,16 @@ class Engine:
         self._source = source
         self._slow = slow_past(self._candles, self._setup.rules)
         self._harness = BacktestHarness(
-            self._candles, self._setup, self._agent, first_ms, self._funding, self._contexts, source, self._slow,
-            trends.look,
-        )  # fmt: skip
+            candles=self._candles,
+            setup=self._setup,
+            agent=self._agent,
+            first_ms=first_ms,
+            funding=self._funding,
+            contexts=self._contexts,
+            indicators=source,
+            slow=self._slow,
+            trends=trends.look,
+        )
         if self._on_turn is not None:
             self._harness.journal.on_turn = self._on_turn
         self._equity = np.full(count, np.nan)

@@ -51,7 +51,12 @@ class VoteFolds:
         """Return the sweep of a span, made at the first call."""
         if span not in self._sweeps:
             self._sweeps[span] = Sweep(
-                self._past.candles, self._setup, self._taught_before(span[0]), *span, self._past.funding
+                candles=self._past.candles,
+                setup=self._setup,
+                taught=self._taught_before(span[0]),
+                from_ms=span[0],
+                to_ms=span[1],
+                funding=self._past.funding,
             )
         return self._sweeps[span]
 

@@ -52,7 +52,13 @@ def replayed(command: argparse.Namespace, setup: Setup, past: PastMarketData, ag
     )
     costs = CostRates(taker_share=setup.taker_share, maker_share=setup.maker_share)
     replay = ForecastReplay(
-        setup.symbol, past.candles, setup.rules, agent, costs.one_way_share, evidence, past.source_ms
+        symbol=setup.symbol,
+        minutes=past.candles,
+        rules=setup.rules,
+        agent=agent,
+        one_way_share=costs.one_way_share,
+        evidence=evidence,
+        source_ms=past.source_ms,
     )
     judged = replay.run(past.span.from_ms, past.span.to_ms)
     if not judged:

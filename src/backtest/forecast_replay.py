@@ -61,6 +61,7 @@ class ForecastReplay:
 
     def __init__(
         self,
+        *,
         symbol: str,
         minutes: Candles,
         rules: DecisionRules,

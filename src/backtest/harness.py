@@ -74,6 +74,7 @@ class BacktestHarness:
 
     def __init__(
         self,
+        *,
         candles: Candles,
         setup: Setup,
         agent: QLearningAgent,
@@ -84,24 +85,31 @@ class BacktestHarness:
         slow: PastCandleAggregator | None = None,
         trends: Callable[[Sequence[Candle]], tuple[int, ...]] = lambda _minutes: (),
     ) -> None:
-        self._setup = setup
-        self._limits = setup.limits_in_force
+        self._setup, self._limits = setup, setup.limits_in_force
         limits = ActiveLimits(self._limits)
-        symbol, contract = setup.symbol, setup.listed
+        symbol = setup.symbol
         self.clock = clock = ManualClock(first_ms)
         self.venue = Venue(
             PastMarket(symbol, candles, funding),
             first_ms - MINUTE_MS,
-            contracts={symbol: contract},
+            contracts={symbol: setup.listed},
             balance=setup.balance,
             maker_share=setup.maker_share,
             taker_share=setup.taker_share,
         )
         self.exchange = VenueExchange(self.venue, ACCOUNT, self.clock, {})
-        pair = PairSettings(self.exchange, clock, symbol, self._limits.leverage, setup.margin_type)
+        pair = PairSettings(
+            exchange=self.exchange,
+            clock=clock,
+            symbol=symbol,
+            leverage=self._limits.leverage,
+            margin_type=setup.margin_type,
+        )
         self.feed = feed = PastFeed(self.exchange, candles)
         self.journal = PastJournal(born(first_ms))
-        order_manager = OrderManager(self.exchange, self.journal, self.clock, ACCOUNT, pair)
+        order_manager = OrderManager(
+            exchange=self.exchange, journal=self.journal, clock=self.clock, bot_id=ACCOUNT, settings=pair
+        )
         self.position_manager = PositionManager(
             order_manager, self.exchange, self.journal, self.clock, limits, settings=pair,
             mark_price=lambda: feed.mark_price(symbol), candles=lambda: feed.candles(symbol),
@@ -109,15 +117,40 @@ class BacktestHarness:
         )  # fmt: skip
         policy_kind = _UnbrokenRisk if setup.breaker_policy is BreakerPolicy.OFF else RiskManager
         self.risk = policy_kind(self.journal, self.clock, limits, setup.breaker, MINUTE_MS)
-        self.trader = Trader(
-            ACCOUNT, pair, self.feed, self.position_manager, self.journal, self.clock, agent, setup.rules,
-            limits, self.risk, lambda: contexts.observed_at(clock.now_ms()), threading.Event().is_set,
-            MINUTE_MS, indicators, slow, trends=trends,
-        )  # fmt: skip
+        self.trader = self._trader(pair, limits, agent, contexts, indicators, slow, trends)
         self._account = self.exchange.account()
         self._held: PriceBand | None = None
         self._marks_within = compiled(marks_within)
         self._candles = candles
+
+    def _trader(
+        self,
+        pair: PairSettings,
+        limits: ActiveLimits,
+        agent: QLearningAgent,
+        contexts: PastContexts,
+        indicators: IndicatorSource,
+        slow: PastCandleAggregator | None,
+        trends: Callable[[Sequence[Candle]], tuple[int, ...]],
+    ) -> Trader:
+        return Trader(
+            bot_id=ACCOUNT,
+            settings=pair,
+            feed=self.feed,
+            position=self.position_manager,
+            journal=self.journal,
+            clock=self.clock,
+            agent=agent,
+            rules=self._setup.rules,
+            limits=limits,
+            risk=self.risk,
+            context=lambda: contexts.observed_at(self.clock.now_ms()),
+            stopping=threading.Event().is_set,
+            candle_ms=MINUTE_MS,
+            indicators=indicators,
+            slow=slow,
+            trends=trends,
+        )
 
     def turn(self, row: int, now: int) -> bool:
         """Take the turn at ``now``, after the candle of ``row``; return whether the next one must be taken too."""

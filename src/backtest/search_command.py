@@ -124,7 +124,9 @@ def _of_votes(command: argparse.Namespace) -> _Task:
     past = past_of(command, [varied(setup, each).rules for each in _corners(space)])
     new_agent = agent_maker(command, setup, settings)
     span = (past.span.from_ms, past.span.to_ms)
-    inputs = Sweep(past.candles, setup, new_agent, *span, past.funding).inputs()
+    inputs = Sweep(
+        candles=past.candles, setup=setup, taught=new_agent, from_ms=span[0], to_ms=span[1], funding=past.funding
+    ).inputs()
     folds = VoteFolds(past, setup, new_agent, command.train_days)
     return _Task(f"{setup.symbol}-{setup.rules.name}", space, folds, span, inputs, setup.rules.tried)
 

@@ -56,6 +56,7 @@ class Sweep:
 
     def __init__(
         self,
+        *,
         candles: Candles,
         setup: Setup,
         taught: Callable[[DecisionRules], QLearningAgent],

@@ -141,7 +141,11 @@ def _best(
         teach_past(agent, taught, train_ms)
         return agent
 
-    ranked = Sweep(known, setup, taught_agent, middle_ms, start_ms, funding).run(variants).rows
+    ranked = (
+        Sweep(candles=known, setup=setup, taught=taught_agent, from_ms=middle_ms, to_ms=start_ms, funding=funding)
+        .run(variants)
+        .rows
+    )
     by_label = {label(each): each for each in variants}
     return by_label[ranked[0]["variant"]]
 

@@ -96,6 +96,7 @@ class ChartAnalysisJob:
 
     def __init__(
         self,
+        *,
         owner: Owner,
         pairs: Sequence[str],
         interval: str,

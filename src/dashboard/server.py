@@ -16,7 +16,7 @@ class DashboardServer(wsgi_server.WsgiServer):
     """The page on one address; port 0 takes any free one, ``port`` then says which."""
 
     def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
-        super().__init__(app, host, port, THREADS, _refusal, watched=True)
+        super().__init__(app=app, host=host, port=port, threads=THREADS, refusal=_refusal, watched=True)
 
 
 def _refusal(status: int) -> tuple[dict[str, str], bytes]:

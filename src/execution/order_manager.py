@@ -38,6 +38,7 @@ class OrderManager:
 
     def __init__(
         self,
+        *,
         exchange: Exchange,
         journal: Journal,
         clock: Clock,

@@ -36,7 +36,7 @@ class PairSettings:
     """
 
     def __init__(
-        self, exchange: Exchange, clock: Clock, symbol: str, leverage: int, margin_type: str, not_wanted: str = ""
+        self, *, exchange: Exchange, clock: Clock, symbol: str, leverage: int, margin_type: str, not_wanted: str = ""
     ) -> None:
         self._exchange, self._clock = exchange, clock
         self._leverage, self._margin_type = leverage, margin_type

@@ -36,6 +36,7 @@ class Trader:
 
     def __init__(
         self,
+        *,
         bot_id: str,
         settings: PairSettings,
         feed: MarketFeed,
@@ -75,8 +76,7 @@ class Trader:
         self._stopping = stopping
         self._candle_ms = slow.interval_ms if slow is not None else candle_ms
         self._fold = indicators or IndicatorFold()
-        self._slow = slow
-        self._slow_fold = slow_indicators or IndicatorFold()
+        self._slow, self._slow_fold = slow, slow_indicators or IndicatorFold()
         self._trends = trends
         self._decided_on: Candle | None = None
         self._before: Remembered | None = None

@@ -74,7 +74,7 @@ class WsgiServer:
     """
 
     def __init__(
-        self, app: Callable[..., Any], host: str, port: int, threads: int, refusal: Refusal, watched: bool = False
+        self, *, app: Callable[..., Any], host: str, port: int, threads: int, refusal: Refusal, watched: bool = False
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queued request is not worth a log line
         self._sockets: dict[int, Any] = {}

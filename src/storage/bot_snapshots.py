@@ -44,6 +44,7 @@ class BotSnapshotWriter:
 
     def __init__(
         self,
+        *,
         database: TradingDatabase,
         feed: SnapshotFeed,
         instruments: Iterable[Instrument],

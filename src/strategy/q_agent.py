@@ -101,6 +101,7 @@ class QLearningAgent:
 
     def __init__(
         self,
+        *,
         learning_rate: float = 0.01,
         discount: float = 0.98,
         one_way_cost_share: float = 0.0006,

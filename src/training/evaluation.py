@@ -137,9 +137,13 @@ def has_seen(agent: QLearningAgent | None, saved_ms: int, folds: Sequence[Valida
 
 def _copy_of(agent: QLearningAgent) -> QLearningAgent:
     copy = QLearningAgent(
-        agent.learning_rate, agent.discount, agent.one_way_cost_share, agent.allow_short,
-        candle_interval=agent.candle_interval, trend_intervals=agent.trend_intervals,
-    )  # fmt: skip
+        learning_rate=agent.learning_rate,
+        discount=agent.discount,
+        one_way_cost_share=agent.one_way_cost_share,
+        allow_short=agent.allow_short,
+        candle_interval=agent.candle_interval,
+        trend_intervals=agent.trend_intervals,
+    )
     copy.value[:], copy.mean_square[:], copy.visits[:] = agent.value, agent.mean_square, agent.visits
     copy.training = replace(agent.training)
     return copy

@@ -94,6 +94,7 @@ class ModelTrainer:
 
     def __init__(
         self,
+        *,
         samples: Samples,
         judge: ModelEvaluator,
         t: Thresholds,

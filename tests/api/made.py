@@ -143,7 +143,15 @@ def make(
     beat(writer, NOON)
     source = ApiContext(TradingDatabase(url, OWNER, read_only=True), clock, lambda: TradingDatabase(url, OWNER))
     keys = KeyStore(folder / "state" / "api_keys.json", clock)
-    authenticator = Authenticator(host, origins, keys, clock, calls_a_minute, tries_a_minute, public)
+    authenticator = Authenticator(
+        host=host,
+        origins=origins,
+        keys=keys,
+        clock=clock,
+        calls_a_minute=calls_a_minute,
+        tries_a_minute=tries_a_minute,
+        public=public,
+    )
     app = build_app(source, authenticator, metrics=Metrics(source).text, **options)
     return Made(path, clock, keys, source, app, authenticator, writer)
 

@@ -141,7 +141,7 @@ def test_an_open_bind_without_a_key_does_not_start(maker: Maker) -> None:
     api = maker(host=OPEN)
     from src.api.auth import Authenticator
 
-    authenticator = Authenticator("0.0.0.0", (), api.keys, api.clock)
+    authenticator = Authenticator(host="0.0.0.0", origins=(), keys=api.keys, clock=api.clock)
     with pytest.raises(SettingsError, match=r"api_key\.sh create"):
         authenticator.refuse_open_bind()
     api.keys.create("one", ("read",))

@@ -123,7 +123,9 @@ def newly_started(api: Made) -> FlaskClient:
     ratios.cache_clear()
     source = ApiContext(api.source._database, api.clock, lambda: api.writer)
     return build_app(
-        source, Authenticator("127.0.0.1", (), api.keys, api.clock), metrics=Metrics(source).text
+        source,
+        Authenticator(host="127.0.0.1", origins=(), keys=api.keys, clock=api.clock),
+        metrics=Metrics(source).text,
     ).test_client()
 
 

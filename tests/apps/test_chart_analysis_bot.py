@@ -53,16 +53,16 @@ class World:
         self.lines = []
         console = Console(self)
         self.round = ChartAnalysisJob(
-            OWNER,
-            pairs,
-            "15m",
-            self.clock,
-            self.give,
-            self,
-            self.analyst,
-            database,
-            ReportService(database),
-            ChartConsole(console),
+            owner=OWNER,
+            pairs=pairs,
+            interval="15m",
+            clock=self.clock,
+            candles=self.give,
+            pictures=self,
+            analyst=self.analyst,
+            store=database,
+            reports=ReportService(database),
+            console=ChartConsole(console),
             **options,
         )
 
@@ -232,7 +232,14 @@ def bot(database, tmp_path, monkeypatch):
     stop = threading.Event()
     child = ScriptedChild()
     settings = Settings.load(tmp_path / "none")
-    made = ChartAnalysisBot(settings, ExchangeClock(), database, child, ChartConsole(Console(World(database))), stop)
+    made = ChartAnalysisBot(
+        settings=settings,
+        clock=ExchangeClock(),
+        database=database,
+        child=child,
+        console=ChartConsole(Console(World(database))),
+        stop=stop,
+    )
     made.child, made.stop = child, stop  # type: ignore[attr-defined]
     yield made
     stop.set()

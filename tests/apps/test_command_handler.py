@@ -63,7 +63,9 @@ def database(tmp_path):
 def desk_of(database, hand, configured="safety_first", read=read):
     clock = SystemClock()
     risk = RiskManager(JournalRepository(database, clock), clock, ActiveLimits(RiskLimits()), BreakerLimits(), 60_000)
-    return CommandHandler(database, clock, risk, [hand], RuleSets(read, configured, configured)), risk
+    return CommandHandler(
+        database=database, clock=clock, risk=risk, hands=[hand], rules=RuleSets(read, configured, configured)
+    ), risk
 
 
 def command(database, action, target="", key="", ago_s=0.0, actor="person in session 1"):

@@ -35,7 +35,9 @@ ONE_MINUTE = DecisionRules(name="minutes")
 
 def replay(minutes, from_ms, to_ms, evidence=None, rules=ONE_MINUTE):
     agent = QLearningAgent.for_rules(rules, COST)
-    return ForecastReplay(SYMBOL, minutes, rules, agent, COST, evidence).run(from_ms, to_ms)
+    return ForecastReplay(
+        symbol=SYMBOL, minutes=minutes, rules=rules, agent=agent, one_way_share=COST, evidence=evidence
+    ).run(from_ms, to_ms)
 
 
 def said(judged):
@@ -111,7 +113,9 @@ def test_no_chart_is_read_whose_candles_are_shorter_than_the_record_s():
     agent = QLearningAgent.for_rules(ONE_MINUTE, COST)
     span = int(minutes.open_ms[2_500]), int(minutes.open_ms[-1])
     for source_ms, read in ((MINUTE_MS, True), (HORIZONS_MS["15m"], True), (HORIZONS_MS["1h"], False)):
-        judged = ForecastReplay(SYMBOL, minutes, ONE_MINUTE, agent, COST, source_ms=source_ms).run(*span)
+        judged = ForecastReplay(
+            symbol=SYMBOL, minutes=minutes, rules=ONE_MINUTE, agent=agent, one_way_share=COST, source_ms=source_ms
+        ).run(*span)
         assert any(forecast.forecaster == "chart" for forecast, _ in judged) == read
 
 

@@ -175,7 +175,14 @@ def test_a_fold_of_votes_is_a_sweep_of_its_span():
     with made.running(2) as submit:
         rows = [submit(variant, each).result() for each in folds]
     for span, row in zip(folds, rows, strict=True):
-        sweep = Sweep(candles, setup, made._taught_before(span[0]), *span, {})
+        sweep = Sweep(
+            candles=candles,
+            setup=setup,
+            taught=made._taught_before(span[0]),
+            from_ms=span[0],
+            to_ms=span[1],
+            funding={},
+        )
         assert row == sweep.run([variant]).rows[0]
     assert varied(setup, variant).rules.min_signal_strength == 2
 

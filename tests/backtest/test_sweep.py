@@ -51,7 +51,9 @@ def candles():
 
 def sweep_over(candles):
     from_ms = int(candles.open_ms[LEAST_WARM_UP])
-    return Sweep(candles, Setup(), agent_for, from_ms, int(candles.open_ms[-1]) + MINUTE_MS)
+    return Sweep(
+        candles=candles, setup=Setup(), taught=agent_for, from_ms=from_ms, to_ms=int(candles.open_ms[-1]) + MINUTE_MS
+    )
 
 
 def test_all_combinations_or_some_by_chance_always_the_same():
@@ -164,7 +166,9 @@ def changed(candles, column):
 def test_every_input_belongs_to_the_key_of_a_sweep(candles, tmp_path, monkeypatch, what, named):
     log, wanted = tmp_path / "sweep.jsonl", variants(GRID, sample=1)
     from_ms, to_ms = int(candles.open_ms[LEAST_WARM_UP]), int(candles.open_ms[-1]) + MINUTE_MS
-    Sweep(candles, Setup(), agent_for, from_ms, to_ms, {0: 0.0001}).run(wanted, log)
+    Sweep(candles=candles, setup=Setup(), taught=agent_for, from_ms=from_ms, to_ms=to_ms, funding={0: 0.0001}).run(
+        wanted, log
+    )
     before = log.read_bytes()
     given = {"candles": candles, "setup": Setup(), "agent": agent_for, "from": from_ms, "funding": {0: 0.0001}}
     if what in Candles.__dataclass_fields__:
@@ -181,7 +185,14 @@ def test_every_input_belongs_to_the_key_of_a_sweep(candles, tmp_path, monkeypatc
         given["from"] = from_ms + MINUTE_MS
     else:
         monkeypatch.setattr("src.backtest.sweep.program_hash", lambda: "another version")
-    other = Sweep(given["candles"], given["setup"], given["agent"], given["from"], to_ms, given["funding"])
+    other = Sweep(
+        candles=given["candles"],
+        setup=given["setup"],
+        taught=given["agent"],
+        from_ms=given["from"],
+        to_ms=to_ms,
+        funding=given["funding"],
+    )
     with pytest.raises(SettingsError, match="belongs to another sweep") as refusal:
         other.run(wanted, log)
     assert f"different: {named}" in str(refusal.value)

@@ -27,7 +27,13 @@ SETUP: Setup = replace(busy(take_profit_share=Decimal("0.006")), rules=replace(b
 
 
 def sweep() -> Sweep:
-    return Sweep(CANDLES, SETUP, lambda _rules: QLearningAgent(allow_short=True), FROM_MS, int(CANDLES.open_ms[-1]) + 1)
+    return Sweep(
+        candles=CANDLES,
+        setup=SETUP,
+        taught=lambda _rules: QLearningAgent(allow_short=True),
+        from_ms=FROM_MS,
+        to_ms=int(CANDLES.open_ms[-1]) + 1,
+    )
 
 
 def test_a_variant_with_exits_is_run_by_the_live_trader():

@@ -32,7 +32,7 @@ def handler_of(chat: Evening, trader: Any = None) -> CommandHandler:
     limits = ActiveLimits(RiskLimits())
     risk = RiskManager(JournalRepository(chat.database, clock), clock, limits, BreakerLimits(), MINUTE_MS)
     rules = RuleSets(lambda name: (DecisionRules(name=name), RiskLimits()), "safety_first", "safety_first")
-    return CommandHandler(chat.database, clock, risk, [trader] if trader else [], rules)
+    return CommandHandler(database=chat.database, clock=clock, risk=risk, hands=[trader] if trader else [], rules=rules)
 
 
 def answered(chat: Evening, bot: CommandHandler) -> str:

@@ -200,7 +200,14 @@ def rest(walked, tmp_path) -> FlaskClient:
     made = walked.made
     url = made.database.name if "://" in made.database.name else f"sqlite:///{made.database.name}"
     source = ApiContext(TradingDatabase(url, OWNER, read_only=True), made.clock, lambda: TradingDatabase(url, OWNER))
-    authenticator = Authenticator("127.0.0.1", (), KeyStore(tmp_path / "keys.json", made.clock), made.clock, 1_200, 10)
+    authenticator = Authenticator(
+        host="127.0.0.1",
+        origins=(),
+        keys=KeyStore(tmp_path / "keys.json", made.clock),
+        clock=made.clock,
+        calls_a_minute=1_200,
+        tries_a_minute=10,
+    )
     return build_app(source, authenticator).test_client()
 
 

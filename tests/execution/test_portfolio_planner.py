@@ -71,16 +71,35 @@ class PortfolioWorld:
         self.traders = {symbol: self._trader(symbol, rules, active, feed, risk) for symbol in self.minutes}
 
     def _trader(self, symbol, rules, active, feed, risk) -> Trader:
-        pair = PairSettings(self.exchange, self.clock, symbol, self.limits.leverage, "CROSSED")
-        order_manager = OrderManager(self.exchange, self.journal, self.clock, "bot", pair)
+        pair = PairSettings(
+            exchange=self.exchange,
+            clock=self.clock,
+            symbol=symbol,
+            leverage=self.limits.leverage,
+            margin_type="CROSSED",
+        )
+        order_manager = OrderManager(
+            exchange=self.exchange, journal=self.journal, clock=self.clock, bot_id="bot", settings=pair
+        )
         position_manager = PositionManager(
             order_manager, self.exchange, self.journal, self.clock, active, settings=pair,
             mark_price=lambda: feed.mark_price(symbol), candles=lambda: feed.candles(symbol), reconcile_ms=600_000,
         )  # fmt: skip
         return Trader(
-            "bot", pair, feed, position_manager, self.journal, self.clock, QLearningAgent(), turn_rules(rules), active,
-            risk, lambda: None, threading.Event().is_set, decisions=self.planner,
-        )  # fmt: skip
+            bot_id="bot",
+            settings=pair,
+            feed=feed,
+            position=position_manager,
+            journal=self.journal,
+            clock=self.clock,
+            agent=QLearningAgent(),
+            rules=turn_rules(rules),
+            limits=active,
+            risk=risk,
+            context=lambda: None,
+            stopping=threading.Event().is_set,
+            decisions=self.planner,
+        )
 
     def _past(self, symbol, interval, count):
         beyond = self.minutes[symbol].between(0, self.clock.now_ms())

@@ -32,18 +32,18 @@ def trader_of(world: World, rules: DecisionRules | None = None, **breaker) -> tu
     agent = Adviser()
     risk = RiskManager(world.journal, world.clock, world.active, BreakerLimits(**breaker), MINUTE_MS)
     trader = Trader(
-        "bot",
-        world.settings,
-        world.feed,
-        world.position_manager(),
-        world.journal,
-        world.clock,
-        agent,
-        rules or DecisionRules(min_signal_strength=1),
-        world.active,
-        risk,
-        lambda: None,
-        lambda: False,
+        bot_id="bot",
+        settings=world.settings,
+        feed=world.feed,
+        position=world.position_manager(),
+        journal=world.journal,
+        clock=world.clock,
+        agent=agent,
+        rules=rules or DecisionRules(min_signal_strength=1),
+        limits=world.active,
+        risk=risk,
+        context=lambda: None,
+        stopping=lambda: False,
     )
     return trader, agent
 

@@ -129,7 +129,7 @@ def source() -> Iterator[Source]:
 
 def follow(source, symbols=("BTCUSDT", "ETHUSDT"), **how):
     how = {"history_minutes": how.pop("history", 2000), "history_hours": 10} | how
-    return MirrorMarket(symbols, source.rest_url, source.stream_url, **how)
+    return MirrorMarket(symbols=symbols, rest_url=source.rest_url, stream_url=source.stream_url, **how)
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_a_source_that_is_away_is_waited_for_and_nothing_is_invented(source, fau
     source.status, source.garbage = (503 if fault == "status" else 200), fault == "garbage"
     rest_url = "http://127.0.0.1:9" if fault == "nobody" else source.rest_url
     with caplog.at_level(logging.INFO):
-        market = MirrorMarket(("BTCUSDT",), rest_url, source.stream_url, history_minutes=50)
+        market = MirrorMarket(symbols=("BTCUSDT",), rest_url=rest_url, stream_url=source.stream_url, history_minutes=50)
         try:
             assert not market.wait_until_ready(1.5)
             assert market.candles("BTCUSDT", 0, 2**50) == []

@@ -27,7 +27,10 @@ def app(environ, start_response):
 
 @contextlib.contextmanager
 def serving() -> Iterator[int]:
-    server, stop = WsgiServer(app, "127.0.0.1", 0, 4, lambda code: ({}, b"refused")), threading.Event()
+    server, stop = (
+        WsgiServer(app=app, host="127.0.0.1", port=0, threads=4, refusal=lambda code: ({}, b"refused")),
+        threading.Event(),
+    )
     thread = threading.Thread(target=server.serve, args=(stop,), daemon=True)
     thread.start()
     try:

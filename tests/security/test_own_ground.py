@@ -160,7 +160,9 @@ def test_live_refuses_a_key_that_may_move_money_away_and_says_what_to_do():
 def test_a_key_that_works_from_anywhere_is_a_caution_for_as_long_as_the_bot_runs():
     (caution,) = refusal(address_bound=False)
     assert "works from any address" in caution
-    snapshot_writer = BotSnapshotWriter(None, None, (), "1m", 60_000, (caution,))
+    snapshot_writer = BotSnapshotWriter(
+        database=None, feed=None, instruments=(), interval="1m", interval_ms=60_000, cautions=(caution,)
+    )
     assert snapshot_writer.details()["cautions"] == [caution]
 
 

@@ -55,7 +55,17 @@ def retraining(folder, heard, stop=None, on_episode=lambda *_: None, database=No
     stop = stop or threading.Event()
     judge = ModelEvaluator(heard, Setup(rules=RULES, limits=LIMITS), T, stop)
     files = ModelFiles(folder / "rl_trading_model.pkl")
-    return ModelTrainer(heard, judge, T, untaught, files, database, ManualClock(START_MS), stop, on_episode)
+    return ModelTrainer(
+        samples=heard,
+        judge=judge,
+        t=T,
+        blank=untaught,
+        files=files,
+        database=database,
+        clock=ManualClock(START_MS),
+        stop=stop,
+        on_episode=on_episode,
+    )
 
 
 def test_the_same_seed_gives_the_same_table_bit_for_bit_and_another_seed_another():

@@ -65,6 +65,7 @@ class AccountState:
 
     def __init__(
         self,
+        *,
         quote_asset: str,
         terms: Terms,
         late_ms: int = 5_000,

@@ -70,6 +70,7 @@ class MarketStream:
 
     def __init__(
         self,
+        *,
         exchange: BinanceExchange,
         symbols: Sequence[str],
         interval: str = "1m",
@@ -95,23 +96,23 @@ class MarketStream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: asyncio.Task[None] | None = None
         self._market = ReconnectingWebSocket(
-            "market",
-            self._market_address,
-            self._on_market_frame,
-            lambda before: None,
-            self._clock,
-            self._stale_after_ms / 1000.0 / speed,
+            name="market",
+            address=self._market_address,
+            on_frame=self._on_market_frame,
+            on_connected=lambda before: None,
+            clock=self._clock,
+            stale_after_s=self._stale_after_ms / 1000.0 / speed,
         )
         self._hands = BlockingCallPool(_HANDS)
         self._user = UserStream(
-            exchange,
-            self._hands,
-            self._symbols,
-            int(reconcile_s * 1000),
-            self._told.on_fill,
-            self._told.on_order,
-            self._check_ready,
-            transfers,
+            exchange=exchange,
+            hands=self._hands,
+            symbols=self._symbols,
+            reconcile_ms=int(reconcile_s * 1000),
+            on_fill=self._told.on_fill,
+            on_order=self._told.on_order,
+            on_account=self._check_ready,
+            transfers=transfers,
         )
         self._malformed = 0
         self._tasks = self._user.requests()

@@ -67,6 +67,7 @@ class UserStream:
 
     def __init__(
         self,
+        *,
         exchange: BinanceExchange,
         hands: BlockingCallPool,
         symbols: Sequence[str],
@@ -81,15 +82,20 @@ class UserStream:
         self._on_fill, self._on_order, self._on_account = on_fill, on_order, on_account
         speed = max(self._clock.speed, 1.0)
         self.book = AccountState(
-            exchange.quote_asset,
-            exchange.terms,
-            int(_LATE_WALL_MS * speed),
-            transfers,
-            int(_EDGE_WALL_MS * speed),
+            quote_asset=exchange.quote_asset,
+            terms=exchange.terms,
+            late_ms=int(_LATE_WALL_MS * speed),
+            transfers=transfers,
+            edge_ms=int(_EDGE_WALL_MS * speed),
             note_leverage=exchange.note_leverage,
         )
         self.socket = ReconnectingWebSocket(
-            "user", self._address, self._on_frame, self._on_connected, self._clock, None
+            name="user",
+            address=self._address,
+            on_frame=self._on_frame,
+            on_connected=self._on_connected,
+            clock=self._clock,
+            stale_after_s=None,
         )
         self.malformed = 0
         self._listen_key = ""

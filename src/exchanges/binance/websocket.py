@@ -57,6 +57,7 @@ class ReconnectingWebSocket:
 
     def __init__(
         self,
+        *,
         name: str,
         address: Callable[[], Awaitable[str]],
         on_frame: Callable[[bytes], None],

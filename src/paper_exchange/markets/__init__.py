@@ -82,7 +82,7 @@ def open_market(spec: str, symbols: Sequence[str] = ()) -> OpenedMarket:
     if kind == "mirror":
         from src.paper_exchange.markets.mirror import MIRRORED, MirrorMarket
 
-        return MirrorMarket(tuple(part.upper() for part in parts) or tuple(symbols) or MIRRORED)
+        return MirrorMarket(symbols=tuple(part.upper() for part in parts) or tuple(symbols) or MIRRORED)
     raise DataRefused(f"PAPER_MARKET={spec!r} is none of synthetic[:SEED], replay:FILE[,FILE], mirror[:SYMBOL]")
 
 

@@ -46,6 +46,7 @@ class MirrorMarket:
 
     def __init__(
         self,
+        *,
         symbols: Sequence[str] = MIRRORED,
         rest_url: str = REST_URL,
         stream_url: str = STREAM_URL,

@@ -18,7 +18,7 @@ START = 1_789_837_000_000
 
 
 def book(wallet: str = "1000", positions: tuple[Position, ...] = ()) -> AccountState:
-    made = AccountState("USDT", lambda symbol: (10, "CROSSED"))
+    made = AccountState(quote_asset="USDT", terms=lambda symbol: (10, "CROSSED"))
     made.set_account(Account(Decimal(wallet), Decimal(wallet), Decimal(0), START, positions))
     return made
 
@@ -60,7 +60,7 @@ def known(made: AccountState, marks: dict[str, MarkPrice] | None = None) -> Acco
 
 
 def test_nothing_is_known_before_the_first_rest_read():
-    made = AccountState("USDT", lambda symbol: (10, "CROSSED"))
+    made = AccountState(quote_asset="USDT", terms=lambda symbol: (10, "CROSSED"))
     made.apply(update(START, "5"))
     assert made.account({}) is None
 
@@ -149,7 +149,7 @@ def test_a_rest_read_that_crossed_with_an_entry_does_not_make_the_account_flat()
 
 
 def test_a_first_rest_read_that_crossed_with_an_event_is_repeated():
-    made = AccountState("USDT", lambda symbol: (10, "CROSSED"))
+    made = AccountState(quote_asset="USDT", terms=lambda symbol: (10, "CROSSED"))
     before = made.told
     made.apply(update(START, "5"))
     made.set_account(Account(Decimal(9), Decimal(9), Decimal(0), START + 1, ()), before)

@@ -42,7 +42,9 @@ class Told:
 
 @contextmanager
 def running_stream(server: PaperServer, told: Told | None = None, reconcile_s: float = 600.0) -> Iterator[MarketStream]:
-    stream = MarketStream(server.client(), [SYMBOL], reconcile_s=reconcile_s, callbacks=(told or Told()).callbacks())
+    stream = MarketStream(
+        exchange=server.client(), symbols=[SYMBOL], reconcile_s=reconcile_s, callbacks=(told or Told()).callbacks()
+    )
     stream.start()
     try:
         assert stream.wait_until_ready(15), stream.health()
@@ -383,7 +385,9 @@ def test_each_payment_is_booked_once_under_the_exchange_s_id_over_two_starts(ser
 
     for start in range(3):
         known = KnownTransfers(frozenset(booked), sum(booked.values(), Decimal(0)), looked_ms)
-        stream = MarketStream(server.client(), [SYMBOL], transfers=TransferTracker("USDT", known, keep))
+        stream = MarketStream(
+            exchange=server.client(), symbols=[SYMBOL], transfers=TransferTracker("USDT", known, keep)
+        )
         stream.start()
         assert stream.wait_until_ready(15)
         assert len(booked) == 2 * start

@@ -72,7 +72,7 @@ def test_wallet_and_profit_are_those_of_the_quote_asset_alone(exchange, client):
 
 
 def test_the_streamed_account_counts_the_same_positions(exchange, client):
-    state = AccountState("USDC", lambda symbol: (10, "CROSSED"))
+    state = AccountState(quote_asset="USDC", terms=lambda symbol: (10, "CROSSED"))
     state.set_account(wallet(exchange, client, "5000", "0.010"))
     told = state.account({})
     assert (told.equity, told.unrealized_pnl) == (Decimal(4993), Decimal(-7))
