@@ -131,6 +131,8 @@ def test_the_project_is_installed_into_an_environment_as_a_package(tmp_path):
         "bench",
         "alerts",
         "ray",
+        "strategies",
+        "telegram",
         "agents",
     }
     assert "\nRequires-Dist: SQLAlchemy\n" in text

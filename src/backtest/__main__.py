@@ -131,7 +131,11 @@ def _add_market(parser: argparse.ArgumentParser) -> None:
     add("--pair", default="", type=str.upper, help="contract (default: that of --candles, else BTCUSDT)")
     add("--from", dest="from_text", default="", metavar="YYYY-MM[-DD]", help="first month or day of trading")
     add("--to", dest="to_text", default="", metavar="YYYY-MM[-DD]", help="last one")
-    add("--rules", default="", help="a set of rules in config/rules (default: RULES in .env)")
+    add(
+        "--rules",
+        default="",
+        help="a set of rules in config/rules (default: RULES in .env, safety_first if that is a strategy of targets)",
+    )
     add("--model", type=Path, help="the agent's file (default: taught by the days before --from)")
     add(
         "--train-days",

@@ -21,7 +21,7 @@ from src.market_data.columns import Candles
 from src.market_data.files import interval_name, read_funding, read_in_order
 from src.market_data.store import MarketStore
 from src.paper_exchange.contract_list import known_contracts
-from src.runtime.rule_loader import changed_figures, named, read_rules
+from src.runtime.rule_loader import changed_figures, named, names_targets, read_rules
 from src.runtime.settings import Settings
 from src.strategy.q_agent import QLearningAgent
 from src.strategy.rules import DecisionRules
@@ -203,9 +203,14 @@ def _refuse_foretold(source_ms: int, sets: Iterable[DecisionRules]) -> None:
 
 
 def settings_of(command: argparse.Namespace) -> Settings:
-    """Return the settings with ``--rules`` in place of their own ``RULES``: the bot would trade the same."""
+    """Return the settings with ``--rules`` in place of their own ``RULES``: the bot would trade the same.
+
+    Where ``RULES`` names a strategy of targets, one pair is traded by ``safety_first``; ``--strategy`` runs the targets.
+    """
     settings = Settings.load()
-    return named(settings, command.rules) if command.rules else settings
+    if command.rules or names_targets(settings):
+        return named(settings, command.rules or "safety_first")
+    return settings
 
 
 def setup_of(command: argparse.Namespace, settings: Settings) -> Setup:

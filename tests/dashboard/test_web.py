@@ -470,7 +470,7 @@ def test_a_wish_to_a_silent_bot_says_so_and_one_to_nobody_is_refused(full, clien
     assert "not responding" not in client.get("/api/control/plan?action=pause").json["says"]
     full.clock.ahead_s = 60
     assert client.get("/api/control/plan?action=pause").json["says"].startswith("The bot is not responding")
-    assert "silent" not in client.get("/api/control/plan?action=start:rl_bot").json["says"]
+    assert "not responding" not in client.get("/api/control/plan?action=start:rl_bot").json["says"]
     for made_up in ("nobody", "'; DROP TABLE trades", "<b>"):
         answer = client.post("/api/control", json=WISH | {"bot": made_up}, headers=token)
         assert answer.status_code == 404 and "nobody to ask" in answer.json["error"]

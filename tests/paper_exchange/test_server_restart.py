@@ -261,7 +261,7 @@ def test_a_disk_full_from_the_start_is_reported_and_one_that_fills_later_is_reco
     done = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30, preexec_fn=small
     )
-    assert (done.returncode, "no room" in done.stderr) == (1, True)
+    assert (done.returncode, "no space" in done.stderr) == (1, True)
     with running(state) as exchange:
         assert Wire(exchange).order(newClientOrderId="kept").status == 200
         exchange.kill()

@@ -91,7 +91,7 @@ def the_sentence(run: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_newer_releases_of_every_package_change_nothing(project, lock):
     pins = pins_of((ROOT / lock).read_text())
-    assert len(pins) > 10
+    assert len(pins) >= 5
     project.write("requirements.txt", project.index.hold((ROOT / lock).read_text()))
     run = project.prepare()
     assert (run.returncode, run.stderr) == (0, "")

@@ -120,7 +120,7 @@ def test_a_stale_market_socket_is_replaced_and_rest_is_used_meanwhile(fast_serve
         fast_server.control("POST", "faults", kind="silence", paths=["market"], for_s=8)
         before = stream.health().market
         marks = len(told.marks)
-        until(lambda: "silent" in stream.health().market.last_error, 10)
+        until(lambda: "no data" in stream.health().market.last_error, 10)
         until(lambda: stream.health().market.connects > before.connects, 10)
         assert contiguous(list(stream.candles(SYMBOL)))
         until(lambda: len(told.marks) > marks, 10)
