@@ -134,7 +134,7 @@ def _add_market(parser: argparse.ArgumentParser) -> None:
     add(
         "--rules",
         default="",
-        help="a set of rules in config/rules (default: RULES in .env, safety_first if that is a strategy of targets)",
+        help="rules in config/rules (default: RULES in .env; safety_first where those are targets)",
     )
     add("--model", type=Path, help="the agent's file (default: taught by the days before --from)")
     add(
