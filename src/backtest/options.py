@@ -205,7 +205,7 @@ def _refuse_foretold(source_ms: int, sets: Iterable[DecisionRules]) -> None:
 def settings_of(command: argparse.Namespace) -> Settings:
     """Return the settings with ``--rules`` in place of their own ``RULES``: the bot would trade the same.
 
-    Where ``RULES`` names a strategy of targets, one pair is traded by ``safety_first``; ``--strategy`` runs the targets.
+    Where ``RULES`` names a strategy of targets, one pair is traded by ``safety_first``; ``--strategy`` runs targets.
     """
     settings = Settings.load()
     if command.rules or names_targets(settings):
