@@ -209,7 +209,9 @@ def test_an_exit_that_is_always_refused_is_tried_with_growing_pauses_and_said():
 def test_a_liquidation_is_booked_with_what_the_insurance_fund_cleared():
     world = World(path(*[30_000.0] * 12, *[26_000.0] * 8))
     world.venue.set_margin_type("bot", SYMBOL, "ISOLATED")
-    world.settings = type(world.settings)(world.exchange, world.clock, SYMBOL, 10, "ISOLATED")
+    world.settings = type(world.settings)(
+        exchange=world.exchange, clock=world.clock, symbol=SYMBOL, leverage=10, margin_type="ISOLATED"
+    )
     world.at(10)
     position_manager = world.position_manager()
     position_manager.reconcile(world.inner.account())
