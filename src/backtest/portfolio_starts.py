@@ -12,33 +12,18 @@ from src.backtest.portfolio_setup import PortfolioSetup
 from src.domain.clock import DAY_MS, utc_text
 from src.domain.metrics import DAYS_A_YEAR
 from src.market_data.columns import Candles
-from src.strategy.targets import PortfolioObservation, Strategy, Target
+from src.strategy.targets import PortfolioObservation, Strategy, StrategyWrapper, Target
 
 LEAST_DAYS = 180
 """A run shorter than this says nothing about a year."""
 
 
-class RememberedTargets:
+class RememberedTargets(StrategyWrapper):
     """A strategy whose targets are worked out once for each instant; the history must be the same each time."""
 
     def __init__(self, strategy: Strategy) -> None:
-        self._strategy = strategy
+        super().__init__(strategy)
         self._known: dict[int, tuple[Target, ...]] = {}
-
-    @property
-    def name(self) -> str:
-        """The name of the rule set."""
-        return self._strategy.name
-
-    @property
-    def candle_interval(self) -> str:
-        """The candles it looks at."""
-        return self._strategy.candle_interval
-
-    @property
-    def warm_up_candles(self) -> int:
-        """How many closed candles a pair needs before it has a target."""
-        return self._strategy.warm_up_candles
 
     def targets(self, observation: PortfolioObservation) -> tuple[Target, ...]:
         """Return the targets of that instant."""

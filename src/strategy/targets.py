@@ -67,6 +67,28 @@ class Strategy(Protocol):
         """Return one target for each pair of the observation, in its order."""
 
 
+class StrategyWrapper:
+    """What a strategy that wraps another one says of itself: name, candles and warm-up are those of the other."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+
+    @property
+    def name(self) -> str:
+        """The name of the strategy."""
+        return self._strategy.name
+
+    @property
+    def candle_interval(self) -> str:
+        """The candles it looks at."""
+        return self._strategy.candle_interval
+
+    @property
+    def warm_up_candles(self) -> int:
+        """How many closed candles a pair needs before it has a target."""
+        return self._strategy.warm_up_candles
+
+
 class UserStrategy(Strategy, Protocol):
     """A strategy of a user's file: a frozen dataclass whose fields are its figures."""
 

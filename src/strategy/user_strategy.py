@@ -8,7 +8,7 @@ from typing import Any
 from src.domain.errors import StrategyFailed
 from src.domain.market import INTERVAL_MS
 from src.strategy.target_rules import PortfolioLimits
-from src.strategy.targets import PortfolioObservation, Strategy, Target
+from src.strategy.targets import PortfolioObservation, Strategy, StrategyWrapper, Target
 
 MOST_SHARE = 3.0
 """The largest notional of one pair, as a multiple of equity, that a target may ask for."""
@@ -74,27 +74,12 @@ def plain(targets: Sequence[Target]) -> tuple[Target, ...]:
     )
 
 
-class GuardedStrategy:
+class GuardedStrategy(StrategyWrapper):
     """A strategy whose failure is a HOLD: what is held stays, with its stop, and nothing new is opened."""
 
     def __init__(self, strategy: Strategy) -> None:
-        self._strategy = strategy
+        super().__init__(strategy)
         self._failure = ""
-
-    @property
-    def name(self) -> str:
-        """The name of the strategy."""
-        return self._strategy.name
-
-    @property
-    def candle_interval(self) -> str:
-        """The candles it looks at."""
-        return self._strategy.candle_interval
-
-    @property
-    def warm_up_candles(self) -> int:
-        """How many closed candles a pair needs before it has a target."""
-        return self._strategy.warm_up_candles
 
     @property
     def failure(self) -> str:
