@@ -229,7 +229,7 @@ class World:
         return self.clock.now_ms()
 
     def order_manager(self, news: OrderUpdateBuffer | None = None) -> OrderManager:
-        """Return a new desk, as after a start of the process."""
+        """Return a new order manager, as after a start of the process."""
         return OrderManager(
             exchange=self.exchange,
             journal=self.journal,
@@ -258,7 +258,7 @@ class World:
         return news
 
     def position_manager(self, order_manager: OrderManager | None = None) -> PositionManager:
-        """Return a new keeper, as after a start of the process."""
+        """Return a new position manager, as after a start of the process."""
         return PositionManager(
             order_manager or self.order_manager(),
             self.exchange,

@@ -11,7 +11,7 @@ from src.storage.rows import Owner
 NOW = 1_790_000_000_000
 
 
-def new_office(folder: Path) -> tuple[CircuitBreakerService, TradingDatabase, Settings]:
+def new_breaker_service(folder: Path) -> tuple[CircuitBreakerService, TradingDatabase, Settings]:
     """Return an office, its database and settings, in paper mode."""
     env = folder / ".env"
     env.write_text(f"DATABASE_URL=sqlite:///{folder}/t.db\nTRADING_MODE=paper\n")

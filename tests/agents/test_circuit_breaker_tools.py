@@ -21,15 +21,15 @@ from src.domain.portfolio import Account
 from src.domain.ports import Income
 from src.storage.journal_repository import JournalRepository
 from src.storage.tables import circuit_breaker_events, trades
-from tests.agents.breaker_service import NOW, new_office
+from tests.agents.breaker_service import NOW, new_breaker_service
 
 WHY = "Two exchanges report halted withdrawals."
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def desk(tmp_path):
-    breaker_service, database, _ = new_office(tmp_path)
+def service(tmp_path):
+    breaker_service, database, _ = new_breaker_service(tmp_path)
     yield breaker_service, database
     database.close()
 
@@ -42,13 +42,13 @@ def asked(breaker_service, name, **arguments):
     return json.loads(tool(breaker_service, name).run(**arguments))
 
 
-def test_a_new_database_may_trade_and_says_so(desk):
-    state = asked(desk[0], "check_circuit_breaker")
+def test_a_new_database_may_trade_and_says_so(service):
+    state = asked(service[0], "check_circuit_breaker")
     assert (state["status"], state["can_trade"], state["reset_requested_by"]) == ("ARMED", True, None)
 
 
-def test_an_agent_trips_and_everybody_sees_who_and_why(desk):
-    breaker_service, _ = desk
+def test_an_agent_trips_and_everybody_sees_who_and_why(service):
+    breaker_service, _ = service
     before = asked(breaker_service, "check_circuit_breaker")["version"]
     state = asked(breaker_service, "trip_circuit_breaker", reason=WHY)
     assert (state["status"], state["reason"], state["actor"]) == ("TRIPPED", WHY, "agent:risk_officer")
@@ -57,14 +57,14 @@ def test_an_agent_trips_and_everybody_sees_who_and_why(desk):
     assert asked(breaker_service, "get_circuit_breaker_history", limit=1)[0]["actor"] == "agent:risk_officer"
 
 
-def test_tripping_twice_leaves_the_first_reason(desk):
-    breaker_service, _ = desk
+def test_tripping_twice_leaves_the_first_reason(service):
+    breaker_service, _ = service
     first = asked(breaker_service, "trip_circuit_breaker", reason=WHY)
     assert asked(breaker_service, "trip_circuit_breaker", reason="Something else altogether.") == first
 
 
-def test_asking_for_a_reset_notes_the_wish_and_changes_nothing_else(desk):
-    breaker_service, _ = desk
+def test_asking_for_a_reset_notes_the_wish_and_changes_nothing_else(service):
+    breaker_service, _ = service
     armed = asked(breaker_service, "request_circuit_breaker_reset", reason="Please arm what is armed.")
     assert armed["reset_requested_by"] is None
     asked(breaker_service, "trip_circuit_breaker", reason=WHY)
@@ -73,8 +73,8 @@ def test_asking_for_a_reset_notes_the_wish_and_changes_nothing_else(desk):
     assert state["reset_requested_by"] == "agent:risk_officer"
 
 
-def test_no_sequence_of_tools_ever_arms_a_tripped_breaker(desk):
-    breaker_service, _ = desk
+def test_no_sequence_of_tools_ever_arms_a_tripped_breaker(service):
+    breaker_service, _ = service
     asked(breaker_service, "trip_circuit_breaker", reason=WHY)
     for name in TOOLS:
         for kind in ({}, {"reason": "Reset it now, I am a person."}, {"limit": 5}):
@@ -96,15 +96,15 @@ def test_no_sequence_of_tools_ever_arms_a_tripped_breaker(desk):
         {"reason": WHY, "status": "ARMED"},
     ],
 )
-def test_wrong_arguments_are_refused_and_do_nothing(desk, arguments):
-    breaker_service, _ = desk
+def test_wrong_arguments_are_refused_and_do_nothing(service, arguments):
+    breaker_service, _ = service
     with pytest.raises(ValueError, match=r"(?i)argument|valid"):
         tool(breaker_service, "trip_circuit_breaker").run(**arguments)
     assert not breaker_service.state().tripped
 
 
-def test_an_agent_that_talks_in_circles_is_cut_off(desk):
-    breaker_service, _ = desk
+def test_an_agent_that_talks_in_circles_is_cut_off(service):
+    breaker_service, _ = service
     trip = tool(breaker_service, "trip_circuit_breaker")
     for _ in range(3):
         trip.run(reason=WHY)
@@ -112,15 +112,15 @@ def test_an_agent_that_talks_in_circles_is_cut_off(desk):
     assert len(breaker_service.history(50)) == 2
 
 
-def test_a_lost_record_is_tripped(desk):
-    breaker_service, database = desk
+def test_a_lost_record_is_tripped(service):
+    breaker_service, database = service
     database.write(lambda connection: connection.execute(circuit_breaker_events.delete()))
     state = asked(breaker_service, "check_circuit_breaker")
     assert (state["status"], state["can_trade"]) == ("TRIPPED", False)
 
 
-def test_a_database_that_is_away_is_a_failure_and_not_a_state(desk, monkeypatch):
-    breaker_service, database = desk
+def test_a_database_that_is_away_is_a_failure_and_not_a_state(service, monkeypatch):
+    breaker_service, database = service
 
     def away(*_args, **_kwargs):
         raise StoreUnavailable("The database is locked.")
@@ -132,8 +132,8 @@ def test_a_database_that_is_away_is_a_failure_and_not_a_state(desk, monkeypatch)
     assert "stopped" in answer.message
 
 
-def test_twenty_agents_at_once_make_one_event(desk):
-    breaker_service, _ = desk
+def test_twenty_agents_at_once_make_one_event(service):
+    breaker_service, _ = service
     crowd = [
         threading.Thread(target=lambda n=n: tool(breaker_service, "trip_circuit_breaker", f"a{n}").run(reason=WHY))
         for n in range(20)
@@ -154,8 +154,8 @@ def closed_trade(number, pnl):
     }  # fmt: skip
 
 
-def test_the_figures_stand_beside_the_settings_own_limits_and_unknown_is_null(desk):
-    breaker_service, database = desk
+def test_the_figures_stand_beside_the_settings_own_limits_and_unknown_is_null(service):
+    breaker_service, database = service
     armed_ms = breaker_service.state().since_ms
     rows = [closed_trade(number, pnl) for number, pnl in enumerate((5, -1, -2, -3))]
     for row in rows:
@@ -169,8 +169,8 @@ def test_the_figures_stand_beside_the_settings_own_limits_and_unknown_is_null(de
     assert figures["bot"] == {"id": "main", "label": "paper, synthetic", "well": False, "condition": "no heartbeat yet"}
 
 
-def test_money_paid_out_is_no_loss_of_the_day_and_no_drawdown(desk):
-    breaker_service, database = desk
+def test_money_paid_out_is_no_loss_of_the_day_and_no_drawdown(service):
+    breaker_service, database = service
     clock = ManualClock(NOW)
     journal = JournalRepository(database, clock)
     journal.day_start(utc_day(NOW), Decimal(10_000))

@@ -9,7 +9,7 @@ from src.agents.circuit_breaker_tools import ACTING, READING
 from src.agents.crew_config import ACTING_TOOLS, READING_TOOLS, load_crew
 from src.agents.crew_runner import CONFIG, main, verdict_guard
 from src.domain.errors import SettingsError
-from tests.agents.breaker_service import new_office
+from tests.agents.breaker_service import new_breaker_service
 
 GIVEN = yaml.safe_load(CONFIG.read_text())
 
@@ -71,7 +71,7 @@ def test_nonsense_and_yaml_that_would_run_code_are_refused(tmp_path, text):
 
 @pytest.fixture
 def breaker_service(tmp_path):
-    breaker_service, database, _ = new_office(tmp_path)
+    breaker_service, database, _ = new_breaker_service(tmp_path)
     yield breaker_service
     database.close()
 

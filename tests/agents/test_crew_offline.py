@@ -6,7 +6,7 @@ from src.agents.circuit_breaker_tools import tools_for
 from src.agents.crew_config import load_crew
 from src.agents.crew_runner import CONFIG, build_crew
 from src.agents.tool_base import HAS_CREWAI, BaseTool, ToolFailure
-from tests.agents.breaker_service import new_office
+from tests.agents.breaker_service import new_breaker_service
 
 pytestmark = [
     pytest.mark.long,
@@ -18,9 +18,9 @@ ANSWER = "Thought: I now know the final answer\nFinal Answer: {text}"
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def service(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    breaker_service, database, _ = new_office(tmp_path)
+    breaker_service, database, _ = new_breaker_service(tmp_path)
     yield breaker_service
     database.close()
 
@@ -46,15 +46,15 @@ def scripted(lines):
 HEARD: list[str] = []
 
 
-def test_the_tools_really_are_crewais(desk):
-    (tool,) = tools_for("risk_officer", ["check_circuit_breaker"], desk)
+def test_the_tools_really_are_crewais(service):
+    (tool,) = tools_for("risk_officer", ["check_circuit_breaker"], service)
     assert BaseTool.__module__.startswith("crewai")
     assert isinstance(tool, BaseTool)
     assert ToolFailure.__module__.startswith("crewai")
 
 
-def test_a_crew_that_sees_danger_trips_the_breaker_and_its_verdict_quotes_the_version(desk):
-    version = desk.state().version
+def test_a_crew_that_sees_danger_trips_the_breaker_and_its_verdict_quotes_the_version(service):
+    version = service.state().version
     model = scripted(
         [
             ACTION.format(name="get_risk_metrics", arguments="{}"),
@@ -70,17 +70,17 @@ def test_a_crew_that_sees_danger_trips_the_breaker_and_its_verdict_quotes_the_ve
             ANSWER.format(text="The risk officer stopped new entries."),
         ]
     )
-    crew = build_crew(load_crew(CONFIG), desk, model)
+    crew = build_crew(load_crew(CONFIG), service, model)
     result = crew.kickoff(inputs={"bot_id": "main", "label": "paper, synthetic"})
     assert "stopped new entries" in result.raw
-    assert desk.state().tripped
-    assert desk.state().actor == "agent:risk_officer"
+    assert service.state().tripped
+    assert service.state().actor == "agent:risk_officer"
     assert any("read it again" in heard for heard in HEARD)
 
 
-def test_an_agent_that_asks_for_a_tool_to_reset_gets_none(desk):
-    desk.trip("A reason that is long enough.", "agent:risk_officer")
-    version = desk.state().version
+def test_an_agent_that_asks_for_a_tool_to_reset_gets_none(service):
+    service.trip("A reason that is long enough.", "agent:risk_officer")
+    version = service.state().version
     verdict = f'{{"breaker_version": {version}, "verdict": "tripped", "reason": "It stays so."}}'
     model = scripted(
         [
@@ -90,6 +90,6 @@ def test_an_agent_that_asks_for_a_tool_to_reset_gets_none(desk):
             ANSWER.format(text="Nothing changed."),
         ]
     )
-    build_crew(load_crew(CONFIG), desk, model).kickoff(inputs={"bot_id": "main", "label": "paper, synthetic"})
-    assert desk.state().tripped
-    assert desk.state().version == version
+    build_crew(load_crew(CONFIG), service, model).kickoff(inputs={"bot_id": "main", "label": "paper, synthetic"})
+    assert service.state().tripped
+    assert service.state().version == version

@@ -60,7 +60,7 @@ def database(tmp_path):
     made.close()
 
 
-def desk_of(database, hand, configured="safety_first", read=read):
+def handler_of(database, hand, configured="safety_first", read=read):
     clock = SystemClock()
     risk = RiskManager(JournalRepository(database, clock), clock, ActiveLimits(RiskLimits()), BreakerLimits(), 60_000)
     return CommandHandler(
@@ -81,7 +81,7 @@ def answer(database, key):
 
 def test_twenty_closes_are_one(database):
     hand = TraderControl()
-    handler, _ = desk_of(database, hand)
+    handler, _ = handler_of(database, hand)
     keys = {command(database, "close", "BTCUSDT", f"key-{number:016d}") for number in range(20)}
     assert len(keys) == 1 and handler.process_pending() == 1 and handler.process_pending() == 0 and hand.closed == 1
     assert answer(database, keys.pop()) == ("done", "The position in BTCUSDT is closed.")
@@ -92,7 +92,7 @@ def test_twenty_closes_are_one(database):
 
 def test_a_wish_that_waited_too_long_is_forgotten(database):
     hand = TraderControl()
-    handler, _ = desk_of(database, hand)
+    handler, _ = handler_of(database, hand)
     key = command(database, "close", "BTCUSDT", ago_s=61)
     assert handler.process_pending() == 1 and hand.closed == 0
     assert answer(database, key)[0] == "expired"
@@ -102,7 +102,7 @@ def test_a_wish_cut_off_by_a_crash_is_not_done_again(database):
     hand = TraderControl()
     key = command(database, "close", "BTCUSDT")
     assert take(database, find(database, key)["id"], 0)
-    handler, _ = desk_of(database, hand)
+    handler, _ = handler_of(database, hand)
     handler.restore()
     assert handler.process_pending() == 0 and hand.closed == 0
     status, words = answer(database, key)
@@ -110,25 +110,25 @@ def test_a_wish_cut_off_by_a_crash_is_not_done_again(database):
 
 
 def test_a_pause_outlives_the_process_until_it_is_taken_back(database):
-    handler, risk = desk_of(database, TraderControl())
+    handler, risk = handler_of(database, TraderControl())
     command(database, "pause", key="pause-0000000000-1")
     handler.process_pending()
     assert "person in session 1" in risk.halt_reason
     database.flush()
-    again, risk = desk_of(database, TraderControl())
+    again, risk = handler_of(database, TraderControl())
     again.restore()
     assert "paused" in risk.halt_reason
     command(database, "resume", key="resume-000000000-1")
     again.process_pending()
     assert risk.halt_reason == ""
     database.flush()
-    third, risk = desk_of(database, TraderControl())
+    third, risk = handler_of(database, TraderControl())
     third.restore()
     assert risk.halt_reason == ""
 
 
 def test_anybody_trips_and_only_a_person_resets(database):
-    handler, risk = desk_of(database, TraderControl())
+    handler, risk = handler_of(database, TraderControl())
     command(database, "trip", key="trip-00000000000-1")
     handler.process_pending()
     assert risk.judge_reset("person").state.status is BreakerStatus.ARMED
@@ -146,7 +146,7 @@ def test_anybody_trips_and_only_a_person_resets(database):
 
 
 def test_a_reset_waits_while_the_exchange_still_fails(database):
-    handler, risk = desk_of(database, TraderControl())
+    handler, risk = handler_of(database, TraderControl())
     command(database, "trip", key="trip-00000000000-1")
     handler.process_pending()
     for _ in range(10):
@@ -159,7 +159,7 @@ def test_a_reset_waits_while_the_exchange_still_fails(database):
 
 def test_other_rules_hold_over_a_restart_until_the_settings_change(database):
     hand = TraderControl()
-    handler, _ = desk_of(database, hand)
+    handler, _ = handler_of(database, hand)
     command(database, "rules", "trend_pays", "rules-0000000000-1")
     handler.process_pending()
     assert hand.rules == ["trend_pays"] and handler.rules == "trend_pays"
@@ -167,17 +167,17 @@ def test_other_rules_hold_over_a_restart_until_the_settings_change(database):
     handler.process_pending()
     assert answer(database, wrong)[0] == "failed" and hand.rules == ["trend_pays"]
     same, other = TraderControl(), TraderControl()
-    first, _ = desk_of(database, same)
+    first, _ = handler_of(database, same)
     first.restore()
     assert same.rules == ["trend_pays"] and first.rules == "trend_pays"
-    second, _ = desk_of(database, other, configured="trend_pays")
+    second, _ = handler_of(database, other, configured="trend_pays")
     second.restore()
     assert other.rules == []
 
 
 def test_rules_that_can_be_followed_no_more_leave_the_bot_with_those_of_its_settings(database, caplog):
     """A set that was rewritten meanwhile must not keep the bot from starting and watching its position."""
-    handler, _ = desk_of(database, TraderControl())
+    handler, _ = handler_of(database, TraderControl())
     done = command(database, "rules", "trend_pays", "rules-0000000000-1")
     handler.process_pending()
     assert answer(database, done)[0] == "done"
@@ -186,14 +186,14 @@ def test_rules_that_can_be_followed_no_more_leave_the_bot_with_those_of_its_sett
         raise SettingsError(("trend_pays trades with short positions, the agent learnt without.",))
 
     hand = TraderControl()
-    again, _ = desk_of(database, hand, read=refuse)
+    again, _ = handler_of(database, hand, read=refuse)
     again.restore()
     assert (hand.rules, again.rules) == ([], "safety_first")
     assert "the agent learnt without" in caplog.text
 
 
 def test_what_the_bot_does_not_know_is_refused(database):
-    handler, _ = desk_of(database, TraderControl())
+    handler, _ = handler_of(database, TraderControl())
     key = command(database, "close", "DOGEUSDT")
     handler.process_pending()
     assert answer(database, key) == ("refused", "This bot does not trade DOGEUSDT.")
@@ -201,7 +201,7 @@ def test_what_the_bot_does_not_know_is_refused(database):
 
 def test_one_pair_is_paused_and_resumed_alone_also_over_a_restart(database):
     hand = TraderControl()
-    handler, risk = desk_of(database, hand)
+    handler, risk = handler_of(database, hand)
     paused = command(database, "pause", "BTCUSDT")
     handler.process_pending()
     assert answer(database, paused) == ("done", "Entries in BTCUSDT are paused; open positions keep their rules.")
@@ -209,7 +209,7 @@ def test_one_pair_is_paused_and_resumed_alone_also_over_a_restart(database):
     assert handler.paused_pairs == {"BTCUSDT": hand.settings.pause_reason} and risk.pause_reason == handler.pause == ""
 
     later = TraderControl()
-    again, risk = desk_of(database, later)
+    again, risk = handler_of(database, later)
     again.restore()
     assert later.settings.pause_reason == hand.settings.pause_reason and risk.pause_reason == ""
     everything = command(database, "pause", key="pause-all-00000000")

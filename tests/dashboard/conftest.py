@@ -1,11 +1,13 @@
 """What tests of the dashboard share: a database in which much has happened, made once for each module and copied."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from tests.dashboard.browsing import FLAGS, Watched, chromium
 from tests.dashboard.scene import Scene, scene, served
 
 
@@ -33,3 +35,26 @@ def several(full: Scene) -> Scene:
     """Lend the same with three more bots in the database, each in another state."""
     full.others()
     return full
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for the tests of a module."""
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Opens watched pages and closes them."""
+    opened: list[Watched] = []
+
+    def make(width: int = 1440, **choices: str) -> Watched:
+        opened.append(Watched(browser, width, **choices))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()

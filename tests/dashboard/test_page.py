@@ -6,7 +6,6 @@ from base64 import b64decode
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from src.dashboard import snapshot
 from src.dashboard.page_query import PageQuery
@@ -16,7 +15,7 @@ from src.dashboard.states import state_of
 from src.domain.clock import utc_text
 from src.storage.command_queue import CommandResult, answer
 from src.storage.tables import bot_status, control_requests, market_context, positions, signals, trades, training_runs
-from tests.dashboard.browsing import FLAGS, OUTSIDE, WIDTHS, Watched, chromium, states, until, violations
+from tests.dashboard.browsing import OUTSIDE, WIDTHS, states, until, violations
 from tests.dashboard.scene import EVIL, PIN, SYMBOL, Scene, served
 from tests.dashboard.test_states import NOW, TABLE
 
@@ -29,28 +28,6 @@ NAMED = tuple(name for name in CARDS if name != "chart")
 ALONE = tuple(name for name in CARDS if name != "bots")
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==")
 LATE_S, STALE_S = 200.0, 20_000_000.0
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def look(browser):
-    """Opens watched pages and closes them."""
-    opened: list[Watched] = []
-
-    def make(width: int = 1440, **choices: str) -> Watched:
-        opened.append(Watched(browser, width, **choices))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.close()
 
 
 # --- the seven states, for each card

@@ -7,7 +7,6 @@ import time
 from decimal import Decimal
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from src.dashboard.cards_rules import rule_files, switchable
 from src.dashboard.site_pages import EVERYTHING, MENU, PAGES
@@ -15,7 +14,7 @@ from src.dashboard.states import State
 from src.domain.clock import utc_text
 from src.storage.command_queue import CommandResult, answer
 from src.storage.tables import bot_status, chart_analyses, control_requests, orders, signals, trade_notes, trades
-from tests.dashboard.browsing import FLAGS, OUTSIDE, Watched, chromium, until, violations
+from tests.dashboard.browsing import OUTSIDE, WIDTHS, until, violations
 from tests.dashboard.scene import EVIL, MINUTE_MS, PIN, SEEN, SYMBOL, served
 
 pytestmark = pytest.mark.long
@@ -23,30 +22,6 @@ pytestmark = pytest.mark.long
 ADDRESSES = {
     page.name: f"{page.path}/1" if page.name == "story" else page.path for page in PAGES.values() if page != EVERYTHING
 }
-WIDTHS = (320, 390, 768, 1440)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def look(browser):
-    """Opens watched pages and closes them."""
-    opened: list[Watched] = []
-
-    def make(width: int = 1440, **choices: str) -> Watched:
-        opened.append(Watched(browser, width, **choices))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.close()
-
 
 # --- every page in every state
 

@@ -1,4 +1,4 @@
-"""What the order desk promises: noted first, sent once, looked up when unsure, guarded before it answers."""
+"""What the order manager promises: recorded first, sent once, looked up when unsure, guarded before it answers."""
 
 from decimal import Decimal
 

@@ -21,7 +21,7 @@ EMPTY_INDICATORS = Indicators(*[1.0] * len(Indicators._fields))
 
 
 class Desk:
-    """A risk desk, its clock and its journal."""
+    """A risk manager, its clock and its journal."""
 
     def __init__(self, **breaker: object) -> None:
         self.clock = ManualClock(START_MS)

@@ -102,12 +102,12 @@ def test_it_ends_with_its_parent_process(tmp_path):
         timeout=60,
         check=True,
     )
-    position_manager = int(shell.stdout)
+    holder_pid = int(shell.stdout)
     for _ in range(400):
-        if begun(position_manager) is None:
+        if begun(holder_pid) is None:
             break
         threading.Event().wait(0.05)
-    assert begun(position_manager) is None
+    assert begun(holder_pid) is None
     assert sheet.read_text().startswith("mode paper")
 
 

@@ -132,12 +132,12 @@ def settings(tmp_path):
 
 def test_the_bot_trains_keeps_and_loads_a_model_that_sees_the_trends(settings):
     end_ms = int(PAST.open_ms[-1]) + 60_000
-    position_manager = AgentManager(settings, CostRates(), RULES)
-    assert "Trained" in position_manager.load_or_train(history_until(end_ms), ["BTCUSDT"], end_ms)
+    manager = AgentManager(settings, CostRates(), RULES)
+    assert "Trained" in manager.load_or_train(history_until(end_ms), ["BTCUSDT"], end_ms)
     again = AgentManager(settings, CostRates(), RULES)
     assert "Loaded" in again.load_or_train(history_until(end_ms), ["BTCUSDT"], end_ms)
     assert again.agent.trend_intervals == TRENDS and len(again.agent.visits) == states_of(TRENDS)
-    np.testing.assert_array_equal(again.agent.value, position_manager.agent.value)
+    np.testing.assert_array_equal(again.agent.value, manager.agent.value)
 
 
 @pytest.mark.parametrize(
@@ -152,18 +152,18 @@ def test_the_bot_trains_keeps_and_loads_a_model_that_sees_the_trends(settings):
 def test_a_model_made_with_another_state_is_refused_and_entries_halt(settings, rules, words):
     QLearningAgent.for_rules(RULES, 0.0006).save(settings.model_path, 1)
     with_money = settings.model_copy(update={"trading_mode": "testnet"})
-    position_manager = AgentManager(with_money, CostRates(), rules)
-    said = position_manager.load_or_train(history_until(0), ["BTCUSDT"], 0)
+    manager = AgentManager(with_money, CostRates(), rules)
+    said = manager.load_or_train(history_until(0), ["BTCUSDT"], 0)
     assert words in said and "retrain_rl_model.py --force" in said
-    assert position_manager.agent.refusal == position_manager.refusal != ""
+    assert manager.agent.refusal == manager.refusal != ""
 
 
 def test_on_paper_a_model_of_other_rules_steps_aside_and_comes_back_with_them(settings, tmp_path):
     end_ms = int(PAST.open_ms[-1]) + 60_000
 
     def begin(rules):
-        position_manager = AgentManager(settings, CostRates(), rules)
-        return position_manager, position_manager.load_or_train(history_until(end_ms), ["BTCUSDT"], end_ms)
+        manager = AgentManager(settings, CostRates(), rules)
+        return manager, manager.load_or_train(history_until(end_ms), ["BTCUSDT"], end_ms)
 
     first, said = begin(RULES)
     assert "Trained" in said
@@ -187,8 +187,8 @@ def test_a_damaged_model_stays_where_it_is_also_on_paper(settings, tmp_path):
     QLearningAgent.for_rules(RULES, 0.0006).save(settings.model_path, 1)
     damaged = settings.model_path.read_bytes()[:-9]
     settings.model_path.write_bytes(damaged)
-    position_manager = AgentManager(settings, CostRates(), DecisionRules())
-    assert "refused" in position_manager.load_or_train(history_until(0), ["BTCUSDT"], 0)
+    manager = AgentManager(settings, CostRates(), DecisionRules())
+    assert "refused" in manager.load_or_train(history_until(0), ["BTCUSDT"], 0)
     assert settings.model_path.read_bytes() == damaged
     assert [each.name for each in tmp_path.glob("*.pkl")] == ["model.pkl"]
 
