@@ -152,10 +152,19 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
         context=lambda: None,
         stopping=lambda: False,
     )
-    watch = StopMonitor(trader)
-    watch.start()
     position_manager.reconcile(client.account())
     assert position_manager.open(Direction.LONG, Decimal("0.010"), clock.now_ms(), "benchmark") == ""
+    took_s = _time_of_close(trader, feed, order_manager, position_manager)
+    database.close()
+    return took_s
+
+
+def _time_of_close(
+    trader: Trader, feed: "_Feed", order_manager: OrderManager, position_manager: PositionManager
+) -> float:
+    """Return the seconds from a mark price below the early stop to the call that sends the close order."""
+    watch = StopMonitor(trader)
+    watch.start()
     sent: list[float] = []
     plain_close = order_manager.close
 
@@ -172,7 +181,6 @@ def early_stop(client: BinanceClient, folder: Path, number: int) -> float:
     while position_manager.trade is not None:
         time.sleep(0.001)
     watch.stop()
-    database.close()
     return sent[0] - began
 
 

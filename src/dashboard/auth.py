@@ -148,7 +148,7 @@ class PinAuthenticator:
         return LoginResult(token=token)
 
     def _note_refused(self, origin: str, now_ms: int) -> None:
-        """Note, once a minute at most, that a try had to wait: a siege of a thousand tries a second is ten rows."""
+        """Record once a minute at most that an attempt was delayed: a brute-force attack adds one row a minute."""
         if now_ms - self._noted_ms < _NOTE_MS:
             return
         self._noted_ms = now_ms
