@@ -1,4 +1,4 @@
-"""What the position manager promises: protected at once, closed, nothing lost by a crash at any call (S1, S2, S3, S13)."""
+"""What the position manager promises: protected at once, closed, no trade lost by a crash at any call (S1-S3, S13)."""
 
 from decimal import Decimal
 
